@@ -1,0 +1,162 @@
+"""The engine's Cython layer: one class for a loaded game, one for its envs. numpy only, no torch.
+
+Letters in shapes: E envs, N agents of one env, A = E * N agents (agent `e * N + n` is agent n of
+env e), R rows, H horizon, S = R * H slots (slot `r * H + t` is place t of row r), F final slots,
+K discrete heads, C the sum of all heads' choices, X continuous axes, L log fields, *O one observation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+ABI: int
+ROWS: int
+SAME_STEP: int
+NEXT_STEP: int
+DISABLED: int
+
+class Field(NamedTuple):
+    """One config field, as the game's header declares it."""
+
+    name: str
+    doc: str
+    dtype: np.dtype[Any]
+    default: int | float
+    min: int | float
+    max: int | float
+
+class Head(NamedTuple):
+    """One discrete head of an action: 0 <= action < n."""
+
+    name: str
+    doc: str
+    n: int
+
+class Axis(NamedTuple):
+    """One continuous axis of an action: low <= action <= high."""
+
+    name: str
+    doc: str
+    low: float
+    high: float
+
+class Game:
+    """A game's object file, loaded. Raises ImportError for a file that is no game of this ABI."""
+
+    def __init__(self, path: str) -> None: ...
+    path: str
+    name: str
+    doc: str
+    debug: bool
+    has_mask: bool
+    obs_dtype: np.dtype[Any]
+    config_fields: tuple[Field, ...]
+    log_fields: tuple[tuple[str, str], ...]
+    def pack(self, config: Mapping[str, int | float]) -> bytes:
+        """Make the game's Config of checked values; every field must be there."""
+    def obs_shape(self, config: bytes) -> tuple[int, ...]: ...
+    def heads(self, config: bytes) -> tuple[Head, ...]: ...
+    def axes(self, config: bytes) -> tuple[Axis, ...]: ...
+    def num_agents(self, config: bytes) -> int: ...
+
+class Engine:
+    """All envs of one vector env: memory, threads, resets, rows.
+
+    `allocate(name, shape, dtype)` gives the memory of each array the outside sees: any C-contiguous
+    writable buffer of that size, or None for the engine's own. Wrong ones raise ValueError.
+
+    `arrays` are live views by name. Every mode:
+        actions       (A, K) int32     what the games read; already range-checked
+        axes          (A, X) float32   what the games read; already clipped
+        rewards       (A,) float32     of the last step
+        alive         (A,) bool
+    Without rows (SAME_STEP, NEXT_STEP, DISABLED):
+        observations  (A, *O) game dtype       dead agents: zeros
+        masks         (A, C) bool              only games with masks
+        terminations, truncations (A,) bool    of the last step
+        final_observations (A, *O), final_mask (A,) bool    SAME_STEP: where an episode or a cut life
+                                               ended in the last step
+        final_logs    (E, L) float64, final_log_mask (E,) bool   what the episodes that ended amounted to
+    With rows (ROWS), columns of the pool:
+        observations  (R, H, *O)       written by the games
+        masks         (R, H, C) bool   only games with masks; written by the games
+        reward        (R, H) float32, raw; done (R, H) uint8 (0 LIVE, 1 TERMINAL, 2 TRUNCATED);
+        piece_start   (R, H) bool: these three written by step
+        action        (R, H, K) int32; axis (R, H, X) float32, the unclipped sample;
+        logprob, value, next_value (R, H) float32; version (R, H) int32: written by whoever acts
+    and per agent
+        slot     (A,) int64   slot of the current observation; -1: dead, without a row
+        fresh    (A,) bool    the current observation is the first of a life
+        waiting  (A,) int64   the last slot of the row that the agent filled, live, in the last step:
+                              its next_value is the value of the current observation. -1: none.
+                              Whoever acts (or evaluates) writes next_value there and sets -1.
+        final_observations (F, *O)     of truncated lives, in the first `num_final` places
+        final_slot (F,) int64          the slot whose next_value they decide
+        final_agent (F,) int32         the agent whose they were
+    """
+
+    game: Game
+    arrays: dict[str, npt.NDArray[Any]]
+    num_envs: int
+    env_agents: int
+    num_agents: int
+    num_threads: int
+    def __init__(
+        self,
+        game: Game,
+        config: bytes,
+        num_envs: int,
+        *,
+        mode: int,
+        seeds: npt.NDArray[np.uint64],
+        num_threads: int = 1,
+        horizon: int = 0,
+        num_rows: int = 0,
+        batch_rows: int = 0,
+        num_finals: int = 0,
+        check: bool = False,
+        allocate: Callable[[str, tuple[int, ...], np.dtype[Any]], Any] | None = None,
+    ) -> None: ...
+    def reset(
+        self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these (not ROWS)."""
+    def step(self, begin: int = 0, end: int | None = None) -> None:
+        """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL.
+
+        RuntimeError: closed, another thread is in a step, made before a fork, a debug object's fault
+        (names game, env, agent, step), fewer than `agents` final slots free, all agents dead for longer
+        than a horizon.
+        """
+    def act(self, actions: npt.NDArray[Any] | None, axes: npt.NDArray[Any] | None) -> None:
+        """Check and take actions from outside: ints (A, K) in range, floats (A, X) finite, clipped."""
+    any_final: bool  # the last step: some final_mask is set
+    any_log: bool  # the last step: some final_log_mask is set
+    # rows
+    num_final: int
+    num_full: int
+    num_open: int
+    num_abandoned: int
+    num_free: int
+    def clear_finals(self) -> None: ...
+    def lattice(self, begin: int = 0, end: int | None = None) -> int:
+        """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
+    def live(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
+        """Live agents of envs [begin, end), ascending. A view, valid until the next step or reset."""
+    def batch(self) -> npt.NDArray[np.int32]:
+        """The `batch_rows` rows that are full longest, oldest first, ties by env, then agent."""
+    def release(self) -> None:
+        """Free the rows of `batch()`."""
+    def check(self) -> None:
+        """Raise AssertionError with the first invariant of the rows that does not hold."""
+    def log(self) -> dict[str, tuple[float, float, float, float]]:
+        """Per log field mean, population std, min, max over episodes since the last call; 'episodes' count first."""
+    def close(self) -> None: ...
+
+def compiled() -> Mapping[str, str | bool]:
+    """Compiler, flags and kind of this build: what a benchmark must print."""
+
+def mix_seed(seed: int, count: int, begin: int = 0) -> npt.NDArray[np.uint64]:
+    """One seed per env, a mix of (seed, env); the same for an env whatever `count` is."""

@@ -1,0 +1,195 @@
+// pufferenv/env.h - the contract between a game and the engine. C17, libc only.
+//
+// A game is one header: it declares itself (the PUF_ macros), includes this file, then
+// defines `struct Env` and the functions below. It knows the rules of the game and nothing
+// else: buffers, rows, resets, threads and seeds are the engine's.
+//
+//   PUF_NAME "squared"                          the name: as the file's
+//   PUF_DOC "One line."                         what the game is
+//   PUF_AGENTS(c) 1                             agents of one env
+//   PUF_OBS(c) uint8_t, c->size, c->size        element type, then up to 4 dimensions
+//   PUF_ACTIONS(X) X(move, 5, "stay, ...")      discrete heads: name, number of choices, doc
+//   PUF_AXES(X) X(steer, -1, 1, "left, right")  continuous axes: name, low, high, doc
+//   PUF_CONFIG(X) X(int32_t, size, 11, 3, 64, "side, in cells")   type, name, default, min, max, doc
+//   PUF_LOG(X) X(score, "what an episode amounted to")            a double each
+//   PUF_MASK                                    (no value) the game masks discrete choices
+//   PUF_LOAD                                    (no value) the game has env_load and env_unload
+//
+// `c` is a const Config *. Heads, axes or both must be there; CONFIG and LOG may be empty.
+#ifndef PUF_ENV_H
+#define PUF_ENV_H
+
+#include <assert.h>
+#include <string.h>
+
+#include "pufferenv/spec.h"
+
+#ifndef PUF_NAME
+#error "PUF_NAME is missing. Example: #define PUF_NAME \"squared\""
+#endif
+#ifndef PUF_DOC
+#error "PUF_DOC is missing. Example: #define PUF_DOC \"Find the target before the clock runs out.\""
+#endif
+#ifndef PUF_AGENTS
+#error "PUF_AGENTS is missing. Example, agents of one env: #define PUF_AGENTS(c) 1"
+#endif
+#ifndef PUF_OBS
+#error "PUF_OBS is missing. Example, type and shape: #define PUF_OBS(c) float, 4"
+#endif
+#if !defined(PUF_ACTIONS) && !defined(PUF_AXES)
+#error "PUF_ACTIONS is missing. Example: #define PUF_ACTIONS(X) X(move, 2, \"left, right\")"
+#endif
+#ifndef PUF_CONFIG
+#error "PUF_CONFIG is missing. Example: #define PUF_CONFIG(X) X(int32_t, size, 11, 3, 64, \"side\")"
+#endif
+#ifndef PUF_LOG
+#error "PUF_LOG is missing. Example: #define PUF_LOG(X) X(score, \"points of the episode\")"
+#endif
+#ifndef PUF_ACTIONS
+#define PUF_ACTIONS(X)
+#endif
+#ifndef PUF_AXES
+#define PUF_AXES(X)
+#endif
+
+// --- random numbers: one stream per env, so envs and threads never share state --------
+// splitmix64, https://prng.di.unimi.it/splitmix64.c
+typedef struct PufRng {
+    uint64_t state;
+} PufRng;
+
+static inline uint64_t puf_rand(PufRng *rng) {
+    uint64_t z = (rng->state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+// Uniform in [0, n), n > 0. Multiply-shift: the bias is below n / 2^32.
+static inline int32_t puf_below(PufRng *rng, int32_t n) {
+    assert(n > 0);
+    return (int32_t)(((puf_rand(rng) >> 32) * (uint64_t)n) >> 32);
+}
+
+// Uniform in [low, high): 24 random bits, every value exactly representable in [0, 1).
+static inline float puf_uniform(PufRng *rng, float low, float high) {
+    return low + (high - low) * ((float)(puf_rand(rng) >> 40) * 0x1p-24f);
+}
+
+// --- what the PUF_ macros of the including game become --------------------------------
+#define PUF_FIRST_(a, ...) a
+#define PUF_FIRST(...) PUF_FIRST_(__VA_ARGS__)
+#define PUF_REST_(a, ...) __VA_ARGS__
+#define PUF_REST(...) PUF_REST_(__VA_ARGS__)
+
+#define PUF_COUNT_HEAD_(name, n, doc) +1
+#define PUF_COUNT_AXIS_(name, low, high, doc) +1
+
+typedef PUF_FIRST(PUF_OBS(c)) obs_t;
+
+#define PUF_MEMBER_(T, name, init, min, max, doc) T name;
+typedef struct Config {
+    PUF_CONFIG(PUF_MEMBER_)
+} Config;
+#undef PUF_MEMBER_
+
+// What this episode amounted to. The engine reads and clears it at puf_end or puf_record, and
+// keeps count, mean and spread.
+#define PUF_MEMBER_(name, doc) double name;
+typedef struct Log {
+    PUF_LOG(PUF_MEMBER_)
+} Log;
+#undef PUF_MEMBER_
+
+typedef struct Env Env; // the game's; its first member is `Log log;`
+// -> PufStatus; `why` explains a refused config. `config` lives only during the call.
+static int env_init(Env *env, const Config *config, uint64_t seed, const char **why);
+static void env_reset(Env *env, PufIO *io);         // a new episode; all agents are alive in it
+static void env_step(Env *env, PufIO *io);          // rules: actions in, rewards and ends out
+static void env_observe(const Env *env, PufIO *io); // what each live agent sees now, every entry
+static void env_close(Env *env);                    // accepts a zeroed Env
+#ifdef PUF_LOAD
+// Once per vector env, before any env_init: tables, maps, assets. Read-only afterwards, for all
+// threads; games reach it as io->shared.
+static int env_load(const Config *config, void **shared, const char **why);
+static void env_unload(void *shared); // accepts NULL
+#endif
+
+// A broken rule of the contract: debug objects remember the first one, and the engine raises it
+// with game, env, agent and step. Release objects do not look.
+#ifdef PUF_DEBUG
+#define PUF_RULE(io, a, holds, text) \
+    ((holds) || (io)->fault ? (void)0 : (void)((io)->fault = (text), (io)->fault_agent = (a)))
+#else
+#define PUF_RULE(io, a, holds, text) ((void)0)
+#endif
+
+// --- what a game says about agent `a`, 0 <= a < io->num_agents -------------------------
+static inline obs_t *puf_obs(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->alive[a], "observes for a dead agent");
+    return (obs_t *)(void *)(io->obs + (size_t)io->slot[a] * io->obs_stride);
+}
+#ifdef PUF_MASK
+// In env_observe: which choices are legal next, all heads' one after the other, 1 on entry. At
+// least one choice of each head must stay.
+static inline uint8_t *puf_mask(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    return io->mask + (size_t)io->slot[a] * io->mask_stride;
+}
+#endif
+// The choice of each discrete head.
+static inline const int32_t *puf_action(PufIO *io, int a) {
+    enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->row_end[a] >= 0, "acts for an agent that was dead when the step began");
+    return io->actions + (size_t)a * HEADS;
+}
+// The value of each continuous axis, within its [low, high].
+static inline const float *puf_axes(PufIO *io, int a) {
+    enum { AXES = 0 PUF_AXES(PUF_COUNT_AXIS_) };
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->row_end[a] >= 0, "acts for an agent that was dead when the step began");
+    return io->axes + (size_t)a * AXES;
+}
+// Legal for whoever was alive when the step began, also after its puf_die.
+static inline void puf_reward(PufIO *io, int a, float value) {
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->row_end[a] >= 0, "rewards an agent that was dead when the step began");
+    io->rewards[a] += value;
+}
+// In env_step: the agent leaves the game; its row goes to whoever is spawned next.
+static inline void puf_die(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->alive[a], "kills a dead agent");
+    PUF_RULE(io, a, io->dones[a] != PUF_TRUNCATED, "kills an agent that was cut in this step");
+    io->dones[a] = PUF_TERMINAL, io->alive[a] = 0, io->event = 1;
+}
+// In env_step: as puf_die, but its life was cut short, not ended. The engine has it observe once
+// more (the final observation), then it is dead until puf_spawn in a later step.
+static inline void puf_cut(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, io->alive[a], "cuts a dead agent");
+    PUF_RULE(io, a, io->dones[a] == PUF_LIVE, "cuts an agent whose life ended in this step");
+    io->dones[a] = PUF_TRUNCATED, io->event = 1;
+}
+// In env_step: the agent (re)enters. After its puf_die in the same step a new life begins at once.
+static inline void puf_spawn(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    PUF_RULE(io, a, !io->alive[a], "spawns a live agent");
+    io->alive[a] = 1, io->event = 1;
+}
+// In env_reset: the agent is not in the game yet.
+static inline void puf_absent(PufIO *io, int a) {
+    assert(0 <= a && a < io->num_agents);
+    io->alive[a] = 0;
+}
+// The episode is over for every live agent; TERMINAL wins over TRUNCATED.
+static inline void puf_end(PufIO *io, PufDone why) {
+    PUF_RULE(io, -1, why == PUF_TERMINAL || why == PUF_TRUNCATED, "ends an episode with PUF_LIVE");
+    if (io->over != PUF_TERMINAL) io->over = (uint8_t)why;
+    io->event = 1;
+}
+// In env_step: the engine reads and clears the log now; for a game whose episodes never end.
+static inline void puf_record(PufIO *io) { io->record = 1, io->event = 1; }
+#endif
