@@ -1,0 +1,252 @@
+"""Every option of a training run, declared once: default, range or choices, one line of doc.
+
+The command line, `--help`, config files and checks all read these tables; nothing else lists an
+option. No torch and no engine here, so that `puffer --help` is quick. A game's own options
+(`env.*`) are declared in its header.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar, cast
+
+Value = bool | int | float | str
+T = TypeVar("T", bound="Section")
+
+
+class Option(NamedTuple):
+    """One option as its table declares it; `min` and `max` are inclusive, None: no bound."""
+
+    name: str
+    doc: str
+    type: type[bool] | type[int] | type[float] | type[str]
+    default: Value
+    min: float | None
+    max: float | None
+    choices: tuple[str, ...]
+
+    def check(self, value: object, prefix: str = "") -> Value:
+        """Return `value` as this option's type. Raise TypeError or ValueError naming what is legal."""
+        given = f"{prefix}{self.name}={value!r}"
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not self.type:
+            kind = type(value).__name__
+            raise TypeError(f"{given} is {kind}, not {self.type.__name__}: {self.doc}")
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{given} is none of {', '.join(self.choices)}: {self.doc}")
+        if self.type in (int, float):
+            number = cast(float, value)
+            low = -math.inf if self.min is None else self.min
+            high = math.inf if self.max is None else self.max
+            if not low <= number <= high or math.isinf(number):
+                bounds = f"[{low:g}, {high:g}" + ("]" if math.isfinite(high) else ")")
+                raise ValueError(f"{given} is outside {bounds}: {self.doc}")
+        return value
+
+
+def option(
+    default: Value,
+    doc: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one option: the field of a Section."""
+    metadata = {"doc": doc, "min": min, "max": max, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A table of options; making one checks every value against its declaration."""
+
+    def __post_init__(self) -> None:
+        for item in self.options():
+            value = item.check(getattr(self, item.name), f"{self.section()}.")
+            object.__setattr__(self, item.name, value)
+
+    @classmethod
+    def section(cls) -> str:
+        """Its name in config files and flags: `train` for TrainOptions."""
+        return cls.__name__.removesuffix("Options").lower()
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """All options in the order of their declaration."""
+        return tuple(
+            Option(f.name, type=cast(Any, f.type), default=cast(Any, f.default), **f.metadata)
+            for f in dataclasses.fields(cls)
+        )
+
+    @classmethod
+    def make(cls: type[T], values: Mapping[str, object]) -> T:
+        """Take `values` over the defaults. Raise ValueError for an unknown key, with the nearest."""
+        known = [item.name for item in cls.options()]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1, 0.0)[0]
+                raise ValueError(f"{cls.section()}.{key}: no such option; the nearest is {near}")
+        return cls(**cast(Any, values))
+
+    def asdict(self) -> dict[str, Value]:
+        """All options by name, JSON- and TOML-able."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class VecOptions(Section):
+    """How many envs there are, and on how many threads they step."""
+
+    num_envs: int = option(1024, "envs that step together", min=1, max=2**24)
+    num_threads: int = option(
+        0, "threads that step envs; 0: picked for this machine", min=0, max=256
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyOptions(Section):
+    """Which network plays."""
+
+    name: str = option(
+        "mlp", "network: feed-forward or recurrent", choices=("mlp", "lstm", "mingru")
+    )
+    hidden_size: int = option(128, "units of each hidden layer", min=1, max=65536)
+    num_layers: int = option(
+        2, "hidden layers; of lstm and mingru: recurrent layers", min=1, max=64
+    )
+    activation: str = option(
+        "relu", "between layers", choices=("relu", "tanh", "gelu", "silu", "elu")
+    )
+    path: str = option("", "your own network instead, as my_file.py:MyPolicy")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions(Section):
+    """How the policy learns."""
+
+    total_timesteps: int = option(10_000_000, "agent steps to train for", min=1, max=10**15)
+    seed: int = option(1, "seed of games, weights, sampling and shuffling", min=0, max=2**63 - 1)
+    device: str = option(
+        "auto",
+        "where the policy runs; auto: a GPU if there is one",
+        choices=("auto", "cpu", "cuda"),
+    )
+    threads: int = option(0, "torch's threads; 0: the cores this process may use", min=0, max=256)
+
+    horizon: int = option(64, "steps of one row", min=1, max=65536)
+    batch_size: int = option(
+        0, "steps of one update, a multiple of horizon; 0: one row per agent", min=0, max=2**31
+    )
+    minibatch_size: int = option(
+        0,
+        "steps of one gradient step, a multiple of horizon that divides the batch; "
+        "0: about a quarter of the batch",
+        min=0,
+        max=2**31,
+    )
+    update_epochs: int = option(2, "times each row is trained on per update", min=1, max=1000)
+
+    optimizer: str = option(
+        "adam", "muon: for hidden matrices, adam for the rest", choices=("adam", "muon")
+    )
+    learning_rate: float = option(2.5e-3, "step size at the start", min=0, max=100)
+    lr_schedule: str = option(
+        "linear", "how the step size falls", choices=("linear", "cosine", "constant")
+    )
+    lr_final: float = option(
+        0.0, "step size at the end, as a part of that at the start", min=0, max=1
+    )
+    adam_beta1: float = option(0.9, "decay of Adam's mean of gradients", min=0, max=0.99999)
+    adam_beta2: float = option(0.999, "decay of Adam's mean of squares", min=0, max=0.9999999)
+    adam_eps: float = option(1e-8, "added to Adam's root of squares", min=1e-16, max=1)
+    muon_momentum: float = option(0.95, "decay of Muon's momentum", min=0, max=0.99999)
+    weight_decay: float = option(
+        0.0, "part of each weight lost per unit of step size", min=0, max=1
+    )
+    max_grad_norm: float = option(0.5, "gradients are scaled down to this norm; 0: never", min=0)
+
+    gamma: float = option(0.99, "discount per step", min=0, max=1)
+    gae_lambda: float = option(0.95, "weight of longer returns in the advantage", min=0, max=1)
+    rho_clip: float = option(1.0, "upper bound of V-trace's rho, for carried-over steps", min=0)
+    c_clip: float = option(1.0, "upper bound of V-trace's c, for carried-over steps", min=0)
+    norm_adv: bool = option(True, "advantages of a minibatch get mean 0 and deviation 1")
+    reward_scale: float = option(1.0, "rewards are multiplied by this before anything else")
+    reward_clip: float = option(0.0, "scaled rewards are clipped to [-this, this]; 0: never", min=0)
+
+    clip_coef: float = option(0.2, "PPO's bound on the change of an action's odds", min=0, max=100)
+    vf_coef: float = option(0.5, "weight of the value loss", min=0)
+    vf_clip_coef: float = option(0.0, "bound on the change of a value; 0: none", min=0)
+    ent_coef: float = option(0.01, "weight of the entropy bonus", min=0)
+    target_kl: float = option(
+        0.0, "an update stops early at this mean KL divergence; 0: never", min=0
+    )
+
+    norm_obs: bool = option(False, "observations get running mean 0 and deviation 1")
+    norm_return: bool = option(False, "rewards are divided by the running deviation of returns")
+
+    checkpoint_interval: float = option(
+        60.0, "seconds between checkpoints; 0: only the last", min=0
+    )
+    eval_interval: float = option(
+        30.0, "seconds between evaluations that choose the best policy; 0: none", min=0
+    )
+    eval_episodes: int = option(100, "episodes of one evaluation", min=1, max=10**7)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    cls.section(): cls for cls in (VecOptions, TrainOptions, PolicyOptions)
+}
+
+
+class Sizes(NamedTuple):
+    """Sizes of one update, in rows of `horizon` steps; all of them at least 1."""
+
+    horizon: int
+    batch_rows: int
+    minibatch_rows: int
+
+    @property
+    def batch_size(self) -> int:
+        """Steps of one batch."""
+        return self.batch_rows * self.horizon
+
+    @property
+    def minibatches(self) -> int:
+        """Gradient steps of one epoch."""
+        return self.batch_rows // self.minibatch_rows
+
+
+def resolve_sizes(train: TrainOptions, num_agents: int) -> Sizes:
+    """Turn batch and minibatch sizes into rows, 0 into the number it stands for.
+
+    Raise ValueError for sizes that do not fit, with the nearest that do.
+    """
+    horizon = train.horizon
+    batch_rows, rest = divmod(train.batch_size, horizon)
+    if rest:
+        near = sorted({max(1, batch_rows) * horizon, (batch_rows + 1) * horizon})
+        raise ValueError(
+            f"train.batch_size={train.batch_size} must be a multiple of horizon={horizon}; "
+            f"nearest legal: {_either(near)} (0: one row for each of the {num_agents} agents)"
+        )
+    batch_rows = batch_rows or num_agents
+    legal = [n for n in range(1, batch_rows + 1) if batch_rows % n == 0]
+    if not train.minibatch_size:
+        return Sizes(horizon, batch_rows, min(legal, key=lambda n: abs(n - batch_rows / 4)))
+    rows, rest = divmod(train.minibatch_size, horizon)
+    if rest or rows not in legal:
+        below = [n * horizon for n in legal if n * horizon < train.minibatch_size][-1:]
+        above = [n * horizon for n in legal if n * horizon > train.minibatch_size][:1]
+        raise ValueError(
+            f"train.minibatch_size={train.minibatch_size} must be a multiple of horizon={horizon} "
+            f"that divides batch_size={batch_rows * horizon}; "
+            f"nearest legal: {_either(below + above)}"
+        )
+    return Sizes(horizon, batch_rows, rows)
+
+
+def _either(numbers: list[int]) -> str:
+    return " or ".join(str(n) for n in numbers)
