@@ -87,7 +87,7 @@ class Engine:
         action        (R, H, K) int32; axis (R, H, X) float32, the unclipped sample;
         logprob, value, next_value (R, H) float32; version (R, H) int32: written by whoever acts
     and per agent
-        slot     (A,) int64   slot of the current observation; -1: dead, without a row
+        slot     (A,) int64   slot of the current observation; dead agents: a sink, not in the pool
         fresh    (A,) bool    the current observation is the first of a life
         waiting  (A,) int64   the last slot of the row that the agent filled, live, in the last step:
                               its next_value is the value of the current observation. -1: none.
@@ -130,7 +130,9 @@ class Engine:
         (names game, env, agent, step), fewer than `agents` final slots free, all agents dead for longer
         than a horizon.
         """
-    def act(self, actions: npt.NDArray[Any] | None, axes: npt.NDArray[Any] | None) -> None:
+    def act(
+        self, actions: npt.NDArray[Any] | None = None, axes: npt.NDArray[Any] | None = None
+    ) -> None:
         """Check and take actions from outside: ints (A, K) in range, floats (A, X) finite, clipped."""
     any_final: bool  # the last step: some final_mask is set
     any_log: bool  # the last step: some final_log_mask is set
@@ -140,11 +142,12 @@ class Engine:
     num_open: int
     num_abandoned: int
     num_free: int
+    num_live: int
     def clear_finals(self) -> None: ...
     def lattice(self, begin: int = 0, end: int | None = None) -> int:
         """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
     def live(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
-        """Live agents of envs [begin, end), ascending. A view, valid until the next step or reset."""
+        """Live agents of envs [begin, end), ascending."""
     def batch(self) -> npt.NDArray[np.int32]:
         """The `batch_rows` rows that are full longest, oldest first, ties by env, then agent."""
     def release(self) -> None:

@@ -59,15 +59,19 @@ static void observe_one(const Env *env, PufIO *io) {
                  finite_obs((const obs_t *)(const void *)seen, real.obs_stride / sizeof(obs_t)),
                  "has a NaN, an infinity or an entry that nobody wrote in an observation");
         memcpy(io->obs + (size_t)io->slot[a] * real.obs_stride, seen, real.obs_stride);
-        if (io->mask) memcpy(io->mask + (size_t)io->slot[a] * real.mask_stride, legal, real.mask_stride);
+        if (io->mask)
+            memcpy(io->mask + (size_t)io->slot[a] * real.mask_stride, legal, real.mask_stride);
     }
 done:
     free(obs), free(mask), free(slots);
 }
 
 static void check_step(PufIO *io) {
-    for (int a = 0; a < io->num_agents; a++)
+    for (int a = 0; a < io->num_agents; a++) {
         PUF_RULE(io, a, isfinite(io->rewards[a]), "gives a reward that is NaN or infinite");
+        PUF_RULE(io, a, io->alive[a] || io->row_end[a] < 0 || io->dones[a] == PUF_TERMINAL,
+                 "leaves in env_step without puf_die or puf_cut");
+    }
 }
 
 static void check_reset(PufIO *io) {

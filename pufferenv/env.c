@@ -11,8 +11,13 @@
 
 // Both tables end in an empty row, so that a game may have no config or no log.
 #define FIELD_(T, f, init_, min_, max_, doc_) \
-    {.name = #f, .doc = doc_, .dtype = DTYPE_((T)0), .offset = offsetof(Config, f), \
-     .init = init_, .min = min_, .max = max_},
+    {.name = #f, \
+     .doc = doc_, \
+     .dtype = DTYPE_((T)0), \
+     .offset = offsetof(Config, f), \
+     .init = init_, \
+     .min = min_, \
+     .max = max_},
 static const PufField CONFIG[] = {PUF_CONFIG(FIELD_){.name = NULL}};
 #undef FIELD_
 #define FIELD_(f, doc_) {.name = #f, .doc = doc_, .offset = offsetof(Log, f)}, // double
@@ -145,10 +150,15 @@ _Static_assert(offsetof(Env, log) == 0, "struct Env must start with `Log log;`")
 
 const PufSpec PUF_SYMBOL = {
     .abi = PUF_ABI,
-    .env_size = sizeof(Env), .config_size = sizeof(Config), .log_size = sizeof(Log),
-    .name = PUF_NAME, .doc = PUF_DOC,
-    .config = CONFIG, .num_config = sizeof(CONFIG) / sizeof(CONFIG[0]) - 1,
-    .log = LOG, .num_log = sizeof(LOG) / sizeof(LOG[0]) - 1,
+    .env_size = sizeof(Env),
+    .config_size = sizeof(Config),
+    .log_size = sizeof(Log),
+    .name = PUF_NAME,
+    .doc = PUF_DOC,
+    .config = CONFIG,
+    .num_config = sizeof(CONFIG) / sizeof(CONFIG[0]) - 1,
+    .log = LOG,
+    .num_log = sizeof(LOG) / sizeof(LOG[0]) - 1,
     .obs_dtype = DTYPE_((obs_t)0),
 #ifdef PUF_MASK
     .has_mask = 1,
@@ -156,7 +166,15 @@ const PufSpec PUF_SYMBOL = {
 #ifdef PUF_DEBUG
     .debug = 1,
 #endif
-    .obs_shape = obs_shape, .heads = heads, .axes = axes, .num_agents = num_agents,
-    .load = load, .unload = unload, .init = init_one, .close = close_one,
-    .step = step_range, .reset = reset_some, .observe = observe_some,
+    .obs_shape = obs_shape,
+    .heads = heads,
+    .axes = axes,
+    .num_agents = num_agents,
+    .load = load,
+    .unload = unload,
+    .init = init_one,
+    .close = close_one,
+    .step = step_range,
+    .reset = reset_some,
+    .observe = observe_some,
 };

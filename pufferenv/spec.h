@@ -54,10 +54,11 @@ typedef struct PufIO {
     const char *fault;      // debug objects: the first broken rule of the contract, else NULL
     int32_t fault_agent;    // whose it was, -1: the env's
     int32_t num_agents;
-    uint8_t idle;   // set by the engine: skip this env, its reset is due
-    uint8_t over;   // PufDone of the whole episode; zeroed by the engine
-    uint8_t event;  // something to see to before the next observation; zeroed by the engine
-    uint8_t record; // the log is to be read and cleared though no episode ended; zeroed by the engine
+    uint8_t idle;  // set by the engine: skip this env, its reset is due
+    uint8_t over;  // PufDone of the whole episode; zeroed by the engine
+    uint8_t event; // something to see to before the next observation; zeroed by the engine
+    uint8_t
+        record; // the log is to be read and cleared though no episode ended; zeroed by the engine
 } PufIO;
 
 // The columns of the pool that a step writes, all indexed by slot; NULL: there are no rows.

@@ -1,0 +1,27 @@
+// pufferenv/threads.h - workers that share the chunks of one job with the caller.
+//
+//   idle --puf_threads_run--> open: caller and workers take chunks --none left--> closed --> idle
+//
+// A worker joins a job only while it is open, so a late one finds nothing to do and harms nothing;
+// which thread ran which chunk never shows in a result. Nobody spins: a worker without a job
+// sleeps, because its core may be needed for matrix products.
+#ifndef PUF_THREADS_H
+#define PUF_THREADS_H
+
+#include <stddef.h>
+
+typedef struct PufThreads PufThreads;
+typedef void (*PufChunk)(void *job, size_t chunk);
+
+// `count` threads in all, the caller included; 1 makes no thread. NULL: they could not be had.
+PufThreads *puf_threads_new(int count);
+
+// Runs run(job, chunk) for every chunk in [0, num_chunks), returns when all are done.
+void puf_threads_run(PufThreads *threads, PufChunk run, void *job, size_t num_chunks);
+
+// Ends the workers. `forked`: they stayed behind in the parent process; only memory is freed.
+void puf_threads_free(PufThreads *threads, int forked);
+
+int puf_threads_count(const PufThreads *threads);
+
+#endif
