@@ -1,0 +1,284 @@
+"""Networks that play: the interface that the trainer knows, the feed-forward one, and a user's own.
+
+Letters: N agents that act, B rows, H horizon, *O one observation, F its entries, D hidden units,
+C choices of all discrete heads together, X continuous axes, S entries of a recurrent state.
+"""
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pufferlib.normalize import ObservationNorm, flat_float
+from pufferlib.options import PolicyOptions
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+}
+LOG_STD = -0.5  # a new policy's log deviation, in halves of an axis's range
+
+
+class PolicySpec(NamedTuple):
+    """What a game shows and asks for: all that a network must know of it."""
+
+    obs_shape: tuple[int, ...]
+    obs_dtype: torch.dtype
+    sizes: tuple[int, ...]  # (K,) choices of each discrete head
+    low: tuple[float, ...]  # (X,) bounds of each continuous axis
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(cls, env: Any) -> "PolicySpec":
+        """Read `obs_shape`, `obs_dtype`, `heads` and `axes` of a vector env."""
+        return cls(
+            tuple(env.obs_shape),
+            getattr(torch, env.obs_dtype.name),
+            tuple(head.n for head in env.heads),
+            tuple(float(axis.low) for axis in env.axes),
+            tuple(float(axis.high) for axis in env.axes),
+        )
+
+    @property
+    def obs_size(self) -> int:
+        """Entries of one observation."""
+        return math.prod(self.obs_shape)
+
+    @property
+    def num_choices(self) -> int:
+        """Choices of all discrete heads together."""
+        return sum(self.sizes)
+
+
+class Output(NamedTuple):
+    """What a network says about N observations. Games without heads have no logits, and so on."""
+
+    logits: Tensor | None  # (N, C), head after head
+    mean: Tensor | None  # (N, X), in the axes' own units
+    log_std: Tensor | None  # (X,) or (N, X)
+    value: Tensor  # (N,)
+
+
+class Policy(nn.Module):
+    """The interface. A feed-forward network defines `forward` only and ignores the state.
+
+    `my_file.py:MyPolicy` may be a subclass, made as `MyPolicy(spec, options)`, or any nn.Module
+    made in the same way whose `forward(obs)` returns `(logits, value)` or an Output. Observations
+    come as the game wrote them: its dtype, its shape, perhaps strided.
+    """
+
+    state_size = 0  # S; 0: not recurrent
+
+    def __init__(self, spec: PolicySpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.norm: ObservationNorm | None = None  # set where observations are normalized
+
+    def initial_state(self, n: int) -> Tensor | None:
+        """State (n, S) at the start of a life, on the policy's device; None if not recurrent."""
+        if not self.state_size:
+            return None
+        return next(self.parameters()).new_zeros((n, self.state_size))
+
+    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Act once: obs (N, *O), state (N, S) -> output of N, new state (N, S)."""
+        raise NotImplementedError(f"{type(self).__name__}.forward(obs, state) is missing")
+
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Act H times: obs (B, H, *O), state (B, S) before the first -> output of B * H.
+
+        Where `reset` (B, H) bool is set, a life begins: the state before it is the initial one.
+        Must give what `forward` gives, called step by step.
+        """
+        if self.state_size:
+            raise NotImplementedError(f"{type(self).__name__} is recurrent: define unroll()")
+        return cast(Output, self(obs.flatten(0, 1), None)[0])
+
+    def inputs(self, obs: Tensor) -> Tensor:
+        """Observations (N, *O) as float32 (N, F), normalized where that is on."""
+        flat = flat_float(obs, 1)
+        return flat if self.norm is None else cast(Tensor, self.norm(flat))
+
+
+def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    """Give `layer` an orthogonal weight (Saxe et al. 2014) of this gain and a bias of 0."""
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class InputLayer(nn.Linear):
+    """The first layer: reads raw observations where they are, strided or not, and normalizes by
+    changed weights instead of changed observations."""
+
+    def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
+        super().__init__(spec.obs_size, hidden_size)
+        orthogonal(self, math.sqrt(2))
+
+    def forward(self, obs: Tensor, norm: ObservationNorm | None = None) -> Tensor:
+        """Obs (N, *O) of any dtype -> (N, D)."""
+        x = flat_float(obs, 1)
+        if norm is None:
+            return F.linear(x, self.weight, self.bias)
+        return F.linear(x, *norm.fold(self.weight, self.bias))
+
+
+class Heads(nn.Module):
+    """The last layers: hidden units to logits, Gaussian and value."""
+
+    middle: Tensor  # (X,) of each axis's range, and half its width; without a range 0 and 1
+    reach: Tensor
+
+    def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
+        super().__init__()
+        self.logits = self.mean = None
+        if spec.sizes:
+            self.logits = orthogonal(nn.Linear(hidden_size, spec.num_choices), 0.01)
+        if spec.low:
+            self.mean = orthogonal(nn.Linear(hidden_size, len(spec.low)), 0.01)
+            bounds = [
+                ((low + high) / 2, (high - low) / 2) if math.isfinite(high - low) else (0.0, 1.0)
+                for low, high in zip(spec.low, spec.high, strict=True)
+            ]
+            self.register_buffer("middle", torch.tensor([m for m, _ in bounds]), persistent=False)
+            self.register_buffer("reach", torch.tensor([h for _, h in bounds]), persistent=False)
+            self.log_std = nn.Parameter(torch.full((len(bounds),), LOG_STD))
+        self.value = orthogonal(nn.Linear(hidden_size, 1), 1.0)
+
+    def forward(self, hidden: Tensor) -> Output:
+        """Hidden (N, D) -> output of N."""
+        logits = mean = log_std = None
+        if self.logits is not None:
+            logits = self.logits(hidden)
+        if self.mean is not None:
+            mean = self.middle + self.reach * self.mean(hidden)
+            log_std = self.log_std + self.reach.log()
+        return Output(logits, mean, log_std, self.value(hidden).squeeze(-1))
+
+
+class MLP(Policy):
+    """`num_layers` hidden layers of `hidden_size` units, then the heads."""
+
+    def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
+        super().__init__(spec)
+        size = options.hidden_size
+        self.first = InputLayer(spec, size)
+        self.hidden = nn.ModuleList(
+            orthogonal(nn.Linear(size, size), math.sqrt(2)) for _ in range(options.num_layers - 1)
+        )
+        self.activation = ACTIVATIONS[options.activation]()
+        self.heads = Heads(spec, size)
+
+    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
+        """Obs (N, *O) -> output of N; there is no state."""
+        x = self.activation(self.first(obs, self.norm))
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+        return self.heads(x), None
+
+
+class Adapted(Policy):
+    """A plain module whose `forward(obs)` returns `(logits, value)` or an Output, as a Policy."""
+
+    def __init__(self, spec: PolicySpec, module: nn.Module) -> None:
+        super().__init__(spec)
+        self.module = module
+
+    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
+        """Obs (N, *O) -> output of N; there is no state."""
+        if self.norm is not None:
+            obs = self.inputs(obs).view(obs.shape)
+        said = self.module(obs)
+        if not isinstance(said, Output):
+            if not isinstance(said, tuple) or len(said) != 2:
+                name = type(self.module).__name__
+                raise TypeError(
+                    f"{name}.forward(obs) returned {type(said).__name__}; "
+                    "it must return (logits, value) or a pufferlib.policy.Output"
+                )
+            said = Output(said[0], None, None, said[1])
+        value = said.value
+        return said._replace(value=value.squeeze(-1) if value.dim() == 2 else value), None
+
+
+def make_policy(
+    options: PolicyOptions, spec: PolicySpec, *, norm_obs: bool = False, seed: int = 0
+) -> Policy:
+    """Make the network that `options` describe, on the CPU; `seed` decides its weights.
+
+    Raise ValueError or TypeError, with what is missing, for a user's own that does not fit.
+    """
+    from pufferlib.recurrent import LSTM, MinGRU
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if options.path:
+            policy = _load(options, spec)
+        else:
+            policy = {"mlp": MLP, "lstm": LSTM, "mingru": MinGRU}[options.name](spec, options)
+    if norm_obs:
+        policy.norm = ObservationNorm(spec.obs_size)
+    if options.path:
+        _try(policy, options.path)
+    return policy
+
+
+def _load(options: PolicyOptions, spec: PolicySpec) -> Policy:
+    file, colon, name = options.path.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ValueError(f"policy.path={options.path!r} must be FILE:CLASS, as my_file.py:MyPolicy")
+    path = Path(file).resolve()
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or module_spec is None or module_spec.loader is None:
+        raise ValueError(f"policy.path={options.path!r}: {path} is no Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        module_spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type) or not issubclass(cls, nn.Module):
+        raise ValueError(f"policy.path={options.path!r}: {path.name} has no nn.Module named {name}")
+    made = cls(spec, options)
+    return made if isinstance(made, Policy) else Adapted(spec, made)
+
+
+@torch.no_grad()
+def _try(policy: Policy, path: str) -> None:
+    """Run a user's network once, so that a wrong shape is found before training."""
+    spec, n = policy.spec, 3
+    obs = torch.zeros((n, *spec.obs_shape), dtype=spec.obs_dtype)
+    state = policy.initial_state(n)
+    output, new_state = policy(obs, state)
+    unrolled = policy.unroll(obs.unsqueeze(1), state, torch.zeros((n, 1), dtype=torch.bool))
+    want: dict[str, list[tuple[int, ...]]] = {
+        "logits": [(n, spec.num_choices)] if spec.sizes else [],
+        "mean": [(n, len(spec.low))] if spec.low else [],
+        "log_std": [(len(spec.low),), (n, len(spec.low))] if spec.low else [],
+        "value": [(n,)],
+    }
+    for where, said in (("forward", output), ("unroll", unrolled)):
+        for name, legal in want.items():
+            part = cast(Tensor | None, getattr(said, name))
+            shape = None if part is None else tuple(part.shape)
+            if shape not in legal if legal else shape is not None:
+                wanted = " or ".join(map(str, legal)) or "None"
+                raise ValueError(
+                    f"policy.path={path!r}: {where} gave {name} of shape {shape} for {n} "
+                    f"observations, not {wanted}"
+                )
+    given = None if new_state is None else tuple(new_state.shape)
+    legal_state = (n, policy.state_size) if policy.state_size else None
+    if given != legal_state:
+        raise ValueError(
+            f"policy.path={path!r}: forward gave a state of shape {given}, not {legal_state}"
+        )
