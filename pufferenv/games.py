@@ -1,0 +1,74 @@
+"""The games at hand: their names, the object that a game is loaded from, its training defaults.
+
+A game is a name of the ocean package or a path to a header. In a checkout, and for a header from
+anywhere, the object always is what the header is now: `find` builds it when it is missing or when
+anything it includes changed (under a second). An installed wheel's games are taken as they came.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pufferenv import build
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pufferenv._engine import Game
+
+GameLike = str | os.PathLike[str]
+
+
+def names() -> list[str]:
+    """All games of the ocean package, sorted."""
+    return list(build.headers())
+
+
+def find(game: GameLike, *, debug: bool = False) -> Path:
+    """Return the object to load, built first where it is not what the header is now.
+
+    Raises ValueError for an unknown game (with the nearest name), BuildError with the compiler's
+    message, or with the package to install where there is no compiler.
+    """
+    header = build.header_of(game)
+    kind = "debug" if debug else os.environ.get("PUFFER_BUILD", "release")
+    if kind not in build.KINDS:
+        raise ValueError(f"PUFFER_BUILD={kind} is none of {', '.join(build.KINDS)}")
+    installed = header.with_suffix(".so")
+    if header.parent == build.OCEAN and kind == "release" and not build.is_checkout():
+        if installed.is_file():
+            return installed
+    elif made := build.made_as_it_is_now(build.game_stamp(header, kind)):
+        return made
+    try:
+        return build.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
+    except build.BuildError as error:
+        flag = "" if kind == "release" else f" --{kind}"
+        raise build.BuildError(
+            f"{error}\n\n{header.name} has to be built: `{build.command()} {game}{flag}`"
+        ) from None
+
+
+def load(game: GameLike, *, debug: bool = False) -> Game:
+    """Load a game's object, as `find` finds it."""
+    from pufferenv import Game
+
+    return Game(str(find(game, debug=debug)))
+
+
+def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
+    """Read the TOML file beside the header -> sections env, vec, train, policy; {} without a file."""
+    path = build.header_of(game).with_suffix(".toml")
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
