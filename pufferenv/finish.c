@@ -13,6 +13,12 @@
 
 static const int64_t NO_ROW = -1, NEEDS_ROW = -2; // row_end: dead or spawned; its row is full
 
+// What the game said in this step has been seen to.
+static void settle(PufIO *io) {
+    memset(io->dones, 0, (size_t)io->num_agents);
+    io->over = io->event = io->record = 0;
+}
+
 // --- plain vector envs ------------------------------------------------------------------
 static void begin_episode(PufEngine *e, uint32_t i) {
     PufIO *io = e->ios + i;
@@ -51,6 +57,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         if (io->over || io->record) puf_take_log(e, i);
         if (same_step && (io->over || cut)) observe_final(e, i);
         if (io->over && same_step) {
+            settle(io);
             begin_episode(e, i);
         } else {
             io->idle = io->over != 0;
@@ -65,8 +72,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         }
     }
     for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
-    memset(io->dones, 0, (size_t)io->num_agents);
-    io->over = io->event = io->record = 0;
+    settle(io);
 }
 
 static void finish_flat_block(PufEngine *e, size_t begin, size_t end) {
@@ -131,11 +137,11 @@ static void leave_slots(PufEngine *e, size_t begin, size_t end) {
         for (int a = 0; a < io->num_agents; a++)
             if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // cut
         if (io->over || io->record) puf_take_log(e, i);
-        if (io->over) e->spec->reset(e->envs, e->ios, &i, 1);
+        const int over = io->over;
+        settle(io);
+        if (over) e->spec->reset(e->envs, e->ios, &i, 1);
         for (int a = 0; a < io->num_agents; a++)
             fresh[a] = io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
-        memset(io->dones, 0, (size_t)io->num_agents);
-        io->over = io->event = io->record = 0;
     }
 }
 

@@ -1,0 +1,17 @@
+"""What several tests share: test games built on demand."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pufferenv import games
+from pufferenv._engine import Game
+
+GAMES = Path(__file__).parent / "games"
+
+
+@cache
+def load_game(name: str, debug: bool = False) -> Game:
+    """A game of tests/games, built if it changed and loaded."""
+    return games.load(GAMES / f"{name}.h", debug=debug)
