@@ -1,0 +1,433 @@
+# cython: language_level=3
+"""Python's door to the native passes of kernels.h: checks arrays, fills a struct, releases the GIL.
+
+The signatures, with every shape, are documented in _kernels.pyi.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_STRIDES,
+    PyBuffer_IsContiguous,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+
+cdef extern from "kernels.h" nogil:
+    # Only names: the C compiler holds every assignment below against the types in kernels.h.
+    ctypedef struct PufFault:
+        const char *array
+        int64_t index, value, begin, end
+    ctypedef struct PufSample:
+        int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
+        const float *logits
+        const float *mean
+        const float *log_std
+        const float *values
+        const int32_t *sizes
+        const uint8_t *masks
+        const float *low
+        const float *high
+        const int32_t *agents
+        const int64_t *slot
+        int64_t *waiting
+        uint64_t *counts
+        uint64_t seed
+        int32_t version
+        int log_std_shared, greedy
+        int32_t *actions
+        float *axes
+        int32_t *pool_action
+        float *pool_axis
+        float *pool_logprob
+        float *pool_value
+        float *pool_next_value
+        int32_t *pool_version
+        float *entropy
+    int puf_sample(const PufSample *, PufFault *)
+    ctypedef struct PufAdvantage:
+        int64_t num_rows, batch_rows, horizon
+        const int32_t *rows
+        const float *reward
+        const float *value
+        const float *next_value
+        const uint8_t *done
+        const uint8_t *piece_start
+        const float *ratio
+        float gamma, gae_lambda, rho_clip, c_clip, reward_scale, reward_clip
+        float *advantage
+        float *target
+    int puf_advantage(const PufAdvantage *, PufFault *)
+    enum:
+        PUF_NUM_METRICS
+    ctypedef struct PufLoss:
+        int64_t num_slots, num_heads, num_choices, num_axes
+        const float *logits
+        const float *mean
+        const float *log_std
+        const float *values
+        const int32_t *sizes
+        const uint8_t *masks
+        const int32_t *action
+        const float *axis
+        const float *logprob
+        const float *old_value
+        const float *advantage
+        const float *target
+        float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef
+        int log_std_shared
+        float *grad_logits
+        float *grad_mean
+        float *grad_log_std
+        float *grad_values
+        double *metrics
+    int puf_ppo_loss(const PufLoss *, PufFault *)
+    ctypedef enum PufConvert:
+        PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
+    ctypedef struct PufGather:
+        int64_t num_items, num_taken, item_elements, item_bytes
+        const char *pool
+        const int32_t *index32
+        const int64_t *index64
+        PufConvert convert
+        float scale
+        void *out
+    int puf_gather(const PufGather *, PufFault *)
+
+
+cdef enum:
+    MAX_ARRAYS = 32
+
+cdef enum Kind:
+    F32, I32, I64, U64, U8, I8, NUM_KINDS
+
+KIND_NAMES = ("float32", "int32", "int64", "uint64", "uint8 or bool", "int8")
+
+
+cdef class Arrays:
+    """The arrays of one call, checked and held until it returns."""
+
+    cdef Py_buffer views[MAX_ARRAYS]
+    cdef int count
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.count):
+            PyBuffer_Release(&self.views[i])
+
+    cdef Py_buffer *hold(self, str name, object array, bint writable=False) except NULL:
+        """Take any C-contiguous array."""
+        cdef Py_buffer *view = &self.views[self.count]
+        if not PyObject_CheckBuffer(array):
+            raise TypeError(
+                f"{name}: expected a numpy array, got {type(array).__name__}"
+                " (of a tensor pass tensor.detach().numpy())"
+            )
+        PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_STRIDES)
+        self.count += 1
+        if not PyBuffer_IsContiguous(view, b"C"):
+            raise ValueError(f"{name}: not C-contiguous; pass numpy.ascontiguousarray({name})")
+        if writable and view.readonly:
+            raise ValueError(f"{name}: is written to, but the array is read-only")
+        return view
+
+    cdef void *take(
+        self, str name, object array, Kind kind, int64_t items, int64_t width=-1,
+        bint writable=False, bint pool=False,
+    ) except? NULL:
+        """Take an array (items,) or (items, width); of a pool its leading dimensions multiply to items."""
+        if array is None:
+            raise TypeError(f"{name}: missing; expected {expected(kind, items, width, pool)}")
+        cdef Py_buffer *view = self.hold(name, array, writable)
+        cdef int last = view.ndim if width < 0 else view.ndim - 1
+        cdef bint fits = kind_of(view) == kind and last >= 1 and (pool or last == 1)
+        cdef int64_t leading = 1
+        cdef int i
+        if fits:
+            for i in range(last):
+                leading *= view.shape[i]
+            fits = leading == items and (width < 0 or view.shape[last] == width)
+        if not fits:
+            raise ValueError(
+                f"{name}: expected {expected(kind, items, width, pool)}, got {described(view)}"
+            )
+        return view.buf
+
+
+cdef Kind kind_of(const Py_buffer *view) noexcept:
+    """The kind of an array's elements, NUM_KINDS if it is none of ours."""
+    cdef char c = view.format[0] if view.format != NULL else b"B"
+    if view.format != NULL and view.format[1] != 0:
+        return NUM_KINDS
+    if c == b"f":
+        return F32
+    if c == b"B" or c == b"?":
+        return U8
+    if c == b"b":
+        return I8
+    if c == b"i" or c == b"l" or c == b"q":
+        return I32 if view.itemsize == 4 else I64
+    if (c == b"L" or c == b"Q") and view.itemsize == 8:
+        return U64
+    return NUM_KINDS
+
+
+cdef str expected(Kind kind, int64_t items, int64_t width, bint pool):
+    shape = f"({items},)" if width < 0 else f"({items}, {width})"
+    return f"{KIND_NAMES[kind]} of shape {shape}" + (", the first as (rows, horizon) too" * pool)
+
+
+cdef str described(const Py_buffer *view):
+    shape = tuple([view.shape[i] for i in range(view.ndim)])
+    kind = kind_of(view)
+    named = KIND_NAMES[kind] if kind != NUM_KINDS else f"buffer format '{view.format.decode()}'"
+    return f"{named} of shape {shape}"
+
+
+cdef int64_t length(str name, object array, int axis=0) except -1:
+    """Dimension `axis` of an array, counted from its end if negative."""
+    if array is None:
+        raise TypeError(f"{name}: missing")
+    shape = getattr(array, "shape", None)
+    if shape is None:
+        raise TypeError(f"{name}: expected a numpy array, got {type(array).__name__}")
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{name}: expected at least {axis + 1 if axis >= 0 else -axis} dimensions, "
+                         f"got shape {tuple(shape)}")
+    return shape[axis]
+
+
+cdef int64_t slots_of(str name, object array) except -1:
+    """Slots of a pool column with one number per slot."""
+    cdef int64_t slots = length(name, array)
+    return slots if array.ndim == 1 else slots * length(name, array, 1)
+
+
+cdef int raise_fault(const PufFault *fault, str index_name) except -1:
+    if fault.array == NULL:
+        raise MemoryError("out of memory in a native pass")
+    name = fault.array.decode()
+    name = index_name if name == "index" else name
+    raise IndexError(
+        f"{name}[{fault.index}] = {fault.value} is outside [{fault.begin}, {fault.end})"
+    )
+
+
+cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:
+    cdef int64_t k, total = 0
+    for k in range(num_heads):
+        if sizes[k] < 1:
+            raise ValueError(f"sizes[{k}] = {sizes[k]}: a head needs at least one choice")
+        total += sizes[k]
+    return total
+
+
+def sample(
+    *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, low=None, high=None,
+    agents=None, int64_t first=0, slot, waiting, counts, seed, int32_t version, bint greedy=False,
+    actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob, pool_value,
+    pool_next_value, pool_version, entropy=None,
+):
+    """Choose an action for each acting agent; write it where the game and the pool want it."""
+    cdef PufSample p
+    cdef PufFault fault
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("values", values)
+    cdef int64_t num_agents = length("slot", slot)
+    cdef int64_t num_slots = slots_of("pool_logprob", pool_logprob)
+    cdef int64_t heads = 0 if logits is None else length("sizes", sizes)
+    cdef int64_t num_axes = 0 if mean is None else length("mean", mean, 1)
+    cdef int64_t choices
+    cdef int bad
+    if not heads and not num_axes:
+        raise ValueError("nothing to sample: give logits and sizes, or mean and log_std, or both")
+    p.num_acting, p.num_agents, p.num_slots = n, num_agents, num_slots
+    p.num_heads, p.num_choices, p.num_axes = heads, 0, num_axes
+    p.first, p.version, p.greedy = first, version, greedy
+    p.seed = <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
+    p.masks, p.agents, p.entropy = NULL, NULL, NULL
+    p.log_std_shared = 0
+    if heads:
+        p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
+        choices = p.num_choices = choices_of(p.sizes, heads)
+        p.logits = <const float *>a.take("logits", logits, F32, n, choices)
+        p.actions = <int32_t *>a.take("actions", actions, I32, num_agents, heads, True)
+        p.pool_action = <int32_t *>a.take("pool_action", pool_action, I32, num_slots, heads, True, True)
+        if masks is not None:
+            p.masks = <const uint8_t *>a.take("masks", masks, U8, num_slots, choices, False, True)
+    if num_axes:
+        p.mean = <const float *>a.take("mean", mean, F32, n, num_axes)
+        p.log_std_shared = log_std is not None and log_std.ndim == 1
+        if p.log_std_shared:
+            p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
+        else:
+            p.log_std = <const float *>a.take("log_std", log_std, F32, n, num_axes)
+        p.low = <const float *>a.take("low", low, F32, num_axes)
+        p.high = <const float *>a.take("high", high, F32, num_axes)
+        p.axes = <float *>a.take("axes", axes, F32, num_agents, num_axes, True)
+        p.pool_axis = <float *>a.take("pool_axis", pool_axis, F32, num_slots, num_axes, True, True)
+    p.values = <const float *>a.take("values", values, F32, n)
+    if agents is not None:
+        p.agents = <const int32_t *>a.take("agents", agents, I32, n)
+    p.slot = <const int64_t *>a.take("slot", slot, I64, num_agents)
+    p.waiting = <int64_t *>a.take("waiting", waiting, I64, num_agents, -1, True)
+    p.counts = <uint64_t *>a.take("counts", counts, U64, num_agents, -1, True)
+    p.pool_logprob = <float *>a.take("pool_logprob", pool_logprob, F32, num_slots, -1, True, True)
+    p.pool_value = <float *>a.take("pool_value", pool_value, F32, num_slots, -1, True, True)
+    p.pool_next_value = <float *>a.take("pool_next_value", pool_next_value, F32, num_slots, -1, True, True)
+    p.pool_version = <int32_t *>a.take("pool_version", pool_version, I32, num_slots, -1, True, True)
+    if entropy is not None:
+        p.entropy = <float *>a.take("entropy", entropy, F32, n, -1, True)
+    with nogil:
+        bad = puf_sample(&p, &fault)
+    if bad:
+        raise_fault(&fault, "")
+
+
+def advantage(
+    *, rows, reward, value, next_value, done, piece_start, ratio=None, float gamma, float gae_lambda,
+    float rho_clip=1.0, float c_clip=1.0, float reward_scale=1.0, float reward_clip=0.0,
+    out_advantage, out_target,
+):
+    """Compute advantages and value targets of whole rows."""
+    cdef PufAdvantage p
+    cdef PufFault fault
+    cdef Arrays a = Arrays()
+    cdef int64_t batch = length("rows", rows)
+    cdef int64_t num_rows = length("reward", reward)
+    cdef int64_t horizon = length("reward", reward, 1)
+    cdef int bad
+    p.batch_rows, p.num_rows, p.horizon = batch, num_rows, horizon
+    p.gamma, p.gae_lambda, p.rho_clip, p.c_clip = gamma, gae_lambda, rho_clip, c_clip
+    p.reward_scale, p.reward_clip = reward_scale, reward_clip
+    p.ratio = NULL
+    p.rows = <const int32_t *>a.take("rows", rows, I32, batch)
+    p.reward = <const float *>a.take("reward", reward, F32, num_rows, horizon)
+    p.value = <const float *>a.take("value", value, F32, num_rows, horizon)
+    p.next_value = <const float *>a.take("next_value", next_value, F32, num_rows, horizon)
+    p.done = <const uint8_t *>a.take("done", done, U8, num_rows, horizon)
+    p.piece_start = <const uint8_t *>a.take("piece_start", piece_start, U8, num_rows, horizon)
+    if ratio is not None:
+        p.ratio = <const float *>a.take("ratio", ratio, F32, batch, horizon)
+    p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
+    p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
+    with nogil:
+        bad = puf_advantage(&p, &fault)
+    if bad:
+        raise_fault(&fault, "")
+
+
+def ppo_loss(
+    *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, action=None, axis=None,
+    logprob, old_value, advantage, target, float adv_mean=0.0, float adv_scale=1.0, float clip_coef,
+    float vf_coef, float vf_clip_coef=0.0, float ent_coef, grad_logits=None, grad_mean=None,
+    grad_log_std=None, grad_values,
+):
+    """Compute PPO's clipped loss and its gradient in one pass; returns the seven metrics."""
+    cdef PufLoss p
+    cdef PufFault fault
+    cdef Arrays a = Arrays()
+    cdef double metrics[PUF_NUM_METRICS]
+    cdef int64_t m = length("values", values)
+    cdef int64_t heads = 0 if logits is None else length("sizes", sizes)
+    cdef int64_t num_axes = 0 if mean is None else length("mean", mean, 1)
+    cdef int64_t choices
+    cdef int bad
+    if m == 0:
+        raise ValueError("values: a minibatch without slots has no mean loss")
+    if not heads and not num_axes:
+        raise ValueError("no policy: give logits and sizes, or mean and log_std, or both")
+    p.num_slots, p.num_heads, p.num_choices, p.num_axes = m, heads, 0, num_axes
+    p.adv_mean, p.adv_scale, p.clip_coef = adv_mean, adv_scale, clip_coef
+    p.vf_coef, p.vf_clip_coef, p.ent_coef = vf_coef, vf_clip_coef, ent_coef
+    p.masks, p.log_std_shared, p.metrics = NULL, 0, metrics
+    if heads:
+        p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
+        choices = p.num_choices = choices_of(p.sizes, heads)
+        p.logits = <const float *>a.take("logits", logits, F32, m, choices)
+        p.action = <const int32_t *>a.take("action", action, I32, m, heads)
+        p.grad_logits = <float *>a.take("grad_logits", grad_logits, F32, m, choices, True)
+        if masks is not None:
+            p.masks = <const uint8_t *>a.take("masks", masks, U8, m, choices)
+    if num_axes:
+        p.mean = <const float *>a.take("mean", mean, F32, m, num_axes)
+        p.axis = <const float *>a.take("axis", axis, F32, m, num_axes)
+        p.grad_mean = <float *>a.take("grad_mean", grad_mean, F32, m, num_axes, True)
+        p.log_std_shared = log_std is not None and log_std.ndim == 1
+        if p.log_std_shared:
+            p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
+            p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, num_axes, -1, True)
+        else:
+            p.log_std = <const float *>a.take("log_std", log_std, F32, m, num_axes)
+            p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, m, num_axes, True)
+    p.values = <const float *>a.take("values", values, F32, m)
+    p.logprob = <const float *>a.take("logprob", logprob, F32, m)
+    p.old_value = <const float *>a.take("old_value", old_value, F32, m)
+    p.advantage = <const float *>a.take("advantage", advantage, F32, m)
+    p.target = <const float *>a.take("target", target, F32, m)
+    p.grad_values = <float *>a.take("grad_values", grad_values, F32, m, -1, True)
+    with nogil:
+        bad = puf_ppo_loss(&p, &fault)
+    if bad:
+        raise_fault(&fault, "")
+    return tuple([metrics[i] for i in range(PUF_NUM_METRICS)])
+
+
+cdef take_items(str index_name, pool, index, out, float scale, int leading):
+    """Gather by `index`; `leading` is how many dimensions of the pool one index runs over, 0: any."""
+    cdef PufGather p
+    cdef PufFault fault
+    cdef Arrays a = Arrays()
+    cdef Py_buffer *from_view = a.hold("pool", pool)
+    cdef Py_buffer *index_view = a.hold(index_name, index)
+    cdef Py_buffer *out_view = a.hold("out", out, True)
+    cdef Kind kind = kind_of(from_view), out_kind = kind_of(out_view), index_kind = kind_of(index_view)
+    cdef int i, spare = from_view.ndim - (out_view.ndim - 1)
+    cdef bint fits = out_view.ndim >= 1 and spare >= 1 and (spare == leading or leading == 0)
+    cdef int bad
+    if index_view.ndim != 1 or index_kind not in (I32, I64):
+        raise ValueError(f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}")
+    if kind not in (F32, I32, U8, I8):
+        raise ValueError(f"pool: expected uint8, int8, int32 or float32, got {described(from_view)}")
+    p.num_taken, p.num_items, p.item_elements = index_view.shape[0], 1, 1
+    if fits:
+        for i in range(spare):
+            p.num_items *= from_view.shape[i]
+        for i in range(spare, from_view.ndim):
+            p.item_elements *= from_view.shape[i]
+            fits = fits and from_view.shape[i] == out_view.shape[i - spare + 1]
+        fits = fits and out_view.shape[0] == p.num_taken
+    if not fits:
+        raise ValueError(
+            f"out: expected one item of pool, {described(from_view)}, for each of {p.num_taken}"
+            f" {index_name}, got {described(out_view)}"
+        )
+    if out_kind != F32 and (out_kind != kind or scale != 1.0):
+        raise ValueError(
+            f"out: expected float32, or the dtype of pool and scale 1; got {described(out_view)}"
+            f" for pool of {described(from_view)} and scale {scale:g}"
+        )
+    p.item_bytes = p.item_elements * from_view.itemsize
+    p.pool, p.out, p.scale = <const char *>from_view.buf, out_view.buf, scale
+    p.index32 = <const int32_t *>index_view.buf if index_kind == I32 else NULL
+    p.index64 = <const int64_t *>index_view.buf if index_kind == I64 else NULL
+    if out_kind == kind and scale == 1.0:
+        p.convert = PUF_COPY
+    else:
+        p.convert = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}[kind]
+    with nogil:
+        bad = puf_gather(&p, &fault)
+    if bad:
+        raise_fault(&fault, index_name)
+
+
+def gather(pool, rows, out, float scale=1.0):
+    """Copy whole rows of the pool, converted to float32 and scaled if `out` is float32."""
+    take_items("rows", pool, rows, out, scale, 1)
+
+
+def gather_slots(pool, slots, out, float scale=1.0):
+    """Copy single slots of the pool, converted to float32 and scaled if `out` is float32."""
+    take_items("slots", pool, slots, out, scale, 0)

@@ -1,0 +1,116 @@
+// pufferlib/kernels.h - the native passes: one struct of named arrays and one function each.
+//
+// Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
+// the passes check every index they follow, before they write anything. Letters in shapes: N agents
+// that act now, A all agents, R rows, H horizon, S = R * H slots, B rows of a batch, M slots of a
+// minibatch, K discrete heads, C the sum of their choices, X continuous axes. A pointer marked "or
+// NULL" may be; without heads or axes (K or X is 0) what belongs to them is not looked at.
+// reference.py says the same in Python; DESIGN's definitions stand at the bodies.
+#ifndef PUF_KERNELS_H
+#define PUF_KERNELS_H
+
+#include <stdint.h>
+
+// The first index that does not fit: array[index] is `value`, legal is [begin, end).
+typedef struct PufFault {
+    const char *array; // NULL: out of memory
+    int64_t index, value, begin, end;
+} PufFault;
+
+// 0, or -1 with the fault filled in and no output written.
+typedef struct PufSample {
+    int64_t num_acting, num_agents, num_slots; // N, A, S
+    int64_t num_heads, num_choices, num_axes;  // K, C, X
+    const float *logits;                       // (N x C)
+    const float *mean;                         // (N x X)
+    const float *log_std;                      // (N x X), or (X) if log_std_shared
+    const float *values;                       // (N)
+    const int32_t *sizes;                      // (K)
+    const uint8_t *masks;                      // (S x C) 0: never chosen; or NULL
+    const float *low, *high;                   // (X)
+    const int32_t *agents;                     // (N), or NULL: [first, first + N)
+    int64_t first;                             // first of the agents that act
+    const int64_t *slot;                       // (A)
+    int64_t *waiting;                          // (A) in and out
+    uint64_t *counts;                          // (A) in and out
+    uint64_t seed;                             // key of the random numbers
+    int32_t version;                           // of the policy that acts
+    int log_std_shared, greedy;                // booleans
+    int32_t *actions;                          // (A x K) out
+    float *axes;                               // (A x X) out, clipped
+    int32_t *pool_action;                      // (S x K) out
+    float *pool_axis;                          // (S x X) out, unclipped
+    float *pool_logprob;                       // (S) out
+    float *pool_value;                         // (S) out
+    float *pool_next_value;                    // (S) out, at waiting[a]
+    int32_t *pool_version;                     // (S) out
+    float *entropy;                            // (N) out, or NULL
+} PufSample;
+int puf_sample(const PufSample *pass, PufFault *fault);
+
+typedef struct PufAdvantage {
+    int64_t num_rows, batch_rows, horizon; // R, B, H
+    const int32_t *rows;                   // (B)
+    const float *reward;                   // (R x H)
+    const float *value;                    // (R x H)
+    const float *next_value;               // (R x H)
+    const uint8_t *done;                   // (R x H) 0 LIVE, 1 TERMINAL, 2 TRUNCATED
+    const uint8_t *piece_start;            // (R x H)
+    const float *ratio;                    // (B x H), or NULL: 1
+    float gamma, gae_lambda, rho_clip, c_clip;
+    float reward_scale, reward_clip; // reward_clip <= 0: not clipped
+    float *advantage;                // (B x H) out
+    float *target;                   // (B x H) out
+} PufAdvantage;
+int puf_advantage(const PufAdvantage *pass, PufFault *fault);
+
+typedef struct PufLoss {
+    int64_t num_slots;                        // M
+    int64_t num_heads, num_choices, num_axes; // K, C, X
+    const float *logits;                      // (M x C)
+    const float *mean;                        // (M x X)
+    const float *log_std;                     // (M x X), or (X) if log_std_shared
+    const float *values;                      // (M)
+    const int32_t *sizes;                     // (K)
+    const uint8_t *masks;                     // (M x C), or NULL
+    const int32_t *action;                    // (M x K)
+    const float *axis;                        // (M x X)
+    const float *logprob;                     // (M)
+    const float *old_value;                   // (M)
+    const float *advantage;                   // (M)
+    const float *target;                      // (M)
+    float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef;
+    int log_std_shared;  // boolean
+    float *grad_logits;  // (M x C) out
+    float *grad_mean;    // (M x X) out
+    float *grad_log_std; // as log_std, out
+    float *grad_values;  // (M) out
+    double *metrics;     // (PUF_NUM_METRICS) out, means over M
+} PufLoss;
+enum {
+    PUF_LOSS,
+    PUF_POLICY_LOSS,
+    PUF_VALUE_LOSS,
+    PUF_ENTROPY,
+    PUF_APPROX_KL,     // (r - 1) - log r
+    PUF_CLIP_FRACTION, // share of |r - 1| > clip_coef
+    PUF_OLD_APPROX_KL, // -log r
+    PUF_NUM_METRICS
+};
+int puf_ppo_loss(const PufLoss *pass, PufFault *fault);
+
+typedef enum { PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32 } PufConvert;
+
+typedef struct PufGather {
+    int64_t num_items, num_taken;      // in the pool, in `out`
+    int64_t item_elements, item_bytes; // of one item of the pool
+    const char *pool;                  // (num_items x item_elements)
+    const int32_t *index32;            // (num_taken), or NULL: index64
+    const int64_t *index64;            // (num_taken)
+    PufConvert convert;                // PUF_COPY: the bytes as they are; else to float32
+    float scale;                       // of what is converted
+    void *out;                         // (num_taken x item_elements)
+} PufGather;
+int puf_gather(const PufGather *pass, PufFault *fault);
+
+#endif

@@ -1,0 +1,50 @@
+// pufferlib/kernels_gather.c - copies items of a pool, rows or single slots, converting on the way.
+#include "kernels_math.h"
+
+PUF_INLINE int64_t index_of(const PufGather *pass, int64_t i) {
+    return pass->index32 ? pass->index32[i] : pass->index64[i];
+}
+
+// One item of `n` elements; `restrict` is what lets these loops become vectors.
+#define CONVERT(name, type) \
+    PUF_INLINE void name(const type *restrict from, float *restrict to, int64_t n, float scale) { \
+        for (int64_t e = 0; e < n; e++) to[e] = (float)from[e] * scale; \
+    }
+CONVERT(from_u8, uint8_t)
+CONVERT(from_i8, int8_t)
+CONVERT(from_i32, int32_t)
+CONVERT(from_f32, float)
+#undef CONVERT
+
+PUF_INLINE void gather_items(const PufGather *pass) {
+    const int64_t n = pass->item_elements;
+    for (int64_t i = 0; i < pass->num_taken; i++) {
+        const void *from = pass->pool + index_of(pass, i) * pass->item_bytes;
+        float *to = (float *)pass->out + i * n;
+        switch (pass->convert) {
+        case PUF_COPY:
+            memcpy((char *)pass->out + i * pass->item_bytes, from, (size_t)pass->item_bytes);
+            break;
+        case PUF_FROM_U8:
+            from_u8(from, to, n, pass->scale);
+            break;
+        case PUF_FROM_I8:
+            from_i8(from, to, n, pass->scale);
+            break;
+        case PUF_FROM_I32:
+            from_i32(from, to, n, pass->scale);
+            break;
+        case PUF_FROM_F32:
+            from_f32(from, to, n, pass->scale);
+            break;
+        }
+    }
+}
+PUF_WIDE(PufGather, gather_items)
+
+int puf_gather(const PufGather *pass, PufFault *fault) {
+    for (int64_t i = 0; i < pass->num_taken; i++)
+        if (puf_outside(fault, "index", i, index_of(pass, i), 0, pass->num_items)) return -1;
+    gather_items_wide(pass);
+    return 0;
+}
