@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The engine's Cython layer: one class for a loaded game, one for its envs. See _engine.pyi."""
 
-import mmap
 import os
 from collections import namedtuple
 
 import numpy as np
+
+from pufferenv.memory import given_memory, own_memory
 
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -14,102 +15,6 @@ from libc.string cimport memcpy, memset
 Field = namedtuple("Field", "name doc dtype default min max")
 Head = namedtuple("Head", "name doc n")
 Axis = namedtuple("Axis", "name doc low high")
-
-
-cdef extern from "dlfcn.h" nogil:
-    void *dlopen(const char *path, int flags)
-    void *dlsym(void *handle, const char *name)
-    int dlclose(void *handle)
-    char *dlerror()
-    int RTLD_NOW, RTLD_LOCAL
-
-
-cdef extern from "pufferenv/spec.h" nogil:
-    enum: PUF_ABI, PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES, PUF_OK, PUF_ERR_CONFIG
-    ctypedef struct PufField:
-        const char *name
-        const char *doc
-        uint32_t dtype, offset
-        double init, min, max
-    ctypedef struct PufHead:
-        const char *name
-        const char *doc
-        int32_t n
-    ctypedef struct PufAxis:
-        const char *name
-        const char *doc
-        float low, high
-    ctypedef struct PufSpec:
-        uint32_t abi, env_size, config_size, log_size
-        const char *name
-        const char *doc
-        const PufField *config
-        const PufField *log
-        uint32_t num_config, num_log, obs_dtype
-        uint8_t has_mask, debug
-        int (*obs_shape)(const void *config, int32_t *dims) noexcept nogil
-        int (*heads)(const void *config, PufHead *heads) noexcept nogil
-        int (*axes)(const void *config, PufAxis *axes) noexcept nogil
-        int (*num_agents)(const void *config) noexcept nogil
-
-
-cdef extern from "pufferenv/rows.h" nogil:
-    ctypedef struct PufQueue:
-        int32_t count
-    ctypedef struct PufRows:
-        int32_t num_free, num_open
-        PufQueue abandoned, full
-    int puf_rows_oldest(const PufRows *rows, int32_t count, int32_t *out)
-    int puf_rows_release(PufRows *rows, int32_t count)
-
-
-ctypedef void **Member  # the place of a pointer in PufArrays
-
-
-cdef extern from "pufferenv/engine.h" nogil:
-    enum: PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED, PUF_MAX_ARRAYS
-    ctypedef enum PufStepStatus:
-        PUF_STEP_OK, PUF_STEP_FAULT, PUF_STEP_FINALS, PUF_STEP_FULL, PUF_STEP_EMPTY
-        PUF_STEP_INVARIANT
-    ctypedef struct PufOptions:
-        int32_t mode, num_envs, num_threads, horizon, num_rows, batch_rows, num_finals, check
-    ctypedef struct PufArrayInfo:
-        const char *name
-        const char *code
-        int64_t *dims
-        int32_t ndim, present
-    ctypedef struct PufStat:
-        double mean, m2, min, max
-    ctypedef struct PufFault:
-        const char *text
-        int32_t env, agent
-        int64_t step
-    ctypedef struct PufEngine:
-        const PufSpec *spec
-        PufOptions options
-        int32_t env_agents, num_heads, num_axes, num_choices, num_final, num_live
-        int64_t num_agents, num_slots
-        PufHead *heads
-        PufAxis *axes
-        PufRows rows
-        int32_t *live
-        PufStat *stats
-        double num_logs
-        uint8_t any_final, any_log
-        PufFault fault
-    int puf_engine_plan(PufEngine *e, const PufSpec *spec, const void *config, const PufOptions *o)
-    int puf_engine_arrays(PufEngine *e, PufArrayInfo *out, Member *member)
-    int puf_engine_open(PufEngine *e, const uint64_t *seeds, const char **why)
-    void puf_engine_close(PufEngine *e, int forked)
-    int puf_engine_reset(PufEngine *e, const uint64_t *seeds, const uint8_t *which,
-                         const char **why)
-    PufStepStatus puf_engine_step(PufEngine *e, int32_t begin, int32_t end)
-    PufStepStatus puf_engine_look(PufEngine *e, int32_t begin, int32_t end)
-    int64_t puf_engine_act(PufEngine *e, const void *actions, int item_bytes)
-    int64_t puf_engine_steer(PufEngine *e, const void *axes, int item_bytes)
-    int64_t puf_engine_lattice(const PufEngine *e, int32_t begin, int32_t end)
-    int32_t puf_engine_live(PufEngine *e, int32_t begin, int32_t end)
-    const char *puf_engine_check(const PufEngine *e)
 
 
 cdef extern from *:
@@ -135,7 +40,6 @@ cdef extern from *:
 ABI = PUF_ABI
 ROWS, SAME_STEP, NEXT_STEP, DISABLED = PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED
 DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
-HUGE_PAGE = 2 << 20  # bytes; arrays from this size on ask for huge pages
 
 
 def compiled():
@@ -248,43 +152,6 @@ cdef describe(const PufField *field):
                  kind(field.max))
 
 
-def _own_memory(bytes_needed):
-    """Zeroed memory, aligned to 64 bytes, on huge pages where it is large and the OS has them."""
-    if bytes_needed < HUGE_PAGE:
-        room = np.zeros(bytes_needed + 64, np.uint8)
-        shift = -room.ctypes.data % 64
-        return room[shift:shift + bytes_needed]
-    room = mmap.mmap(-1, bytes_needed)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            room.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without transparent huge pages
-    return np.frombuffer(room, np.uint8)
-
-
-def _given_memory(name, given, shape, dtype):
-    """The buffer that the caller gave for an array, as that array, or ValueError."""
-    bytes_needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    what = f"{name} needs a C-contiguous, writable buffer of shape {tuple(shape)} and dtype {dtype}"
-    try:
-        view = memoryview(given)
-    except TypeError:
-        raise ValueError(f"{what}; {type(given).__name__} has no buffer") from None
-    if view.readonly:
-        raise ValueError(f"{what}; this one is read-only")
-    if not view.c_contiguous:
-        raise ValueError(f"{what}; this one has strides {view.strides}")
-    if isinstance(given, np.ndarray) and (given.dtype != dtype or given.shape != tuple(shape)):
-        raise ValueError(f"{what}; this one has shape {given.shape} and dtype {given.dtype}")
-    if view.nbytes != bytes_needed:
-        raise ValueError(f"{what}, that is {bytes_needed} bytes; this one has {view.nbytes}")
-    array = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
-    if array.size and array.ctypes.data % dtype.itemsize:
-        raise ValueError(f"{what}; this one is not aligned to {dtype.itemsize} bytes")
-    return array
-
-
 cdef class Engine:
     """All envs of one vector env: memory, threads, resets, rows. See _engine.pyi."""
 
@@ -375,9 +242,9 @@ cdef class Engine:
             shape = tuple([infos[k].dims[d] for d in range(infos[k].ndim)])
             given = allocate(name, shape, dtype) if allocate is not None else None
             if given is None:
-                memory = _own_memory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+                memory = own_memory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
             else:
-                memory = _given_memory(name, given, shape, dtype)
+                memory = given_memory(name, given, shape, dtype)
             self.memory.append(memory)
             address = memory.ctypes.data
             members[k][0] = <void *>address

@@ -1,0 +1,49 @@
+"""Where the engine's arrays live: memory of its own, or memory that somebody gives it."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+HUGE_PAGE = 2 << 20  # bytes; arrays from this size on ask for huge pages
+
+
+def own_memory(num_bytes: int) -> Bytes:
+    """Zeroed memory, aligned to 64 bytes, on huge pages where it is large and the OS has them."""
+    if num_bytes < HUGE_PAGE:
+        room = np.zeros(num_bytes + 64, np.uint8)
+        shift = -room.ctypes.data % 64
+        return room[shift : shift + num_bytes]
+    room = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            room.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # a kernel without transparent huge pages
+    return np.frombuffer(room, np.uint8)
+
+
+def given_memory(name: str, given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Bytes:
+    """The buffer that the caller gave for an array, as that array, or ValueError."""
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    what = f"{name} needs a C-contiguous, writable buffer of shape {tuple(shape)} and dtype {dtype}"
+    try:
+        view = memoryview(given)
+    except TypeError:
+        raise ValueError(f"{what}; {type(given).__name__} has no buffer") from None
+    if view.readonly:
+        raise ValueError(f"{what}; this one is read-only")
+    if not view.c_contiguous:
+        raise ValueError(f"{what}; this one has strides {view.strides}")
+    if isinstance(given, np.ndarray) and (given.dtype != dtype or given.shape != tuple(shape)):
+        raise ValueError(f"{what}; this one has shape {given.shape} and dtype {given.dtype}")
+    if view.nbytes != num_bytes:
+        raise ValueError(f"{what}, that is {num_bytes} bytes; this one has {view.nbytes}")
+    array = np.frombuffer(view.cast("B") if view.nbytes else b"", np.uint8)
+    if array.size and array.ctypes.data % dtype.itemsize:
+        raise ValueError(f"{what}; this one is not aligned to {dtype.itemsize} bytes")
+    return array
