@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pufferenv import games
     from pufferenv._engine import Game
-    from pufferenv.build import BuildError
     from pufferenv.rows import RowEnv
+    from pufferenv.steps import BuildError
     from pufferenv.vector import VectorEnv, make
 
 __version__ = "0.1.0"
 __all__ = ["BuildError", "Game", "RowEnv", "VectorEnv", "conflict", "games", "make"]
 
 _HOME = {
-    "BuildError": "build",
+    "BuildError": "steps",
     "Game": "_engine",
     "RowEnv": "rows",
     "VectorEnv": "vector",
@@ -32,7 +32,7 @@ _HOME = {
 
 # PUFFER_BUILD=debug or sanitize takes the engine of `python build.py --debug` or `--sanitize`.
 if _kind := os.environ.get("PUFFER_BUILD"):
-    __path__.insert(0, str(Path(__file__).resolve().parent.parent / "build" / _kind / "pufferenv"))
+    __path__.insert(0, str(Path(__file__).resolve().parents[1] / "build" / _kind / "pufferenv"))
 
 
 def __getattr__(name: str) -> Any:

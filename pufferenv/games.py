@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pufferenv import build
+from pufferenv.steps import up_to_date
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,33 +38,33 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
     message, or with the package to install where there is no compiler.
     """
     header = build.header_of(game)
-    kind = "debug" if debug else os.environ.get("PUFFER_BUILD", "release")
+    kind = os.environ.get("PUFFER_BUILD") or ("debug" if debug else "release")
     if kind not in build.KINDS:
-        raise ValueError(f"PUFFER_BUILD={kind} is none of {', '.join(build.KINDS)}")
-    installed = header.with_suffix(".so")
-    if header.parent == build.OCEAN and kind == "release" and not build.is_checkout():
-        if installed.is_file():
-            return installed
-    elif made := build.made_as_it_is_now(build.game_stamp(header, kind)):
+        raise ValueError(f"PUFFER_BUILD={kind}: legal are {', '.join(build.KINDS)}")
+    shipped = build.object_path(header, kind)
+    if header.parent == build.OCEAN and not build.is_checkout() and shipped.is_file():
+        return shipped
+    if made := up_to_date(build.game_stamp(header, kind)):
         return made
-    try:
-        return build.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
-    except build.BuildError as error:
-        flag = "" if kind == "release" else f" --{kind}"
-        raise build.BuildError(
-            f"{error}\n\n{header.name} has to be built: `{build.command()} {game}{flag}`"
-        ) from None
+    return build.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:
-    """Load a game's object, as `find` finds it."""
+    """Load a game's object, found or built as `find` does it.
+
+    Raises what `find` raises, and ValueError where PUF_NAME is not the header's file name.
+    """
     from pufferenv import Game
 
-    return Game(str(find(game, debug=debug)))
+    loaded = Game(str(find(game, debug=debug)))
+    header = build.header_of(game)
+    if loaded.name != header.stem:
+        raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}, must be {header.stem!r}")
+    return loaded
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
-    """Read the TOML file beside the header -> sections env, vec, train, policy; {} without a file."""
+    """Read the TOML file beside the header -> its sections env, vec, train, policy; {} without one."""
     path = build.header_of(game).with_suffix(".toml")
     if not path.is_file():
         return {}
