@@ -1,0 +1,190 @@
+"""Acting: observations out of the pool, actions, log-probabilities and values into it.
+
+The pool is the engine's; everything here is a view of it. `V` at the ends of lives and rows is
+filled in as DESIGN.md, section 6, defines it. Letters: A agents, N of them act, R rows, H horizon,
+F final slots, S entries of a recurrent state, *O one observation.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferenv.rows import RowEnv
+from pufferlib import _kernels
+from pufferlib.loss import array
+from pufferlib.policy import Output, Policy
+from pufferlib.profile import Timer
+
+
+class Collector:
+    """Steps the envs of a RowEnv with a policy. `counts` (A,) uint64 keys the sampler's draws."""
+
+    def __init__(
+        self, env: RowEnv, policy: Policy, device: torch.device, seed: int, timer: Timer
+    ) -> None:
+        self.env, self.policy, self.device, self.timer = env, policy, device, timer
+        self.seed = seed
+        agents, pool = env.num_agents, env.arrays
+        self.counts = np.zeros(agents, np.uint64)
+        self.agent_steps = 0  # transitions that agents lived through
+        self.steps = 0  # of every env
+        self._pool = torch.from_numpy(pool["observations"])  # (R, H, *O)
+        self._finals = torch.from_numpy(pool["final_observations"])  # (F, *O)
+        self._next_value = pool["next_value"].reshape(-1)  # by slot
+        pin = device.type == "cuda"
+        self._obs = torch.empty((agents, *env.obs_shape), dtype=self._pool.dtype, pin_memory=pin)
+        self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
+        self._sampling = self._sampler_arguments()
+        self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
+        self.row_state: Tensor | None = None  # (R, S) before slot 0 of each row
+        self._final_state: Tensor | None = None  # (F, S) that the final observation is seen with
+        if self.state is not None:
+            self.row_state = self.state.new_zeros((env.num_rows, policy.state_size))
+            self._final_state = self.state.new_zeros((len(self._finals), policy.state_size))
+
+    def _sampler_arguments(self) -> dict[str, Any]:
+        """Return what the sampling pass is given in every step."""
+        env, pool = self.env, self.env.arrays
+        slots = env.num_rows * env.horizon
+        given: dict[str, Any] = {
+            "slot": pool["slot"],
+            "waiting": pool["waiting"],
+            "counts": self.counts,
+            "seed": self.seed,
+            "pool_logprob": pool["logprob"].reshape(slots),
+            "pool_value": pool["value"].reshape(slots),
+            "pool_next_value": self._next_value,
+            "pool_version": pool["version"].reshape(slots),
+        }
+        if env.heads:
+            given["sizes"] = self.head_sizes
+            given["actions"] = pool["actions"]
+            given["pool_action"] = pool["action"].reshape(slots, -1)
+        if env.axes:
+            given["low"], given["high"], given["axes"] = env.low, env.high, pool["axes"]
+            given["pool_axis"] = pool["axis"].reshape(slots, -1)
+        if "masks" in pool:
+            given["masks"] = pool["masks"].reshape(slots, -1)
+        return given
+
+    @torch.no_grad()
+    def step(self, version: int) -> None:
+        """Act once for every live agent by the present weights, and step the games."""
+        engine, timer = self.env.engine, self.timer
+        if self.env.num_agents > len(self._finals) - engine.num_final:
+            self.evaluate_finals()
+        timer.enter("copy")
+        first = engine.lattice()
+        agents = None if first >= 0 else engine.live()
+        if agents is None or len(agents):
+            obs = self._observations(first, agents)
+            state = self._begin(agents)
+            timer.enter("forward")
+            output, new = self.policy(obs, state)
+            if new is not None:
+                self._keep(agents, new)
+            timer.enter("sample")
+            self._sample(output, agents, version)
+            self.agent_steps += len(obs)
+        self.steps += 1
+        timer.enter("env")
+        finals = engine.num_final
+        engine.step()
+        timer.enter("other")
+        if self.state is not None and self._final_state is not None and engine.num_final > finals:
+            new_finals = slice(finals, engine.num_final)
+            who = torch.from_numpy(self.env.arrays["final_agent"][new_finals]).to(self.device)
+            self._final_state[new_finals] = self.state[who.long()]
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fill in every next_value that a batch taken now needs."""
+        self.evaluate_finals()
+        waiting = self.env.arrays["waiting"]
+        agents = np.flatnonzero(waiting >= 0).astype(np.int32)
+        if not len(agents):
+            return
+        self.timer.enter("copy")
+        everyone = len(agents) == self.env.num_agents
+        first = self.env.engine.lattice() if everyone else -1
+        obs = self._observations(first, agents)
+        state = self.state if self.state is None or everyone else self.state[self._index(agents)]
+        self.timer.enter("forward")
+        values = self.policy(obs, state)[0].value  # the new state is dropped: they act on this yet
+        self._next_value[waiting[agents]] = array(values.cpu())
+        waiting[agents] = -1
+        self.timer.enter("other")
+
+    @torch.no_grad()
+    def evaluate_finals(self) -> None:
+        """Fill in next_value of lives that were cut short; free the final slots."""
+        count = self.env.engine.num_final
+        if not count:
+            return
+        self.timer.enter("forward")
+        state = None if self._final_state is None else self._final_state[:count]
+        values = self.policy(self._finals[:count].to(self.device), state)[0].value
+        self._next_value[self.env.arrays["final_slot"][:count]] = array(values.cpu())
+        self.env.engine.clear_finals()
+        self.timer.enter("other")
+
+    def _observations(self, first: int, agents: npt.NDArray[np.int32] | None) -> Tensor:
+        """Return what the agents see, on the device: a view where it is the CPU and all live."""
+        if first >= 0:
+            step = self._pool.stride()
+            shape = (self.env.num_agents, *self._pool.shape[2:])
+            view = self._pool.as_strided(shape, (step[0], *step[2:]), first * step[1])
+            if self.device.type == "cpu":
+                return view
+            staged = self._obs.copy_(view)
+        else:
+            staged = self._obs[: len(cast(npt.NDArray[np.int32], agents))]
+            slots = self.env.arrays["slot"][agents]
+            _kernels.gather_slots(self.env.arrays["observations"], slots, staged.numpy())
+        return staged.to(self.device, non_blocking=True)
+
+    def _begin(self, agents: npt.NDArray[np.int32] | None) -> Tensor | None:
+        """Return the state (N, S) to act from: the initial one where a life begins.
+
+        Rows of which slot 0 is acted on now remember it.
+        """
+        if self.state is None or self.row_state is None:
+            return None
+        fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
+        who = slice(None) if agents is None else self._index(agents)
+        if agents is not None:
+            fresh, slot = fresh[agents], slot[agents]
+        state = self.state[who]
+        if fresh.any():
+            begins = torch.from_numpy(fresh.astype(bool)).to(self.device).unsqueeze(1)
+            state = torch.where(begins, self.policy.initial_state(len(fresh)), state)
+        at_start = np.flatnonzero(slot % self.env.horizon == 0)
+        if len(at_start):
+            rows = self._index(slot[at_start] // self.env.horizon)
+            self.row_state[rows] = state[self._index(at_start)]
+        return state
+
+    def _keep(self, agents: npt.NDArray[np.int32] | None, state: Tensor) -> None:
+        if agents is None:
+            self.state = state
+        else:
+            cast(Tensor, self.state)[self._index(agents)] = state
+
+    def _sample(self, output: Output, agents: npt.NDArray[np.int32] | None, version: int) -> None:
+        on_cpu = Output(*(None if part is None else part.cpu().contiguous() for part in output))
+        _kernels.sample(
+            values=array(on_cpu.value),
+            logits=array(on_cpu.logits),
+            mean=array(on_cpu.mean),
+            log_std=array(on_cpu.log_std),
+            agents=agents,
+            version=version,
+            **self._sampling,
+        )
+
+    def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
+        """Make an index on the device of integers on the CPU."""
+        return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
