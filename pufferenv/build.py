@@ -34,6 +34,8 @@ from pufferenv.steps import (
     up_to_date,
 )
 
+__all__ = ["BuildError", "build_all", "build_game", "main"]
+
 ROOT = Path(__file__).resolve().parent.parent
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
@@ -191,7 +193,7 @@ def _module_stages(
         args = [*flags, *include, *more, "-c", str(file)]
         return _c_step(output, _stamp(output), args, [file], scan=True)
 
-    # The command line's directives win over those in the .pyx.
+    # These two are given here and in no .pyx, whose own directives would win over the command line.
     checks = kind != "release"
     directives = (f"-Xboundscheck={checks}", f"-Xinitializedcheck={checks}")
     pyx, generated = source / f"{stem}.pyx", objects / f"{stem}.c"
@@ -229,7 +231,8 @@ def build_all(
         of_module = _module_stages(name, kind, modules_into, portable, strict)
         for stage, steps in zip(stages, of_module, strict=True):
             stage += steps
-    stages[1] += [_game_step(h, kind, into, portable, strict) for h in headers().values()]
+    # In the last stage, where a game that does not compile keeps no module from being linked.
+    stages[2] += [_game_step(h, kind, into, portable, strict) for h in headers().values()]
     return run_stages(stages)
 
 

@@ -64,7 +64,7 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
-    """Read the TOML file beside the header -> its sections env, vec, train, policy; {} without one."""
+    """Read the TOML file beside the header: sections env, vec, train, policy; {} without one."""
     path = build.header_of(game).with_suffix(".toml")
     if not path.is_file():
         return {}

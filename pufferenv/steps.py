@@ -133,8 +133,7 @@ def _run(command: Sequence[str], what: Path) -> str:
     """Run a tool -> its standard output. Its warnings go to stderr, its errors into BuildError."""
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        said = (done.stderr + done.stdout).strip()
-        raise BuildError(f"{what} does not compile:\n\n{said}")
+        raise BuildError(f"{what} does not compile:\n\n{(done.stderr or done.stdout).strip()}")
     sys.stderr.write(done.stderr)
     return done.stdout
 
