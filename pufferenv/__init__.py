@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from pufferenv._engine import Game
     from pufferenv.rows import RowEnv
     from pufferenv.steps import BuildError
-    from pufferenv.vector import VectorEnv, make
+    from pufferenv.vector import PufferVectorEnv, make
 
 __version__ = "0.1.0"
-__all__ = ["BuildError", "Game", "RowEnv", "VectorEnv", "conflict", "games", "make"]
+__all__ = ["BuildError", "Game", "PufferVectorEnv", "RowEnv", "conflict", "games", "make"]
 
 _HOME = {
     "BuildError": "steps",
     "Game": "_engine",
+    "PufferVectorEnv": "vector",
     "RowEnv": "rows",
-    "VectorEnv": "vector",
     "make": "vector",
 }
 

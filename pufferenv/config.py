@@ -19,6 +19,8 @@ import numpy.typing as npt
 from pufferenv import games
 from pufferenv._engine import Field, Game, mix_seed
 
+MOST = 2**31 - 1  # of envs, agents, rows, slots of a row: all are int32 in the engine
+
 
 def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
     """Return the game of a name, of a header's path, or as it is; `debug`: its debug object."""
@@ -60,17 +62,17 @@ def _checked(game: str, field: Field, given: Any) -> int | float:
     said = f"{game}: {field.name}={_plain(given)}"
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, numbers.Real):
         raise TypeError(f"{said} is {_article(given)}, must be {legal}")
-    if isinstance(given, np.floating):
-        given = float(str(given))  # a float32's 0.1 means 0.1, and a saved config shows it so
-    if math.isnan(given):
+    # A float32's 0.1 means 0.1, and a saved config shows it so.
+    value: Any = float(str(given)) if isinstance(given, np.floating) else given
+    if math.isnan(value):
         raise ValueError(f"{said} is not a number, must be {legal}")
-    if not field.min <= given <= field.max:
+    if not field.min <= value <= field.max:
         raise ValueError(
             f"{said} is outside [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
         )
-    if whole and given != int(given):
+    if whole and value != int(value):
         raise ValueError(f"{said} has a fraction, must be {legal}")
-    return int(given) if whole else float(given)
+    return int(value) if whole else float(value)
 
 
 def _plain(value: Any) -> str:
@@ -86,15 +88,15 @@ def _article(value: Any) -> str:
 
 
 def count(name: str, given: Any, what: str) -> int:
-    """Return `given` as an int >= 1; errors name the argument and `what` it is."""
+    """Return `given` as an int in [1, 2**31); errors name the argument and `what` it is."""
     try:
         if isinstance(given, (bool, np.bool_)):
             raise TypeError
         value = operator.index(given)
     except TypeError:
-        raise TypeError(f"{name}={given!r} must be an integer >= 1: {what}") from None
-    if value < 1:
-        raise ValueError(f"{name}={value} must be at least 1: {what}")
+        raise TypeError(f"{name}={given!r} must be an integer in [1, {MOST}]: {what}") from None
+    if not 1 <= value <= MOST:
+        raise ValueError(f"{name}={value} is outside [1, {MOST}]: {what}")
     return value
 
 

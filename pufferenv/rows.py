@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv._engine import ROWS, Axis, Engine, Game, Head
-from pufferenv.config import count, env_seeds, loaded, resolve
-
-MAX_ROWS = 2**31 - 1  # rows are int32 in batches
+from pufferenv.config import MOST, count, env_seeds, loaded, resolve
 
 
 class RowEnv:
@@ -106,12 +104,12 @@ class RowEnv:
         filled, and what one batch leaves for the next is at most agents - gcd(agents, batch_rows).
         """
         agents = self.num_agents
-        most = MAX_ROWS - 2 * agents
+        most = MOST - 2 * agents
         if most < 1:
             raise ValueError(
                 f"num_envs={self.num_envs} of {self.env_agents} agents each needs "
-                f"{2 * agents + 1} rows, more than a pool can have: {MAX_ROWS}. "
-                f"At most num_envs={(MAX_ROWS - 1) // 2 // self.env_agents}"
+                f"{2 * agents + 1} rows, more than a pool can have: {MOST}. "
+                f"At most num_envs={(MOST - 1) // 2 // self.env_agents}"
             )
         if batch_rows is None:
             return agents
@@ -119,7 +117,7 @@ class RowEnv:
         if rows > most:
             raise ValueError(
                 f"batch_rows={rows} with {agents} agents needs {rows + 2 * agents} rows, more than "
-                f"a pool can have: {MAX_ROWS}. At most batch_rows={most}"
+                f"a pool can have: {MOST}. At most batch_rows={most}"
             )
         waiting = agents - math.gcd(agents, rows)
         if rows % agents:
