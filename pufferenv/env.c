@@ -4,6 +4,10 @@
 // The object exports one symbol, `puf_spec`; another name with -DPUF_SYMBOL=name.
 #include PUF_GAME
 
+#ifndef PUF_ENV_H
+#error "the game lacks #include \"pufferenv/env.h\", which goes right below its PUF_ macros"
+#endif
+
 #ifndef PUF_SYMBOL
 #define PUF_SYMBOL puf_spec
 #endif
@@ -79,7 +83,7 @@ static void close_one(void *env) { env_close(env); }
 
 // Where PUF_AGENTS is a constant the compiler knows every loop's length.
 static inline int agents_of(const PufIO *io) {
-    const Config *c = NULL;
+    const Config *c = (const void *)io; // never read: only whether it would be is asked
     (void)c;
     return __builtin_constant_p(PUF_AGENTS(c)) ? (int)(PUF_AGENTS(c)) : io->num_agents;
 }
