@@ -12,47 +12,51 @@
 
 enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
 
-PUF_INLINE float value_after(const PufAdvantage *pass, int64_t s, int goes_on) {
-    const float next = goes_on ? pass->value[s + 1] : pass->next_value[s];
-    return pass->done[s] == TERMINAL ? 0.0f : next;
-}
+// One row (H,) of each column, and its place in the batch.
+typedef struct Row {
+    const float *reward, *value, *next_value, *ratio;
+    const uint8_t *done, *piece_start;
+    float *advantage, *target;
+} Row;
 
-PUF_INLINE float scaled_reward(const PufAdvantage *pass, float reward) {
-    const float clip = pass->reward_clip;
-    float scaled = reward * pass->reward_scale;
-    if (clip <= 0.0f) return scaled;
-    scaled = scaled > clip ? clip : scaled;
-    return scaled < -clip ? -clip : scaled;
-}
-
-// Slot t of row `b` of the batch: delta into `advantage`, the factor of adv_{t+1} into `target`.
-PUF_INLINE void prepare(const PufAdvantage *pass, int64_t b, int64_t t, int goes_on) {
-    const int64_t s = pass->rows[b] * pass->horizon + t, out = b * pass->horizon + t;
-    const float ratio = pass->ratio ? pass->ratio[out] : 1.0f;
+// Slot t: delta into `deltas`, the factor of adv_{t+1} into `factors`.
+PUF_INLINE void prepare(const PufAdvantage *pass, Row row, int64_t t, int next_is_here,
+                        float *restrict deltas, float *restrict factors) {
+    const float clip = pass->reward_clip > 0.0f ? pass->reward_clip : INFINITY;
+    const float ratio = row.ratio ? row.ratio[t] : 1.0f;
     const float rho = ratio > pass->rho_clip ? pass->rho_clip : ratio;
     const float c = ratio > pass->c_clip ? pass->c_clip : ratio;
-    const float next = value_after(pass, s, goes_on);
-    const float reward = scaled_reward(pass, pass->reward[s]);
-    pass->advantage[out] = rho * (reward + pass->gamma * next - pass->value[s]);
-    pass->target[out] = goes_on ? pass->gamma * pass->gae_lambda * c : 0.0f;
+    const int goes_on = next_is_here & (row.done[t] == LIVE);
+    const float other = row.done[t] == TERMINAL ? 0.0f : row.next_value[t];
+    const float next = goes_on ? row.value[t + next_is_here] : other;
+    float reward = row.reward[t] * pass->reward_scale;
+    reward = reward > clip ? clip : reward;
+    reward = reward < -clip ? -clip : reward;
+    deltas[t] = rho * (reward + pass->gamma * next - row.value[t]);
+    factors[t] = goes_on ? pass->gamma * pass->gae_lambda * c : 0.0f;
+}
+
+PUF_INLINE void advantage_row(const PufAdvantage *pass, Row row) {
+    const int64_t last = pass->horizon - 1;
+    for (int64_t t = 0; t < last; t++)
+        prepare(pass, row, t, !row.piece_start[t + 1], row.advantage, row.target);
+    prepare(pass, row, last, 0, row.advantage, row.target);
+    float after = 0.0f;
+    for (int64_t t = last; t >= 0; t--) {
+        const float factor = row.target[t];
+        after = row.advantage[t] + (factor == 0.0f ? 0.0f : factor * after); // 0: not even of a NaN
+        row.advantage[t] = after;
+        row.target[t] = row.value[t] + after;
+    }
 }
 
 PUF_INLINE void advantage_rows(const PufAdvantage *pass) {
-    const int64_t horizon = pass->horizon;
     for (int64_t b = 0; b < pass->batch_rows; b++) {
-        const uint8_t *done = pass->done + pass->rows[b] * horizon;
-        const uint8_t *start = pass->piece_start + pass->rows[b] * horizon;
-        const float *value = pass->value + pass->rows[b] * horizon;
-        float *advantage = pass->advantage + b * horizon, *target = pass->target + b * horizon;
-        for (int64_t t = 0; t < horizon - 1; t++)
-            prepare(pass, b, t, (done[t] == LIVE) & !start[t + 1]);
-        prepare(pass, b, horizon - 1, 0);
-        float after = 0.0f;
-        for (int64_t t = horizon - 1; t >= 0; t--) {
-            after = advantage[t] + (target[t] != 0.0f ? target[t] * after : 0.0f);
-            advantage[t] = after;
-            target[t] = value[t] + after;
-        }
+        const int64_t from = pass->rows[b] * pass->horizon, to = b * pass->horizon;
+        advantage_row(pass,
+                      (Row){pass->reward + from, pass->value + from, pass->next_value + from,
+                            pass->ratio ? pass->ratio + to : NULL, pass->done + from,
+                            pass->piece_start + from, pass->advantage + to, pass->target + to});
     }
 }
 PUF_WIDE(PufAdvantage, advantage_rows)

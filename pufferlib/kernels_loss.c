@@ -15,19 +15,26 @@
 
 typedef struct Work {
     const PufLoss *pass;
-    float *z, *p; // (C x LANES) each: logit - max, and exp of it, then the probability
-    float *log_total, *head_entropy; // (K x LANES) each
-    double *log_std_sum;             // (X) gradient of a shared log_std
-    double *sums;                    // (PUF_NUM_METRICS)
+    float *z, *p;        // (C x LANES) each: logit - max, probability
+    float *log_total;    // (K x LANES) log of the sum of exp(z)
+    float *head_entropy; // (K x LANES)
+    double *log_std_sum; // (X) gradient of a shared log_std
+    double *sums;        // (PUF_NUM_METRICS)
 } Work;
 
-// Up to PUF_LANES slots; lanes behind `used` repeat the last one, weigh nothing and are never stored.
+// Up to PUF_LANES slots; lanes behind `used` repeat the last one and are never counted or stored.
 typedef struct Block {
     int used;
     int64_t slot[PUF_LANES];
-    float logprob[PUF_LANES], entropy[PUF_LANES];
-    float slope[PUF_LANES]; // d loss / d logp_theta
+    PufFloats logprob, entropy;
+    PufFloats slope; // d loss / d logprob
 } Block;
+
+PUF_INLINE PufFloats load_column(const Block *block, const float *column) {
+    PufFloats x;
+    for (int l = 0; l < PUF_LANES; l++) x[l] = column[block->slot[l]];
+    return x;
+}
 
 PUF_INLINE void load_head(const PufLoss *pass, const Block *block, int64_t offset, int32_t n,
                           float *z) {
@@ -36,64 +43,54 @@ PUF_INLINE void load_head(const PufLoss *pass, const Block *block, int64_t offse
         for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = pass->logits[at + j];
         if (!pass->masks) continue;
         for (int32_t j = 0; j < n; j++)
-            if (!pass->masks[at + j]) z[j * PUF_LANES + l] = -puf_float_of(0x7f800000u);
+            if (!pass->masks[at + j]) z[j * PUF_LANES + l] = -INFINITY;
     }
 }
 
-// Log-probability and entropy of one head; leaves z and p for `head_gradient`.
+// Log-probability and entropy of one head; leaves what `head_gradient` needs.
 PUF_INLINE void head_forward(const Work *work, Block *block, int64_t head, int64_t offset) {
     const PufLoss *pass = work->pass;
     const int32_t n = pass->sizes[head];
     float *z = work->z + offset * PUF_LANES, *p = work->p + offset * PUF_LANES;
-    float *log_total = work->log_total + head * PUF_LANES;
-    float *head_entropy = work->head_entropy + head * PUF_LANES;
-    float max[PUF_LANES], total[PUF_LANES], weighted[PUF_LANES];
     load_head(pass, block, offset, n, z);
-    for (int l = 0; l < PUF_LANES; l++) {
-        max[l] = -puf_float_of(0x7f800000u);
-        total[l] = weighted[l] = 0.0f;
-    }
-    for (int32_t j = 0; j < n; j++)
-        for (int l = 0; l < PUF_LANES; l++)
-            max[l] = z[j * PUF_LANES + l] > max[l] ? z[j * PUF_LANES + l] : max[l];
+    PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
     for (int32_t j = 0; j < n; j++) {
-        for (int l = 0; l < PUF_LANES; l++) {
-            const float below = z[j * PUF_LANES + l] - max[l];
-            const float e = puf_exp(below);
-            total[l] += e;
-            weighted[l] += e * (below < -87.3f ? -87.3f : below);
-            z[j * PUF_LANES + l] = below;
-            p[j * PUF_LANES + l] = e;
-        }
+        const PufFloats x = puf_load(z + j * PUF_LANES);
+        max = puf_select(x > max, x, max);
     }
-    float taken[PUF_LANES];
+    for (int32_t j = 0; j < n; j++) {
+        const PufFloats below = puf_load(z + j * PUF_LANES) - max;
+        const PufFloats e = puf_exp(below);
+        total += e;
+        weighted += e * puf_at_least(below, puf_all(PUF_EXP_MIN));
+        puf_store(z + j * PUF_LANES, below);
+        puf_store(p + j * PUF_LANES, e);
+    }
+    PufFloats taken;
     for (int l = 0; l < PUF_LANES; l++)
         taken[l] = z[pass->action[block->slot[l] * pass->num_heads + head] * PUF_LANES + l];
-    for (int l = 0; l < PUF_LANES; l++) {
-        total[l] = 1.0f / total[l];
-        log_total[l] = -puf_log(total[l]);
-        head_entropy[l] = log_total[l] - weighted[l] * total[l];
-        block->logprob[l] += taken[l] - log_total[l];
-        block->entropy[l] += head_entropy[l];
-    }
+    const PufFloats log_total = puf_log(total), inverse = 1.0f / total;
+    const PufFloats entropy = log_total - weighted * inverse;
     for (int32_t j = 0; j < n; j++)
-        for (int l = 0; l < PUF_LANES; l++) p[j * PUF_LANES + l] *= total[l];
+        puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * inverse);
+    puf_store(work->log_total + head * PUF_LANES, log_total);
+    puf_store(work->head_entropy + head * PUF_LANES, entropy);
+    block->logprob += taken - log_total;
+    block->entropy += entropy;
 }
 
 PUF_INLINE void head_gradient(const Work *work, const Block *block, int64_t head, int64_t offset) {
     const PufLoss *pass = work->pass;
     const int32_t n = pass->sizes[head];
     const float entropy_slope = pass->ent_coef / (float)pass->num_slots;
-    const float *log_total = work->log_total + head * PUF_LANES;
-    const float *head_entropy = work->head_entropy + head * PUF_LANES;
+    const PufFloats log_total = puf_load(work->log_total + head * PUF_LANES);
+    const PufFloats entropy = puf_load(work->head_entropy + head * PUF_LANES);
     const float *z = work->z + offset * PUF_LANES;
     float *p = work->p + offset * PUF_LANES;
     for (int32_t j = 0; j < n; j++) {
-        for (int l = 0; l < PUF_LANES; l++) {
-            const float below = z[j * PUF_LANES + l];
-            const float logp = (below < -87.3f ? -87.3f : below) - log_total[l];
-            p[j * PUF_LANES + l] *= entropy_slope * (logp + head_entropy[l]) - block->slope[l];
-        }
+        const PufFloats below = puf_at_least(puf_load(z + j * PUF_LANES), puf_all(PUF_EXP_MIN));
+        const PufFloats weight = entropy_slope * (below - log_total + entropy) - block->slope;
+        puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * weight);
     }
     for (int l = 0; l < block->used; l++) {
         float *gradient = pass->grad_logits + block->slot[l] * pass->num_choices + offset;
@@ -102,34 +99,40 @@ PUF_INLINE void head_gradient(const Work *work, const Block *block, int64_t head
     }
 }
 
-// One axis: log-probability and entropy, or, once the slope is known, the gradient.
-PUF_INLINE void axis_pass(const Work *work, Block *block, int64_t axis, int gradient) {
-    const PufLoss *pass = work->pass;
+typedef struct Axis {
+    PufFloats log_std, std, z;
+} Axis;
+
+PUF_INLINE Axis load_axis(const PufLoss *pass, const Block *block, int64_t axis) {
     const int64_t stride = pass->log_std_shared ? 0 : pass->num_axes;
-    float log_std[PUF_LANES], std[PUF_LANES], z[PUF_LANES];
+    Axis loaded;
     for (int l = 0; l < PUF_LANES; l++) {
         const int64_t at = block->slot[l] * pass->num_axes + axis;
-        log_std[l] = pass->log_std[block->slot[l] * stride + axis];
-        z[l] = pass->axis[at] - pass->mean[at];
+        loaded.log_std[l] = pass->log_std[block->slot[l] * stride + axis];
+        loaded.z[l] = pass->axis[at] - pass->mean[at];
     }
-    for (int l = 0; l < PUF_LANES; l++) {
-        std[l] = puf_exp(log_std[l]);
-        z[l] /= std[l];
-    }
-    if (!gradient) {
-        for (int l = 0; l < PUF_LANES; l++) {
-            block->logprob[l] += -0.5f * z[l] * z[l] - log_std[l] - PUF_HALF_LOG_2PI;
-            block->entropy[l] += log_std[l] + (0.5f + PUF_HALF_LOG_2PI);
-        }
-        return;
-    }
-    const float entropy_slope = pass->ent_coef / (float)pass->num_slots;
+    loaded.std = puf_exp(loaded.log_std);
+    loaded.z /= loaded.std;
+    return loaded;
+}
+
+PUF_INLINE void axis_forward(const PufLoss *pass, Block *block, int64_t axis) {
+    const Axis x = load_axis(pass, block, axis);
+    block->logprob += -0.5f * x.z * x.z - x.log_std - PUF_HALF_LOG_2PI;
+    block->entropy += x.log_std + (0.5f + PUF_HALF_LOG_2PI);
+}
+
+PUF_INLINE void axis_gradient(const Work *work, const Block *block, int64_t axis) {
+    const PufLoss *pass = work->pass;
+    const Axis x = load_axis(pass, block, axis);
+    const PufFloats mean_slope = block->slope * x.z / x.std;
+    const PufFloats log_std_slope =
+        block->slope * (x.z * x.z - 1.0f) - pass->ent_coef / (float)pass->num_slots;
     for (int l = 0; l < block->used; l++) {
         const int64_t at = block->slot[l] * pass->num_axes + axis;
-        const float slope = block->slope[l] * (z[l] * z[l] - 1.0f) - entropy_slope;
-        pass->grad_mean[at] = block->slope[l] * z[l] / std[l];
-        if (pass->log_std_shared) work->log_std_sum[axis] += (double)slope;
-        else pass->grad_log_std[at] = slope;
+        pass->grad_mean[at] = mean_slope[l];
+        if (pass->log_std_shared) work->log_std_sum[axis] += (double)log_std_slope[l];
+        else pass->grad_log_std[at] = log_std_slope[l];
     }
 }
 
@@ -137,29 +140,22 @@ PUF_INLINE void axis_pass(const Work *work, Block *block, int64_t axis, int grad
 PUF_INLINE void policy_terms(const Work *work, Block *block) {
     const PufLoss *pass = work->pass;
     const float low = 1.0f - pass->clip_coef, high = 1.0f + pass->clip_coef;
-    const float share = 1.0f / (float)pass->num_slots;
-    float log_ratio[PUF_LANES], advantage[PUF_LANES];
-    float policy[PUF_LANES], kl[PUF_LANES], far[PUF_LANES];
-    for (int l = 0; l < PUF_LANES; l++) {
-        log_ratio[l] = block->logprob[l] - pass->logprob[block->slot[l]];
-        advantage[l] = (pass->advantage[block->slot[l]] - pass->adv_mean) * pass->adv_scale;
-    }
-    for (int l = 0; l < PUF_LANES; l++) {
-        const float r = puf_exp(log_ratio[l]);
-        float clipped = r < low ? low : r;
-        clipped = clipped > high ? high : clipped;
-        const float free_loss = -advantage[l] * r, clipped_loss = -advantage[l] * clipped;
-        const int is_clipped = clipped_loss > free_loss;
-        policy[l] = is_clipped ? clipped_loss : free_loss;
-        block->slope[l] = is_clipped ? 0.0f : free_loss * share;
-        kl[l] = (r - 1.0f) - log_ratio[l];
-        far[l] = (r < low) | (r > high) ? 1.0f : 0.0f;
-    }
+    const PufFloats log_ratio = block->logprob - load_column(block, pass->logprob);
+    const PufFloats advantage =
+        (load_column(block, pass->advantage) - pass->adv_mean) * pass->adv_scale;
+    const PufFloats r = puf_exp(log_ratio);
+    const PufFloats clipped = puf_at_most(puf_at_least(r, puf_all(low)), puf_all(high));
+    const PufFloats free_loss = -advantage * r, clipped_loss = -advantage * clipped;
+    const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
+    const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
+    const PufFloats kl = (r - 1.0f) - log_ratio;
+    block->slope =
+        puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)pass->num_slots));
     for (int l = 0; l < block->used; l++) {
         work->sums[PUF_POLICY_LOSS] += (double)policy[l];
         work->sums[PUF_ENTROPY] += (double)block->entropy[l];
         work->sums[PUF_APPROX_KL] += (double)kl[l];
-        work->sums[PUF_CLIP_FRACTION] += (double)far[l];
+        work->sums[PUF_CLIP_FRACTION] -= is_far[l]; // a comparison that holds is -1
         work->sums[PUF_OLD_APPROX_KL] -= (double)log_ratio[l];
     }
 }
@@ -189,18 +185,18 @@ PUF_INLINE void loss_blocks(const Work *work) {
         block.used = left < PUF_LANES ? (int)left : PUF_LANES;
         for (int l = 0; l < PUF_LANES; l++) {
             block.slot[l] = begin + (l < block.used ? l : block.used - 1);
-            block.logprob[l] = block.entropy[l] = 0.0f;
         }
+        block.logprob = block.entropy = puf_all(0.0f);
         int64_t offset = 0;
         for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
             head_forward(work, &block, k, offset);
-        for (int64_t x = 0; x < pass->num_axes; x++) axis_pass(work, &block, x, 0);
+        for (int64_t x = 0; x < pass->num_axes; x++) axis_forward(pass, &block, x);
         policy_terms(work, &block);
         value_terms(work, &block);
         offset = 0;
         for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
             head_gradient(work, &block, k, offset);
-        for (int64_t x = 0; x < pass->num_axes; x++) axis_pass(work, &block, x, 1);
+        for (int64_t x = 0; x < pass->num_axes; x++) axis_gradient(work, &block, x);
     }
 }
 PUF_WIDE(Work, loss_blocks)
