@@ -1,0 +1,9 @@
+"""What holds for every test: games from outside the ocean package are built below build/."""
+
+import os
+from pathlib import Path
+
+# Before any test module is imported, and inherited by the programs that tests start.
+os.environ.setdefault("PUFFER_CACHE", str(Path(__file__).parents[1] / "build" / "test-cache"))
+# OpenMP threads that spin while they wait slow each other down where cores are few.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,0 +1,86 @@
+"""The packages from outside: what an import costs and says, and what the distribution carries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pufferenv
+from pufferenv import build
+
+
+def python(code: str, folder: Path = build.ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter with the packages of `folder`."""
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_importing_pufferenv_loads_no_torch_gymnasium_or_numpy() -> None:
+    done = python("import pufferenv; print({'torch', 'gymnasium', 'numpy'} & {*sys.modules})")
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_using_pufferenv_loads_neither_torch_nor_pufferlib() -> None:
+    code = "import pufferenv as p; p.make, p.VectorEnv, p.RowEnv; print({'torch', 'pufferlib'} & {*sys.modules})"
+    assert python(code).stdout == "set()\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in pufferenv.__all__:
+        assert getattr(pufferenv, name) is not None
+        assert name in dir(pufferenv)
+    with pytest.raises(AttributeError, match="has no attribute 'mkae'"):
+        _ = pufferenv.mkae
+
+
+@pytest.mark.parametrize(
+    "used", ["pufferenv.make", "pufferenv.Game", "pufferenv.games.load('squared')"]
+)
+def test_without_a_built_engine_the_error_names_the_command(tmp_path: Path, used: str) -> None:
+    for package in ("pufferenv", "ocean"):
+        kept = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(build.ROOT / package, tmp_path / package, ignore=kept)
+    done = python(f"import pufferenv\nassert pufferenv.__version__\n{used}", tmp_path)
+    last = done.stderr.splitlines()[-1]
+    assert re.match(r"ImportError: .*not built.*`python build\.py`", last)
+
+
+def test_pypis_pufferlib_beside_ours_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pufferenv.conflict() is None
+    (tmp_path / "pufferlib-3.0.0.dist-info").mkdir()
+    (tmp_path / "pufferlib-3.0.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: pufferlib\nVersion: 3.0.0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    said = pufferenv.conflict()
+    assert said is not None
+    assert "pufferlib 3.0.0" in said
+    assert "pip uninstall pufferlib" in said
+
+
+def test_all_that_a_game_includes_is_in_the_wheel() -> None:
+    listed = re.search(r"^pufferenv = (\[.*py\.typed.*\])$", pyproject(), re.MULTILINE)
+    assert listed is not None
+    for source in ("env.c", "env.h", "check.h"):
+        text = (build.ROOT / "pufferenv" / source).read_text()
+        for included in re.findall(r'^#include "pufferenv/(.*)"', text, re.MULTILINE):
+            assert f'"{included}"' in listed[1]
+    assert '"env.c"' in listed[1]
+
+
+def pyproject() -> str:
+    return (build.ROOT / "pyproject.toml").read_text()
+
+
+def test_typed_packages_are_those_that_are_listed() -> None:
+    typed = sorted(path.parent.name for path in build.ROOT.glob("*/py.typed"))
+    listed = re.search(r"^packages = (\[.*\])$", pyproject(), re.MULTILINE)
+    assert listed is not None
+    assert sorted(re.findall(r'"(\w+)"', listed[1])) == typed == ["ocean", "pufferenv", "pufferlib"]
