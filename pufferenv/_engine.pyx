@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: language_level=3, wraparound=False
 """The engine's Cython layer: one class for a loaded game, one for its envs. See _engine.pyi."""
 
 import os
