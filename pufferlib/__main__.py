@@ -1,0 +1,8 @@
+"""`python -m pufferlib`: the same as the script `puffer`."""
+
+import sys
+
+from pufferlib.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

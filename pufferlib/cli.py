@@ -1,0 +1,380 @@
+"""`puffer train|eval|bench|games`: reads the command line, hands over, says errors in one line.
+
+Options are written `--SECTION.KEY VALUE`; their tables are pufferlib/options.py and the game's
+header, and nothing here lists one. torch is imported by the commands that need it: help is quick.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pufferlib import config
+
+if TYPE_CHECKING:
+    from pufferenv._engine import Game
+    from pufferlib.evaluate import Evaluation
+
+# A second OpenMP thread that spins on a busy core slows every product down, up to ten times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+Settings = dict[str, dict[str, object]]
+Command = Callable[[argparse.Namespace, Settings], int]
+SETTING = re.compile(r"--([A-Za-z][\w-]*)\.([\w-]+)(?:=(.*))?", re.DOTALL)
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Return 0, 1 (it failed), 2 (bad input) or 130 (interrupted)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--traceback" in words or bool(os.environ.get("PUFFER_DEBUG"))
+    try:
+        settings, rest = split_settings(words)
+        parser = make_parser()
+        args, extra = parser.parse_known_args(rest)
+        if extra:
+            raise _unknown_word(extra[0], args)
+        if not args.command:
+            parser.print_help()
+            return 0
+        command: Command = args.run
+        return command(args, settings)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        bad_input = isinstance(error, (ValueError, TypeError))
+        hint = "" if debug or _explains_itself(error) else "\n(--traceback shows where)"
+        print(f"puffer: {error or type(error).__name__}{hint}", file=sys.stderr)
+        return BAD_INPUT if bad_input else FAILED
+
+
+def split_settings(words: Sequence[str]) -> tuple[Settings, list[str]]:
+    """Take `--section.key value` and `--section.key=value` out of a command line -> settings, rest.
+
+    Underscores and hyphens are the same. Without a value it stands for `true`.
+    """
+    settings: Settings = {}
+    rest: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        found = SETTING.fullmatch(word)
+        if not found:
+            name, equals, value = word.partition("=")
+            rest.append(name.replace("_", "-") + equals + value if word.startswith("--") else word)
+            continue
+        section, key, value = found[1], found[2].replace("-", "_"), found[3]
+        if value is None:
+            value = left.pop(0) if left and not left[0].startswith("--") else "true"
+        settings.setdefault(section, {})[key] = value
+    return settings, rest
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise config.ConfigError(f"{message} (see {self.prog} --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Declare the commands and their plain flags."""
+    parser = _Parser(
+        prog="puffer",
+        description="Train and watch policies in games written in C.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, run: Command, doc: str, **more: Any) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=doc, description=doc, allow_abbrev=False, **more)
+        sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
+        sub.set_defaults(run=run)
+        return sub
+
+    flags = add("train", train, "Train a policy.", add_help=False)
+    flags.add_argument("game", nargs="?", metavar="GAME", help="a game's name or path/to/my_game.h")
+    flags.add_argument(
+        "--config", metavar="FILE", help="TOML file of options, as config.toml of a run"
+    )
+    flags.add_argument(
+        "--resume", metavar="RUN", help="go on with a run: its folder, or a game's newest"
+    )
+    flags.add_argument("--name", help="name of the run's folder; default: date and time")
+    flags.add_argument("--tensorboard", action="store_true", help="log to TensorBoard too")
+    flags.add_argument("--wandb", action="store_true", help="log to Weights & Biases too")
+    _run_dir(flags)
+    _option_help(flags)
+
+    flags = add("eval", evaluate, "Play whole episodes with a trained policy.", add_help=False)
+    flags.add_argument(
+        "target", nargs="?", metavar="RUN_OR_GAME", help="a run's folder, or a game: its newest run"
+    )
+    flags.add_argument("--policy", default="best", metavar="best|last|FILE", help="default: best")
+    flags.add_argument("--episodes", type=int, default=100, help="default: 100")
+    flags.add_argument(
+        "--seed", type=int, default=0, help="of the games and the sampling; default: 0"
+    )
+    flags.add_argument(
+        "--greedy", action="store_true", help="take the likeliest action, do not sample"
+    )
+    flags.add_argument("--json", action="store_true", help="print JSON")
+    _run_dir(flags)
+    _option_help(flags)
+
+    flags = add("bench", bench, "Measure steps per second.", add_help=False)
+    flags.add_argument("what", nargs="?", choices=("env", "train"), metavar="env|train")
+    flags.add_argument("game", nargs="?", metavar="GAME", help="a game's name or path/to/my_game.h")
+    flags.add_argument("--config", metavar="FILE", help="TOML file of options")
+    flags.add_argument("--seconds", type=float, default=5.0, help="of each measurement; default: 5")
+    flags.add_argument("--json", action="store_true", help="print JSON")
+    _option_help(flags)
+
+    flags = add("games", games, "List the games, or show one.")
+    flags.add_argument("game", nargs="?", metavar="GAME", help="show its config, actions and log")
+    return parser
+
+
+def _run_dir(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--run-dir", default="runs", metavar="FOLDER", help="where runs are; default: runs"
+    )
+
+
+def _option_help(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "-h", "--help", action="store_true", help="show this, and with GAME its options"
+    )
+    flags.set_defaults(parser=flags)
+
+
+# --- the commands ------------------------------------------------------------------------------
+
+
+def train(args: argparse.Namespace, settings: Settings) -> int:
+    """Train a new run, or go on with one."""
+    if args.help:
+        return _show_options(args, args.game)
+    from pufferlib import train as training
+    from pufferlib.runs import Run
+
+    if args.resume:
+        if settings or args.config or args.game or args.name:
+            raise config.ConfigError(
+                "--resume goes on with the run's own game, name and config, and takes no others; "
+                "for a new run like it: puffer train --config RUN/config.toml"
+            )
+        run = Run.find(args.resume, args.run_dir)
+        made, game = _configure(None, str(run.path / "config.toml"), {})
+    else:
+        run = None
+        made, game = _configure(args.game, args.config, settings)
+    return training.train(
+        made,
+        game,
+        resume=run,
+        run_dir=args.run_dir,
+        name=args.name,
+        tensorboard=args.tensorboard,
+        wandb=args.wandb,
+    )
+
+
+def evaluate(args: argparse.Namespace, settings: Settings) -> int:
+    """Play with a trained policy and print mean and spread of what the game logs."""
+    if args.help:
+        return _show_options(args, None)
+    if not args.target:
+        raise config.ConfigError("what to evaluate? puffer eval RUN_OR_GAME")
+    if args.episodes < 1:
+        raise config.ConfigError(f"--episodes {args.episodes} must be at least 1")
+    from pufferlib.evaluate import evaluate as play
+    from pufferlib.evaluate import open_policy
+    from pufferlib.runs import Run
+
+    if args.policy in ("best", "last"):
+        run = Run.find(args.target, args.run_dir)
+        made, game = _configure(None, str(run.path / "config.toml"), settings)
+        file = run.best if args.policy == "best" and run.best.exists() else run.last
+    else:
+        file = Path(args.policy)
+        folder = Path(args.target) / "config.toml"
+        in_run = folder.is_file()
+        made, game = _configure(
+            None if in_run else args.target, str(folder) if in_run else None, settings
+        )
+    policy = open_policy(file, game, made)
+    result = play(
+        policy,
+        game,
+        made.env,
+        episodes=args.episodes,
+        num_threads=made.vec.num_threads or 1,
+        seed=args.seed,
+        greedy=args.greedy,
+    )
+    if args.json:
+        about = {"game": game.name, "policy": str(file), "seed": args.seed, "greedy": args.greedy}
+        print(json.dumps({**about, **result.asdict()}, indent=1))
+    else:
+        _show_evaluation(file, game, result)
+    return 0
+
+
+def bench(args: argparse.Namespace, settings: Settings) -> int:
+    """Measure the game's steps, or a short training."""
+    if args.help:
+        return _show_options(args, args.game)
+    if not args.what or not (args.game or args.config):
+        raise config.ConfigError("what to measure? puffer bench env|train GAME")
+    if not 0 < args.seconds < 1e6:
+        raise config.ConfigError(f"--seconds {args.seconds:g} must be above 0")
+    made, game = _configure(args.game, args.config, settings)
+    from pufferlib import bench as benches
+
+    report = (benches.env if args.what == "env" else benches.train)(made, game, args.seconds)
+    print(json.dumps(report, indent=1) if args.json else benches.text(report))
+    return 0
+
+
+def games(args: argparse.Namespace, settings: Settings) -> int:
+    """List all games, or show one game's config, observations, actions and log."""
+    from pufferenv import BuildError
+    from pufferenv import games as shelf
+
+    if settings:
+        raise config.ConfigError("puffer games takes no options")
+    if args.game:
+        _show_game(shelf.load(args.game))
+        return 0
+    width = max(map(len, shelf.names()), default=0)
+    for name in shelf.names():
+        try:
+            doc = shelf.load(name).doc
+        except BuildError:
+            doc = f"does not build: puffer games {name} shows why"
+        print(f"{name:<{width}}  {doc}")
+    return 0
+
+
+# --- what they share ---------------------------------------------------------------------------
+
+
+def _configure(spec: str | None, file: str | None, flags: Settings) -> "tuple[config.Config, Game]":
+    """Load the game and merge its toml, the config file and the flags."""
+    from pufferenv import games as shelf
+
+    layers = []
+    if file:
+        content = config.read(file)
+        named = content.pop("game", None)
+        if named is not None and not isinstance(named, str):
+            raise config.ConfigError(f"{file}: game={named!r} must be a name or a header's path")
+        spec = spec or named
+        layers.append(config.Layer(str(file), content))
+    if not spec:
+        raise config.ConfigError(
+            f"which game? There are {', '.join(shelf.names())}; or give a header"
+        )
+    layers.append(config.Layer("--", flags))
+    game = shelf.load(spec)
+    own = shelf.defaults(spec)
+    layers.insert(0, config.Layer(f"{game.name}.toml", own))
+    # A header is named by its whole path, so that a run's config works from anywhere.
+    full = str(Path(spec).expanduser().resolve()) if spec.endswith(".h") else spec
+    return config.resolve(full, game, layers), game
+
+
+def _unknown_word(word: str, args: argparse.Namespace) -> config.ConfigError:
+    if not word.startswith("-"):
+        return config.ConfigError(f"{word!r} is one word too many for puffer {args.command}")
+    known = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("run", "parser")]
+    known += [config.flag(s, key) for s, keys in config.tables().items() for key in keys]
+    near = config.nearest(
+        word.partition("=")[0].replace("-", "_"), [k.replace("-", "_") for k in known]
+    )
+    return config.ConfigError(f"{word}: no such flag; nearest: {near.replace('_', '-')}")
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Whether the message was written for the user: by this project, or by the OS."""
+    home = type(error).__module__.partition(".")[0]
+    return home in ("pufferlib", "pufferenv") or isinstance(error, (ValueError, OSError))
+
+
+def _show_options(args: argparse.Namespace, spec: str | None) -> int:
+    """Print the command's help and all options; with a game, its own and its defaults too."""
+    game = None
+    layers = []
+    if spec:
+        from pufferenv import games as shelf
+
+        game = shelf.load(spec)
+        layers = [config.Layer(f"{game.name}.toml", shelf.defaults(spec))]
+    print(args.parser.format_help().rstrip())
+    print(
+        f"\nOptions, --SECTION.KEY VALUE{f', with the defaults for {game.name}' if game else ''}:"
+    )
+    known = config.tables(game)
+    values = config.defaults(known, layers)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    for section, options in known.items():
+        print(f"\n{section}:" + ("" if options else " nothing to set"))
+        for key, option in options.items():
+            default = config.short(values[section][key])
+            head = f"  {config.flag(section, key):<28} {default:<12} {config.legal(option):<18} "
+            print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
+    if not game:
+        print("\nWith GAME, its own options (env.*) and its defaults are shown too.")
+    return 0
+
+
+def _show_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pufferlib.dashboard import number
+
+    table = Table(title=f"{game.name}: {result.episodes} episodes", title_justify="left")
+    table.add_column("")
+    for heading in ("mean", "std", "min", "max"):
+        table.add_column(heading, justify="right")
+    for name, stats in result.fields.items():
+        table.add_row(name, *(number(value) for value in stats))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{file}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
+    if result.unfinished:
+        console.print(
+            f"{result.unfinished} more episodes had not ended when the evaluation stopped: "
+            f"the figures lean towards short ones"
+        )
+
+
+def _show_game(game: "Game") -> None:
+    default = game.pack({field.name: field.default for field in game.config_fields})
+    shape = " x ".join(map(str, game.obs_shape(default))) or "1"
+    print(f"{game.name}: {game.doc}\n")
+    print(f"agents        {game.num_agents(default)}")
+    print(f"observation   {shape} {game.obs_dtype.name}")
+    for head in game.heads(default):
+        print(f"action        {head.name}, {head.n} choices: {head.doc}")
+    for axis in game.axes(default):
+        print(f"action        {axis.name}, {axis.low:g} to {axis.high:g}: {axis.doc}")
+    for option in config.tables(game)["env"].values():
+        value = f"{config.short(option.default)} in {config.legal(option)}"
+        print(f"config        {config.flag('env', option.name)} {value}: {option.doc}")
+    for name, doc in game.log_fields:
+        print(f"log           {name}: {doc}")

@@ -1,0 +1,238 @@
+"""What a person sees of a run: a live dashboard on a terminal, plain lines in a pipe or a file.
+
+Both take the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`, `time/...`, ...) and
+show whatever is in them; a new metric needs no line here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+Metrics = Mapping[str, Any]
+TWO_COLUMNS = 66  # characters from which the tables stand side by side
+BAR = "█"
+# Group of metrics -> its heading, in the order of the columns.
+LEFT = {"time": "Where the time goes", "rows": "Rows"}
+RIGHT = {"env": "Game", "eval": "Evaluation", "loss": "Losses"}
+
+
+class Display(Protocol):
+    """Shows the progress of one run."""
+
+    def update(self, metrics: Metrics) -> None:
+        """Show these metrics."""
+
+    def note(self, text: str) -> None:
+        """Say something that is not a metric."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was; twice is fine."""
+
+
+def make(title: str, picked: str, total_steps: int, score: str | None) -> Display:
+    """Return a live dashboard on a terminal, plain lines elsewhere; both write to stdout.
+
+    title: the run's folder. picked: one line about device and threads. score: the metric that
+    says how well the policy plays, such as `env/score`.
+    """
+    console = Console(highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveDisplay(console, title, picked, total_steps)
+    return PlainDisplay(title, picked, total_steps, score)
+
+
+class PlainDisplay:
+    """One line per update, without colours or control characters."""
+
+    def __init__(self, title: str, picked: str, total_steps: int, score: str | None) -> None:
+        self._total = total_steps
+        self._score = score
+        self.note(f"{title}  {picked}")
+
+    def update(self, metrics: Metrics) -> None:
+        """Print steps, speed, score and loss."""
+        parts = [f"steps {count(metrics['agent_steps'])}/{count(self._total)}"]
+        parts.append(f"sps {count(metrics.get('sps', 0))}")
+        for name in (self._score, "eval/score" if self._score == "env/score" else None):
+            if name and metrics.get(name) is not None:
+                parts.append(f"{name} {number(metrics[name])}")
+        loss = metrics.get("loss/total", metrics.get("loss/loss"))
+        if loss is not None:
+            parts.append(f"loss {number(loss)}")
+        parts.append(f"left {clock(time_left(metrics, self._total))}")
+        self.note("  ".join(parts))
+
+    def note(self, text: str) -> None:
+        """Print a line, at once."""
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """Have nothing to put back."""
+
+
+class LiveDisplay:
+    """A full-screen dashboard, drawn anew at the terminal's current size with every update."""
+
+    def __init__(self, console: Console, title: str, picked: str, total_steps: int) -> None:
+        self.console = console
+        self._title, self._picked, self._total = title, picked, total_steps
+        self._metrics: Metrics = {"agent_steps": 0}
+        self._notes: list[str] = []
+        self._live: Live | None = Live(
+            console=console, screen=True, auto_refresh=False, get_renderable=self.render
+        )
+        self._live.start()
+
+    def update(self, metrics: Metrics) -> None:
+        """Show these metrics."""
+        self._metrics = metrics
+        if self._live:
+            self._live.refresh()
+
+    def note(self, text: str) -> None:
+        """Show a line at the foot, and keep it for the end; after `close`, print it."""
+        if not self._live:
+            self.console.print(text, markup=False)
+            return
+        self._notes.append(text)
+        self._live.refresh()
+
+    def close(self) -> None:
+        """Go back to the terminal as it was, with the last picture and all notes in it."""
+        if not self._live:
+            return
+        self._live.stop()
+        self._live = None
+        notes, self._notes = self._notes, []
+        if len(self._metrics) > 1:
+            self.console.print(self.render())
+        for text in notes:
+            self.console.print(text, markup=False)
+
+    def render(self) -> RenderableType:
+        """Build the picture for the console's present size; it never is larger."""
+        width, height = self.console.size
+        inner = max(20, width - 4)
+        lines = height - 2  # the frame
+        head: list[RenderableType] = [
+            self._progress(inner),
+            Text(self._picked, "dim", no_wrap=True, overflow="ellipsis"),
+        ]
+        foot = [
+            Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in self._notes[-2:]
+        ]
+        room = max(0, lines - len(head) - len(foot))
+        body = self._body(inner, room)
+        shown: list[RenderableType] = [*head, body, *foot][: max(1, lines)]
+        return Panel(Group(*shown), title=Text(self._title, "bold cyan"), border_style="cyan")
+
+    def _progress(self, width: int) -> Text:
+        steps = self._metrics["agent_steps"]
+        share = min(1.0, steps / self._total)
+        left = clock(time_left(self._metrics, self._total))
+        words = (
+            f" {share:4.0%}  {count(steps)} of {count(self._total)} steps"
+            f"  {count(self._metrics.get('sps', 0))}/s  {left} left"
+        )
+        return Text.assemble(_bar(share, max(4, width - len(words))), words, no_wrap=True)
+
+    def _body(self, width: int, height: int) -> Table:
+        """Lay the groups of metrics out in one or two columns of at most `height` lines."""
+        wide = width >= TWO_COLUMNS
+        column = (width - 3) // 2 if wide else width
+        left = self._groups(LEFT, column)
+        right = self._groups(RIGHT, column)
+        table = Table.grid(padding=(0, 3, 0, 0), expand=False)
+        if not wide:
+            for line in _cropped(right + left, height):
+                table.add_row(line)
+            return table
+        left, right = _cropped(left, height), _cropped(right, height)
+        blank = Text(" " * column)
+        for i in range(max(len(left), len(right))):
+            table.add_row(*(c[i] if i < len(c) else blank for c in (left, right)))
+        return table
+
+    def _groups(self, headings: Mapping[str, str], width: int) -> list[Text]:
+        lines: list[Text] = []
+        for group, heading in headings.items():
+            values = {
+                key.partition("/")[2]: value
+                for key, value in self._metrics.items()
+                if key.startswith(f"{group}/") and isinstance(value, (int, float))
+            }
+            if not values:
+                continue
+            lines.append(Text(heading.ljust(width), "bold"))
+            if group == "time":
+                lines += _shares(values, width)
+            else:
+                lines += [_pair(name, number(value), width) for name, value in values.items()]
+        return lines
+
+
+def count(value: float) -> str:
+    """Write a count shortly: 950, 12.3k, 4.56M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return (
+                f"{value / size:.3g}{unit}" if value / size < 999.5 else f"{value / size:.0f}{unit}"
+            )
+    return f"{value:.0f}"
+
+
+def number(value: float | None) -> str:
+    """Write a measured value with about four digits."""
+    if value is None:
+        return "-"
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def clock(seconds: float | None) -> str:
+    """Write a duration as h:mm:ss or m:ss; unknown is `?`."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_left(metrics: Metrics, total_steps: int) -> float | None:
+    """Return the seconds to the end at the present speed, None: not known yet."""
+    speed = metrics.get("sps")
+    return max(0, total_steps - metrics["agent_steps"]) / speed if speed else None
+
+
+def _shares(seconds: Mapping[str, float], width: int) -> list[Text]:
+    whole = sum(seconds.values()) or 1.0
+    name_width = max(map(len, seconds))
+    room = max(1, width - name_width - 6)
+    return [
+        Text.assemble(
+            f"{name:<{name_width}} ", _bar(part / whole, room), f"{part / whole:5.0%}", no_wrap=True
+        )
+        for name, part in seconds.items()
+    ]
+
+
+def _bar(share: float, width: int) -> Text:
+    full = min(width, max(0, round(share * width)))
+    return Text.assemble((BAR * full, "cyan"), ("─" * (width - full), "dim"))
+
+
+def _pair(name: str, value: str, width: int) -> Text:
+    room = max(1, width - len(value) - 1)
+    return Text(f"{name[:room]:<{room}} {value}", no_wrap=True)
+
+
+def _cropped(lines: list[Text], height: int) -> list[Text]:
+    if len(lines) <= height:
+        return lines
+    return [*lines[: max(0, height - 1)], Text("…")][:height]
