@@ -22,7 +22,6 @@ enum { PUF_LANES = 16 };
 typedef float PufFloats __attribute__((vector_size(4 * PUF_LANES)));
 typedef int32_t PufInts __attribute__((vector_size(4 * PUF_LANES)));
 typedef uint32_t PufWords __attribute__((vector_size(4 * PUF_LANES)));
-typedef uint64_t PufWideWords __attribute__((vector_size(4 * PUF_LANES))); // two words each
 
 #define PUF_INLINE static inline __attribute__((always_inline))
 
@@ -118,28 +117,28 @@ PUF_INLINE PufFloats puf_log(PufFloats x) {
     return puf_select(x == x, (f + y) + n * 0.693359375f, x);
 }
 
-// Upper and lower halves of the products with a constant.
-PUF_INLINE PufWords puf_multiply(PufWords x, uint32_t factor, PufWords *upper) {
-    const uint64_t low_half = 0xffffffffu;
-    const PufWideWords even = ((PufWideWords)x & low_half) * factor;
-    const PufWideWords odd = ((PufWideWords)x >> 32) * factor;
-    *upper = (PufWords)((even >> 32) | (odd & ~low_half));
-    return (PufWords)((even & low_half) | (odd << 32));
-}
-
-// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four words per
-// lane of the key `seed` and the counter (count low, count high, agent, number).
-PUF_INLINE void puf_philox(uint64_t seed, const PufWords counter[3], uint32_t number,
-                           PufWords words[4]) {
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    PufWords w0 = counter[0], w1 = counter[1], w2 = counter[2], w3 = (PufWords){0} + number;
-    for (int round = 0; round < 10; round++) {
-        PufWords upper0, upper2;
-        const PufWords lower0 = puf_multiply(w0, 0xd2511f53u, &upper0);
-        const PufWords lower2 = puf_multiply(w2, 0xcd9e8d57u, &upper2);
-        w0 = upper2 ^ w1 ^ key0, w1 = lower2;
-        w2 = upper0 ^ w3 ^ key1, w3 = lower0;
-        key0 += 0x9e3779b9u, key1 += 0xbb67ae85u;
+// Threefry4x32-20 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3):
+// four words per lane of the counter (count low, count high, agent, number) and the key (seed, 0).
+// Sums, rotations and exclusive ors of 32 bits: what vectors of any width do at full speed.
+PUF_INLINE void puf_threefry(uint64_t seed, const PufWords counter[3], uint32_t number,
+                             PufWords words[4]) {
+    static const int TURNS[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
+                                    {6, 20},  {17, 11}, {25, 10}, {18, 20}};
+    const uint32_t low = (uint32_t)seed, high = (uint32_t)(seed >> 32);
+    const uint32_t key[5] = {low, high, 0, 0, 0x1bd11bdau ^ low ^ high};
+    PufWords w0 = counter[0] + key[0], w1 = counter[1] + key[1];
+    PufWords w2 = counter[2] + key[2], w3 = (PufWords){0} + (number + key[3]);
+#pragma GCC unroll 20
+    for (int round = 0; round < 20; round++) {
+        const int turn0 = TURNS[round % 8][0], turn1 = TURNS[round % 8][1];
+        w0 += w1, w1 = ((w1 << turn0) | (w1 >> (32 - turn0))) ^ w0;
+        w2 += w3, w3 = ((w3 << turn1) | (w3 >> (32 - turn1))) ^ w2;
+        const PufWords other = w1; // the next round mixes with the other partner
+        w1 = w3, w3 = other;
+        if (round % 4 != 3) continue;
+        const uint32_t step = (uint32_t)round / 4 + 1;
+        w0 += key[step % 5], w1 += key[(step + 1) % 5];
+        w2 += key[(step + 2) % 5], w3 += key[(step + 3) % 5] + step;
     }
     words[0] = w0, words[1] = w1, words[2] = w2, words[3] = w3;
 }

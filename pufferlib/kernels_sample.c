@@ -45,6 +45,19 @@ PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Block *block) 
 // Numbers of the random blocks: heads count theirs from 0, axes from here.
 #define AXIS_BLOCKS 0x80000000u
 
+// The slots of one step are as far apart as rows are: have the lines that `end_block` will write to
+// on their way before it is their turn.
+PUF_INLINE void fetch_ahead(const PufSample *pass, int64_t begin) {
+    const int64_t end = begin + PUF_LANES < pass->num_acting ? begin + PUF_LANES : pass->num_acting;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t s = pass->slot[agent_of(pass, i)];
+        __builtin_prefetch(pass->pool_logprob + s, 1);
+        __builtin_prefetch(pass->pool_value + s, 1);
+        __builtin_prefetch(pass->pool_version + s, 1);
+        if (pass->num_heads) __builtin_prefetch(pass->pool_action + s * pass->num_heads, 1);
+    }
+}
+
 // The lowest choice that is legal, 0 if none is.
 PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
     for (int32_t j = 0; mask && j < n; j++)
@@ -91,7 +104,7 @@ PUF_INLINE PufInts choose(const Work *work, Block *block, int64_t head, int64_t 
         const PufFloats threshold = puf_uniform(word) * total;
         choice = (PufInts){0};
         for (int32_t j = 0; j < n; j++)
-            choice -= ~(puf_load(work->x + j * PUF_LANES) > threshold) & 1;
+            choice += ~(puf_load(work->x + j * PUF_LANES) > threshold) & 1;
     }
     PufFloats z;
     for (int l = 0; l < PUF_LANES; l++) {
@@ -113,7 +126,7 @@ PUF_INLINE void sample_heads(const Work *work, Block *block) {
     int64_t offset = 0;
     for (int64_t k = 0; k < pass->num_heads; k++) {
         if (k % 4 == 0 && !pass->greedy)
-            puf_philox(pass->seed, block->counter, (uint32_t)(k / 4), words);
+            puf_threefry(pass->seed, block->counter, (uint32_t)(k / 4), words);
         load_head(pass, block, offset, pass->sizes[k], work->x);
         const PufInts choice = choose(work, block, k, offset, words[k % 4]);
         for (int l = 0; l < block->used; l++) {
@@ -151,7 +164,7 @@ PUF_INLINE void sample_axes(const PufSample *pass, Block *block) {
     for (int64_t x = 0; x < pass->num_axes; x++) {
         if (x % 4 == 0 && !pass->greedy) {
             PufWords words[4] = {0};
-            puf_philox(pass->seed, block->counter, AXIS_BLOCKS + (uint32_t)(x / 4), words);
+            puf_threefry(pass->seed, block->counter, AXIS_BLOCKS + (uint32_t)(x / 4), words);
             puf_normals(words[0], words[1], &normals[0], &normals[1]);
             puf_normals(words[2], words[3], &normals[2], &normals[3]);
         }
@@ -178,6 +191,7 @@ PUF_INLINE void end_block(const PufSample *pass, const Block *block) {
 PUF_INLINE void sample_blocks(const Work *work) {
     for (int64_t begin = 0; begin < work->pass->num_acting; begin += PUF_LANES) {
         Block block;
+        fetch_ahead(work->pass, begin + 2 * PUF_LANES);
         begin_block(work->pass, begin, &block);
         sample_heads(work, &block);
         sample_axes(work->pass, &block);
