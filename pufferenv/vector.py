@@ -218,7 +218,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         elif not self.heads:
             engine.act(None, actions)
         else:
-            engine.act(actions["discrete"], actions["continuous"])
+            engine.act(*self._both(actions))
         engine.step()
         infos = self._infos() if engine.any_log or engine.any_final else dict(self._always)
         if self._copy:
@@ -230,6 +230,16 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
                 _copied(infos),
             )
         return self._observations, self._rewards, self._terminations, self._truncations, infos
+
+    def _both(self, actions: Any) -> tuple[Any, Any]:
+        """Return (discrete, continuous) of a dict of both."""
+        if isinstance(actions, Mapping) and set(actions) == {"discrete", "continuous"}:
+            return actions["discrete"], actions["continuous"]
+        keys = ", ".join(map(repr, actions)) if isinstance(actions, Mapping) else None
+        raise TypeError(
+            f"{self.game.name} takes a dict with 'discrete' and 'continuous', was given "
+            f"{keys or type(actions).__name__}"
+        )
 
     def _infos(self) -> dict[str, Any]:
         """Collect what this step has beyond the usual: final observations, ended episodes' logs."""
