@@ -28,8 +28,8 @@ class Minibatch:
         self.obs = columns["observations"]  # (m, H, *O)
         self.reset = columns["reset"].bool()  # (m, H): a life begins here, slot 0 aside
         self.state = columns.get("state")  # (m, S) before slot 0
-        self.steps = Steps(
-            *(columns[name].flatten(0, 1) if name in columns else None for name in Steps._fields)
+        self.steps = Steps._make(
+            columns[name].flatten(0, 1) if name in columns else None for name in Steps._fields
         )
 
 

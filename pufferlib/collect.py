@@ -151,7 +151,8 @@ class Collector:
 
         Rows of which slot 0 is acted on now remember it.
         """
-        if self.state is None or self.row_state is None:
+        initial = self.policy.initial_state(1)
+        if self.state is None or self.row_state is None or initial is None:
             return None
         fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
         who = slice(None) if agents is None else self._index(agents)
@@ -160,7 +161,7 @@ class Collector:
         state = self.state[who]
         if fresh.any():
             begins = torch.from_numpy(fresh.astype(bool)).to(self.device).unsqueeze(1)
-            state = torch.where(begins, self.policy.initial_state(len(fresh)), state)
+            state = torch.where(begins, initial, state)
         at_start = np.flatnonzero(slot % self.env.horizon == 0)
         if len(at_start):
             rows = self._index(slot[at_start] // self.env.horizon)
@@ -174,12 +175,14 @@ class Collector:
             cast(Tensor, self.state)[self._index(agents)] = state
 
     def _sample(self, output: Output, agents: npt.NDArray[np.int32] | None, version: int) -> None:
-        on_cpu = Output(*(None if part is None else part.cpu().contiguous() for part in output))
+        logits, mean, log_std, values = (
+            None if part is None else part.cpu().contiguous().numpy() for part in output
+        )
         _kernels.sample(
-            values=array(on_cpu.value),
-            logits=array(on_cpu.logits),
-            mean=array(on_cpu.mean),
-            log_std=array(on_cpu.log_std),
+            values=cast(npt.NDArray[Any], values),
+            logits=logits,
+            mean=mean,
+            log_std=log_std,
             agents=agents,
             version=version,
             **self._sampling,

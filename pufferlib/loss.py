@@ -130,7 +130,7 @@ def log_prob(
         logits = output.logits
         if masks is not None:
             logits = logits.masked_fill(masks == 0, -torch.inf)
-        for k, head in enumerate(logits.split(sizes.tolist(), dim=1)):
+        for k, head in enumerate(torch.split(logits, sizes.tolist(), dim=1)):
             total += head.log_softmax(1).gather(1, action[:, k : k + 1].long()).squeeze(1)
     if output.mean is not None and output.log_std is not None and axis is not None:
         z = (axis - output.mean) * (-output.log_std).exp()
@@ -140,4 +140,4 @@ def log_prob(
 
 def array(tensor: Tensor | None) -> npt.NDArray[Any] | None:
     """Show a CPU tensor to a native pass, without a copy."""
-    return None if tensor is None else cast(npt.NDArray[Any], tensor.detach().numpy())
+    return None if tensor is None else tensor.detach().numpy()

@@ -13,7 +13,9 @@ class Optimizer:
 
     def __init__(self, policy: nn.Module, train: TrainOptions) -> None:
         self.max_grad_norm = train.max_grad_norm
-        self.names = {p: name for name, p in policy.named_parameters() if p.requires_grad}
+        self.names: dict[Tensor, str] = {
+            p: name for name, p in policy.named_parameters() if p.requires_grad
+        }
         self.parameters = list(self.names)
         matrices = [p for p in self.parameters if p.dim() == 2 and train.optimizer == "muon"]
         rest = [p for p in self.parameters if not any(p is m for m in matrices)]

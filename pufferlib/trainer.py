@@ -161,7 +161,7 @@ class Trainer:
         norms: list[Tensor] = []
         for epoch in range(train.update_epochs):
             order = torch.randperm(sizes.batch_rows, generator=self.shuffle)
-            for part in order.split(sizes.minibatch_rows):
+            for part in torch.split(order, sizes.minibatch_rows):
                 timer.enter("copy")
                 minibatch = self.batch.minibatch(part)
                 if self.policy.norm is not None and epoch == 0:
