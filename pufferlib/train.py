@@ -69,6 +69,7 @@ class Session:
         self._window = Window()
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
         self._evaluated_at = -1  # agent steps
+        self._score: float | None = None  # of the policy at `_evaluated_at`
         self._eval_due = self._save_due = self._log_due = 0.0
 
     def resume(self) -> str:
@@ -128,7 +129,7 @@ class Session:
             now = time.monotonic()
             if options.eval_interval and now >= self._eval_due and not trainer.finished:
                 self._evaluate()
-            if now >= self._log_due:
+            if now >= self._log_due and not trainer.finished:
                 self._log()
             if options.checkpoint_interval and now >= self._save_due:
                 self.save()
@@ -161,7 +162,7 @@ class Session:
             num_threads=self.trainer.env.engine.num_threads,
             seed=EVAL_SEED,
         )
-        self._evaluated_at = self.trainer.agent_steps
+        self._evaluated_at, self._score = self.trainer.agent_steps, None
         spacing = max(self.config.train.eval_interval, result.seconds / EVAL_SHARE)
         self._eval_due = time.monotonic() + spacing
         if not result.episodes:
@@ -169,24 +170,25 @@ class Session:
             return
         for name, stats in result.fields.items():
             self._evaluation[f"eval/{name}"] = stats.mean
-        score = result.fields[self.field].mean
-        if self.best is None or score >= self.best:
-            self.best = score
-            self._save_policy(self.run.best, score)
+        self._score = result.fields[self.field].mean
+        if self.best is None or self._score >= self.best:
+            self.best = self._score
+            self._save_policy(self.run.best)
 
     def save(self) -> None:
         """Save the last policy and what resuming needs."""
-        self._save_policy(self.run.last, self._evaluation.get(f"eval/{self.field}"))
+        self._save_policy(self.run.last)
         tensors, meta = self.trainer.state()
         self.run.save(tensors, {**self._fits, "best": self.best, "trainer": meta})
 
-    def _save_policy(self, path: Path, score: float | None) -> None:
+    def _save_policy(self, path: Path) -> None:
+        steps = self.trainer.agent_steps
         note = {
             **self._fits,
             "policy": self.config.policy.asdict(),
             "norm_obs": self.config.train.norm_obs,
-            "agent_steps": self.trainer.agent_steps,
-            "score": score,
+            "agent_steps": steps,
+            "score": self._score if self._evaluated_at == steps else None,
         }
         save(path, "policy", self.trainer.policy.state_dict(), note)
 
@@ -207,9 +209,8 @@ class Session:
                 else ""
             )
             lost = self.trainer.dropped
-            print(
-                f"done: {steps:,} steps{best}; {lost:,} steps in rows that were not full are lost"
-            )
+            rest = f"; {lost:,} steps in rows that were not full are lost" if lost else ""
+            print(f"done: {steps:,} steps{best}{rest}")
             print(f"play it: puffer eval {path}")
             return
         what = "stopped" if code == INTERRUPTED else "failed"
