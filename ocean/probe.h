@@ -26,8 +26,8 @@
     X(float, absent, 0, 0, 1, "chance of each agent but the first to miss an episode's start")
 #define PUF_LOG(X) \
     X(score, "sum of all agents' rewards") \
-    X(length, "steps") X(transitions, "steps that agents lived through") \
-        X(lives, "lives that began")
+    X(length, "steps") \
+    X(transitions, "steps that agents lived through") X(lives, "lives that began")
 #include "pufferenv/env.h"
 
 #include <stdlib.h>
