@@ -374,16 +374,14 @@ cdef class Engine:
             legal = " or ".join(str(shape) for shape in sorted(shapes))
             raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be {legal} "
                              f"and {'int32 or int64' if kind == 'i' else 'float32 or float64'}")
-        if not self.is_open:
-            raise RuntimeError(f"{self.game.name} is closed: make a new one")
-        if array.size == 0:
-            return
         PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
         try:
+            self._enter()
             if kind == "i":
                 bad = puf_engine_act(&self.engine, buffer.buf, <int>buffer.itemsize)
             else:
                 bad = puf_engine_steer(&self.engine, buffer.buf, <int>buffer.itemsize)
+            self.busy = False
         finally:
             PyBuffer_Release(&buffer)
         if bad >= 0:
