@@ -43,6 +43,7 @@ MODULES = ("pufferenv._engine", "pufferlib._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
 STANDARD = ("-std=c17", "-ffp-contract=off", "-fPIC", "-pthread")
+# -Wno-psabi: a note about vectors passed by value, as only static functions do here.
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
 KINDS = {
     "release": ("-O3", "-DNDEBUG"),
