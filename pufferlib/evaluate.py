@@ -129,12 +129,13 @@ def evaluate(
         state = policy.initial_state(env.num_envs)
         while quota.any() and steps < max_steps:
             output, state = policy(torch.from_numpy(obs).to(device), state)
+            dead = ~env.alive
             obs, _, terminated, truncated, infos = env.step(
                 _actions(env, output, None if greedy else random)
             )
             steps += 1
             if state is not None:
-                _begin_lives(policy, state, terminated | truncated | ~env.alive)
+                _begin_lives(policy, state, terminated | truncated | dead)
             if "final_info" in infos:
                 found.append(_ended(env, infos, quota))
     finally:
@@ -181,7 +182,7 @@ def _choices(
 
 
 def _begin_lives(policy: Policy, state: torch.Tensor, which: npt.NDArray[np.bool_]) -> None:
-    """Give these agents (A,) the initial state: their life ended, or they are dead."""
+    """Give these agents (A,) the initial state: a life of theirs ended, or they had none."""
     if which.any():
         index = torch.from_numpy(np.flatnonzero(which)).to(state.device)
         state[index] = cast(torch.Tensor, policy.initial_state(len(index)))
