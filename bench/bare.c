@@ -1,0 +1,78 @@
+// bench/bare.c - the loop that bench/engine.py holds the engine against: one-agent envs of one game,
+// stepped one after the other in one thread, into the same slots, and nothing else.
+//     cc -O3 -I. -DPUF_GAME='"ocean/squared.h"' -shared -fPIC -o bare.so bench/bare.c
+#include <stdlib.h>
+
+#include PUF_GAME
+
+// Letters: E envs, H horizon. Row half * E + i is env i's; it fills the two halves in turn.
+typedef struct Bare {
+    Env *envs;           // (E)
+    PufIO *ios;          // (E)
+    float *step_rewards; // (E) where the game writes
+    uint8_t *states;     // (2, E) dones, alive
+    int64_t *slots;      // (2, E) slot, row_end
+    float *reward;       // (2 * E, H)
+    uint8_t *done;       // (2 * E, H)
+    int64_t horizon, num_envs, time;
+} Bare;
+
+void bare_free(Bare *b) {
+    if (!b) return;
+    for (int64_t i = 0; b->envs && i < b->num_envs; i++) env_close(b->envs + i);
+    free(b->envs), free(b->ios), free(b->step_rewards), free(b->states), free(b->slots), free(b);
+}
+
+// `obs` (2 * E, H, obs_bytes), `reward` and `done` (2 * E, H) belong to the caller. -> NULL: failed.
+Bare *bare_new(int64_t num_envs, int64_t horizon, const void *config, const uint64_t *seeds,
+               char *obs, size_t obs_bytes, float *reward, uint8_t *done) {
+    Bare *b = calloc(1, sizeof(Bare));
+    const size_t n = (size_t)num_envs;
+    if (!b) return NULL;
+    b->num_envs = num_envs, b->horizon = horizon, b->reward = reward, b->done = done;
+    b->envs = calloc(n, sizeof(Env)), b->ios = calloc(n, sizeof(PufIO));
+    b->step_rewards = calloc(n, sizeof(float)), b->states = calloc(2 * n, 1);
+    b->slots = calloc(2 * n, sizeof(int64_t));
+    if (!b->envs || !b->ios || !b->step_rewards || !b->states || !b->slots) goto failed;
+    for (int64_t i = 0; i < num_envs; i++) {
+        const char *why = NULL;
+        if (env_init(b->envs + i, config, seeds[i], &why) != PUF_OK) goto failed;
+        PufIO *io = b->ios + i;
+        *io = (PufIO){.obs = obs, .obs_stride = obs_bytes, .num_agents = 1};
+        io->rewards = b->step_rewards + i;
+        io->dones = b->states + i, io->alive = b->states + num_envs + i;
+        io->slot = b->slots + i, io->row_end = b->slots + num_envs + i;
+        *io->alive = 1, *io->slot = i * horizon;
+        env_reset(b->envs + i, io);
+        env_observe(b->envs + i, io);
+    }
+    return b;
+failed:
+    bare_free(b);
+    return NULL;
+}
+
+// `actions` (num_sets, E, heads) are taken in turn.
+void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps) {
+    enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
+    for (int64_t end = b->time + steps; b->time < end; b->time++) {
+        const int32_t *set = actions + b->time % num_sets * b->num_envs * HEADS;
+        const int64_t next = b->time + 1, half = next / b->horizon % 2;
+        for (int64_t i = 0; i < b->num_envs; i++) {
+            Env *env = b->envs + i;
+            PufIO *io = b->ios + i;
+            io->actions = set + i * HEADS;
+            *io->rewards = 0;
+            env_step(env, io);
+            b->reward[*io->slot] = *io->rewards;
+            b->done[*io->slot] = io->over;
+            if (io->over) {
+                io->over = io->event = 0;
+                memset(&env->log, 0, sizeof(Log));
+                env_reset(env, io);
+            }
+            *io->slot = (half * b->num_envs + i) * b->horizon + next % b->horizon;
+            env_observe(env, io);
+        }
+    }
+}

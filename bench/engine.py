@@ -1,0 +1,160 @@
+"""What the engine costs: ns per agent-step in ROWS mode, over a bare C loop with the same slots.
+
+    python bench/engine.py [--envs 1024] [--horizon 64] [--rounds 5] [--games squared breakout]
+
+bench/bare.c includes the game's header, is compiled as games are, steps the same envs with the
+same actions and writes observations, rewards and dones into the same slots; that both wrote the
+same bytes is checked first. The engine's time has all of it: its Python calls, the copy of the
+actions, events, logs, final observations, rows handed out, batches taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import subprocess
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from timing import cores, describe, pin, rounds, table
+
+from pufferenv import RowEnv
+from pufferenv._engine import compiled, mix_seed
+from pufferenv.build import ROOT, header_of
+from pufferenv.memory import own_memory
+from pufferenv.steps import compiler
+
+SETS = 64  # of random actions, taken in turn
+
+
+class Engine:
+    """RowEnv with one thread; a batch of all agents' rows is taken as soon as it is full."""
+
+    def __init__(self, game: str, envs: int, horizon: int, actions: npt.NDArray[np.int32]) -> None:
+        self.env = RowEnv(game, envs, horizon=horizon, seed=0)
+        self.actions, self.time = actions, 0
+
+    def run(self, steps: int) -> None:
+        engine, to, actions = self.env.engine, self.env.arrays["actions"], self.actions
+        for now in range(self.time, self.time + steps):
+            np.copyto(to, actions[now % SETS])
+            engine.step()
+            engine.clear_finals()
+            if engine.num_full >= self.env.batch_rows:
+                engine.batch()
+                engine.release()
+        self.time += steps
+
+
+class Bare:
+    """bench/bare.c, compiled for one game into a folder of its own."""
+
+    def __init__(self, env: RowEnv, actions: npt.NDArray[np.int32]) -> None:
+        rows = (2 * env.num_envs, env.horizon)
+        self.arrays = {
+            name: self._memory((*rows, *env.arrays[name].shape[2:]), env.arrays[name].dtype)
+            for name in ("observations", "reward", "done")
+        }
+        self.actions = actions
+        with tempfile.TemporaryDirectory() as folder:
+            self.library = ctypes.CDLL(str(self._compile(env.game.name, Path(folder))))
+        self.library.bare_new.restype = ctypes.c_void_p
+        self.loop = self.library.bare_new(
+            ctypes.c_int64(env.num_envs),
+            ctypes.c_int64(env.horizon),
+            env.game.pack(env.config),
+            mix_seed(0, env.num_envs).ctypes.data_as(ctypes.c_void_p),
+            self._at("observations"),
+            ctypes.c_size_t(self.arrays["observations"][0, 0].nbytes),
+            self._at("reward"),
+            self._at("done"),
+        )
+        if not self.loop:
+            raise MemoryError(f"no bare loop for {env.game.name}")
+
+    def run(self, steps: int) -> None:
+        self.library.bare_run(
+            ctypes.c_void_p(self.loop),
+            self.actions.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_int64(SETS),
+            ctypes.c_int64(steps),
+        )
+
+    @staticmethod
+    def _memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """The kind of memory that the engine takes for itself: aligned, on huge pages."""
+        return own_memory(int(np.prod(shape)) * dtype.itemsize).view(dtype).reshape(shape)
+
+    def _at(self, name: str) -> ctypes.c_void_p:
+        return self.arrays[name].ctypes.data_as(ctypes.c_void_p)
+
+    @staticmethod
+    def _compile(game: str, folder: Path) -> Path:
+        library = folder / "bare.so"
+        flags = str(compiled()["flags"]).split()
+        header = f'-DPUF_GAME="{header_of(game)}"'
+        source = str(ROOT / "bench" / "bare.c")
+        command = [*compiler(), *flags, f"-I{ROOT}", header, "-shared", source, "-o", str(library)]
+        subprocess.run([*command, "-lm"], check=True)
+        return library
+
+
+def check_same(engine: Engine, bare: Bare) -> None:
+    """Run both over two rows and stop unless they wrote the same bytes."""
+    env = engine.env
+    for loop in (engine, bare):
+        loop.run(2 * env.horizon - 1)
+    for name, wrote in bare.arrays.items():
+        if env.arrays[name][: 2 * env.num_envs, :-1].tobytes() != wrote[:, :-1].tobytes():
+            raise SystemExit(f"{env.game.name}: engine and bare loop differ in {name!r}")
+
+
+def measure(loop: Engine | Bare, envs: int, steps: int) -> float:
+    """Nanoseconds per step of one env."""
+    begin = time.perf_counter()
+    loop.run(steps)
+    return (time.perf_counter() - begin) * 1e9 / (steps * envs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--envs", type=int, default=1024, help="default 1024")
+    parser.add_argument("--horizon", type=int, default=64, help="slots of a row (default 64)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
+    parser.add_argument("--steps", type=int, default=4096, help="of each measurement")
+    parser.add_argument("--games", nargs="+", default=["squared", "breakout"])
+    args = parser.parse_args()
+    describe()
+    pin(cores()[0] if cores() else None)
+    rng = np.random.default_rng(0)
+    for game in args.games:
+        with RowEnv(game, 1, horizon=1) as one:
+            if one.num_agents != 1 or one.axes:
+                raise SystemExit(f"{game}: the bare loop knows one agent and discrete heads only")
+            choices = [head.n for head in one.heads]
+        actions = rng.integers(0, choices, (SETS, args.envs, len(choices))).astype(np.int32)
+        engine = Engine(game, args.envs, args.horizon, actions)
+        bare = Bare(engine.env, actions)
+        check_same(engine, bare)
+
+        cases: dict[str, Engine | Bare] = {"engine": engine, "bare loop": bare}
+        figures = rounds(
+            [(name, partial(measure, loop, args.envs, args.steps)) for name, loop in cases.items()],
+            args.rounds,
+        )
+        pairs = zip(figures["engine"], figures["bare loop"], strict=True)
+        figures["difference"] = [ours - theirs for ours, theirs in pairs]
+        table(f"{game}, {args.envs} envs, horizon {args.horizon}, ns/step", figures)
+        print(f"engine over bare loop: {statistics.median(figures['difference']):.2f} ns per step")
+
+
+if __name__ == "__main__":
+    main()
