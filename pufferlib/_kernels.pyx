@@ -299,6 +299,8 @@ def advantage(
     cdef int64_t num_rows = length("reward", reward)
     cdef int64_t horizon = length("reward", reward, 1)
     cdef int bad
+    if horizon == 0:
+        raise ValueError(f"reward: rows without slots, shape {tuple(reward.shape)}")
     p.batch_rows, p.num_rows, p.horizon = batch, num_rows, horizon
     p.gamma, p.gae_lambda, p.rho_clip, p.c_clip = gamma, gae_lambda, rho_clip, c_clip
     p.reward_scale, p.reward_clip = reward_scale, reward_clip
