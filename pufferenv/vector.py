@@ -183,11 +183,11 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         mask = self._reset_mask(options)
         if not self._ready and mask is not None and not mask.all():
             raise ResetNeeded("reset() must come once without reset_mask before one with it")
-        envs = self.num_envs // self.env_agents
+        seeds = None if seed is None else env_seeds(seed, self._engine.num_envs)
         if seed is not None and not isinstance(seed, (Sequence, np.ndarray)):
-            super().reset(seed=seed)
+            super().reset(seed=int(seed))  # np_random, for whoever wraps this
         if self._ready or seed is not None:  # else every env stands at its first episode's start
-            self._engine.reset(None if seed is None else env_seeds(seed, envs), mask)
+            self._engine.reset(seeds, mask)
         self._ready = True
         if self._copy:
             return self._observations.copy(), _copied(self._always)
@@ -203,7 +203,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         infos, batched with masks: in SAME_STEP mode `final_obs` (A, *O) with `_final_obs` (A,)
         where an episode or a cut life ended, and `final_info`, what the ended episodes amounted
         to: a dict of one (A,) array per log field with its mask. In the other modes these fields
-        stand in infos themselves. Games with action masks: `action_mask` (A, C) in every step.
+        stand in infos themselves. What a mask leaves out is old. Games with action masks:
+        `action_mask` (A, C) in every step.
 
         Raises ValueError or TypeError for illegal actions, before anything has moved; RuntimeError
         while another thread is in a step, in a process forked after the env was made, and for a

@@ -105,7 +105,8 @@ def test_reset_with_a_seed_begins_the_same_run_again_and_without_goes_on():
     assert digest(env, 50) != first  # other episodes of the same streams
     env.reset(seed=3)
     env2 = pufferenv.make("squared", 8, seed=4, size=5)
-    np.testing.assert_array_equal(env2.reset(seed=3)[0], env.reset(seed=3)[0])
+    np.testing.assert_array_equal(env2.reset(seed=np.int64(3))[0], env.reset(seed=3)[0])
+    assert env.np_random_seed == 3
     again = pufferenv.make("squared", 8, seed=3, size=5)
     assert digest(again, 50) == first
     # reset() after construction begins the first episode, as reset(seed=...) does
