@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         command: Command = args.run
         return command(args, settings)
+    except SystemExit as done:  # argparse, after --help
+        return int(done.code or 0)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED

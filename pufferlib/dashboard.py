@@ -190,6 +190,8 @@ def number(value: float | None) -> str:
     """Write a measured value with about four digits."""
     if value is None:
         return "-"
+    if isinstance(value, int) and abs(value) < 1e6:
+        return str(value)
     if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"

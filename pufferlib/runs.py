@@ -66,11 +66,13 @@ class Run:
             return cls(path)
         if path.is_file():
             raise RunError(f"{spec} is a file; give the run's folder")
+        if path.name != spec and path.suffix != ".h":
+            raise RunError(f"{spec} is no run's folder: there is no config.toml in it")
         runs = [p.parent for p in (Path(root) / path.stem).glob("*/policy.safetensors")]
         if not runs:
             raise RunError(
-                f"{spec} is neither a run's folder (with config.toml) nor a game with a trained "
-                f"run in {Path(root) / path.stem}; train one: puffer train {spec}"
+                f"{spec} is neither a run's folder nor a game with a trained run in "
+                f"{Path(root) / path.stem}; train one: puffer train {spec}"
             )
         return cls(max(runs, key=lambda run: (run / "policy.safetensors").stat().st_mtime_ns))
 

@@ -128,7 +128,7 @@ def test_a_file_of_a_later_format_is_refused(saved, tmp_path, monkeypatch):
 def test_a_truncated_file_is_refused(saved, keep):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="empty|cut short|not safetensors"):
+    with pytest.raises(CheckpointError, match=r"empty|cut short|not safetensors"):
         checkpoint.load(path, "policy")
 
 

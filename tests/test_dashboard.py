@@ -130,7 +130,8 @@ def test_durations_are_clocks(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (2e-5, "2e-05"), (1.23456, "1.235"), (1234.56, "1234.6")]
+    ("value", "text"),
+    [(1024, "1024"), (0.0, "0"), (2e-5, "2e-05"), (1.23456, "1.235"), (1234.56, "1234.6")],
 )
 def test_measured_values_have_about_four_digits(value, text):
     assert dashboard.number(value) == text

@@ -76,8 +76,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(greedy):
     config = config_of(game)
     policy = policy_for(game, config)
     one, two, other = (
-        evaluate(policy, game, config, episodes=40, seed=seed, greedy=greedy)
-        for seed in (1, 1, 2)
+        evaluate(policy, game, config, episodes=40, seed=seed, greedy=greedy) for seed in (1, 1, 2)
     )
     assert plain(one) == plain(two)
     assert plain(one) != plain(other)

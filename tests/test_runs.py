@@ -145,7 +145,7 @@ def test_a_damaged_state_is_refused(tmp_path, content):
     run = new(tmp_path)
     run.save(state(1), {})
     (run.path / "state.json").write_text(content)
-    with pytest.raises(CheckpointError, match="damaged|format 9"):
+    with pytest.raises(CheckpointError, match=r"damaged|format 9"):
         run.load()
 
 

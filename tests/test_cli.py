@@ -1,0 +1,500 @@
+"""The command line end to end: real games, real training, and what bad input gets."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pufferlib
+from pufferlib import config, options
+from pufferlib.checkpoint import SaveError, load, read_note
+from pufferlib.cli import main, split_settings
+from pufferlib.trainer import Trainer, TrainingDiverged
+
+ROOT = Path(pufferlib.__file__).resolve().parent.parent
+TINY = [
+    "--vec.num-envs=8",
+    "--vec.num-threads=1",
+    "--train.horizon=8",
+    "--train.threads=1",
+    "--policy.hidden-size=8",
+    "--train.eval-episodes=4",
+]
+SHORT = [*TINY, "--train.total-timesteps", "640"]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PUFFER_DEBUG", raising=False)
+    return tmp_path
+
+
+def puffer(*words, **more):
+    """Start the command in a process of its own, its output piped."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "pufferlib", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env, **more)
+
+
+def metrics(run):
+    lines = (Path(run) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def error_of(capsys, *words, code=2):
+    assert main(list(words)) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.startswith("puffer: ")
+    assert len(said.splitlines()) <= 4
+    return said
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):
+    assert main(["train", "squared", "--name", "first", *SHORT]) == 0
+    run = Path("runs/squared/first")
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.toml",
+        "metrics.jsonl",
+        "policy.safetensors",
+        "best.safetensors",
+        "state.json",
+        "trainer-1.safetensors",
+    }
+    last = metrics(run)[-1]
+    assert last["agent_steps"] == 640
+    assert {"uptime", "sps", "env/score", "eval/score", "loss/loss", "time/env"} <= last.keys()
+    note = read_note(run / "policy.safetensors", "policy")
+    assert (note["game"], note["agent_steps"]) == ("squared", 640)
+    assert note["score"] == last["eval/score"]
+    assert "puffer eval runs/squared/first" in capsys.readouterr().out
+
+
+def test_config_toml_runs_again_to_the_same_config_and_the_same_weights():
+    words = ["--train.learning-rate", "0.01", "--env.size=7", "--train.eval_interval", "0"]
+    assert main(["train", "squared", "--name", "first", *SHORT, *words]) == 0
+    first = Path("runs/squared/first")
+    assert main(["train", "--config", str(first / "config.toml"), "--name", "second"]) == 0
+    second = Path("runs/squared/second")
+    assert (first / "config.toml").read_text() == (second / "config.toml").read_text()
+    assert config.read(second / "config.toml")["env"] == {"size": 7}
+    one, two = (load(run / "policy.safetensors", "policy")[0] for run in (first, second))
+    assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_flags_win_over_the_config_file_and_it_over_defaults():
+    Path("mine.toml").write_text("[train]\ngamma = 0.5\nseed = 9\n[env]\nsize = 5\n")
+    words = ["--config", "mine.toml", "--train.gamma", "0.6", "--name", "x"]
+    assert main(["train", "squared", *SHORT, *words]) == 0
+    made = config.read("runs/squared/x/config.toml")
+    assert made["train"]["gamma"] == 0.6
+    assert made["train"]["seed"] == 9
+    assert made["env"]["size"] == 5
+    assert made["train"]["clip_coef"] == options.TrainOptions().clip_coef
+
+
+def test_a_game_outside_the_package_is_trained_by_its_path_and_its_run_works_anywhere(
+    tmp_path, monkeypatch, capsys
+):
+    source = (ROOT / "ocean" / "squared.h").read_text()
+    Path("own.h").write_text(source.replace('PUF_NAME "squared"', 'PUF_NAME "own"'))
+    Path("own.toml").write_text("[env]\nsize = 4\n")
+    monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "cache"))
+    assert main(["train", "./own.h", "--name", "x", *SHORT]) == 0
+    made = config.read("runs/own/x/config.toml")
+    assert made["game"] == str(tmp_path / "own.h")
+    assert made["env"] == {"size": 4}
+    monkeypatch.chdir("/")
+    capsys.readouterr()
+    run = str(tmp_path / "runs" / "own" / "x")
+    assert main(["eval", run, "--episodes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 3
+
+
+def test_evaluation_does_not_change_what_is_learned():
+    for name, interval in (("with", "0.0001"), ("without", "0")):
+        words = ["--name", name, "--train.eval-interval", interval]
+        assert main(["train", "squared", *SHORT, *words]) == 0
+    one, two = (
+        load(Path(f"runs/squared/{name}/policy.safetensors"), "policy")[0]
+        for name in ("with", "without")
+    )
+    assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_the_best_policy_is_that_of_the_best_evaluation(monkeypatch):
+    from pufferlib import train
+    from pufferlib.evaluate import Evaluation, Stats
+
+    scores = iter([1.0, 5.0, 2.0, *[3.0] * 100])
+
+    def fake(*args, **more):
+        score = next(scores)
+        return Evaluation(4, 0, 100, 0.0, {"score": Stats(score, 0, score, score)})
+
+    monkeypatch.setattr(train, "evaluate", fake)
+    assert main(["train", "squared", "--name", "x", *SHORT, "--train.eval-interval=1e-9"]) == 0
+    best = read_note(Path("runs/squared/x/best.safetensors"), "policy")
+    assert (best["score"], best["agent_steps"]) == (5.0, 128)
+
+
+def test_piped_output_is_plain_lines_and_metrics_are_whole():
+    process = puffer("train", "squared", "--name", "x", *SHORT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "\x1b" not in out
+    lines = [line for line in out.splitlines() if line.startswith("steps ")]
+    assert lines
+    assert re.match(r"steps \d+/640  sps [\d.]+k?  env/score .*loss .*left", lines[-1])
+
+
+def test_a_terminal_gets_the_dashboard_and_is_given_back():
+    pty = pytest.importorskip("pty")
+    main_end, end = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    command = [sys.executable, "-m", "pufferlib", "train", "squared", *SHORT]
+    process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=env)
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(main_end, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(main_end)
+    assert process.wait(60) == 0, shown
+    assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1
+    assert b"Where the time goes" in shown
+    assert b"puffer eval runs/squared/" in shown.rpartition(b"\x1b[?1049l")[2]
+
+
+# --- stopping and going on -----------------------------------------------------------------------
+
+
+def wait_for_steps(process):
+    """Read a run's output up to its second line of metrics."""
+    seen = 0
+    for line in process.stdout:
+        seen += line.startswith("steps ")
+        if seen == 2:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_a_stopped_run_saves_says_how_to_go_on_and_goes_on():
+    endless = [*TINY, "--train.total-timesteps", "1e12"]
+    process = puffer("train", "squared", "--name", "x", *endless)
+    wait_for_steps(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == ""
+    assert "go on: puffer train --resume runs/squared/x" in out
+    before = metrics("runs/squared/x")
+    state = json.loads(Path("runs/squared/x/state.json").read_text())["trainer"]
+    assert before[-1]["agent_steps"] == state["agent_steps"]
+
+    process = puffer("train", "--resume", "runs/squared/x")
+    first = process.stdout.readline(), process.stdout.readline()
+    assert f"resumed at step {state['agent_steps']:,}; episodes begin anew" in first[1]
+    assert f"{state['lost_steps']:,} steps in rows that were not full are lost" in first[1]
+    wait_for_steps(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    after = metrics("runs/squared/x")
+    assert after[: len(before)] == before
+    for key in ("agent_steps", "updates", "uptime"):
+        values = [line[key] for line in after]
+        assert values == sorted(set(values))
+
+
+def test_a_second_signal_stops_at_once_and_the_terminal_text_says_what_is_saved(
+    monkeypatch, capsys
+):
+    def slow(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    monkeypatch.setattr(Trainer, "update", slow)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["train", "squared", "--name", "x", *SHORT]) == 130
+    assert "stopped after 0 steps, before the first checkpoint" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def stop_after(monkeypatch, updates, error=None, number=signal.SIGINT):
+    """Have training signalled in update number `updates`, or fail with `error` after it."""
+    real, left = Trainer.update, [updates]
+
+    def update(self):
+        left[0] -= 1
+        if left[0] < 0 and error:
+            raise error
+        if left[0] == 0 and not error:
+            os.kill(os.getpid(), number)
+        return real(self)
+
+    monkeypatch.setattr(Trainer, "update", update)
+
+
+def test_a_resumed_run_ends_where_one_run_would_have_ended(monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, number=signal.SIGTERM)
+        assert main(["train", "squared", "--name", "x", *SHORT]) == 130
+    run = str(Path("runs/squared/x").resolve())
+    assert main(["train", "--resume", run]) == 0
+    steps = [line["agent_steps"] for line in metrics(run)]
+    assert steps[-1] == 640
+    assert steps == sorted(set(steps))
+    state = json.loads(Path(run, "state.json").read_text())["trainer"]
+    assert state["trained_steps"] + state["lost_steps"] == 640
+    assert main(["train", "--resume", run]) == 2
+    assert "is complete: 640 of 640 steps" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_keeps_its_checkpoint_and_says_what_happened(monkeypatch, capsys):
+    stop_after(monkeypatch, 3, TrainingDiverged("loss is nan in update 4"))
+    words = ["--train.checkpoint-interval", "1e-9"]
+    assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
+    out = capsys.readouterr().out
+    assert "training diverged: loss is nan in update 4" in out
+    assert "the checkpoint of step 192 is whole" in out
+    state = json.loads(Path("runs/squared/x/state.json").read_text())
+    assert state["trainer"]["agent_steps"] == 192
+
+
+def test_rewards_that_are_nan_stop_the_run(capsys):
+    game = str(ROOT / "tests" / "games" / "nan_reward.h")
+    assert main(["train", game, "--name", "x", *SHORT]) == 1
+    assert "training diverged: loss is nan" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(monkeypatch, capsys):
+    from pufferlib import checkpoint
+
+    real, saves = checkpoint.write_bytes, []
+
+    def write(path, content):
+        saves.append(path.name)
+        if saves.count("policy.safetensors") == 2:
+            raise SaveError(f"{path} cannot be written: No space left on device")
+        real(path, content)
+
+    words = ["--train.checkpoint-interval", "1e-9", "--train.eval-interval", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_bytes", write)
+        assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
+    said = capsys.readouterr()
+    assert "No space left on device" in said.err
+    assert "Traceback" not in said.err
+    assert main(["eval", "runs/squared/x", "--policy", "last", "--episodes", "2"]) == 0
+    assert main(["train", "--resume", "runs/squared/x"]) == 0
+
+
+# --- evaluating ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained():
+    assert main(["train", "squared", "--name", "x", *SHORT]) == 0
+    return Path("runs/squared/x")
+
+
+def test_eval_takes_a_run_or_the_newest_of_a_game_and_prints_a_table_or_json(trained, capsys):
+    capsys.readouterr()
+    assert main(["eval", "squared", "--episodes", "10"]) == 0
+    table = capsys.readouterr().out
+    assert "squared: 10 episodes" in table
+    assert re.search(r"score\s*│", table)
+    assert str(trained / "best.safetensors") in table
+    results = []
+    for _ in range(2):
+        words = ["--episodes", "10", "--policy", "last", "--json", "--seed", "3"]
+        assert main(["eval", str(trained), *words]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0]["policy"] == str(trained / "last.safetensors").replace("last.", "policy.")
+    assert results[0]["fields"] == results[1]["fields"]
+    assert set(results[0]["fields"]["score"]) == {"mean", "std", "min", "max"}
+
+
+def test_eval_refuses_a_policy_of_another_game_or_size(trained, capsys):
+    file = str(trained / "policy.safetensors")
+    said = error_of(capsys, "eval", "cartpole", "--policy", file)
+    assert "its game is squared, here it is cartpole" in said
+    said = error_of(capsys, "eval", "squared", "--policy", file, "--env.size", "5")
+    assert "obs_shape is [11, 11], here it is [5, 5]" in said
+
+
+def test_eval_refuses_pickles_and_files_that_are_cut_short(trained, capsys):
+    file = trained / "best.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert "cut short or damaged" in error_of(capsys, "eval", str(trained))
+    file.write_bytes(pickle.dumps({"weights": 1}))
+    assert "looks like a pickle" in error_of(capsys, "eval", str(trained))
+
+
+def test_resume_refuses_a_checkpoint_of_other_sizes(monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert main(["train", "squared", "--name", "x", *SHORT]) == 130
+    file = Path("runs/squared/x/config.toml")
+    file.write_text(file.read_text().replace("hidden_size = 8", "hidden_size = 16"))
+    assert "does not fit its config.toml" in error_of(capsys, "train", "--resume", str(file.parent))
+    file.write_text(file.read_text().replace("size = 11", "size = 7"))
+    said = error_of(capsys, "train", "--resume", str(file.parent))
+    assert "obs_shape is [11, 11], here it is [7, 7]" in said
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["trian"], ["invalid choice", "train"]),
+        (["train"], ["which game?", "squared"]),
+        (["train", "sqared"], ["sqared", "squared"]),
+        (["train", "squared", "--train.learning-rte", "1"], ["nearest: --train.learning-rate"]),
+        (["train", "squared", "--learning-rate", "1"], ["nearest: --train.learning-rate"]),
+        (["train", "squared", "--tensorbord"], ["nearest: --tensorboard"]),
+        (["train", "squared", "--env.size", "2"], ["env.size=2", "[3, 64]"]),
+        (["train", "squared", "--train.gamma"], ["gamma=true", "a number"]),
+        (["train", "squared", "cartpole"], ["'cartpole'"]),
+        (["train", "squared", "--config", "absent.toml"], ["absent.toml", "No such file"]),
+        (["train", "squared", *TINY, "--train.batch-size", "9"], ["batch_size=9", "horizon=8"]),
+        (["train", "--resume", "runs/none"], ["runs/none"]),
+        (["train", "--resume", "x", "--train.gamma", "1"], ["--resume goes on with"]),
+        (["eval"], ["puffer eval RUN_OR_GAME"]),
+        (["eval", "squared"], ["train one: puffer train squared"]),
+        (["eval", "squared", "--episodes", "0"], ["--episodes 0"]),
+        (["bench", "env"], ["puffer bench env|train GAME"]),
+        (["bench", "env", "squared", "--seconds", "-1"], ["--seconds -1"]),
+    ],
+)
+def test_bad_input_gets_a_clear_line_and_exit_code_2(capsys, words, parts):
+    said = error_of(capsys, *words)
+    for part in parts:
+        assert part in said
+
+
+def test_an_unknown_key_in_a_config_file_names_the_file_and_the_nearest_key(capsys):
+    Path("mine.toml").write_text("[train]\nlearning_rte = 1\n")
+    said = error_of(capsys, "train", "squared", "--config", "mine.toml")
+    assert "mine.toml: train.learning_rte" in said
+    assert "nearest: train.learning_rate" in said
+    assert not Path("runs").exists()
+
+
+def test_a_run_folder_that_cannot_be_written_is_said_before_training(capsys, monkeypatch):
+    monkeypatch.setattr(Trainer, "update", lambda self: pytest.fail("training began"))
+    Path("file").write_text("in the way")
+    assert "cannot be made" in error_of(capsys, "train", "squared", *SHORT, "--run-dir", "file")
+    assert main(["train", "squared", "--name", "a/b", *SHORT]) == 2
+
+
+def test_a_logger_that_is_not_installed_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    said = error_of(capsys, "train", "squared", "--wandb", *SHORT)
+    assert "pip install 'pufferenv[wandb]'" in said
+
+
+def test_a_traceback_is_shown_only_where_asked_for(capsys):
+    assert main(["--traceback", "train", "sqared"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_tensorboard_gets_the_metrics():
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert main(["train", "squared", "--name", "x", "--tensorboard", *SHORT]) == 0
+    found = events.EventAccumulator("runs/squared/x/tensorboard")
+    found.Reload()
+    last = metrics("runs/squared/x")[-1]
+    point = found.Scalars("eval/score")[-1]
+    assert (point.step, point.value) == (640, pytest.approx(last["eval/score"]))
+
+
+# --- help, games, bench --------------------------------------------------------------------------
+
+
+def test_help_does_not_import_torch():
+    program = (
+        "import sys, pufferlib.cli as c; c.main(['--help']); c.main(['games', 'squared']); "
+        "c.main(['train', 'squared', '--help']); print('torch' in sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_help_of_a_game_shows_every_option_with_the_games_own_default(
+    tmp_path, monkeypatch, capsys
+):
+    Path("squared.h").write_text((ROOT / "ocean" / "squared.h").read_text())
+    Path("squared.toml").write_text("[train]\ngamma = 0.125\n")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "cache"))
+    assert main(["train", "./squared.h", "--help"]) == 0
+    said = capsys.readouterr().out
+    for section, known in options.SECTIONS.items():
+        for option in known.options():
+            assert config.flag(section, option.name) in said
+    assert re.search(r"--env.size +11 +3 \.\. 64 +side", said)
+    assert re.search(r"--train.gamma +0.125 +0 \.\. 1 +discount", said)
+    assert re.search(r"--policy.name +mlp +mlp\|lstm\|mingru", said)
+
+
+def test_settings_are_split_off_with_hyphens_or_underscores_and_either_form():
+    words = ["train", "--train.learning-rate", "-1", "--env.a_b=x=y", "x", "--run_dir", "d_e"]
+    settings, rest = split_settings([*words, "--train.norm-obs", "--name", "n"])
+    assert settings == {"train": {"learning_rate": "-1", "norm_obs": "true"}, "env": {"a_b": "x=y"}}
+    assert rest == ["train", "x", "--run-dir", "d_e", "--name", "n"]
+
+
+def test_games_are_listed_and_one_is_described(capsys):
+    assert main(["games"]) == 0
+    assert re.search(r"^squared +\S", capsys.readouterr().out, re.MULTILINE)
+    assert main(["games", "squared"]) == 0
+    said = capsys.readouterr().out
+    assert "--env.size 11 in 3 .. 64" in said
+    assert "move, 5 choices" in said
+
+
+def test_bench_env_prints_rates_compiler_and_flags(capsys):
+    words = ["--seconds", "0.05", "--vec.num-envs", "4", "--vec.num-threads", "2"]
+    assert main(["bench", "env", "probe", *words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["steps_per_second"]) == ["1 thread", "2 threads"]
+    assert all(rate > 0 for rate in report["steps_per_second"].values())
+    assert {"compiler", "flags", "machine"} <= report.keys()
+    assert main(["bench", "env", "squared", *words]) == 0
+    assert re.search(r"compiler +\w+", capsys.readouterr().out)
+
+
+def test_bench_trains_parts_add_up_to_the_whole(capsys):
+    assert main(["bench", "train", "squared", *TINY, "--seconds", "0.2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    seconds = report["seconds"]
+    parts = [value for key, value in seconds.items() if key not in ("sum", "clock")]
+    assert sum(parts) == pytest.approx(seconds["sum"])
+    assert seconds["sum"] == pytest.approx(seconds["clock"], rel=0.05)
+    assert not Path("runs").exists()
