@@ -2,10 +2,11 @@
 
 Letters in shapes: E envs, N agents of one env, A = E * N agents (agent `e * N + n` is agent n of
 env e), R rows, H horizon, S = R * H slots (slot `r * H + t` is place t of row r), F final slots,
-K discrete heads, C the sum of all heads' choices, X continuous axes, L log fields, *O one observation.
+K discrete heads, C the sum of all heads' choices, X continuous axes, L log fields, *O one
+observation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,13 +73,14 @@ class Engine:
         axes          (A, X) float32   what the games read; already clipped
         rewards       (A,) float32     of the last step
         alive         (A,) bool
+        final_logs    (E, L) float64, final_log_mask (E,) bool   what the episodes that ended in the
+                                       last step amounted to
     Without rows (SAME_STEP, NEXT_STEP, DISABLED):
         observations  (A, *O) game dtype       dead agents: zeros
         masks         (A, C) bool              only games with masks
         terminations, truncations (A,) bool    of the last step
-        final_observations (A, *O), final_mask (A,) bool    SAME_STEP: where an episode or a cut life
-                                               ended in the last step
-        final_logs    (E, L) float64, final_log_mask (E,) bool   what the episodes that ended amounted to
+        final_observations (A, *O), final_mask (A,) bool    SAME_STEP: where an episode or a cut
+                                               life ended in the last step
     With rows (ROWS), columns of the pool:
         observations  (R, H, *O)       written by the games
         masks         (R, H, C) bool   only games with masks; written by the games
@@ -87,11 +89,11 @@ class Engine:
         action        (R, H, K) int32; axis (R, H, X) float32, the unclipped sample;
         logprob, value, next_value (R, H) float32; version (R, H) int32: written by whoever acts
     and per agent
-        slot     (A,) int64   slot of the current observation; dead agents: a sink, not in the pool
+        slot     (A,) int64   of the current observation; dead agents: a sink, not in the pool
         fresh    (A,) bool    the current observation is the first of a life
-        waiting  (A,) int64   the last slot of the row that the agent filled, live, in the last step:
-                              its next_value is the value of the current observation. -1: none.
-                              Whoever acts (or evaluates) writes next_value there and sets -1.
+        waiting  (A,) int64   the last slot of the row that the agent filled, live, in the last
+                              step: its next_value is the value of the current observation; -1:
+                              none. Whoever acts (or evaluates) writes it there and sets -1.
         final_observations (F, *O)     of truncated lives, in the first `num_final` places
         final_slot (F,) int64          the slot whose next_value they decide
         final_agent (F,) int32         the agent whose they were
@@ -122,18 +124,24 @@ class Engine:
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
     ) -> None:
-        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these (not ROWS)."""
+        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these.
+
+        With rows there is no mask, and every row is free first.
+        """
     def step(self, begin: int = 0, end: int | None = None) -> None:
         """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL.
 
-        RuntimeError: closed, another thread is in a step, made before a fork, a debug object's fault
-        (names game, env, agent, step), fewer than `agents` final slots free, all agents dead for longer
-        than a horizon.
+        RuntimeError: closed, another thread is in a step, made before a fork, a debug object's
+        fault (names game, env, agent, step), fewer free final slots or rows than agents, all agents
+        dead for longer than a horizon. AssertionError: `check` found a broken invariant.
         """
     def act(
         self, actions: npt.NDArray[Any] | None = None, axes: npt.NDArray[Any] | None = None
     ) -> None:
-        """Check and take actions from outside: ints (A, K) in range, floats (A, X) finite, clipped."""
+        """Take actions from outside: ints (A, K), in range; floats (A, X), no NaN, clipped.
+
+        ValueError: names the array, the agent, the head, what was given and what is legal.
+        """
     any_final: bool  # the last step: some final_mask is set
     any_log: bool  # the last step: some final_log_mask is set
     # rows
@@ -143,7 +151,8 @@ class Engine:
     num_abandoned: int
     num_free: int
     num_live: int
-    def clear_finals(self) -> None: ...
+    def clear_finals(self) -> None:
+        """Free the final slots: their observations have been evaluated."""
     def lattice(self, begin: int = 0, end: int | None = None) -> int:
         """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
     def live(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
@@ -155,8 +164,12 @@ class Engine:
     def check(self) -> None:
         """Raise AssertionError with the first invariant of the rows that does not hold."""
     def log(self) -> dict[str, tuple[float, float, float, float]]:
-        """Per log field mean, population std, min, max over episodes since the last call; 'episodes' count first."""
-    def close(self) -> None: ...
+        """Return (mean, population std, min, max) by log field, over episodes since the last call.
+
+        The first entry, "episodes", is their count.
+        """
+    def close(self) -> None:
+        """Give back threads and envs; the arrays stay valid. Closing twice is fine."""
 
 def compiled() -> Mapping[str, str | bool]:
     """Compiler, flags and kind of this build: what a benchmark must print."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import Any
 
@@ -18,16 +19,14 @@ def own_memory(num_bytes: int) -> Bytes:
         room = np.zeros(num_bytes + 64, np.uint8)
         shift = -room.ctypes.data % 64
         return room[shift : shift + num_bytes]
-    room = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    pages = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            room.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without transparent huge pages
-    return np.frombuffer(room, np.uint8)
+        with contextlib.suppress(OSError):  # a kernel without transparent huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
 
 
-def given_memory(name: str, given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Bytes:
+def given_memory(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Bytes:
     """The buffer that the caller gave for an array, as that array, or ValueError."""
     num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     what = f"{name} needs a C-contiguous, writable buffer of shape {tuple(shape)} and dtype {dtype}"

@@ -66,8 +66,9 @@ def test_the_engine_writes_into_memory_it_is_given():
     memory = {}
 
     def allocate(name, shape, dtype):
-        memory[name] = bytearray(int(np.prod(shape)) * dtype.itemsize) if name == "rewards" else None
-        return memory[name]
+        if name == "rewards":
+            memory[name] = bytearray(int(np.prod(shape)) * dtype.itemsize)
+        return memory.get(name)
 
     engine = open_engine(load_game("script"), 2, allocate=allocate)
     engine.arrays["actions"][:] = 0

@@ -1,12 +1,14 @@
 """Rows against a model in plain Python that follows DESIGN.md section 5 literally.
 
-The game `script` does what its actions say, so the model knows every life before the engine does. Each
-value written while acting is unique to (env, agent, life, step); after each step every slot, row and
-count must be the model's, and each batch must hold exactly the transitions that were lived, in order.
+The game `script` does what its actions say, so the model knows every life before the engine does.
+Each value written while acting is unique to (env, agent, life, step); after each step every slot,
+row and count must be the model's, and each batch must hold exactly the transitions that were lived,
+in order.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,9 +129,7 @@ class Model:
                 if agent.alive:
                     agent.life, agent.age = agent.life + 1, 0
         return [
-            (e, a, agent.place + 1, agent.alive)
-            for a, agent in enumerate(self.agents[e])
-            if had[a]
+            (e, a, agent.place + 1, agent.alive) for a, agent in enumerate(self.agents[e]) if had[a]
         ]
 
 
@@ -163,7 +163,8 @@ class Driver:
         return self.engine.arrays[name].reshape(self.num_rows * self.horizon, -1).squeeze(-1)
 
     def values_of(self, observations):
-        return np.array([unique_value(*map(int, o)) for o in observations.reshape(-1, 4)], np.float32)
+        values = [unique_value(*map(int, o)) for o in observations.reshape(-1, 4)]
+        return np.array(values, np.float32)
 
     def act(self, envs=None):
         """Write the value of each live agent's observation, and whatever waits for it."""
@@ -186,7 +187,7 @@ class Driver:
     def step(self, actions, groups=1):
         envs, agents = actions.shape[:2]
         bounds = np.linspace(0, envs, min(groups, envs) + 1).astype(int)
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in itertools.pairwise(bounds.tolist()):
             self.act((begin, end))
             self.engine.arrays["actions"][:] = actions.reshape(envs * agents, 3)
             if 2 * self.total - self.engine.num_final < self.total:
@@ -238,9 +239,7 @@ class Driver:
             continues = t + 1 < self.horizon and expected[t + 1]["who"] == x["who"]
             if same_piece:
                 assert continues
-            if x["done"] == TRUNCATED:
-                assert arrays["next_value"][row, t] == unique_value(*x["final"])
-            elif x["done"] == LIVE and t + 1 == self.horizon:
+            if x["done"] == TRUNCATED or (x["done"] == LIVE and t + 1 == self.horizon):
                 assert arrays["next_value"][row, t] == unique_value(*x["final"])
             elif x["done"] == LIVE:
                 assert same_piece

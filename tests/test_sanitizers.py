@@ -1,7 +1,7 @@
-"""Every game through the whole engine in C, under AddressSanitizer + UBSan and under ThreadSanitizer.
+"""Every game through the whole engine in C, under ASan + UBSan and under TSan.
 
-tests/c/fuzz.c plays at random in all modes, with all invariants looked at after each step, and itself
-compares one thread with three.
+tests/c/fuzz.c plays at random in all modes, with all invariants looked at after each step, and
+itself compares one thread with three.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def test_random_play_is_clean_and_the_same_for_any_number_of_threads(header, kin
     compiler = compiler_with(kind, tmp_path)
     program = str(tmp_path / "fuzz")
     build = [compiler, "-std=c17", "-O1", "-g", "-DPUF_DEBUG", "-ffp-contract=off", "-I."]
-    build += [f"-fsanitize={kind}", "-fno-sanitize-recover=all", f'-DPUF_GAME="{header.as_posix()}"']
+    build += [f"-fsanitize={kind}", "-fno-sanitize-recover=all"]
+    build += [f'-DPUF_GAME="{header.as_posix()}"']
     build += ["tests/c/fuzz.c", *SOURCES, "-o", program, "-lm", "-lpthread"]
     subprocess.run(build, cwd=ROOT, check=True)
     run = subprocess.run([program, "150"], capture_output=True, text=True, timeout=120)
