@@ -135,6 +135,7 @@ class Session:
                 self.save()
                 self._save_due = time.monotonic() + options.checkpoint_interval
         if options.eval_interval and not stop.asked:
+            self.save()  # the evaluation may take a while, and be interrupted
             self._evaluate()
         if self._window.filled:
             self._log()

@@ -73,7 +73,7 @@ def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):
         "policy.safetensors",
         "best.safetensors",
         "state.json",
-        "trainer-1.safetensors",
+        "trainer-2.safetensors",
     }
     last = metrics(run)[-1]
     assert last["agent_steps"] == 640
