@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferlib import _kernels
+from pufferlib import _kernels, reference
 from pufferlib.collect import Collector
-from pufferlib.loss import Steps, array, log_prob
+from pufferlib.loss import Steps, array
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
 
@@ -120,8 +120,14 @@ class Batch:
         given = {n: torch.from_numpy(c[rows]).to(self.device) for n, c in self.pool.items()}
         reset = self.own["reset"][torch.from_numpy(part)].bool().to(self.device)
         output = policy.unroll(given["observations"], self._state(rows), reset)
-        flat = (given[n].flatten(0, 1) if n in given else None for n in ("action", "axis", "masks"))
-        logprob = log_prob(output, self.collector.head_sizes, *flat)
+        flat = {n: c.flatten(0, 1) for n, c in given.items() if n != "observations"}
+        logprob, _ = reference.logprob_and_entropy(
+            logits=output.logits,
+            mean=output.mean,
+            log_std=output.log_std,
+            sizes=self.collector.head_sizes,
+            **flat,
+        )
         return array(output.value.cpu().view(reset.shape)), array(logprob.cpu().view(reset.shape))
 
     def _state(self, rows: npt.NDArray[Any]) -> Tensor | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferlib import _kernels
+from pufferlib import _kernels, reference
 from pufferlib.options import TrainOptions
 from pufferlib.policy import Output
 
@@ -80,7 +80,7 @@ def ppo_loss(
         "vf_clip_coef": train.vf_clip_coef,
         "ent_coef": train.ent_coef,
     }
-    given = {
+    given: dict[str, Any] = {
         "action": steps.action,
         "axis": steps.axis,
         "masks": steps.masks,
@@ -90,8 +90,6 @@ def ppo_loss(
         "target": steps.target,
     }
     if output.value.is_cuda:
-        from pufferlib import reference
-
         said = LossStats(
             *reference.ppo_loss(
                 values=output.value,
@@ -115,27 +113,6 @@ def ppo_loss(
         output.value,
     )
     return cast(Tensor, loss), stats[0]
-
-
-def log_prob(
-    output: Output,
-    sizes: npt.NDArray[np.int32] | None,
-    action: Tensor | None,
-    axis: Tensor | None,
-    masks: Tensor | None,
-) -> Tensor:
-    """Return the log-probability (M,) of these actions, summed over heads and axes."""
-    total = torch.zeros_like(output.value)
-    if output.logits is not None and action is not None and sizes is not None:
-        logits = output.logits
-        if masks is not None:
-            logits = logits.masked_fill(masks == 0, -torch.inf)
-        for k, head in enumerate(torch.split(logits, sizes.tolist(), dim=1)):
-            total += head.log_softmax(1).gather(1, action[:, k : k + 1].long()).squeeze(1)
-    if output.mean is not None and output.log_std is not None and axis is not None:
-        z = (axis - output.mean) * (-output.log_std).exp()
-        total += (-0.5 * z * z - output.log_std - 0.5 * np.log(2 * np.pi)).sum(1)
-    return total
 
 
 def array(tensor: Tensor | None) -> npt.NDArray[Any] | None:

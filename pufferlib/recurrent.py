@@ -85,27 +85,22 @@ class LSTM(Recurrent):
         for layer in self.input:  # a forget gate that starts open (Jozefowicz et al. 2015)
             nn.init.ones_(cast(nn.Linear, layer).bias[size : 2 * size])
 
-    def _cell(self, layer: int, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        size = hidden.shape[1]
-        gates = torch.addmm(x, hidden, self.recurrent[layer].t())
-        i, f, o = gates[:, : 3 * size].sigmoid().chunk(3, dim=1)
-        cell = f * cell + i * gates[:, 3 * size :].tanh()
-        return o * cell.tanh(), cell
-
     def step(self, layer: int, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """One step of one layer."""
-        hidden, cell = self._cell(layer, self.input[layer](x), *state.chunk(2, dim=1))
+        hidden, cell = state.chunk(2, dim=1)
+        size = self.layer_state // 2
+        gates = torch.addmm(self.input[layer](x), hidden, self.recurrent[layer].t())
+        i, f, o = gates[:, : 3 * size].sigmoid().chunk(3, dim=1)
+        cell = f * cell + i * gates[:, 3 * size :].tanh()
+        hidden = o * cell.tanh()
         return hidden, torch.cat((hidden, cell), dim=1)
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """All steps of one layer: only the product with the hidden state is done step by step."""
         hidden, cell = state.chunk(2, dim=1)
-        gates, out = self.input[layer](x), []
-        for t in range(x.shape[1]):
-            k = keep[:, t]
-            hidden, cell = self._cell(layer, gates[:, t], hidden * k, cell * k)
-            out.append(hidden)
-        return torch.stack(out, dim=1)
+        gates = self.input[layer](x.transpose(0, 1).contiguous())  # (H, B, 4 * D)
+        keep = keep.transpose(0, 1).contiguous()
+        return lstm_scan(gates, self.recurrent[layer], hidden, cell, keep).transpose(0, 1)
 
 
 class MinGRU(Recurrent):
@@ -157,6 +152,61 @@ class LinearScan(torch.autograd.Function):
         torch.mul(grad_b[:, 1:], h[:, :-1], out=grad_a[:, 1:])
         torch.mul(grad_b[:, 0], state, out=grad_a[:, 0])
         return grad_a, grad_b, a[:, 0] * last
+
+
+class LSTMScan(torch.autograd.Function):
+    """Hidden states (H, B, D) from gates' inputs x (H, B, 4 * D), weight (4 * D, D), hidden and
+    cell (B, D) before the first step, which get no gradient, and keep (H, B, 1).
+
+    Autograd would add up the weight's gradient step by step; here it is one product at the end.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor, keep: Tensor
+    ) -> Tensor:
+        """Save the gates after their functions, and each step's states before and after it."""
+        size = hidden.shape[1]
+        gates, before = torch.empty_like(x), x.new_empty((2, *x.shape[:2], size))
+        out, squashed = torch.empty_like(before[0]), torch.empty_like(before[0])
+        transposed = weight.t()
+        for t in range(len(x)):
+            torch.mul(hidden, keep[t], out=before[0, t])
+            torch.mul(cell, keep[t], out=before[1, t])
+            gate = torch.addmm(x[t], before[0, t], transposed, out=gates[t])
+            gate[:, : 3 * size].sigmoid_()
+            gate[:, 3 * size :].tanh_()
+            i, f, o, g = gate.chunk(4, dim=1)
+            cell = torch.addcmul(f * before[1, t], i, g)
+            torch.tanh(cell, out=squashed[t])
+            hidden = torch.mul(o, squashed[t], out=out[t])
+        ctx.save_for_backward(weight, gates, before, squashed, keep)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Go back through the steps; gates' derivatives follow from their values."""
+        weight, gates, before, squashed, keep = ctx.saved_tensors
+        grad_x = torch.empty_like(gates)
+        hidden = cell = torch.zeros_like(squashed[0])  # gradients of a step's states
+        for t in range(len(gates) - 1, -1, -1):
+            i, f, o, g = gates[t].chunk(4, dim=1)
+            grad_i, grad_f, grad_o, grad_g = grad_x[t].chunk(4, dim=1)
+            hidden = hidden + grads[0][t]
+            tanh = squashed[t]
+            cell = torch.addcmul(cell, hidden * o, 1 - tanh * tanh)
+            torch.mul(hidden * tanh, o - o * o, out=grad_o)
+            torch.mul(cell * g, i - i * i, out=grad_i)
+            torch.mul(cell * before[1, t], f - f * f, out=grad_f)
+            torch.mul(cell * i, 1 - g * g, out=grad_g)
+            hidden, cell = torch.mm(grad_x[t], weight) * keep[t], cell * f * keep[t]
+        flat = grad_x.flatten(0, 1)
+        return grad_x, flat.t() @ before[0].flatten(0, 1), None, None, None
+
+
+def lstm_scan(x: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor, keep: Tensor) -> Tensor:
+    """Apply LSTMScan."""
+    return cast(Tensor, LSTMScan.apply(x, weight, hidden, cell, keep))  # type: ignore[no-untyped-call]
 
 
 def linear_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:

@@ -265,15 +265,18 @@ class Trainer:
             "counts": torch.from_numpy(counts.view(np.int64)),
         }
         _same_shapes("random", parts["random"], wanted)
+        steps, trained, lost, updates = (
+            int(meta[k]) for k in ("agent_steps", "trained_steps", "lost_steps", "updates")
+        )
+        uptime, returns = float(meta["uptime"]), dict(meta["returns"])
         self.optimizer.load(parts["optimizer"])
         self.policy.load_state_dict(parts["policy"])
         self.shuffle.set_state(parts["random"]["shuffle"].cpu())
         counts[:] = parts["random"]["counts"].cpu().numpy()
-        self.collector.agent_steps = int(meta["agent_steps"])
-        self.trained_steps, self.lost_steps = int(meta["trained_steps"]), int(meta["lost_steps"])
-        self.updates = int(meta["updates"])
-        self._uptime, self._started = float(meta["uptime"]), time.perf_counter()
-        self.return_norm.load(meta["returns"])
+        self.collector.agent_steps, self.trained_steps = steps, trained
+        self.lost_steps, self.updates = lost, updates
+        self._uptime, self._started = uptime, time.perf_counter()
+        self.return_norm.load(returns)
         self.env.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:

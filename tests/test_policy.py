@@ -7,7 +7,7 @@ import torch
 
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import MLP, Adapted, InputLayer, Output, PolicySpec, make_policy
-from pufferlib.recurrent import LinearScan
+from pufferlib.recurrent import LinearScan, LSTMScan
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
 CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
@@ -134,6 +134,13 @@ def test_the_linear_scan_passes_gradcheck():
     a, b, state = torch.rand(2, 5, 3), torch.randn(2, 5, 3), torch.randn(2, 3)
     inputs = [x.double().requires_grad_() for x in (a, b, state)]
     assert torch.autograd.gradcheck(LinearScan.apply, inputs)
+
+
+def test_the_lstm_scan_passes_gradcheck():
+    x, weight, keep = torch.randn(4, 2, 12), torch.randn(12, 3), torch.randint(0, 2, (4, 2, 1))
+    x, weight = (part.double().requires_grad_() for part in (x, weight))
+    hidden, cell = torch.randn(2, 2, 3).double()
+    assert torch.autograd.gradcheck(LSTMScan.apply, (x, weight, hidden, cell, keep.double()))
 
 
 def test_mingru_stays_finite_over_long_rows_and_large_inputs():
