@@ -30,9 +30,17 @@ _HOME = {
     "make": "vector",
 }
 
-# PUFFER_BUILD=debug or sanitize takes the engine of `python build.py --debug` or `--sanitize`.
-if _kind := os.environ.get("PUFFER_BUILD"):
-    __path__.insert(0, str(Path(__file__).resolve().parents[1] / "build" / _kind / "pufferenv"))
+
+def built_path(package: str) -> list[str]:
+    """Where a package looks for its extension module first.
+
+    PUFFER_BUILD=debug or sanitize takes what `python build.py --debug` or `--sanitize` made.
+    """
+    kind = os.environ.get("PUFFER_BUILD")
+    return [str(Path(__file__).resolve().parents[1] / "build" / kind / package)] if kind else []
+
+
+__path__[:0] = built_path("pufferenv")
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,7 @@ def cache_dir() -> Path:
 
 def module_path(name: str, into: Path = ROOT) -> Path:
     """Where the extension module `name` is built, for this Python."""
-    return into / (name.replace(".", os.sep) + sysconfig.get_config_var("EXT_SUFFIX"))
+    return into / f"{name.replace('.', os.sep)}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 def _in_tree(header: Path) -> bool:
@@ -187,6 +187,7 @@ def _module_stages(
     work = BUILD / (f"{kind}-portable" if portable else kind)
     objects = work / f"{sys.implementation.cache_tag}-objects" / package
     flags = [*KINDS[kind], *_tuning(portable)]
+    python = _python_headers()
 
     def compiled(file: Path, *more: str) -> Step:
         output = objects / f"{file.stem}.o"
@@ -207,7 +208,7 @@ def _module_stages(
     )
     told = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags])}"'
     own = (*WARNINGS, "-Werror") if strict else WARNINGS
-    compiles = [compiled(generated, "-w", _python_headers(), told)]
+    compiles = [compiled(generated, "-w", python, told)]
     compiles += [compiled(file, *own) for file in sorted(source.glob("*.c")) if file.stem != "env"]
 
     module = module_path(name, into)
@@ -226,6 +227,7 @@ def build_all(
 
     `portable`: for any CPU of this kind. `strict`: a warning in the project's own C is an error.
     """
+    compiler()  # the first to be missed, on most machines that miss something
     modules_into = into if kind == "release" else BUILD / kind
     stages: list[list[Step]] = [[], [], []]
     for name in MODULES:

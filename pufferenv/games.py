@@ -70,6 +70,7 @@ def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
         return {}
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            tables: dict[str, dict[str, Any]] = tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
+    return tables

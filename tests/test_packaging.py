@@ -14,9 +14,18 @@ import pufferenv
 from pufferenv import build
 
 
+# An editable install's finder would lend a copy of the packages the modules that it lacks.
+ONLY = """
+import sys
+sys.path.insert(0, {folder!r})
+sys.meta_path = [f for f in sys.meta_path if "Editable" not in getattr(f, "__name__", "")]
+{code}
+"""
+
+
 def python(code: str, folder: Path = build.ROOT) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter with the packages of `folder`."""
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{code}"]
+    command = [sys.executable, "-c", ONLY.format(folder=str(folder), code=code)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -51,6 +60,16 @@ def test_without_a_built_engine_the_error_names_the_command(tmp_path: Path, used
     done = python(f"import pufferenv\nassert pufferenv.__version__\n{used}", tmp_path)
     last = done.stderr.splitlines()[-1]
     assert re.match(r"ImportError: .*not built.*`python build\.py`", last)
+
+
+def test_puffer_build_chooses_where_the_extension_modules_come_from() -> None:
+    code = """
+import os; os.environ["PUFFER_BUILD"] = "debug"
+import pufferenv, pufferlib
+print(pufferenv.__path__[0], pufferlib.__path__[0])
+"""
+    debug = build.BUILD / "debug"
+    assert python(code).stdout == f"{debug / 'pufferenv'} {debug / 'pufferlib'}\n"
 
 
 def test_pypis_pufferlib_beside_ours_is_noticed(
