@@ -13,7 +13,6 @@ import pytest
 import pufferenv
 from pufferenv import build
 
-
 # An editable install's finder would lend a copy of the packages the modules that it lacks.
 ONLY = """
 import sys
