@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
-from pufferlib import cores
+from pufferlib import cores, memory
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
 from pufferlib.loss import LossStats, ppo_loss
@@ -55,6 +55,7 @@ class Trainer:
         self.device = pick_device(train.device)
         self.threads = train.threads or cores.usable()
         torch.set_num_threads(self.threads)
+        memory.keep_freed()
         self.env = RowEnv(
             game,
             vec.num_envs,
