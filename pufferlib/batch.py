@@ -87,7 +87,9 @@ class Batch:
             out_target=own["target"],
         )
         _kernels.gather(arrays["value"], self.rows, own["value"])
+        self.collector.timer.enter("copy")
         self._upload()
+        self.collector.timer.enter("other")
 
     def _reevaluate(self, policy: Policy, version: int) -> npt.NDArray[np.float32] | None:
         """Give slots written by older weights the value and log-probability of the present ones.

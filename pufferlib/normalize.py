@@ -72,16 +72,21 @@ class ReturnNorm:
         self.returns: npt.NDArray[np.float64] = np.zeros(num_agents)
         self.count = self.mean = self.square = 0.0
 
-    def update(self, rewards: npt.NDArray[Any], begins: npt.NDArray[Any]) -> None:
-        """Take one step's rewards (A,); where `begins` (A,) bool is set a new life is next."""
+    def update(
+        self, rewards: npt.NDArray[Any], acted: npt.NDArray[Any], over: npt.NDArray[Any]
+    ) -> None:
+        """Take one step: rewards (A,), who acted (A,) bool, whose life is over now (A,) bool."""
         self.returns *= self.gamma
         self.returns += rewards
-        n, mean = len(self.returns), float(self.returns.mean())
-        total, delta = self.count + n, mean - self.mean
-        self.square += float(self.returns.var()) * n + delta * delta * self.count * n / total
-        self.mean += delta * n / total
-        self.count = total
-        self.returns[begins] = 0.0
+        seen = self.returns[acted]
+        if len(seen):
+            mean = float(seen.mean())
+            total, delta = self.count + len(seen), mean - self.mean
+            self.square += float(seen.var()) * len(seen)
+            self.square += delta * delta * self.count * len(seen) / total
+            self.mean += delta * len(seen) / total
+            self.count = total
+        self.returns[over] = 0.0
 
     @property
     def deviation(self) -> float:

@@ -118,7 +118,6 @@ class Trainer:
             scale /= self.return_norm.deviation
         self.timer.enter("advantage")
         self.batch.load(self.policy, self.updates, scale)
-        self.timer.enter("other")
         learning_rate = step_size(
             self.train.lr_schedule,
             self.train.learning_rate,
@@ -138,7 +137,7 @@ class Trainer:
             "agent_steps": self.agent_steps,
             "updates": self.updates,
             "uptime": self.uptime,
-            "sps": (self.agent_steps - before) / sum(seconds.values()),
+            "sps": self.sizes.batch_size / sum(seconds.values()),  # trained transitions
             "learning_rate": learning_rate,
             **{f"env/{name}": value for name, value in logs.items()},
             **losses,
@@ -150,9 +149,11 @@ class Trainer:
         """Act and step until a batch is full, and fill in the values at the ends."""
         engine, arrays = self.env.engine, self.env.arrays
         while engine.num_full < self.sizes.batch_rows:
+            acted = arrays["alive"].copy() if self.train.norm_return else None
             self.collector.step(self.updates)
-            if self.train.norm_return:
-                self.return_norm.update(arrays["rewards"], arrays["fresh"] | ~arrays["alive"])
+            if acted is not None:
+                over = arrays["fresh"] | ~arrays["alive"]
+                self.return_norm.update(arrays["rewards"], acted, over)
         self.collector.finish()
 
     def _learn(self) -> dict[str, float]:
@@ -210,10 +211,10 @@ class Trainer:
             )
 
     def _explained_variance(self) -> float:
-        """Share of the value targets' variance that the acting values foresaw; NaN: no variance."""
+        """Share of the value targets' variance that the acting values foresaw; without any, 0."""
         target, value = self.batch.own["target"].numpy(), self.batch.own["value"].numpy()
         variance = float(target.var())
-        return 1 - float((target - value).var()) / variance if variance > 0 else math.nan
+        return 1 - float((target - value).var()) / variance if variance > 0 else 0.0
 
     def _row_metrics(self, steps_before: int, agent_steps: int) -> dict[str, float]:
         engine = self.env.engine
@@ -222,7 +223,7 @@ class Trainer:
             "rows/open": engine.num_open,
             "rows/abandoned": engine.num_abandoned,
             "rows/full": engine.num_full,
-            "rows/live": agent_steps / max(1, steps),
+            **({"rows/live": agent_steps / steps} if steps else {}),
             "rows/carried": self.batch.carried,
             "rows/age": self.batch.age,
             "rows/dropped": self.dropped,

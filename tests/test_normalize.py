@@ -47,22 +47,30 @@ def test_statistics_travel_with_the_weights():
 def test_returns_are_discounted_within_a_life():
     norm = ReturnNorm(2, gamma=0.5)
     assert norm.deviation == 1.0
-    norm.update(np.array([1.0, 2.0]), np.array([False, True]))  # returns 1, 2
-    norm.update(np.array([1.0, 4.0]), np.array([False, False]))  # returns 1.5, 4: a new life
+    all_acted, nobody = np.array([True, True]), np.array([False, False])
+    norm.update(np.array([1.0, 2.0]), all_acted, np.array([False, True]))  # returns 1, 2
+    norm.update(np.array([1.0, 4.0]), all_acted, nobody)  # returns 1.5, 4: a new life
     seen = np.array([1.0, 2.0, 1.5, 4.0])
     assert norm.deviation == pytest.approx(seen.std())
     assert norm.returns.tolist() == [1.5, 4.0]
 
 
+def test_the_dead_do_not_count_as_returns_of_zero():
+    norm, acted = ReturnNorm(3, 0.0), np.array([True, False, True])
+    for rewards in ([1.0, 0.0, 5.0], [3.0, 0.0, 7.0]):
+        norm.update(np.array(rewards), acted, ~acted)
+    assert norm.deviation == pytest.approx(np.std([1, 5, 3, 7]))
+
+
 def test_return_statistics_go_on_after_a_load():
     rng, whole = np.random.default_rng(1), ReturnNorm(3, 0.0)
     first, second = ReturnNorm(3, 0.0), ReturnNorm(3, 0.0)
-    no = np.zeros(3, bool)
+    yes, no = np.ones(3, bool), np.zeros(3, bool)
     rewards = rng.standard_normal((10, 3))
     for i, row in enumerate(rewards):
-        whole.update(row, no)
+        whole.update(row, yes, no)
         if i == 5:
             second.load(first.state())
-        (first if i < 5 else second).update(row, no)
+        (first if i < 5 else second).update(row, yes, no)
     assert second.deviation == pytest.approx(rewards.std())
     assert second.deviation == pytest.approx(whole.deviation)
