@@ -27,7 +27,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...]
 
     def check(self, value: object, prefix: str = "") -> Value:
-        """Return `value` as this option's type. Raise TypeError or ValueError naming what is legal."""
+        """Return `value` as its type. Raise TypeError or ValueError saying what is legal."""
         given = f"{prefix}{self.name}={value!r}"
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -83,7 +83,7 @@ class Section:
 
     @classmethod
     def make(cls: type[T], values: Mapping[str, object]) -> T:
-        """Take `values` over the defaults. Raise ValueError for an unknown key, with the nearest."""
+        """Take `values` over the defaults. Raise ValueError for an unknown key: the nearest."""
         known = [item.name for item in cls.options()]
         for key in values:
             if key not in known:
