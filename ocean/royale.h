@@ -1,0 +1,507 @@
+// royale - the last one standing wins: fight, loot, and stay inside a shrinking zone.
+//
+// Players are points in a square arena; health is 0 to 1. In one step, for all at once:
+//   1. attacks, at whom a player saw nearest: melee hits within MELEE_RANGE; a shot costs ammo and
+//      hits within SHOT_RANGE, the likelier the nearer. A pause follows. A hit that leaves no
+//      health is a kill (where several aim at one, the lowest index hits first);
+//   2. moves; what lies where they end is picked up: health or ammo;
+//   3. who is outside the zone loses ZONE_DAMAGE;
+//   4. deaths. Nobody comes back; a dead player's cell holds loot, if nothing lay there.
+// The zone shrinks quickly, so most die early, stays for long at a size in which the last few
+// hardly see each other, then closes, so every episode ends: with one player left, the winner,
+// with none, or with nobody but bots.
+//
+// Agents act by policy. `bots` more players follow a script; they are no agents, the engine never
+// sees them. They are the yardstick that self-play lacks: when all agents improve, no agent's rank
+// does, so `score` says how often an agent outlives a bot.
+
+#define PUF_NAME "royale"
+#define PUF_DOC "The last one standing wins: fight, loot, and stay inside a shrinking zone."
+#define PUF_AGENTS(c) (c)->agents
+#define PUF_OBS(c) float, SELF + 4 * OTHERS + 3 * KINDS // see env_observe
+#define PUF_ACTIONS(X) \
+    X(move, 9, "stay, then 8 directions, counter-clockwise from the right") \
+    X(attack, 3, "none, melee, shot; at the nearest player in sight")
+#define PUF_MASK // attacks in a pause; shots without ammo
+#define PUF_CONFIG(X) \
+    X(int32_t, agents, 64, 2, 1024, "players that act by policy") \
+    X(int32_t, bots, 8, 0, 1024, "players that follow a script") \
+    X(int32_t, shrink, 100, 1, 100000, "steps in which the zone shrinks") \
+    X(int32_t, hold, 500, 0, 100000, "steps that it then stays as it is") \
+    X(int32_t, close, 200, 1, 100000, "steps in which it then closes") \
+    X(int32_t, max_steps, 2000, 1, 1000000, "steps until an episode is truncated")
+#define PUF_LOG(X) \
+    X(score, "share of (agent, bot) pairs in which the agent lived longer; 0.5: no bots") \
+    X(length, "steps") \
+    X(survival, "mean share of the episode that an agent lived") \
+    X(fought, "share of all deaths that were kills, not the zone's") \
+    X(accuracy, "share of the agents' attacks that hit") \
+    X(damage, "health that an agent took from others") \
+    X(melee_kills, "kills by melee, of all players") \
+    X(shot_kills, "kills by shots, of all players") \
+    X(zone_deaths, "deaths by the zone, of all players") \
+    X(winner_kills, "kills of the player left over, 0 if none") \
+    X(pickups, "things that an agent picked up")
+#include "pufferenv/env.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { SELF = 11, OTHERS = 4, KINDS = 2 }; // own entries; players and kinds of things in sight
+enum { HEALTH, AMMO, NOTHING };            // kinds of things
+enum { MELEE = 1, SHOT = 2 };              // the attack head's choices
+enum { MELEE_PAUSE = 3, SHOT_PAUSE = 6, LONGEST_PAUSE = 6 }; // steps until the next attack
+enum { START_AMMO = 4, BOX_AMMO = 4, MOST_AMMO = 12 };
+enum { FEW = 24 };                  // up to so many live players, all are looked at
+enum { SUPPLY = 16 };               // steps from one thing that falls from the sky to the next
+static const float SIGHT = 8;       // as far as a player sees; also the side of a cell
+static const float THING_SIGHT = 4; // as far as it sees things; half of SIGHT
+static const float SPEED = 0.5f;    // per step
+static const float REACH = 1;       // things nearer than this are picked up
+static const float MELEE_RANGE = 1.2f, SHOT_RANGE = 6; // hits with chance 1 - distance / SIGHT
+static const float MELEE_DAMAGE = 0.4f, SHOT_DAMAGE = 0.3f, ZONE_DAMAGE = 0.02f, HEAL = 0.4f;
+static const float WHOLE = 1.1f, HELD = 0.3f; // radius of the zone at first and when held, in sides
+static const float DAMAGE_REWARD = 0.5f, KILL_REWARD = 0.5f, WIN_REWARD = 1, DEATH_REWARD = -0.5f;
+static const float OUTLIVE_REWARD = 1; // shared out over all others, to who outlives them
+static const float CLOSE_BY = 2;       // at this distance a position is half of what it can be
+
+#define D 0.70710678f // of a diagonal step
+static const float MOVE_X[9] = {0, 1, D, 0, -D, -1, -D, 0, D};
+static const float MOVE_Y[9] = {0, 0, D, 1, D, 0, -D, -1, -D};
+
+// A player or thing in sight. Nobody: the viewer itself, or its cell, at the end of sight.
+typedef struct Seen {
+    float far;     // squared distance
+    int32_t index; // of a player, or of the cell of a thing
+} Seen;
+
+typedef struct Player {
+    float x, y, health;
+    int32_t cell;
+    Seen others[OTHERS]; // the nearest in sight, nearest first
+    Seen things[KINDS];  // the nearest of each kind in sight
+    int32_t move;        // of this step
+    int32_t ammo, pause; // pause: steps until it may attack
+    int32_t kills;
+} Player;
+
+// A square of the arena, SIGHT wide, with room for one thing well inside.
+typedef struct Cell {
+    int32_t kind; // of the thing, or NOTHING
+    float x, y;   // where the thing is, or was
+} Cell;
+
+// A live player in the order of cells.
+typedef struct Place {
+    float x, y;
+    int32_t player;
+} Place;
+
+struct Env {
+    Log log;
+    PufRng rng;
+    Config config;
+    int32_t num_players, width, num_cells; // width: cells along a side, with the border
+    float side, scale;                     // of the arena; 2 / side
+    float zone_x, zone_y, zone_radius;
+    int32_t tick, left, agents_left; // left: live players
+    int32_t attacks, hits;           // of agents
+    double agent_steps, outlived;    // outlived: pairs of (agent, bot)
+    Log sums;                        // of this episode, so far
+    Player *players;                 // (num_players,) agents, then bots
+    Cell *cells;                     // (num_cells,) width * width of them, row by row
+    Place *places;                   // (num_players,) the first `left`, by cell
+    int32_t *begin;                  // (num_cells + 2,) of each cell, its first place
+    int32_t *live;                   // (num_players,) the first `left` are live, ascending
+    uint64_t *keys;                  // (num_players + 1,) of players in sight, see gather
+};
+
+static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
+    (void)why; // every combination in range is legal
+    const int32_t players = config->agents + config->bots;
+    int32_t width = 2; // of the arena, in cells, so that each player has 36 units of area or more
+    while (16 * width * width < 9 * players) width++;
+    *env = (Env){.config = *config,
+                 .rng = {seed},
+                 .num_players = players,
+                 .width = width + 2,
+                 .num_cells = (width + 2) * (width + 2),
+                 .side = (float)width * SIGHT};
+    env->scale = 2 / env->side;
+    env->players = calloc((size_t)players, sizeof(Player));
+    env->cells = calloc((size_t)env->num_cells, sizeof(Cell));
+    env->places = calloc((size_t)players, sizeof(Place));
+    env->begin = calloc((size_t)env->num_cells + 2, sizeof(int32_t));
+    env->live = calloc((size_t)players, sizeof(int32_t));
+    env->keys = calloc((size_t)players + 1, sizeof(uint64_t));
+    const int complete = env->players && env->cells && env->places && env->begin && env->live;
+    return complete && env->keys ? PUF_OK : PUF_ERR_MEMORY;
+}
+
+static float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+
+// --- things and the zone -------------------------------------------------------------------
+// The cell of a point at most SIGHT outside of the arena. What is right at its far sides counts as
+// inside; the border of cells around it stays empty.
+static inline int32_t cell_at(const Env *env, float x, float y) {
+    const int32_t last = env->width - 2;
+    const int32_t column = (int32_t)((x + SIGHT) * (1 / SIGHT)); // exact, SIGHT is a power of two
+    const int32_t row = (int32_t)((y + SIGHT) * (1 / SIGHT));
+    return (row < last ? row : last) * env->width + (column < last ? column : last);
+}
+
+static void put(Env *env, int32_t cell, int32_t kind) {
+    const float column = (float)(cell % env->width - 1), row = (float)(cell / env->width - 1);
+    env->cells[cell].kind = kind;
+    env->cells[cell].x = (column + puf_uniform(&env->rng, 0.25f, 0.75f)) * SIGHT;
+    env->cells[cell].y = (row + puf_uniform(&env->rng, 0.25f, 0.75f)) * SIGHT;
+}
+
+// A random cell that is not of the border.
+static int32_t random_cell(Env *env) {
+    const int32_t row = 1 + puf_below(&env->rng, env->width - 2);
+    return row * env->width + 1 + puf_below(&env->rng, env->width - 2);
+}
+
+static void set_zone(Env *env) {
+    const Config *c = &env->config;
+    const int32_t held = c->shrink + c->hold;
+    const float shrunk = (float)env->tick / (float)c->shrink;
+    const float closed = (float)(env->tick - held) / (float)c->close;
+    if (env->tick < c->shrink) env->zone_radius = (WHOLE + (HELD - WHOLE) * shrunk) * env->side;
+    else env->zone_radius = HELD * env->side * (1 - clamp(closed, 0, 1));
+}
+
+// --- who sees what -------------------------------------------------------------------------
+// Sort the live players by cell, so that those of cells side by side stand side by side.
+static void sort_places(Env *env) {
+    memset(env->begin, 0, (size_t)(env->num_cells + 2) * sizeof(int32_t));
+    for (int32_t i = 0; i < env->left; i++) env->begin[env->players[env->live[i]].cell + 2] += 1;
+    for (int32_t c = 2; c <= env->num_cells; c++) env->begin[c] += env->begin[c - 1];
+    // begin[c + 1] moves on from the first place of c to behind its last, where c + 1 begins.
+    for (int32_t i = 0; i < env->left; i++) {
+        const Player *p = &env->players[env->live[i]];
+        env->places[env->begin[p->cell + 1]++] = (Place){p->x, p->y, env->live[i]};
+    }
+}
+
+// A squared distance with an index below it, so that keys compare as distances do, ties by index.
+static inline uint64_t key_of(float far, int32_t index) {
+    uint32_t bits;
+    memcpy(&bits, &far, sizeof(bits));
+    return (uint64_t)bits << 32 | (uint32_t)index;
+}
+
+static inline Seen seen_of(uint64_t key) {
+    const uint32_t bits = (uint32_t)(key >> 32);
+    Seen seen = {.index = (int32_t)(uint32_t)key};
+    memcpy(&seen.far, &bits, sizeof(bits));
+    return seen;
+}
+
+static inline float far_from(const Player *p, float x, float y) {
+    return (x - p->x) * (x - p->x) + (y - p->y) * (y - p->y);
+}
+
+// Append the keys of others in sight among places [begin, end). -> how many keys there are. No
+// branch, like the two functions below: who is near is as random as can be.
+static inline int32_t gather(Env *env, int32_t me, const Player *p, int32_t begin, int32_t end,
+                             int32_t n) {
+    for (int32_t i = begin; i < end; i++) {
+        const Place *other = &env->places[i];
+        const float far = far_from(p, other->x, other->y);
+        env->keys[n] = key_of(far, other->player);
+        n += (far < SIGHT * SIGHT) & (other->player != me);
+    }
+    return n;
+}
+
+static inline void see_others(const Env *env, int32_t me, Player *p, int32_t n) {
+    uint64_t best[OTHERS]; // ascending
+    for (int k = 0; k < OTHERS; k++) best[k] = key_of(SIGHT * SIGHT, me);
+    for (int32_t i = 0; i < n; i++) {
+        uint64_t key = env->keys[i];
+        for (int k = 0; k < OTHERS; k++) {
+            const uint64_t less = key < best[k] ? key : best[k];
+            key = key < best[k] ? best[k] : key;
+            best[k] = less;
+        }
+    }
+    for (int k = 0; k < OTHERS; k++) p->others[k] = seen_of(best[k]);
+}
+
+// A thing within THING_SIGHT is in one of the 4 cells around the nearest corner of four.
+static inline void see_things(const Env *env, Player *p) {
+    const int32_t first = cell_at(env, p->x - THING_SIGHT, p->y - THING_SIGHT);
+    const int32_t cells[4] = {first, first + 1, first + env->width, first + env->width + 1};
+    uint64_t best[KINDS + 1]; // the last is for cells with NOTHING
+    for (int k = 0; k <= KINDS; k++) best[k] = key_of(THING_SIGHT * THING_SIGHT, p->cell);
+    for (int i = 0; i < 4; i++) {
+        const Cell *cell = &env->cells[cells[i]];
+        const uint64_t key = key_of(far_from(p, cell->x, cell->y), cells[i]);
+        best[cell->kind] = key < best[cell->kind] ? key : best[cell->kind];
+    }
+    for (int k = 0; k < KINDS; k++) p->things[k] = seen_of(best[k]);
+}
+
+static inline int sees_thing(const Player *p, int32_t kind) {
+    return p->things[kind].far < THING_SIGHT * THING_SIGHT;
+}
+
+static void look(Env *env) {
+    const int32_t width = env->width;
+    const int few = env->left <= FEW;
+    for (int32_t i = 0; i < env->left; i++) {
+        Player *p = &env->players[env->live[i]];
+        p->cell = cell_at(env, p->x, p->y);
+        env->places[i] = (Place){p->x, p->y, env->live[i]};
+    }
+    if (!few) sort_places(env);
+    for (int32_t i = 0; i < env->left; i++) {
+        const int32_t me = env->live[i];
+        Player *p = &env->players[me];
+        int32_t n = 0;
+        if (few) n = gather(env, me, p, 0, env->left, 0);
+        else
+            for (int32_t c = p->cell - width; c <= p->cell + width; c += width)
+                n = gather(env, me, p, env->begin[c - 1], env->begin[c + 2], n);
+        see_others(env, me, p, n);
+        see_things(env, p);
+    }
+}
+
+static void env_reset(Env *env, PufIO *io) {
+    (void)io;
+    const float side = env->side;
+    env->tick = env->attacks = env->hits = 0;
+    env->agent_steps = env->outlived = 0;
+    env->sums = (Log){0};
+    env->left = env->num_players, env->agents_left = env->config.agents;
+    env->zone_x = puf_uniform(&env->rng, 0.25f, 0.75f) * side;
+    env->zone_y = puf_uniform(&env->rng, 0.25f, 0.75f) * side;
+    set_zone(env);
+    for (int32_t c = 0; c < env->num_cells; c++) env->cells[c].kind = NOTHING;
+    for (int32_t i = env->num_cells / 2; i > 0; i--)
+        put(env, random_cell(env), puf_below(&env->rng, KINDS));
+    for (int32_t i = 0; i < env->num_players; i++) {
+        Player *p = &env->players[i];
+        *p = (Player){.health = 1, .ammo = START_AMMO};
+        p->x = puf_uniform(&env->rng, 0, side);
+        p->y = puf_uniform(&env->rng, 0, side);
+        env->live[i] = i;
+    }
+    look(env);
+}
+
+// --- what an agent sees --------------------------------------------------------------------
+// The way from a player to a point, squashed so that it is in (-1, 1) and finest near by.
+static inline void observe_way(obs_t *obs, const Player *p, float x, float y, float distance) {
+    const float scale = 1 / (distance + CLOSE_BY);
+    obs[0] = (x - p->x) * scale, obs[1] = (y - p->y) * scale;
+}
+
+// The way there and how near it is, 1 here to 0 out of sight; all 0 where there is nothing.
+static inline void observe_seen(obs_t *obs, const Player *p, Seen seen, float sight, float x,
+                                float y) {
+    const int there = seen.far < sight * sight;
+    const float distance = sqrtf(seen.far);
+    observe_way(obs, p, there ? x : p->x, there ? y : p->y, distance);
+    obs[2] = 1 - distance * (1 / sight);
+}
+
+static inline void observe_self(const Env *env, const Player *p, obs_t *obs) {
+    const float to_zone = sqrtf(far_from(p, env->zone_x, env->zone_y));
+    obs[0] = p->health * 2 - 1;
+    obs[1] = (float)p->ammo * (2.0f / MOST_AMMO) - 1;
+    obs[2] = (float)p->pause * (1.0f / LONGEST_PAUSE);
+    obs[3] = p->x * env->scale - 1;
+    obs[4] = p->y * env->scale - 1;
+    obs[5] = clamp((env->zone_radius - to_zone) * (1 / SIGHT), -1, 1); // below 0: outside
+    observe_way(obs + 6, p, env->zone_x, env->zone_y, to_zone);
+}
+
+static void env_observe(const Env *env, PufIO *io) {
+    const int32_t end = env->config.shrink + env->config.hold + env->config.close;
+    const float time = clamp((float)env->tick / (float)end, 0, 1) * 2 - 1;
+    const float left = (float)env->left / (float)env->num_players * 2 - 1;
+    for (int32_t i = 0; i < env->agents_left; i++) {
+        const int32_t a = env->live[i];
+        const Player *p = &env->players[a];
+        obs_t *obs = puf_obs(io, a);
+        observe_self(env, p, obs);
+        obs[8] = env->zone_radius * env->scale - 1, obs[9] = time, obs[10] = left;
+        obs += SELF;
+        for (int k = 0; k < OTHERS; k++, obs += 4) {
+            const Seen seen = p->others[k];
+            const Player *other = &env->players[seen.index];
+            observe_seen(obs, p, seen, SIGHT, other->x, other->y);
+            obs[3] = seen.far < SIGHT * SIGHT ? other->health : 0;
+        }
+        for (int k = 0; k < KINDS; k++, obs += 3) {
+            const Cell *cell = &env->cells[p->things[k].index];
+            observe_seen(obs, p, p->things[k], THING_SIGHT, cell->x, cell->y);
+        }
+        uint8_t *mask = puf_mask(io, a) + 9; // of the attack head
+        mask[MELEE] = p->pause == 0;
+        mask[SHOT] = p->pause == 0 && p->ammo > 0;
+    }
+}
+
+// --- bots ----------------------------------------------------------------------------------
+// The move that comes closest to the direction (dx, dy).
+static int32_t towards(float dx, float dy) {
+    const float slope = 0.41421356f; // tangent of an eighth of a half-turn
+    const float x = dx < 0 ? -dx : dx, y = dy < 0 ? -dy : dy;
+    const int right = x > slope * y ? (dx > 0) - (dx < 0) : 0; // 1, 0 or -1
+    const int up = y > slope * x ? (dy > 0) - (dy < 0) : 0;
+    static const int8_t MOVE_TO[3][3] = {{6, 5, 4}, {7, 0, 3}, {8, 1, 2}};
+    return MOVE_TO[1 + right][1 + up];
+}
+
+// Stay in the zone; fetch what is needed; fight the nearest, unless weaker: then go away.
+// Sets `move`. -> the choice of attack.
+static int32_t script(const Env *env, Player *p) {
+    const float zone_x = env->zone_x - p->x, zone_y = env->zone_y - p->y;
+    const float safe = clamp(env->zone_radius - 2, 0, env->zone_radius);
+    const int32_t need = p->health < 0.7f ? HEALTH : AMMO;
+    int32_t choice = 0;
+    p->move = 0;
+    if (p->others[0].far < MELEE_RANGE * MELEE_RANGE) choice = MELEE;
+    else if (p->others[0].far < SHOT_RANGE * SHOT_RANGE / 2) choice = SHOT;
+    if (zone_x * zone_x + zone_y * zone_y > safe * safe) p->move = towards(zone_x, zone_y);
+    else if (sees_thing(p, need)) {
+        const Cell *cell = &env->cells[p->things[need].index];
+        p->move = towards(cell->x - p->x, cell->y - p->y);
+    } else if (p->others[0].far < SIGHT * SIGHT) {
+        const Player *other = &env->players[p->others[0].index];
+        const float sign = other->health > p->health ? -1 : 1;
+        p->move = towards(sign * (other->x - p->x), sign * (other->y - p->y));
+    }
+    return choice;
+}
+
+// --- one step ------------------------------------------------------------------------------
+static void attack(Env *env, PufIO *io, int32_t me, int32_t kind) {
+    Player *p = &env->players[me];
+    const int is_agent = me < env->config.agents;
+    if (kind == 0 || p->pause > 0 || (kind == SHOT && p->ammo == 0)) return;
+    p->pause = 1 + (kind == MELEE ? MELEE_PAUSE : SHOT_PAUSE); // this step's end takes one off
+    p->ammo -= kind == SHOT;
+    env->attacks += is_agent;
+    const float range = kind == MELEE ? MELEE_RANGE : SHOT_RANGE;
+    if (p->others[0].far > range * range) return;
+    if (kind == SHOT && puf_uniform(&env->rng, 0, SIGHT) < sqrtf(p->others[0].far)) return;
+    Player *other = &env->players[p->others[0].index];
+    if (other->health <= 0) return; // another was faster
+    const float most = kind == MELEE ? MELEE_DAMAGE : SHOT_DAMAGE;
+    const float damage = other->health < most ? other->health : most;
+    other->health -= damage;
+    const int kills = other->health <= 0;
+    p->kills += kills;
+    if (kind == MELEE) env->sums.melee_kills += kills;
+    else env->sums.shot_kills += kills;
+    if (!is_agent) return;
+    env->hits += 1;
+    env->sums.damage += (double)damage;
+    puf_reward(io, me, damage * DAMAGE_REWARD + (float)kills * KILL_REWARD);
+}
+
+static void move(Env *env, int32_t me) {
+    Player *p = &env->players[me];
+    p->pause -= p->pause > 0;
+    p->x = clamp(p->x + SPEED * MOVE_X[p->move], 0, env->side);
+    p->y = clamp(p->y + SPEED * MOVE_Y[p->move], 0, env->side);
+    for (int k = 0; k < KINDS; k++) {
+        if (!sees_thing(p, k)) continue;
+        Cell *cell = &env->cells[p->things[k].index];
+        if (cell->kind != k || far_from(p, cell->x, cell->y) > REACH * REACH) continue;
+        if (k == HEALTH) p->health = clamp(p->health + HEAL, 0, 1);
+        else p->ammo = p->ammo + BOX_AMMO < MOST_AMMO ? p->ammo + BOX_AMMO : MOST_AMMO;
+        cell->kind = NOTHING;
+        env->sums.pickups += me < env->config.agents;
+    }
+}
+
+static void suffer(Env *env, Player *p) {
+    const float radius = env->zone_radius;
+    if (far_from(p, env->zone_x, env->zone_y) <= radius * radius) return;
+    p->health -= ZONE_DAMAGE;
+    if (p->health <= 0) env->sums.zone_deaths += 1;
+}
+
+// Take the dead out of the game; whoever is left has outlived them.
+static void bury(Env *env, PufIO *io) {
+    const int32_t agents = env->config.agents, left = env->left, agents_left = env->agents_left;
+    const int32_t dead_bots = env->config.bots - (left - agents_left); // before this step
+    env->left = env->agents_left = 0;
+    for (int32_t i = 0; i < left; i++) {
+        const int32_t me = env->live[i];
+        const Player *p = &env->players[me];
+        if (p->health > 0) {
+            env->live[env->left++] = me;
+            env->agents_left += me < agents;
+            continue;
+        }
+        if (env->cells[p->cell].kind == NOTHING) put(env, p->cell, p->ammo > 0 ? AMMO : HEALTH);
+        if (me >= agents) continue;
+        puf_reward(io, me, DEATH_REWARD);
+        puf_die(io, me);
+    }
+    const int32_t died = left - env->left, agents_died = agents_left - env->agents_left;
+    if (died == 0) return;
+    env->outlived += agents_died * (dead_bots + (died - agents_died) / 2.0);
+    const float share = OUTLIVE_REWARD * (float)died / (float)(env->num_players - 1);
+    for (int32_t i = 0; i < env->agents_left; i++) puf_reward(io, env->live[i], share);
+}
+
+static void finish(Env *env, PufIO *io, PufDone why) {
+    const Config *c = &env->config;
+    const double bots_left = env->left - env->agents_left, deaths = env->num_players - env->left;
+    env->outlived += env->agents_left * (c->bots - bots_left / 2);
+    env->log = env->sums;
+    env->log.score = c->bots > 0 ? env->outlived / c->bots / c->agents : 0.5;
+    env->log.length = env->tick;
+    env->log.survival = env->agent_steps / env->tick / c->agents;
+    env->log.fought = deaths > 0 ? 1 - env->sums.zone_deaths / deaths : 0;
+    env->log.accuracy = env->attacks > 0 ? (double)env->hits / env->attacks : 0;
+    env->log.damage /= c->agents;
+    env->log.pickups /= c->agents;
+    if (env->left == 1) env->log.winner_kills = env->players[env->live[0]].kills;
+    if (env->left == 1 && env->agents_left == 1) puf_reward(io, env->live[0], WIN_REWARD);
+    puf_end(io, why);
+}
+
+static void env_step(Env *env, PufIO *io) {
+    env->agent_steps += env->agents_left;
+    for (int32_t i = 0; i < env->agents_left; i++) {
+        const int32_t *action = puf_action(io, env->live[i]);
+        env->players[env->live[i]].move = action[0];
+        attack(env, io, env->live[i], action[1]);
+    }
+    for (int32_t i = env->agents_left; i < env->left; i++)
+        attack(env, io, env->live[i], script(env, &env->players[env->live[i]]));
+    for (int32_t i = 0; i < env->left; i++) {
+        Player *p = &env->players[env->live[i]];
+        if (p->health <= 0) continue;
+        move(env, env->live[i]);
+        suffer(env, p);
+    }
+    bury(env, io);
+    env->tick += 1;
+    set_zone(env);
+    if (env->tick % SUPPLY == 0) {
+        const int32_t cell = random_cell(env);
+        if (env->cells[cell].kind == NOTHING) put(env, cell, puf_below(&env->rng, KINDS));
+    }
+    if (env->left <= 1 || env->agents_left == 0) {
+        finish(env, io, PUF_TERMINAL);
+        return;
+    }
+    look(env);
+    if (env->tick >= env->config.max_steps) finish(env, io, PUF_TRUNCATED);
+}
+
+static void env_close(Env *env) {
+    free(env->players), free(env->cells), free(env->places), free(env->begin), free(env->live);
+    free(env->keys);
+}

@@ -1,0 +1,179 @@
+// tag - hunters chase prey that enters one by one, until all of it is caught.
+//
+// Agents are points in a square room; one step moves one in one of 8 directions. Agents 0 to
+// hunters - 1 hunt from the start on. The others are prey: the first is there from the start, the
+// next enters after every `every` steps, far from the hunters. Hunters are faster than prey. Who is
+// within REACH of a hunter when all have moved is caught by the nearest one, +1 for it, and -1
+// for the prey, which is out of the game. The episode ends with the last prey.
+
+#define PUF_NAME "tag"
+#define PUF_DOC "Hunters chase prey that enters one by one, until all of it is caught."
+#define PUF_AGENTS(c) ((c)->hunters + (c)->prey)
+#define PUF_OBS(c) float, SELF + EACH *(RIVALS + FRIENDS) // see env_observe
+#define PUF_ACTIONS(X) X(move, 9, "stay, then 8 directions, counter-clockwise from the right")
+#define PUF_CONFIG(X) \
+    X(int32_t, hunters, 4, 1, 64, "agents that hunt") \
+    X(int32_t, prey, 12, 1, 192, "agents that are hunted") \
+    X(int32_t, every, 10, 1, 10000, "steps from one prey's entry to the next") \
+    X(int32_t, max_steps, 250, 1, 100000, "steps until an episode is truncated")
+#define PUF_LOG(X) \
+    X(score, "share of the prey that was caught") \
+    X(length, "steps") \
+    X(catches, "prey that was caught") \
+    X(entered, "prey that entered") \
+    X(survival, "mean steps in the room of the prey that entered")
+#include "pufferenv/env.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { SELF = 4, EACH = 3, RIVALS = 3, FRIENDS = 2 };      // entries of an observation
+enum { PLACES = 4 };                                       // tried for a prey that enters
+static const float SPACE = 5;                              // side of the room, over sqrt(agents)
+static const float HUNTER_SPEED = 0.6f, PREY_SPEED = 0.5f; // per step
+static const float REACH = 0.8f;
+static const float NEAR = 3; // a neighbour at this distance is half-way between here and far away
+#define D 0.70710678f        // of a diagonal step
+static const float MOVE_X[9] = {0, 1, D, 0, -D, -1, -D, 0, D};
+static const float MOVE_Y[9] = {0, 0, D, 1, D, 0, -D, -1, -D};
+
+typedef struct Point {
+    float x, y; // 0 to side
+} Point;
+
+struct Env {
+    Log log;
+    PufRng rng;
+    Config config;
+    float side;
+    int32_t tick, entered, catches;
+    int64_t free_steps; // of all prey
+    Point *agents;      // (hunters + prey,)
+};
+
+static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
+    (void)why; // every combination in range is legal
+    const int32_t n = config->hunters + config->prey;
+    *env = (Env){.config = *config, .rng = {seed}, .side = SPACE * sqrtf((float)n)};
+    env->agents = calloc((size_t)n, sizeof(Point));
+    return env->agents ? PUF_OK : PUF_ERR_MEMORY;
+}
+
+static float distance2(Point a, Point b) {
+    return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y);
+}
+
+// The hunter nearest to a place, the first of several.
+static int nearest_hunter(const Env *env, Point place) {
+    int best = 0;
+    for (int h = 1; h < env->config.hunters; h++)
+        if (distance2(env->agents[h], place) < distance2(env->agents[best], place)) best = h;
+    return best;
+}
+
+static Point random_place(Env *env) {
+    const float x = puf_uniform(&env->rng, 0, env->side);
+    return (Point){x, puf_uniform(&env->rng, 0, env->side)};
+}
+
+// The next prey enters, at the one of PLACES random places that is farthest from the hunters.
+static int enter(Env *env) {
+    const int a = env->config.hunters + env->entered++;
+    float most = -1;
+    for (int i = 0; i < PLACES; i++) {
+        const Point place = random_place(env);
+        const float d2 = distance2(env->agents[nearest_hunter(env, place)], place);
+        if (d2 > most) env->agents[a] = place, most = d2;
+    }
+    return a;
+}
+
+static void env_reset(Env *env, PufIO *io) {
+    env->tick = env->entered = env->catches = 0;
+    env->free_steps = 0;
+    for (int h = 0; h < env->config.hunters; h++) env->agents[h] = random_place(env);
+    for (int a = enter(env) + 1; a < io->num_agents; a++) puf_absent(io, a);
+}
+
+// What `me` sees of its `count` nearest in [begin, end): the way there, squashed so that it is
+// [-1, 1] and finest near by, and how near it is, 1 here to 0 nowhere.
+static obs_t *observe_nearest(const Env *env, const PufIO *io, int me, int begin, int end,
+                              int count, obs_t *obs) {
+    int found[RIVALS > FRIENDS ? RIVALS : FRIENDS], n = 0;
+    float far[RIVALS > FRIENDS ? RIVALS : FRIENDS]; // squared distances, ascending
+    for (int a = begin; a < end; a++) {
+        if (!io->alive[a] || a == me) continue;
+        const float d2 = distance2(env->agents[a], env->agents[me]);
+        if (n == count && d2 >= far[n - 1]) continue;
+        int k = n < count ? n++ : n - 1;
+        for (; k > 0 && far[k - 1] > d2; k--) far[k] = far[k - 1], found[k] = found[k - 1];
+        far[k] = d2, found[k] = a;
+    }
+    for (int k = 0; k < count; k++, obs += EACH) {
+        obs[0] = obs[1] = obs[2] = 0;
+        if (k >= n) continue;
+        const float scale = 1 / (sqrtf(far[k]) + NEAR);
+        obs[0] = (env->agents[found[k]].x - env->agents[me].x) * scale;
+        obs[1] = (env->agents[found[k]].y - env->agents[me].y) * scale;
+        obs[2] = NEAR * scale;
+    }
+    return obs;
+}
+
+static void env_observe(const Env *env, PufIO *io) {
+    const int hunters = env->config.hunters, n = io->num_agents;
+    const float time = (float)env->tick / (float)env->config.max_steps;
+    for (int a = 0; a < n; a++) {
+        if (!io->alive[a]) continue;
+        obs_t *obs = puf_obs(io, a);
+        const int hunts = a < hunters;
+        obs[0] = hunts ? 1 : -1;
+        obs[1] = env->agents[a].x / env->side * 2 - 1;
+        obs[2] = env->agents[a].y / env->side * 2 - 1;
+        obs[3] = time * 2 - 1;
+        obs += SELF;
+        obs = observe_nearest(env, io, a, hunts ? hunters : 0, hunts ? n : hunters, RIVALS, obs);
+        observe_nearest(env, io, a, hunts ? 0 : hunters, hunts ? hunters : n, FRIENDS, obs);
+    }
+}
+
+static float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+
+static void move(Env *env, int a, int32_t action) {
+    const float speed = a < env->config.hunters ? HUNTER_SPEED : PREY_SPEED;
+    Point *p = &env->agents[a];
+    p->x = clamp(p->x + speed * MOVE_X[action], 0, env->side);
+    p->y = clamp(p->y + speed * MOVE_Y[action], 0, env->side);
+}
+
+static void finish(Env *env, PufIO *io, PufDone why) {
+    const double prey = env->config.prey, entered = env->entered;
+    env->log = (Log){.score = env->catches / prey,
+                     .length = env->tick,
+                     .catches = env->catches,
+                     .entered = entered,
+                     .survival = (double)env->free_steps / entered};
+    puf_end(io, why);
+}
+
+static void env_step(Env *env, PufIO *io) {
+    const Config *c = &env->config;
+    for (int a = 0; a < io->num_agents; a++)
+        if (io->alive[a]) move(env, a, puf_action(io, a)[0]);
+    for (int a = c->hunters; a < c->hunters + env->entered; a++) {
+        if (!io->alive[a]) continue;
+        env->free_steps += 1;
+        const int h = nearest_hunter(env, env->agents[a]);
+        if (distance2(env->agents[h], env->agents[a]) > REACH * REACH) continue;
+        env->catches += 1;
+        puf_reward(io, h, 1);
+        puf_reward(io, a, -1);
+        puf_die(io, a);
+    }
+    env->tick += 1;
+    if (env->entered < c->prey && env->tick % c->every == 0) puf_spawn(io, enter(env));
+    if (env->catches == c->prey) finish(env, io, PUF_TERMINAL);
+    else if (env->tick >= c->max_steps) finish(env, io, PUF_TRUNCATED);
+}
+
+static void env_close(Env *env) { free(env->agents); }
