@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+WIDTH: str  # of the vectors that this CPU gets: "AVX-512", "AVX2" or "baseline"; all give the same bits
+
 def sample(
     *,
     values: Array,  # (N,)

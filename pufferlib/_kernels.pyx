@@ -46,7 +46,6 @@ cdef extern from "kernels.h" nogil:
         float *pool_next_value
         int32_t *pool_version
         float *entropy
-    int puf_sample(const PufSample *, PufFault *)
     ctypedef struct PufAdvantage:
         int64_t num_rows, batch_rows, horizon
         const int32_t *rows
@@ -59,7 +58,6 @@ cdef extern from "kernels.h" nogil:
         float gamma, gae_lambda, rho_clip, c_clip, reward_scale, reward_clip
         float *advantage
         float *target
-    int puf_advantage(const PufAdvantage *, PufFault *)
     enum:
         PUF_NUM_METRICS
     ctypedef struct PufLoss:
@@ -83,7 +81,6 @@ cdef extern from "kernels.h" nogil:
         float *grad_log_std
         float *grad_values
         double *metrics
-    int puf_ppo_loss(const PufLoss *, PufFault *)
     ctypedef enum PufConvert:
         PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
     ctypedef struct PufGather:
@@ -94,8 +91,16 @@ cdef extern from "kernels.h" nogil:
         PufConvert convert
         float scale
         void *out
-    int puf_gather(const PufGather *, PufFault *)
+    ctypedef struct PufPasses:
+        const char *width
+        int (*sample)(const PufSample *, PufFault *) noexcept nogil
+        int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
+        int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
+        int (*gather)(const PufGather *, PufFault *) noexcept nogil
+    const PufPasses *puf_passes()
 
+cdef const PufPasses *PASSES = puf_passes()
+WIDTH = PASSES.width.decode()
 
 cdef enum:
     MAX_ARRAYS = 32
@@ -281,7 +286,7 @@ def sample(
     if entropy is not None:
         p.entropy = <float *>a.take("entropy", entropy, F32, n, -1, True)
     with nogil:
-        bad = puf_sample(&p, &fault)
+        bad = PASSES.sample(&p, &fault)
     if bad:
         raise_fault(&fault, "")
 
@@ -316,7 +321,7 @@ def advantage(
     p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
     p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
     with nogil:
-        bad = puf_advantage(&p, &fault)
+        bad = PASSES.advantage(&p, &fault)
     if bad:
         raise_fault(&fault, "")
 
@@ -371,7 +376,7 @@ def ppo_loss(
     p.target = <const float *>a.take("target", target, F32, m)
     p.grad_values = <float *>a.take("grad_values", grad_values, F32, m, -1, True)
     with nogil:
-        bad = puf_ppo_loss(&p, &fault)
+        bad = PASSES.ppo_loss(&p, &fault)
     if bad:
         raise_fault(&fault, "")
     return tuple([metrics[i] for i in range(PUF_NUM_METRICS)])
@@ -420,7 +425,7 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
     else:
         p.convert = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}[kind]
     with nogil:
-        bad = puf_gather(&p, &fault)
+        bad = PASSES.gather(&p, &fault)
     if bad:
         raise_fault(&fault, index_name)
 

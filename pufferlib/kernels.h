@@ -1,7 +1,8 @@
 // pufferlib/kernels.h - the native passes: one struct of named arrays and one function each.
 //
 // Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
-// the passes check every index they follow, before they write anything. Letters in shapes: N agents
+// the passes check every index they follow, before they write anything. Each pass is a header that is
+// compiled once per vector width (kernels_passes.h); `puf_passes` picks the widest that this CPU has. Letters in shapes: N agents
 // that act now, A all agents, R rows, H horizon, S = R * H slots, B rows of a batch, M slots of a
 // minibatch, K discrete heads, C the sum of their choices, X continuous axes. A pointer marked "or
 // NULL" may be; without heads or axes (K or X is 0) what belongs to them is not looked at.
@@ -17,7 +18,6 @@ typedef struct PufFault {
     int64_t index, value, begin, end;
 } PufFault;
 
-// 0, or -1 with the fault filled in and no output written.
 typedef struct PufSample {
     int64_t num_acting, num_agents, num_slots; // N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
@@ -46,7 +46,6 @@ typedef struct PufSample {
     int32_t *pool_version;                     // (S) out
     float *entropy;                            // (N) out, or NULL
 } PufSample;
-int puf_sample(const PufSample *pass, PufFault *fault);
 
 typedef struct PufAdvantage {
     int64_t num_rows, batch_rows, horizon; // R, B, H
@@ -62,7 +61,6 @@ typedef struct PufAdvantage {
     float *advantage;                // (B x H) out
     float *target;                   // (B x H) out
 } PufAdvantage;
-int puf_advantage(const PufAdvantage *pass, PufFault *fault);
 
 typedef struct PufLoss {
     int64_t num_slots;                        // M
@@ -97,7 +95,6 @@ enum {
     PUF_OLD_APPROX_KL, // -log r
     PUF_NUM_METRICS
 };
-int puf_ppo_loss(const PufLoss *pass, PufFault *fault);
 
 typedef enum { PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32 } PufConvert;
 
@@ -111,6 +108,15 @@ typedef struct PufGather {
     float scale;                       // of what is converted
     void *out;                         // (num_taken x item_elements)
 } PufGather;
-int puf_gather(const PufGather *pass, PufFault *fault);
+
+// Each returns 0, or -1 with the fault filled in and no output written.
+typedef struct PufPasses {
+    const char *width; // "AVX-512", "AVX2" or "baseline"
+    int (*sample)(const PufSample *pass, PufFault *fault);
+    int (*advantage)(const PufAdvantage *pass, PufFault *fault);
+    int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
+    int (*gather)(const PufGather *pass, PufFault *fault);
+} PufPasses;
+const PufPasses *puf_passes(void);
 
 #endif

@@ -1,50 +1,23 @@
-// pufferlib/kernels_math.h - what the passes share: lanes, run-time dispatch, exp, log, random numbers.
+// pufferlib/kernels_math.h - what the passes share: vectors, exp, log, random numbers.
 //
-// A pass works on PUF_LANES agents at once, one per lane of a vector of the compiler (gcc, clang), which
-// makes of it what the CPU has: AVX-512, AVX2, SSE, NEON. No product is fused into a sum, so every CPU
-// gives the same bits. Polynomials are weighted minimax fits made for this file.
+// A pass works on PUF_LANES agents at once, one per lane of a vector of the compiler (gcc, clang).
+// Lanes never mix and products are not fused into sums (-ffp-contract=off), so every width gives the
+// same bits. Polynomials are weighted minimax fits made for this file.
 #ifndef PUF_KERNELS_MATH_H
 #define PUF_KERNELS_MATH_H
 
 #include <math.h>
-#include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels.h"
 
-// Vectors never leave the inlined functions of one object, so their calling convention is no matter.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi"
-#endif
-
-enum { PUF_LANES = 16 };
 typedef float PufFloats __attribute__((vector_size(4 * PUF_LANES)));
 typedef int32_t PufInts __attribute__((vector_size(4 * PUF_LANES)));
 typedef uint32_t PufWords __attribute__((vector_size(4 * PUF_LANES)));
 
 #define PUF_INLINE static inline __attribute__((always_inline))
-
-// PUF_WIDE(Pass, body) defines `body_wide(pass)`: `body` compiled for AVX-512, AVX2 and the baseline,
-// the widest that this CPU has. `body` and all it calls are PUF_INLINE.
-#if defined(__x86_64__)
-#define PUF_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2")))
-#define PUF_AVX2 __attribute__((target("avx2")))
-#define PUF_WIDE(Pass, body) \
-    PUF_AVX512 static void body##_avx512(const Pass *pass) { body(pass); } \
-    PUF_AVX2 static void body##_avx2(const Pass *pass) { body(pass); } \
-    static void body##_baseline(const Pass *pass) { body(pass); } \
-    static void body##_wide(const Pass *pass) { \
-        if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && \
-            __builtin_cpu_supports("avx512vl")) \
-            body##_avx512(pass); \
-        else if (__builtin_cpu_supports("avx2")) body##_avx2(pass); \
-        else body##_baseline(pass); \
-    }
-#else
-#define PUF_WIDE(Pass, body) \
-    static void body##_wide(const Pass *pass) { body(pass); }
-#endif
 
 // Whether `value`, which stands at array[index], is outside [begin, end); fills in the fault if so.
 PUF_INLINE int puf_outside(PufFault *fault, const char *array, int64_t index, int64_t value,

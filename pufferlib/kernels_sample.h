@@ -1,32 +1,28 @@
-// pufferlib/kernels_sample.c - chooses actions and writes them for the game and into the pool.
+// pufferlib/kernels_sample.h - chooses actions and writes them for the game and into the pool.
 //
 // Discrete: inverse of the cumulative distribution, one uniform number per head. Continuous: a
 // Gaussian per axis. Random numbers are a function of (seed, agent, steps of that agent), so a draw
 // does not depend on who else acts, in which order, or on which machine.
-#include <stdlib.h>
+#ifndef PUF_KERNELS_SAMPLE_H
+#define PUF_KERNELS_SAMPLE_H
 
 #include "kernels_math.h"
 
 // Up to PUF_LANES agents that act; lanes behind `used` repeat the last one and are never stored.
-typedef struct Block {
+typedef struct Acting {
     int used;
     int64_t index[PUF_LANES]; // place among the N
     int64_t agent[PUF_LANES];
     int64_t slot[PUF_LANES];
     PufWords counter[3]; // low and high half of the agent's steps, the agent
     PufFloats logprob, entropy;
-} Block;
-
-typedef struct Work {
-    const PufSample *pass;
-    float *x; // (largest head x LANES)
-} Work;
+} Acting;
 
 PUF_INLINE int64_t agent_of(const PufSample *pass, int64_t i) {
     return pass->agents ? pass->agents[i] : pass->first + i;
 }
 
-PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Block *block) {
+PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Acting *block) {
     const int64_t left = pass->num_acting - begin;
     block->used = left < PUF_LANES ? (int)left : PUF_LANES;
     for (int l = 0; l < PUF_LANES; l++) {
@@ -65,8 +61,8 @@ PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
     return 0;
 }
 
-PUF_INLINE void load_head(const PufSample *pass, const Block *block, int64_t offset, int32_t n,
-                          float *x) {
+PUF_INLINE void load_logits(const PufSample *pass, const Acting *block, int64_t offset, int32_t n,
+                            float *x) {
     for (int l = 0; l < PUF_LANES; l++) {
         const float *logits = pass->logits + block->index[l] * pass->num_choices + offset;
         for (int32_t j = 0; j < n; j++) x[j * PUF_LANES + l] = logits[j];
@@ -79,34 +75,32 @@ PUF_INLINE void load_head(const PufSample *pass, const Block *block, int64_t off
 
 // The choice that `word` draws from head `head`, whose logits begin at `offset`; adds to the block's
 // log-probability and entropy. NaN, +inf or nothing but -inf makes `total` NaN.
-PUF_INLINE PufInts choose(const Work *work, Block *block, int64_t head, int64_t offset,
-                          PufWords word) {
-    const PufSample *pass = work->pass;
+PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int64_t head, int64_t offset,
+                          PufWords word, float *sums) {
     const int32_t n = pass->sizes[head];
     PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
     PufInts choice = {0};
     for (int32_t j = 0; j < n; j++) {
-        const PufFloats x = puf_load(work->x + j * PUF_LANES);
+        const PufFloats x = puf_load(sums + j * PUF_LANES);
         const PufInts above = x > max;
         choice = (choice & ~above) | (above & j);
         max = puf_select(above, x, max);
     }
     for (int32_t j = 0; j < n; j++) {
-        const PufFloats z = puf_load(work->x + j * PUF_LANES) - max;
+        const PufFloats z = puf_load(sums + j * PUF_LANES) - max;
         const PufFloats e = puf_exp(z);
         total += e;
         weighted += e * puf_at_least(z, puf_all(PUF_EXP_MIN));
-        puf_store(work->x + j * PUF_LANES, total);
+        puf_store(sums + j * PUF_LANES, total);
     }
     if (!pass->greedy) {
         // The first running sum above u * total. A choice of probability 0 adds nothing, so it is
         // never the first; u * total < total for every u, so there is one. (A comparison is -1.)
         const PufFloats threshold = puf_uniform(word) * total;
         choice = (PufInts){0};
-        for (int32_t j = 0; j < n; j++)
-            choice += ~(puf_load(work->x + j * PUF_LANES) > threshold) & 1;
+        for (int32_t j = 0; j < n; j++) choice += ~(puf_load(sums + j * PUF_LANES) > threshold) & 1;
     }
-    PufFloats z;
+    PufFloats z = {0};
     for (int l = 0; l < PUF_LANES; l++) {
         if (total[l] != total[l]) {
             const int64_t at = block->slot[l] * pass->num_choices + offset;
@@ -120,15 +114,14 @@ PUF_INLINE PufInts choose(const Work *work, Block *block, int64_t head, int64_t 
     return choice;
 }
 
-PUF_INLINE void sample_heads(const Work *work, Block *block) {
-    const PufSample *pass = work->pass;
+PUF_INLINE void sample_heads(const PufSample *pass, Acting *block, float *scratch) {
     PufWords words[4] = {0};
     int64_t offset = 0;
     for (int64_t k = 0; k < pass->num_heads; k++) {
         if (k % 4 == 0 && !pass->greedy)
             puf_threefry(pass->seed, block->counter, (uint32_t)(k / 4), words);
-        load_head(pass, block, offset, pass->sizes[k], work->x);
-        const PufInts choice = choose(work, block, k, offset, words[k % 4]);
+        load_logits(pass, block, offset, pass->sizes[k], scratch);
+        const PufInts choice = choose(pass, block, k, offset, words[k % 4], scratch);
         for (int l = 0; l < block->used; l++) {
             pass->actions[block->agent[l] * pass->num_heads + k] = choice[l];
             pass->pool_action[block->slot[l] * pass->num_heads + k] = choice[l];
@@ -138,9 +131,9 @@ PUF_INLINE void sample_heads(const Work *work, Block *block) {
 }
 
 // The log-probability is that of the sample as it is stored, rounding included.
-PUF_INLINE void sample_axis(const PufSample *pass, Block *block, int64_t axis, PufFloats normal) {
+PUF_INLINE void sample_axis(const PufSample *pass, Acting *block, int64_t axis, PufFloats normal) {
     const int64_t stride = pass->log_std_shared ? 0 : pass->num_axes;
-    PufFloats mean, log_std;
+    PufFloats mean = {0}, log_std = {0};
     for (int l = 0; l < PUF_LANES; l++) {
         mean[l] = pass->mean[block->index[l] * pass->num_axes + axis];
         log_std[l] = pass->log_std[block->index[l] * stride + axis];
@@ -159,7 +152,7 @@ PUF_INLINE void sample_axis(const PufSample *pass, Block *block, int64_t axis, P
     }
 }
 
-PUF_INLINE void sample_axes(const PufSample *pass, Block *block) {
+PUF_INLINE void sample_axes(const PufSample *pass, Acting *block) {
     PufFloats normals[4] = {0};
     for (int64_t x = 0; x < pass->num_axes; x++) {
         if (x % 4 == 0 && !pass->greedy) {
@@ -172,7 +165,7 @@ PUF_INLINE void sample_axes(const PufSample *pass, Block *block) {
     }
 }
 
-PUF_INLINE void end_block(const PufSample *pass, const Block *block) {
+PUF_INLINE void end_block(const PufSample *pass, const Acting *block) {
     for (int l = 0; l < block->used; l++) {
         const int64_t s = block->slot[l], a = block->agent[l];
         const float value = pass->values[block->index[l]];
@@ -188,19 +181,19 @@ PUF_INLINE void end_block(const PufSample *pass, const Block *block) {
     }
 }
 
-PUF_INLINE void sample_blocks(const Work *work) {
-    for (int64_t begin = 0; begin < work->pass->num_acting; begin += PUF_LANES) {
-        Block block;
-        fetch_ahead(work->pass, begin + 2 * PUF_LANES);
-        begin_block(work->pass, begin, &block);
-        sample_heads(work, &block);
-        sample_axes(work->pass, &block);
-        end_block(work->pass, &block);
+// `scratch` is (largest head x LANES).
+PUF_INLINE void sample_blocks(const PufSample *pass, float *scratch) {
+    for (int64_t begin = 0; begin < pass->num_acting; begin += PUF_LANES) {
+        Acting block;
+        fetch_ahead(pass, begin + 2 * PUF_LANES);
+        begin_block(pass, begin, &block);
+        sample_heads(pass, &block, scratch);
+        sample_axes(pass, &block);
+        end_block(pass, &block);
     }
 }
-PUF_WIDE(Work, sample_blocks)
 
-int puf_sample(const PufSample *pass, PufFault *fault) {
+static int puf_sample(const PufSample *pass, PufFault *fault) {
     for (int64_t i = 0; i < pass->num_acting; i++) {
         const int64_t a = agent_of(pass, i);
         if (puf_outside(fault, "agents", i, a, 0, pass->num_agents) ||
@@ -211,9 +204,11 @@ int puf_sample(const PufSample *pass, PufFault *fault) {
     int32_t largest = 1;
     for (int64_t k = 0; k < pass->num_heads; k++)
         largest = pass->sizes[k] > largest ? pass->sizes[k] : largest;
-    Work work = {pass, malloc(sizeof(float) * PUF_LANES * (size_t)largest)};
-    if (!work.x) return puf_no_memory(fault);
-    sample_blocks_wide(&work);
-    free(work.x);
+    float *scratch = malloc(sizeof(float) * PUF_LANES * (size_t)largest);
+    if (!scratch) return puf_no_memory(fault);
+    sample_blocks(pass, scratch);
+    free(scratch);
     return 0;
 }
+
+#endif

@@ -1,4 +1,4 @@
-// pufferlib/kernels_advantage.c - advantages and value targets of whole rows.
+// pufferlib/kernels_advantage.h - advantages and value targets of whole rows.
 //
 //     rho = min(ratio, rho_clip), c = min(ratio, c_clip)
 //     delta_t = rho_t * (reward_t + gamma * next_value_t - value_t)
@@ -8,6 +8,9 @@
 //
 // With ratio 1 this is GAE (Schulman et al. 2016); with lambda 1 the target is V-trace's v_s
 // (Espeholt et al. 2018, equation 1).
+#ifndef PUF_KERNELS_ADVANTAGE_H
+#define PUF_KERNELS_ADVANTAGE_H
+
 #include "kernels_math.h"
 
 enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
@@ -59,11 +62,12 @@ PUF_INLINE void advantage_rows(const PufAdvantage *pass) {
                             pass->piece_start + from, pass->advantage + to, pass->target + to});
     }
 }
-PUF_WIDE(PufAdvantage, advantage_rows)
 
-int puf_advantage(const PufAdvantage *pass, PufFault *fault) {
+static int puf_advantage(const PufAdvantage *pass, PufFault *fault) {
     for (int64_t b = 0; b < pass->batch_rows; b++)
         if (puf_outside(fault, "rows", b, pass->rows[b], 0, pass->num_rows)) return -1;
-    advantage_rows_wide(pass);
+    advantage_rows(pass);
     return 0;
 }
+
+#endif

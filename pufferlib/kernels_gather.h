@@ -1,4 +1,7 @@
-// pufferlib/kernels_gather.c - copies items of a pool, rows or single slots, converting on the way.
+// pufferlib/kernels_gather.h - copies items of a pool, rows or single slots, converting on the way.
+#ifndef PUF_KERNELS_GATHER_H
+#define PUF_KERNELS_GATHER_H
+
 #include "kernels_math.h"
 
 PUF_INLINE int64_t index_of(const PufGather *pass, int64_t i) {
@@ -40,11 +43,12 @@ PUF_INLINE void gather_items(const PufGather *pass) {
         }
     }
 }
-PUF_WIDE(PufGather, gather_items)
 
-int puf_gather(const PufGather *pass, PufFault *fault) {
+static int puf_gather(const PufGather *pass, PufFault *fault) {
     for (int64_t i = 0; i < pass->num_taken; i++)
         if (puf_outside(fault, "index", i, index_of(pass, i), 0, pass->num_items)) return -1;
-    gather_items_wide(pass);
+    gather_items(pass);
     return 0;
 }
+
+#endif

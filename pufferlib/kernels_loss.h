@@ -1,4 +1,4 @@
-// pufferlib/kernels_loss.c - PPO's clipped loss (Schulman et al. 2017) and its gradient in one pass.
+// pufferlib/kernels_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient in one pass.
 //
 //     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over M slots
 //     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
@@ -9,7 +9,8 @@
 //     d logp / d logit_j = [j = a] - p_j,    d H / d logit_j = -p_j (l_j + H)
 // and of an axis with z = (x - mean) / std:
 //     d logp / d mean = z / std,    d logp / d log_std = z^2 - 1,    d H / d log_std = 1
-#include <stdlib.h>
+#ifndef PUF_KERNELS_LOSS_H
+#define PUF_KERNELS_LOSS_H
 
 #include "kernels_math.h"
 
@@ -23,20 +24,20 @@ typedef struct Work {
 } Work;
 
 // Up to PUF_LANES slots; lanes behind `used` repeat the last one and are never counted or stored.
-typedef struct Block {
+typedef struct Steps {
     int used;
     int64_t slot[PUF_LANES];
     PufFloats logprob, entropy;
     PufFloats slope; // d loss / d logprob
-} Block;
+} Steps;
 
-PUF_INLINE PufFloats load_column(const Block *block, const float *column) {
-    PufFloats x;
+PUF_INLINE PufFloats load_column(const Steps *block, const float *column) {
+    PufFloats x = {0};
     for (int l = 0; l < PUF_LANES; l++) x[l] = column[block->slot[l]];
     return x;
 }
 
-PUF_INLINE void load_head(const PufLoss *pass, const Block *block, int64_t offset, int32_t n,
+PUF_INLINE void load_head(const PufLoss *pass, const Steps *block, int64_t offset, int32_t n,
                           float *z) {
     for (int l = 0; l < PUF_LANES; l++) {
         const int64_t at = block->slot[l] * pass->num_choices + offset;
@@ -48,7 +49,7 @@ PUF_INLINE void load_head(const PufLoss *pass, const Block *block, int64_t offse
 }
 
 // Log-probability and entropy of one head; leaves what `head_gradient` needs.
-PUF_INLINE void head_forward(const Work *work, Block *block, int64_t head, int64_t offset) {
+PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64_t offset) {
     const PufLoss *pass = work->pass;
     const int32_t n = pass->sizes[head];
     float *z = work->z + offset * PUF_LANES, *p = work->p + offset * PUF_LANES;
@@ -66,7 +67,7 @@ PUF_INLINE void head_forward(const Work *work, Block *block, int64_t head, int64
         puf_store(z + j * PUF_LANES, below);
         puf_store(p + j * PUF_LANES, e);
     }
-    PufFloats taken;
+    PufFloats taken = {0};
     for (int l = 0; l < PUF_LANES; l++)
         taken[l] = z[pass->action[block->slot[l] * pass->num_heads + head] * PUF_LANES + l];
     const PufFloats log_total = puf_log(total), inverse = 1.0f / total;
@@ -79,7 +80,7 @@ PUF_INLINE void head_forward(const Work *work, Block *block, int64_t head, int64
     block->entropy += entropy;
 }
 
-PUF_INLINE void head_gradient(const Work *work, const Block *block, int64_t head, int64_t offset) {
+PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
     const PufLoss *pass = work->pass;
     const int32_t n = pass->sizes[head];
     const float entropy_slope = pass->ent_coef / (float)pass->num_slots;
@@ -103,26 +104,25 @@ typedef struct Axis {
     PufFloats log_std, std, z;
 } Axis;
 
-PUF_INLINE Axis load_axis(const PufLoss *pass, const Block *block, int64_t axis) {
+PUF_INLINE Axis load_axis(const PufLoss *pass, const Steps *block, int64_t axis) {
     const int64_t stride = pass->log_std_shared ? 0 : pass->num_axes;
-    Axis loaded;
+    float log_stds[PUF_LANES], offsets[PUF_LANES];
     for (int l = 0; l < PUF_LANES; l++) {
         const int64_t at = block->slot[l] * pass->num_axes + axis;
-        loaded.log_std[l] = pass->log_std[block->slot[l] * stride + axis];
-        loaded.z[l] = pass->axis[at] - pass->mean[at];
+        log_stds[l] = pass->log_std[block->slot[l] * stride + axis];
+        offsets[l] = pass->axis[at] - pass->mean[at];
     }
-    loaded.std = puf_exp(loaded.log_std);
-    loaded.z /= loaded.std;
-    return loaded;
+    const PufFloats log_std = puf_load(log_stds), std = puf_exp(log_std);
+    return (Axis){log_std, std, puf_load(offsets) / std};
 }
 
-PUF_INLINE void axis_forward(const PufLoss *pass, Block *block, int64_t axis) {
+PUF_INLINE void axis_forward(const PufLoss *pass, Steps *block, int64_t axis) {
     const Axis x = load_axis(pass, block, axis);
     block->logprob += -0.5f * x.z * x.z - x.log_std - PUF_HALF_LOG_2PI;
     block->entropy += x.log_std + (0.5f + PUF_HALF_LOG_2PI);
 }
 
-PUF_INLINE void axis_gradient(const Work *work, const Block *block, int64_t axis) {
+PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis) {
     const PufLoss *pass = work->pass;
     const Axis x = load_axis(pass, block, axis);
     const PufFloats mean_slope = block->slope * x.z / x.std;
@@ -137,7 +137,7 @@ PUF_INLINE void axis_gradient(const Work *work, const Block *block, int64_t axis
 }
 
 // Policy loss of each lane, its slope and its share of the metrics.
-PUF_INLINE void policy_terms(const Work *work, Block *block) {
+PUF_INLINE void policy_terms(const Work *work, Steps *block) {
     const PufLoss *pass = work->pass;
     const float low = 1.0f - pass->clip_coef, high = 1.0f + pass->clip_coef;
     const PufFloats log_ratio = block->logprob - load_column(block, pass->logprob);
@@ -160,7 +160,7 @@ PUF_INLINE void policy_terms(const Work *work, Block *block) {
     }
 }
 
-PUF_INLINE void value_terms(const Work *work, const Block *block) {
+PUF_INLINE void value_terms(const Work *work, const Steps *block) {
     const PufLoss *pass = work->pass;
     const float c = pass->vf_clip_coef, share = pass->vf_coef / (float)pass->num_slots;
     for (int l = 0; l < block->used; l++) {
@@ -180,7 +180,7 @@ PUF_INLINE void value_terms(const Work *work, const Block *block) {
 PUF_INLINE void loss_blocks(const Work *work) {
     const PufLoss *pass = work->pass;
     for (int64_t begin = 0; begin < pass->num_slots; begin += PUF_LANES) {
-        Block block;
+        Steps block;
         const int64_t left = pass->num_slots - begin;
         block.used = left < PUF_LANES ? (int)left : PUF_LANES;
         for (int l = 0; l < PUF_LANES; l++) {
@@ -199,9 +199,8 @@ PUF_INLINE void loss_blocks(const Work *work) {
         for (int64_t x = 0; x < pass->num_axes; x++) axis_gradient(work, &block, x);
     }
 }
-PUF_WIDE(Work, loss_blocks)
 
-int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
+static int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
     for (int64_t m = 0; m < pass->num_slots; m++)
         for (int64_t k = 0; k < pass->num_heads; k++)
             if (puf_outside(fault, "action", m * pass->num_heads + k,
@@ -221,7 +220,7 @@ int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
         .head_entropy =
             (float *)(memory + doubles) + (2 * pass->num_choices + pass->num_heads) * PUF_LANES,
     };
-    loss_blocks_wide(&work);
+    loss_blocks(&work);
     for (int i = 0; i < PUF_NUM_METRICS; i++)
         pass->metrics[i] = work.sums[i] / (double)pass->num_slots;
     pass->metrics[PUF_LOSS] = pass->metrics[PUF_POLICY_LOSS] +
@@ -233,3 +232,5 @@ int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
     free(memory);
     return 0;
 }
+
+#endif

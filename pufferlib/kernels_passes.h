@@ -1,0 +1,13 @@
+// pufferlib/kernels_passes.h - all passes for one vector width: included by kernels_avx512.c,
+// kernels_avx2.c and kernels_baseline.c, which set PUF_LANES and the target.
+#ifndef PUF_KERNELS_PASSES_H
+#define PUF_KERNELS_PASSES_H
+
+#include "kernels_advantage.h"
+#include "kernels_gather.h"
+#include "kernels_loss.h"
+#include "kernels_sample.h"
+
+#define PUF_PASSES(name) {name, puf_sample, puf_advantage, puf_ppo_loss, puf_gather}
+
+#endif
