@@ -1,13 +1,14 @@
-"""Native passes of the trainer: what is small, scalar and per step. Plain C over raw memory, no torch headers.
+"""Native passes of the trainer: what is small, scalar and per step. Plain C, no torch headers.
 
 Letters: N agents that act now, A all agents, R rows, H horizon, S = R * H slots, B rows of a batch,
 M slots of a minibatch, K discrete heads, C the sum of their choices, X continuous axes. Arrays are
-C-contiguous numpy views (of a CPU tensor: `tensor.detach().numpy()`), float32 unless it says otherwise;
-uint8 and bool are taken for each other. Columns of the pool come as (S, ...) or (R, H, ...).
+C-contiguous numpy views (of a CPU tensor: `tensor.detach().numpy()`), float32 unless it says
+otherwise; uint8 and bool are taken for each other. Columns of the pool come as (S, ...) or
+(R, H, ...).
 
-Every pass releases the GIL and runs on the calling thread. Wrong arrays: TypeError or ValueError with the
-array's name, the expected dtype and shape and the given ones. An index outside its array: IndexError,
-before anything is written. `pufferlib.reference` holds a readable version of each pass.
+Every pass releases the GIL and runs on the calling thread. Wrong arrays: TypeError or ValueError
+with the array's name, the expected dtype and shape and the given ones. An index outside its array:
+IndexError, before anything is written. `pufferlib.reference` holds a readable version of each pass.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-WIDTH: str  # of the vectors that this CPU gets: "AVX-512", "AVX2" or "baseline"; all give the same bits
+WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all give the same bits
 
 def sample(
     *,
@@ -48,9 +49,10 @@ def sample(
 ) -> None:
     """Choose an action for each of N agents and write it where the game and the pool want it.
 
-    An agent's draw depends on (seed, agent, counts[agent]) and its own logits, mean and mask, on nothing
-    else. Greedy: the likeliest choice, ties to the lowest, and the mean. NaN, +inf or only -inf logits, or a
-    mask without a choice, give NaN as log-probability and the lowest legal choice (0 if there is none).
+    An agent's draw depends on (seed, agent, counts[agent]) and its own logits, mean and mask, on
+    nothing else. Greedy: the likeliest choice, ties to the lowest, and the mean. NaN, +inf or only
+    -inf logits, or a mask without a choice, give NaN as log-probability and the lowest legal choice
+    (0 if there is none).
     """
 
 def advantage(
@@ -67,7 +69,7 @@ def advantage(
     rho_clip: float = 1.0,
     c_clip: float = 1.0,
     reward_scale: float = 1.0,
-    reward_clip: float = 0.0,  # reward * scale, then clipped to [-reward_clip, reward_clip] if that is > 0
+    reward_clip: float = 0.0,  # > 0: reward * scale is clipped to [-reward_clip, reward_clip]
     out_advantage: Array,  # (B, H)
     out_target: Array,  # (B, H) value + advantage
 ) -> None:
@@ -102,11 +104,12 @@ def ppo_loss(
 
     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over M:
     policy = max(-A r, -A clip(r, 1 - clip_coef, 1 + clip_coef)), r = pi_theta / pi_prox;
-    value = max((v - target)**2, (v_clipped - target)**2) / 2, v_clipped = old + clip(v - old, +-vf_clip_coef);
+    value = max((v - target)**2, (near - target)**2) / 2, near = old + clip(v - old, -c, c),
+    c = vf_clip_coef;
     entropy summed over all heads and axes.
 
-    Returns (loss, policy, value, entropy, approximate KL (r - 1) - log r, share of |r - 1| > clip_coef,
-    old approximate KL -log r).
+    Returns (loss, policy, value, entropy, approximate KL (r - 1) - log r, share of
+    |r - 1| > clip_coef, old approximate KL -log r).
     """
 
 def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:

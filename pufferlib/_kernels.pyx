@@ -264,7 +264,7 @@ def sample(
             p.masks = <const uint8_t *>a.take("masks", masks, U8, num_slots, choices, False, True)
     if num_axes:
         p.mean = <const float *>a.take("mean", mean, F32, n, num_axes)
-        p.log_std_shared = log_std is not None and log_std.ndim == 1
+        p.log_std_shared = getattr(log_std, "ndim", 2) == 1
         if p.log_std_shared:
             p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
         else:
@@ -362,7 +362,7 @@ def ppo_loss(
         p.mean = <const float *>a.take("mean", mean, F32, m, num_axes)
         p.axis = <const float *>a.take("axis", axis, F32, m, num_axes)
         p.grad_mean = <float *>a.take("grad_mean", grad_mean, F32, m, num_axes, True)
-        p.log_std_shared = log_std is not None and log_std.ndim == 1
+        p.log_std_shared = getattr(log_std, "ndim", 2) == 1
         if p.log_std_shared:
             p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
             p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, num_axes, -1, True)
@@ -390,12 +390,15 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
     cdef Py_buffer *from_view = a.hold("pool", pool)
     cdef Py_buffer *index_view = a.hold(index_name, index)
     cdef Py_buffer *out_view = a.hold("out", out, True)
-    cdef Kind kind = kind_of(from_view), out_kind = kind_of(out_view), index_kind = kind_of(index_view)
+    cdef Kind kind = kind_of(from_view), out_kind = kind_of(out_view)
+    cdef Kind index_kind = kind_of(index_view)
     cdef int i, spare = from_view.ndim - (out_view.ndim - 1)
     cdef bint fits = out_view.ndim >= 1 and spare >= 1 and (spare == leading or leading == 0)
     cdef int bad
     if index_view.ndim != 1 or index_kind not in (I32, I64):
-        raise ValueError(f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}")
+        raise ValueError(
+            f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}"
+        )
     if kind not in (F32, I32, U8, I8):
         raise ValueError(f"pool: expected uint8, int8, int32 or float32, got {described(from_view)}")
     p.num_taken, p.num_items, p.item_elements = index_view.shape[0], 1, 1

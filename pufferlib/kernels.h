@@ -1,12 +1,14 @@
 // pufferlib/kernels.h - the native passes: one struct of named arrays and one function each.
 //
 // Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
-// the passes check every index they follow, before they write anything. Each pass is a header that is
-// compiled once per vector width (kernels_passes.h); `puf_passes` picks the widest that this CPU has. Letters in shapes: N agents
-// that act now, A all agents, R rows, H horizon, S = R * H slots, B rows of a batch, M slots of a
-// minibatch, K discrete heads, C the sum of their choices, X continuous axes. A pointer marked "or
-// NULL" may be; without heads or axes (K or X is 0) what belongs to them is not looked at.
-// reference.py says the same in Python; DESIGN's definitions stand at the bodies.
+// the passes check every index they follow, before they write anything. Each pass is a header,
+// compiled once per vector width (kernels_passes.h); `puf_passes` picks the widest of this CPU.
+// reference.py says the same in Python; the definitions stand at the bodies.
+//
+// Letters in shapes: N agents that act now, A all agents, R rows, H horizon, S = R * H slots,
+// B rows of a batch, M slots of a minibatch, K discrete heads, C the sum of their choices,
+// X continuous axes. A pointer marked "or NULL" may be; what belongs to heads (axes) is not looked
+// at if K (X) is 0.
 #ifndef PUF_KERNELS_H
 #define PUF_KERNELS_H
 

@@ -1,8 +1,9 @@
-// pufferlib/kernels_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient in one pass.
+// pufferlib/kernels_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient.
 //
 //     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over M slots
 //     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
-//     value   = max((v - target)^2, (old + clip(v - old, -c, c) - target)^2) / 2;  c <= 0: first term
+//     value   = max((v - target)^2, (near - target)^2) / 2,  near = old + clip(v - old, -c, c);
+//               c <= 0: only the first
 //     entropy = sum over all heads and axes
 //
 // With l_j a head's log-probabilities, p_j = exp(l_j), H its entropy and a the choice taken:

@@ -1,8 +1,8 @@
 // pufferlib/kernels_math.h - what the passes share: vectors, exp, log, random numbers.
 //
 // A pass works on PUF_LANES agents at once, one per lane of a vector of the compiler (gcc, clang).
-// Lanes never mix and products are not fused into sums (-ffp-contract=off), so every width gives the
-// same bits. Polynomials are weighted minimax fits made for this file.
+// Lanes never mix and products are not fused into sums (-ffp-contract=off), so every width gives
+// the same bits. Polynomials are weighted minimax fits made for this file.
 #ifndef PUF_KERNELS_MATH_H
 #define PUF_KERNELS_MATH_H
 
@@ -55,7 +55,7 @@ PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
     return puf_select(x > high, high, x);
 }
 
-// e**x, relative error < 2e-7; NaN of NaN.
+// e**x, relative error < 1e-7; NaN of NaN.
 PUF_INLINE PufFloats puf_exp(PufFloats x) {
     const PufFloats y = puf_at_most(puf_at_least(x, puf_all(PUF_EXP_MIN)), puf_all(PUF_EXP_MAX));
     const float shift = 12582912.0f; // 1.5 * 2**23: adding it rounds to an integer
@@ -73,7 +73,7 @@ PUF_INLINE PufFloats puf_exp(PufFloats x) {
                       puf_select(x > PUF_EXP_MAX, puf_all(INFINITY), e));
 }
 
-// Natural logarithm of a positive, normal, finite x, relative error < 2e-7; NaN of NaN.
+// Natural logarithm of a positive, normal, finite x, relative error < 1e-7; NaN of NaN.
 PUF_INLINE PufFloats puf_log(PufFloats x) {
     // x = 2**n * (1 + f), 1 + f in [sqrt(1/2), sqrt(2))
     const PufWords from_root = (PufWords)x - 0x3f3504f3u;

@@ -22,6 +22,16 @@ PUF_INLINE int64_t agent_of(const PufSample *pass, int64_t i) {
     return pass->agents ? pass->agents[i] : pass->first + i;
 }
 
+// The slots of one step are as far apart as rows are: have the lines that will be written to on
+// their way while the lanes compute.
+PUF_INLINE void fetch(const PufSample *pass, int64_t slot) {
+    __builtin_prefetch(pass->pool_logprob + slot, 1);
+    __builtin_prefetch(pass->pool_value + slot, 1);
+    __builtin_prefetch(pass->pool_version + slot, 1);
+    if (pass->num_heads) __builtin_prefetch(pass->pool_action + slot * pass->num_heads, 1);
+    if (pass->num_axes) __builtin_prefetch(pass->pool_axis + slot * pass->num_axes, 1);
+}
+
 PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Acting *block) {
     const int64_t left = pass->num_acting - begin;
     block->used = left < PUF_LANES ? (int)left : PUF_LANES;
@@ -34,25 +44,13 @@ PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Acting *block)
         block->counter[0][l] = (uint32_t)pass->counts[a];
         block->counter[1][l] = (uint32_t)(pass->counts[a] >> 32);
         block->counter[2][l] = (uint32_t)a;
+        fetch(pass, pass->slot[a]);
     }
     block->logprob = block->entropy = puf_all(0.0f);
 }
 
 // Numbers of the random blocks: heads count theirs from 0, axes from here.
 #define AXIS_BLOCKS 0x80000000u
-
-// The slots of one step are as far apart as rows are: have the lines that `end_block` will write to
-// on their way before it is their turn.
-PUF_INLINE void fetch_ahead(const PufSample *pass, int64_t begin) {
-    const int64_t end = begin + PUF_LANES < pass->num_acting ? begin + PUF_LANES : pass->num_acting;
-    for (int64_t i = begin; i < end; i++) {
-        const int64_t s = pass->slot[agent_of(pass, i)];
-        __builtin_prefetch(pass->pool_logprob + s, 1);
-        __builtin_prefetch(pass->pool_value + s, 1);
-        __builtin_prefetch(pass->pool_version + s, 1);
-        if (pass->num_heads) __builtin_prefetch(pass->pool_action + s * pass->num_heads, 1);
-    }
-}
 
 // The lowest choice that is legal, 0 if none is.
 PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
@@ -73,8 +71,9 @@ PUF_INLINE void load_logits(const PufSample *pass, const Acting *block, int64_t 
     }
 }
 
-// The choice that `word` draws from head `head`, whose logits begin at `offset`; adds to the block's
-// log-probability and entropy. NaN, +inf or nothing but -inf makes `total` NaN.
+// The choice that `word` draws from a head whose logits begin at `offset` and stand in `sums`,
+// where they become running sums; adds to log-probability and entropy. NaN, +inf or nothing but
+// -inf among the logits makes `total` NaN.
 PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int64_t head, int64_t offset,
                           PufWords word, float *sums) {
     const int32_t n = pass->sizes[head];
@@ -185,7 +184,6 @@ PUF_INLINE void end_block(const PufSample *pass, const Acting *block) {
 PUF_INLINE void sample_blocks(const PufSample *pass, float *scratch) {
     for (int64_t begin = 0; begin < pass->num_acting; begin += PUF_LANES) {
         Acting block;
-        fetch_ahead(pass, begin + 2 * PUF_LANES);
         begin_block(pass, begin, &block);
         sample_heads(pass, &block, scratch);
         sample_axes(pass, &block);

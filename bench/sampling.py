@@ -1,0 +1,127 @@
+"""How many times a second one thread can sample 4,096 actions of 4 choices: torch's ways and ours.
+
+    python bench/sampling.py [--agents 4096] [--choices 4] [--horizon 64] [--repetitions 7]
+
+Each row is the median over the repetitions, which take turns. The last column says what a call
+gives. Ours also writes the pool's columns: once with one slot per row, which is what the others'
+outputs amount to, and once into rows of a horizon, where the slots of one step lie far apart.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pufferlib import _kernels
+
+
+def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Name, gives and call of each way to sample from logits (N, C) in torch."""
+
+    def categorical() -> Any:
+        distribution = torch.distributions.Categorical(logits=logits)
+        action = distribution.sample()
+        return action, distribution.log_prob(action), distribution.entropy()
+
+    def multinomial() -> Any:
+        return torch.multinomial(logits.softmax(1), 1)
+
+    def cumulative_sum() -> Any:
+        sums = logits.softmax(1).cumsum(1)
+        return (sums <= torch.rand(len(sums), 1) * sums[:, -1:]).sum(1)
+
+    def gumbel_argmax() -> Any:
+        return (logits - (-torch.rand(logits.shape).log()).log()).argmax(1)
+
+    return {
+        "Categorical": ("action, log-probability, entropy", categorical),
+        "multinomial": ("action", multinomial),
+        "cumulative sum": ("action", cumulative_sum),
+        "Gumbel argmax": ("action", gumbel_argmax),
+    }
+
+
+def our_way(logits: torch.Tensor, horizon: int) -> Callable[[], None]:
+    """Return a call of `_kernels.sample` for a pool with one row of `horizon` slots per agent."""
+    agents, choices = logits.shape
+    column = (agents, horizon)
+    given = {
+        "values": np.zeros(agents, np.float32),
+        "logits": logits.numpy(),
+        "sizes": np.array([choices], np.int32),
+        "slot": np.arange(agents, dtype=np.int64) * horizon,
+        "waiting": np.full(agents, -1, np.int64),
+        "counts": np.zeros(agents, np.uint64),
+        "actions": np.zeros((agents, 1), np.int32),
+        "pool_action": np.zeros((*column, 1), np.int32),
+        "pool_logprob": np.zeros(column, np.float32),
+        "pool_value": np.zeros(column, np.float32),
+        "pool_next_value": np.zeros(column, np.float32),
+        "pool_version": np.zeros(column, np.int32),
+        "entropy": np.zeros(agents, np.float32),
+    }
+    return lambda: _kernels.sample(**given, seed=1, version=0)
+
+
+def rate(call: Callable[[], Any], seconds: float = 0.1) -> float:
+    """Calls per second over about so many seconds."""
+    count, begin = 0, time.perf_counter()
+    while (taken := time.perf_counter() - begin) < seconds:
+        call()
+        count += 1
+    return count / taken
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def built() -> str:
+    """Say how the native code was built."""
+    from pufferenv import _engine
+
+    return ", ".join(f"{name} {value}" for name, value in _engine.compiled().items())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", type=int, default=4096)
+    parser.add_argument("--choices", type=int, default=4)
+    parser.add_argument("--horizon", type=int, default=64)
+    parser.add_argument("--repetitions", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    logits = torch.randn(args.agents, args.choices)
+    ways = torch_ways(logits)
+    everything = "action, log-probability, entropy, value, version"
+    for horizon in (1, args.horizon):
+        ways[f"ours, rows of {horizon}"] = (everything, our_way(logits, horizon))
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(args.repetitions):
+        for name, (_, call) in ways.items():
+            rates[name].append(rate(call))
+    print(f"{args.agents} x {args.choices} logits, one thread, median of {args.repetitions}")
+    print(f"{processor()}; kernels: {_kernels.WIDTH}; torch {torch.__version__}")
+    print(f"{built()}\n")
+    slowest = statistics.median(rates["Categorical"])
+    print(f"{'':<20}{'calls/s':>10}{'us/call':>10}{'ratio':>8}  gives")
+    for name, (gives, _) in ways.items():
+        median = statistics.median(rates[name])
+        print(f"{name:<20}{median:>10,.0f}{1e6 / median:>10.1f}{median / slowest:>8.1f}  {gives}")
+
+
+if __name__ == "__main__":
+    main()
