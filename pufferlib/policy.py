@@ -7,6 +7,7 @@ C choices of all discrete heads together, X continuous axes, S entries of a recu
 import importlib.util
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pufferlib.layers import linear_relu
 from pufferlib.normalize import ObservationNorm, flat_float
 from pufferlib.options import PolicyOptions
 
@@ -123,27 +125,29 @@ class InputLayer(nn.Linear):
         super().__init__(spec.obs_size, hidden_size)
         orthogonal(self, math.sqrt(2))
 
+    def weights(self, norm: ObservationNorm | None) -> tuple[Tensor, Tensor]:
+        """Weight (D, F) and bias (D,) for raw observations, the normalization folded in."""
+        return (self.weight, self.bias) if norm is None else norm.fold(self.weight, self.bias)
+
     def forward(self, obs: Tensor, norm: ObservationNorm | None = None) -> Tensor:
         """Obs (N, *O) of any dtype -> (N, D)."""
-        x = flat_float(obs, 1)
-        if norm is None:
-            return F.linear(x, self.weight, self.bias)
-        return F.linear(x, *norm.fold(self.weight, self.bias))
+        return F.linear(flat_float(obs, 1), *self.weights(norm))
 
 
 class Heads(nn.Module):
-    """The last layers: hidden units to logits, Gaussian and value."""
+    """The last layer: hidden units to logits, means and value, in one product."""
 
     middle: Tensor  # (X,) of each axis's range, and half its width; without a range 0 and 1
     reach: Tensor
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__()
-        self.logits = self.mean = None
-        if spec.sizes:
-            self.logits = orthogonal(nn.Linear(hidden_size, spec.num_choices), 0.01)
+        self.sizes = [spec.num_choices, len(spec.low), 1]
+        self.out = orthogonal(nn.Linear(hidden_size, sum(self.sizes)), 1.0)
+        for part, gain in zip(self.parts(), (0.01, 0.01, 1.0), strict=True):
+            if len(part):
+                nn.init.orthogonal_(part, gain)
         if spec.low:
-            self.mean = orthogonal(nn.Linear(hidden_size, len(spec.low)), 0.01)
             bounds = [
                 ((low + high) / 2, (high - low) / 2) if math.isfinite(high - low) else (0.0, 1.0)
                 for low, high in zip(spec.low, spec.high, strict=True)
@@ -151,17 +155,24 @@ class Heads(nn.Module):
             self.register_buffer("middle", torch.tensor([m for m, _ in bounds]), persistent=False)
             self.register_buffer("reach", torch.tensor([h for _, h in bounds]), persistent=False)
             self.log_std = nn.Parameter(torch.full((len(bounds),), LOG_STD))
-        self.value = orthogonal(nn.Linear(hidden_size, 1), 1.0)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """Return the weights (C, D) of the logits, (X, D) of the means, (1, D) of the value."""
+        return torch.split(self.out.weight.detach(), self.sizes)
 
     def forward(self, hidden: Tensor) -> Output:
         """Hidden (N, D) -> output of N."""
-        logits = mean = log_std = None
-        if self.logits is not None:
-            logits = self.logits(hidden)
-        if self.mean is not None:
-            mean = self.middle + self.reach * self.mean(hidden)
+        logits, mean, value = torch.split(self.out(hidden), self.sizes, dim=1)
+        log_std = None
+        if self.sizes[1]:
+            mean = self.middle + self.reach * mean
             log_std = self.log_std + self.reach.log()
-        return Output(logits, mean, log_std, self.value(hidden).squeeze(-1))
+        return Output(
+            logits if self.sizes[0] else None,
+            mean if self.sizes[1] else None,
+            log_std,
+            value.squeeze(-1),
+        )
 
 
 class MLP(Policy):
@@ -179,10 +190,18 @@ class MLP(Policy):
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
-        x = self.activation(self.first(obs, self.norm))
-        for layer in self.hidden:
-            x = self.activation(layer(x))
+        x = flat_float(obs, 1)
+        for weight, bias in self._weights():
+            if isinstance(self.activation, nn.ReLU):
+                x = linear_relu(x, weight, bias)
+            else:
+                x = self.activation(F.linear(x, weight, bias))
         return self.heads(x), None
+
+    def _weights(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield self.first.weights(self.norm)
+        for layer in self.hidden:
+            yield cast(nn.Linear, layer).weight, cast(nn.Linear, layer).bias
 
 
 class Adapted(Policy):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from pufferlib.layers import linear_relu
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import MLP, Adapted, InputLayer, Output, PolicySpec, make_policy
 from pufferlib.recurrent import LinearScan, LSTMScan
@@ -38,15 +39,28 @@ def test_output_has_the_parts_and_shapes_that_the_game_asks_for(name, spec):
     assert (new is None) == (name == "mlp") and (new is None or new.shape == state.shape)
 
 
+def test_linear_relu_is_what_its_two_parts_are():
+    x, weight, bias = torch.randn(9, 5), torch.randn(4, 5), torch.randn(4)
+    leaves = [t.double().requires_grad_() for t in (x, weight, bias)]
+    torch.testing.assert_close(
+        linear_relu(*leaves), torch.relu(torch.nn.functional.linear(*leaves))
+    )
+    assert torch.autograd.gradcheck(linear_relu, leaves)
+    strided = torch.randn(9, 3, 5)[:, 1]
+    torch.testing.assert_close(
+        linear_relu(strided, weight, bias), torch.relu(strided @ weight.T + bias)
+    )
+
+
 def test_new_weights_are_orthogonal_with_their_gains_and_follow_the_seed():
     policy = make_policy(PolicyOptions(hidden_size=32, num_layers=2), BOTH, seed=3)
     hidden = policy.hidden[0].weight
     torch.testing.assert_close(hidden @ hidden.T, 2 * torch.eye(32), atol=1e-5, rtol=0)
     first = policy.first.weight
     torch.testing.assert_close(first.T @ first, 2 * torch.eye(7), atol=1e-5, rtol=0)
-    logits = policy.heads.logits.weight
+    logits, _, value = policy.heads.parts()
     torch.testing.assert_close(logits @ logits.T, 1e-4 * torch.eye(3), atol=1e-8, rtol=0)
-    assert policy.heads.value.weight.norm().item() == pytest.approx(1.0)
+    assert value.norm().item() == pytest.approx(1.0)
     assert all((p == 0).all() for n, p in policy.named_parameters() if n.endswith("bias"))
     again = make_policy(PolicyOptions(hidden_size=32, num_layers=2), BOTH, seed=3)
     other = make_policy(PolicyOptions(hidden_size=32, num_layers=2), BOTH, seed=4)
