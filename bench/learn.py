@@ -1,0 +1,104 @@
+"""How well `puffer train GAME` learns with its defaults: several seeds, each trained, then evaluated.
+
+    python bench/learn.py breakout [--seeds 1 2 3] [--episodes 100] [--log score]
+                          [--plot docs/breakout.svg] [-- --train.total-timesteps 1000000 ...]
+
+Runs the two commands as a user would, one seed after the other: `puffer train` with that seed, then
+`puffer eval` of the best policy on seeds that training never saw. Prints training's wall time, peak
+memory of its process and the evaluation; --plot draws the training curves (needs matplotlib:
+`pip install -e '.[bench]'`). What follows `--` goes to `puffer train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from timing import cores, describe
+
+PUFFER = [sys.executable, "-m", "pufferlib"]
+
+
+def train(game: str, seed: int, folder: Path, flags: list[str]) -> tuple[float, float]:
+    """Train one seed. -> seconds of the whole command, peak memory of its process in MB."""
+    run = ["--run-dir", str(folder), "--name", f"seed-{seed}", "--train.seed", str(seed)]
+    begin = time.perf_counter()
+    process = subprocess.Popen([*PUFFER, "train", game, *run, *flags], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"puffer train {game} with seed {seed} ended with status {status}")
+    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB here
+    return time.perf_counter() - begin, usage.ru_maxrss * scale / 1e6
+
+
+def evaluate(run: Path, episodes: int) -> dict[str, Any]:
+    """`puffer eval` of the run's best policy. -> its JSON answer."""
+    command = [*PUFFER, "eval", str(run), "--episodes", str(episodes), "--json"]
+    answer: dict[str, Any] = json.loads(subprocess.check_output(command))
+    return answer
+
+
+def curve(run: Path, log: str) -> list[tuple[float, float]]:
+    """(minutes of training, mean of `log` over the episodes of that moment) as the run noted it."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    key = f"env/{log}"
+    return [(line["uptime"] / 60, line[key]) for line in lines if key in line]
+
+
+def plot(curves: dict[int, list[tuple[float, float]]], game: str, log: str, file: Path) -> None:
+    """Draw one line per seed."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+    for seed, points in curves.items():
+        axes.plot(*zip(*points, strict=True), label=f"seed {seed}", linewidth=1.2)
+    axes.set(xlabel="minutes of training", ylabel=log, title=f"puffer train {game}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main() -> None:
+    """Train and evaluate each seed, print one line each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("game")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--log", default="score", help="the field of the game's log to report")
+    parser.add_argument("--plot", type=Path, help="draw the curves into this file")
+    parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags of puffer train")
+    given = parser.parse_args()
+    flags = [flag for flag in given.flags if flag != "--"]
+    folder = given.runs or Path(tempfile.mkdtemp())
+    describe()
+    print(f"{len(cores())} cores usable\n")
+    print(
+        f"seed  train s  peak MB  {given.log} over {given.episodes} episodes: mean, std, min, max"
+    )
+    curves = {}
+    for seed in given.seeds:
+        seconds, memory = train(given.game, seed, folder, flags)
+        run = folder / Path(given.game).stem / f"seed-{seed}"
+        field = evaluate(run, given.episodes)["fields"][given.log]
+        shown = " ".join(f"{field[name]:9.3f}" for name in ("mean", "std", "min", "max"))
+        print(f"{seed:4}  {seconds:7.0f}  {memory:7.0f}  {shown}", flush=True)
+        curves[seed] = curve(run, given.log)
+    if given.plot:
+        plot(curves, given.game, given.log, given.plot)
+
+
+if __name__ == "__main__":
+    main()
