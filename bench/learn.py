@@ -1,4 +1,4 @@
-"""How well `puffer train GAME` learns with its defaults: several seeds, each trained, then evaluated.
+"""How well `puffer train GAME` learns with its defaults: seeds, each trained, then evaluated.
 
     python bench/learn.py breakout [--seeds 1 2 3] [--episodes 100] [--log score]
                           [--plot docs/breakout.svg] [-- --train.total-timesteps 1000000 ...]
@@ -79,9 +79,8 @@ def main() -> None:
     parser.add_argument("--log", default="score", help="the field of the game's log to report")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
-    parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags of puffer train")
-    given = parser.parse_args()
-    flags = [flag for flag in given.flags if flag != "--"]
+    own, _, flags = " ".join(sys.argv[1:]).partition(" -- ")
+    given = parser.parse_args(own.split())
     folder = given.runs or Path(tempfile.mkdtemp())
     describe()
     print(f"{len(cores())} cores usable\n")
@@ -90,7 +89,7 @@ def main() -> None:
     )
     curves = {}
     for seed in given.seeds:
-        seconds, memory = train(given.game, seed, folder, flags)
+        seconds, memory = train(given.game, seed, folder, flags.split())
         run = folder / Path(given.game).stem / f"seed-{seed}"
         field = evaluate(run, given.episodes)["fields"][given.log]
         shown = " ".join(f"{field[name]:9.3f}" for name in ("mean", "std", "min", "max"))
