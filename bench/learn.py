@@ -79,8 +79,8 @@ def main() -> None:
     parser.add_argument("--log", default="score", help="the field of the game's log to report")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
-    own, _, flags = " ".join(sys.argv[1:]).partition(" -- ")
-    given = parser.parse_args(own.split())
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
     folder = given.runs or Path(tempfile.mkdtemp())
     describe()
     print(f"{len(cores())} cores usable\n")
@@ -89,7 +89,7 @@ def main() -> None:
     )
     curves = {}
     for seed in given.seeds:
-        seconds, memory = train(given.game, seed, folder, flags.split())
+        seconds, memory = train(given.game, seed, folder, flags)
         run = folder / Path(given.game).stem / f"seed-{seed}"
         field = evaluate(run, given.episodes)["fields"][given.log]
         shown = " ".join(f"{field[name]:9.3f}" for name in ("mean", "std", "min", "max"))

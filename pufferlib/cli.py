@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pufferenv
 from pufferlib import config
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.command:
             parser.print_help()
             return 0
+        if clash := pufferenv.conflict():
+            print(f"puffer: warning: {clash}", file=sys.stderr)
         command: Command = args.run
         return command(args, settings)
     except SystemExit as done:  # argparse, after --help

@@ -498,3 +498,9 @@ def test_bench_trains_parts_add_up_to_the_whole(capsys):
     assert sum(parts) == pytest.approx(seconds["sum"])
     assert seconds["sum"] == pytest.approx(seconds["clock"], rel=0.05)
     assert not Path("runs").exists()
+
+
+def test_a_pufferlib_of_another_make_beside_this_one_is_said(monkeypatch, capsys):
+    monkeypatch.setattr("pufferenv.conflict", lambda: "pufferlib 3.0 is installed beside pufferenv")
+    assert main(["games"]) == 0
+    assert "warning: pufferlib 3.0 is installed beside" in capsys.readouterr().err
