@@ -5,11 +5,14 @@
 
 #include PUF_GAME
 
+enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
+
 // Letters: E envs, H horizon. Row half * E + i is env i's; it fills the two halves in turn.
 typedef struct Bare {
     Env *envs;           // (E)
     PufIO *ios;          // (E)
     float *step_rewards; // (E) where the game writes
+    int32_t *actions;    // (E, heads) where the game reads; copied there, as the engine's are
     uint8_t *states;     // (2, E) dones, alive
     int64_t *slots;      // (2, E) slot, row_end
     float *reward;       // (2 * E, H)
@@ -20,7 +23,8 @@ typedef struct Bare {
 void bare_free(Bare *b) {
     if (!b) return;
     for (int64_t i = 0; b->envs && i < b->num_envs; i++) env_close(b->envs + i);
-    free(b->envs), free(b->ios), free(b->step_rewards), free(b->states), free(b->slots), free(b);
+    free(b->envs), free(b->ios), free(b->step_rewards), free(b->actions), free(b->states),
+        free(b->slots), free(b);
 }
 
 // `obs` (2 * E, H, obs_bytes), `reward` and `done` (2 * E, H) belong to the caller. -> NULL: failed.
@@ -33,12 +37,15 @@ Bare *bare_new(int64_t num_envs, int64_t horizon, const void *config, const uint
     b->envs = calloc(n, sizeof(Env)), b->ios = calloc(n, sizeof(PufIO));
     b->step_rewards = calloc(n, sizeof(float)), b->states = calloc(2 * n, 1);
     b->slots = calloc(2 * n, sizeof(int64_t));
-    if (!b->envs || !b->ios || !b->step_rewards || !b->states || !b->slots) goto failed;
+    b->actions = calloc(n * HEADS, sizeof(int32_t));
+    if (!b->actions || !b->envs || !b->ios || !b->step_rewards || !b->states || !b->slots)
+        goto failed;
     for (int64_t i = 0; i < num_envs; i++) {
         const char *why = NULL;
         if (env_init(b->envs + i, config, seeds[i], &why) != PUF_OK) goto failed;
         PufIO *io = b->ios + i;
         *io = (PufIO){.obs = obs, .obs_stride = obs_bytes, .num_agents = 1};
+        io->actions = b->actions + i * HEADS;
         io->rewards = b->step_rewards + i;
         io->dones = b->states + i, io->alive = b->states + num_envs + i;
         io->slot = b->slots + i, io->row_end = b->slots + num_envs + i;
@@ -54,14 +61,13 @@ failed:
 
 // `actions` (num_sets, E, heads) are taken in turn.
 void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps) {
-    enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
     for (int64_t end = b->time + steps; b->time < end; b->time++) {
         const int32_t *set = actions + b->time % num_sets * b->num_envs * HEADS;
+        memcpy(b->actions, set, (size_t)(b->num_envs * HEADS) * sizeof(int32_t));
         const int64_t next = b->time + 1, half = next / b->horizon % 2;
         for (int64_t i = 0; i < b->num_envs; i++) {
             Env *env = b->envs + i;
             PufIO *io = b->ios + i;
-            io->actions = set + i * HEADS;
             *io->rewards = 0;
             env_step(env, io);
             b->reward[*io->slot] = *io->rewards;

@@ -69,6 +69,7 @@ cdef extern from "pufferenv/engine.h" nogil:
         double mean, m2, min, max
     ctypedef struct PufFault:
         const char *text
+        const char *head
         int32_t env, agent
         int64_t step
     ctypedef struct PufEngine:

@@ -278,6 +278,8 @@ cdef class Engine:
     cdef _raise_fault(self):
         fault = self.engine.fault
         text = fault.text.decode()
+        if fault.head != NULL:
+            text += f" head {fault.head.decode()}"
         who = "" if fault.agent < 0 else f", agent {fault.agent}"
         raise RuntimeError(f"{self.game.name} {text}: env {fault.env}{who}, step {fault.step}")
 

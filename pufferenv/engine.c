@@ -173,10 +173,8 @@ void puf_blocks(PufEngine *e, PufItems run, size_t count, size_t block) {
 static void reset_block(PufEngine *e, size_t begin, size_t end) {
     e->spec->reset(e->envs, e->ios, e->events + begin, end - begin);
 }
-static void observe_block(PufEngine *e, size_t begin, size_t end) {
-    for (size_t k = begin; k < end; k++)
-        if (puf_any_alive(e->ios + e->events[k]))
-            e->spec->observe(e->envs, e->ios, e->events + k, 1);
+void puf_observe_events(PufEngine *e, size_t begin, size_t end) {
+    e->spec->observe(e->envs, e->ios, e->events + begin, end - begin);
 }
 
 // Before a first observation: what an agent of a plain vector env, or of rows, starts with.
@@ -238,7 +236,7 @@ int puf_engine_reset(PufEngine *e, const uint64_t *seeds, const uint8_t *which, 
     e->starved = 0;
     puf_blocks(e, reset_block, count, 64);
     for (size_t k = 0; k < count; k++) place_agents(e, e->events[k]);
-    puf_blocks(e, observe_block, count, 64);
+    puf_blocks(e, puf_observe_events, count, 64);
     return PUF_OK;
 }
 
@@ -280,6 +278,26 @@ static size_t step_games(PufEngine *e, size_t begin, size_t end) {
     return count;
 }
 
+// The first discrete head of which no choice is legal for this agent, or NULL.
+static const char *masked_head(const PufEngine *e, const PufIO *io, int a) {
+    const uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
+    for (int k = 0; k < e->num_heads; mask += e->heads[k++].n)
+        if (!memchr(mask, 1, (size_t)e->heads[k].n)) return e->heads[k].name;
+    return NULL;
+}
+
+static int find_masked_head(PufEngine *e, int32_t begin, int32_t end) {
+    for (int32_t i = begin; i < end; i++)
+        for (int a = 0; a < e->env_agents; a++) {
+            const char *head = e->ios[i].alive[a] ? masked_head(e, e->ios + i, a) : NULL;
+            if (!head) continue;
+            e->fault = (PufFault){.text = "masks every choice of", .head = head, .env = i,
+                                  .agent = a, .step = e->steps};
+            return 1;
+        }
+    return 0;
+}
+
 PufStepStatus puf_engine_look(PufEngine *e, int32_t begin, int32_t end) {
     if (e->spec->debug)
         for (int32_t i = begin; i < end; i++) {
@@ -290,6 +308,8 @@ PufStepStatus puf_engine_look(PufEngine *e, int32_t begin, int32_t end) {
             io->fault = NULL;
             return PUF_STEP_FAULT;
         }
+    if (e->spec->debug && e->spec->has_mask && find_masked_head(e, begin, end))
+        return PUF_STEP_FAULT;
     if (e->options.check) {
         const char *text = puf_engine_check(e);
         if (text) {

@@ -86,7 +86,7 @@ typedef enum {
 } PufStepStatus;
 
 typedef struct PufFault {
-    const char *text;
+    const char *text, *head; // head: the name that ends the text, or NULL
     int32_t env, agent;
     int64_t step;
 } PufFault;
@@ -161,11 +161,6 @@ void puf_count_log(PufEngine *engine, uint32_t env);
 // Runs `run` over `count` items in blocks, in parallel where it pays.
 typedef void (*PufItems)(PufEngine *engine, size_t begin, size_t end);
 void puf_blocks(PufEngine *engine, PufItems run, size_t count, size_t block);
-
-static inline int puf_any_alive(const PufIO *io) {
-    for (int a = 0; a < io->num_agents; a++)
-        if (io->alive[a]) return 1;
-    return 0;
-}
+void puf_observe_events(PufEngine *engine, size_t begin, size_t end);
 
 #endif

@@ -21,16 +21,15 @@ static void settle(PufIO *io) {
 
 // --- plain vector envs ------------------------------------------------------------------
 static void begin_episode(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
     e->spec->reset(e->envs, e->ios, &i, 1);
-    if (puf_any_alive(io)) e->spec->observe(e->envs, e->ios, &i, 1);
+    e->spec->observe(e->envs, e->ios, &i, 1);
 }
 
 static void observe_final(PufEngine *e, uint32_t i) {
     PufIO *io = e->ios + i;
     io->obs = e->arrays.final_observations;
     memset(io->obs + io->slot[0] * e->obs_stride, 0, (size_t)(io->num_agents * e->obs_stride));
-    if (puf_any_alive(io)) e->spec->observe(e->envs, e->ios, &i, 1);
+    e->spec->observe(e->envs, e->ios, &i, 1);
     io->obs = e->arrays.observations;
 }
 
@@ -61,7 +60,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
             begin_episode(e, i);
         } else {
             io->idle = io->over != 0;
-            if (puf_any_alive(io)) e->spec->observe(e->envs, e->ios, &i, 1);
+            e->spec->observe(e->envs, e->ios, &i, 1);
             for (int a = 0; a < io->num_agents && !io->over; a++) {
                 const int is_cut = io->dones[a] == PUF_TRUNCATED;
                 if (is_cut) io->alive[a] = 0;
@@ -187,13 +186,6 @@ static void hand_out_rows(PufEngine *e, uint32_t i) {
     }
 }
 
-// --- rows, phase (c) ----------------------------------------------------------------------
-static void observe_block(PufEngine *e, size_t begin, size_t end) {
-    for (size_t k = begin; k < end; k++)
-        if (puf_any_alive(e->ios + e->events[k]))
-            e->spec->observe(e->envs, e->ios, e->events + k, 1);
-}
-
 void puf_finish(PufEngine *e, size_t count) {
     if (e->options.mode != PUF_ROWS) {
         finish_all_flat(e, count);
@@ -206,5 +198,5 @@ void puf_finish(PufEngine *e, size_t count) {
         hand_out_rows(e, e->events[k]);
         if (e->arrays.final_log_mask[e->events[k]]) puf_count_log(e, e->events[k]);
     }
-    puf_blocks(e, observe_block, count, 64);
+    puf_blocks(e, puf_observe_events, count, 64);
 }

@@ -91,7 +91,7 @@ typedef struct PufSpec {
     size_t (*step)(void *envs, PufIO *ios, const PufColumns *columns, size_t begin, size_t end,
                    int64_t advance, uint32_t *events);
     void (*reset)(void *envs, PufIO *ios, const uint32_t *which, size_t count);
-    void (*observe)(void *envs, PufIO *ios, const uint32_t *which, size_t count);
+    void (*observe)(void *envs, PufIO *ios, const uint32_t *which, size_t count); // if any is alive
 } PufSpec;
 
 #endif
