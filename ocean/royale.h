@@ -320,6 +320,11 @@ static inline void observe_self(const Env *env, const Player *p, obs_t *obs) {
     observe_way(obs + 6, p, env->zone_x, env->zone_y, to_zone);
 }
 
+//  0  health, ammo, pause            11  4 nearest players: way there (2), nearness, health
+//  3  place in the arena (2)         27  nearest health, then nearest ammo: way there (2), nearness
+//  5  way to the zone's edge, then
+//     to its centre (2), its radius
+//  9  time; share of players left    All in about [-1, 1]; what is not in sight is all 0.
 static void env_observe(const Env *env, PufIO *io) {
     const int32_t end = env->config.shrink + env->config.hold + env->config.close;
     const float time = clamp((float)env->tick / (float)end, 0, 1) * 2 - 1;
@@ -358,26 +363,24 @@ static int32_t towards(float dx, float dy) {
     return MOVE_TO[1 + right][1 + up];
 }
 
-// Stay in the zone; fetch what is needed; fight the nearest, unless weaker: then go away.
-// Sets `move`. -> the choice of attack.
+// Stay in the zone; hit who comes near and keep away from them; fetch what is needed. Sets `move`.
+// -> the choice of attack.
 static int32_t script(const Env *env, Player *p) {
     const float zone_x = env->zone_x - p->x, zone_y = env->zone_y - p->y;
     const float safe = clamp(env->zone_radius - 2, 0, env->zone_radius);
+    const float far = p->others[0].far;
     const int32_t need = p->health < 0.7f ? HEALTH : AMMO;
-    int32_t choice = 0;
     p->move = 0;
-    if (p->others[0].far < MELEE_RANGE * MELEE_RANGE) choice = MELEE;
-    else if (p->others[0].far < SHOT_RANGE * SHOT_RANGE / 2) choice = SHOT;
     if (zone_x * zone_x + zone_y * zone_y > safe * safe) p->move = towards(zone_x, zone_y);
-    else if (sees_thing(p, need)) {
+    else if (far < SHOT_RANGE * SHOT_RANGE) {
+        const Player *other = &env->players[p->others[0].index];
+        p->move = towards(p->x - other->x, p->y - other->y);
+    } else if (sees_thing(p, need)) {
         const Cell *cell = &env->cells[p->things[need].index];
         p->move = towards(cell->x - p->x, cell->y - p->y);
-    } else if (p->others[0].far < SIGHT * SIGHT) {
-        const Player *other = &env->players[p->others[0].index];
-        const float sign = other->health > p->health ? -1 : 1;
-        p->move = towards(sign * (other->x - p->x), sign * (other->y - p->y));
     }
-    return choice;
+    if (far < MELEE_RANGE * MELEE_RANGE) return MELEE;
+    return far < SHOT_RANGE * SHOT_RANGE / 2 ? SHOT : 0;
 }
 
 // --- one step ------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 // A snake moves one cell per step, straight on or turned left or right. It grows by one cell per
 // food (+1) until it has CAPACITY. It dies (-1) where its head meets a wall, a body, or another
 // head that arrives in the same step; every second cell of it turns into food. It enters again
-// `respawn` steps later, with 0 in the same step, as a single cell, as soon as a place is found. A new
-// snake grows to START cells at once: no body is so short that two heads could change places.
+// `respawn` steps later, with 0 in the same step, as a single cell, as soon as a place is found.
+// A new snake grows to START cells at once: no body is so short that two heads could change places.
 //
 // The board has a border of walls as deep as a snake sees, so no window leaves it. A cell holds
 // what a snake sees there: EMPTY, FOOD, SOLID (wall or body) or HEAD; between moves nothing else.

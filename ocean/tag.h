@@ -2,14 +2,15 @@
 //
 // Agents are points in a square room; one step moves one in one of 8 directions. Agents 0 to
 // hunters - 1 hunt from the start on. The others are prey: the first is there from the start, the
-// next enters after every `every` steps, far from the hunters. Hunters are faster than prey. Who is
-// within REACH of a hunter when all have moved is caught by the nearest one, +1 for it, and -1
-// for the prey, which is out of the game. The episode ends with the last prey.
+// next enters after every `every` steps, far from the hunters. Prey within REACH of a hunter when
+// all have moved is caught by the nearest one: +1 for it, and -1 for the prey, which is out of the
+// game. Hunters are slower than prey, so one alone only drives it on: it takes several, and a
+// corner. The episode ends with the last prey.
 
 #define PUF_NAME "tag"
 #define PUF_DOC "Hunters chase prey that enters one by one, until all of it is caught."
 #define PUF_AGENTS(c) ((c)->hunters + (c)->prey)
-#define PUF_OBS(c) float, SELF + EACH *(RIVALS + FRIENDS) // see env_observe
+#define PUF_OBS(c) float, (RIVALS + FRIENDS) * EACH + SELF // see env_observe
 #define PUF_ACTIONS(X) X(move, 9, "stay, then 8 directions, counter-clockwise from the right")
 #define PUF_CONFIG(X) \
     X(int32_t, hunters, 4, 1, 64, "agents that hunt") \
@@ -27,10 +28,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SELF = 4, EACH = 3, RIVALS = 3, FRIENDS = 2 };      // entries of an observation
-enum { PLACES = 4 };                                       // tried for a prey that enters
-static const float SPACE = 5;                              // side of the room, over sqrt(agents)
-static const float HUNTER_SPEED = 0.6f, PREY_SPEED = 0.5f; // per step
+enum { SELF = 4, EACH = 3, RIVALS = 3, FRIENDS = 2 };       // entries of an observation
+enum { PLACES = 4 };                                        // tried for a prey that enters
+static const float SPACE = 5;                               // side of the room, over sqrt(agents)
+static const float HUNTER_SPEED = 0.45f, PREY_SPEED = 0.5f; // per step
 static const float REACH = 0.8f;
 static const float NEAR = 3; // a neighbour at this distance is half-way between here and far away
 #define D 0.70710678f        // of a diagonal step

@@ -21,8 +21,12 @@ NAMES = games.names()
 GOLDEN = {
     "breakout": "d41bc47ce39e89c7",
     "cartpole": "998e4026ce183962",
+    "memory": "438e3a1bd726a294",
     "probe": "cfb8981d160a0c6c",
+    "royale": "3b600298929015e1",
+    "snake": "05a9003093139ab2",
     "squared": "b44ebbcf00e445f6",
+    "tag": "93a60b71feb7841c",
 }
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import pufferenv
+from pufferenv import games
+from tests.learning import play, train
 
 LOOK, ANSWER = -2, -1  # the last two entries of an observation
 
@@ -72,3 +74,22 @@ def test_distracting_symbols_come_as_often_as_asked_and_say_nothing_of_the_cue(d
 def test_a_shortest_delay_above_the_longest_is_refused():
     with pytest.raises(ValueError, match="memory refuses this config: shortest must be at most"):
         pufferenv.make("memory", 1, shortest=5, delay=4)
+
+
+DELAY = 32  # of the training's longest episodes, twice its horizon
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["mingru", "lstm"])
+def test_a_recurrent_policy_remembers_across_rows(network):
+    """All of these episodes are longer than a row: what is known at the end was carried over."""
+    assert games.defaults("memory")["train"]["horizon"] < DELAY
+    fresh, trained = train("memory", 1_500_000, {"policy": {"name": network}})
+    assert play(fresh, "memory", 1000, shortest=DELAY, delay=DELAY)["score"].mean < 0.35
+    assert play(trained, "memory", 1000, shortest=DELAY, delay=DELAY)["score"].mean > 0.9
+
+
+@pytest.mark.slow
+def test_a_policy_without_memory_stays_at_chance():
+    _, trained = train("memory", 1_500_000, {"policy": {"name": "mlp"}})
+    assert abs(play(trained, "memory", 1000)["score"].mean - 0.25) < 0.08

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pufferenv
+from tests.learning import play, train
 
 NONE, MELEE, SHOT = 0, 1, 2
 HEALTH, AMMO = 0, 1
@@ -356,3 +357,13 @@ def test_a_step_limit_truncates_the_living():
         _, _, terminated, truncated, _ = env.step(np.zeros((128, 2), np.int32))
         assert not terminated.any()
         assert (truncated == (step % 5 == 0)).all()
+
+
+@pytest.mark.slow
+def test_agents_learn_to_stay_in_the_zone_to_fight_and_to_outlive_bots():
+    fresh, trained = train("royale", 5_000_000)
+    before, after = play(fresh, "royale", 100), play(trained, "royale", 100)
+    assert before["fought"].mean < 0.6
+    assert after["fought"].mean > 0.8
+    assert after["accuracy"].mean > 1.5 * before["accuracy"].mean
+    assert after["score"].mean > before["score"].mean + 0.05

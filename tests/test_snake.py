@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pufferenv
+from tests.learning import play, train
 
 EMPTY, FOOD, SOLID, HEAD = 0, 2, -1, -2
 STRAIGHT, LEFT, RIGHT = 0, 1, 2
@@ -207,3 +208,12 @@ def test_random_play_eats_about_one_food_per_life():
     mean, _, least, most = env.log()["score"]
     assert 0.8 < mean < 1.2
     assert 0 < least < most < 2
+
+
+@pytest.mark.slow
+def test_snakes_learn_to_eat_and_to_live():
+    fresh, trained = train("snake", 2_000_000)
+    before, after = play(fresh, "snake", 100), play(trained, "snake", 100)
+    assert before["score"].mean < 2
+    assert after["score"].mean > 8
+    assert after["deaths"].mean < before["deaths"].mean / 2

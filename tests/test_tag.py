@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import pufferenv
+from tests.learning import play, train
 
 HUNTERS, PREY, EVERY = 4, 12, 10  # the defaults
 AGENTS, SIDE = HUNTERS + PREY, 20.0
 MOVES = np.array([[0, 0]] + [[np.cos(a), np.sin(a)] for a in np.arange(8) * np.pi / 4])
-SPEED = np.where(np.arange(AGENTS) < HUNTERS, 0.6, 0.5)[:, None]
+SPEED = np.where(np.arange(AGENTS) < HUNTERS, 0.45, 0.5)[:, None]
 
 
 def places(obs):
@@ -147,3 +148,12 @@ def test_agents_see_their_role_and_the_nearest_of_both(steps):
 def test_observations_are_within_one(steps):
     for obs, alive, *_ in (step for game in steps for step in game):
         assert np.abs(obs[alive]).max() <= 1
+
+
+@pytest.mark.slow
+def test_hunters_learn_to_corner_prey():
+    fresh, trained = train("tag", 2_000_000)
+    assert play(fresh, "tag", 200)["score"].mean < 0.6
+    after = play(trained, "tag", 200)
+    assert after["score"].mean > 0.9
+    assert after["survival"].mean < play(fresh, "tag", 200)["survival"].mean / 2
