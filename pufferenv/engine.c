@@ -291,8 +291,11 @@ static int find_masked_head(PufEngine *e, int32_t begin, int32_t end) {
         for (int a = 0; a < e->env_agents; a++) {
             const char *head = e->ios[i].alive[a] ? masked_head(e, e->ios + i, a) : NULL;
             if (!head) continue;
-            e->fault = (PufFault){.text = "masks every choice of", .head = head, .env = i,
-                                  .agent = a, .step = e->steps};
+            e->fault = (PufFault){.text = "masks every choice of",
+                                  .head = head,
+                                  .env = i,
+                                  .agent = a,
+                                  .step = e->steps};
             return 1;
         }
     return 0;
