@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pufferlib import _kernels, reference
-from pufferlib.collect import Collector
+from pufferlib.collect import UNUSED, Collector
 from pufferlib.loss import Steps, array
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
@@ -59,6 +59,7 @@ class Batch:
             for name, column in {**self.pool, **({} if on_gpu else self._arrays())}.items()
         }
         self._device: dict[str, Tensor] = {}
+        self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -101,7 +102,9 @@ class Batch:
         _kernels.gather(arrays["logprob"], self.rows, own["logprob"])
         done, starts = arrays["done"][self.rows], arrays["piece_start"][self.rows]
         own["reset"][:, 1:] = (done[:, :-1] != LIVE) | starts[:, 1:].astype(bool)
-        age = version - arrays["version"][self.rows]  # (B, H); never rises within a row
+        written = arrays["version"][self.rows]
+        self.density = float((written != UNUSED).mean())
+        age = version - written  # (B, H); never rises within a row
         self.age, self.carried = float(age.mean()), float((age > 0).mean())
         old = np.flatnonzero(age[:, 0] > 0)
         if not len(old):
@@ -131,6 +134,11 @@ class Batch:
             **flat,
         )
         return array(output.value.cpu().view(reset.shape)), array(logprob.cpu().view(reset.shape))
+
+    def release(self) -> None:
+        """Free the rows; a slot that nobody acts on until it is trained on would be seen."""
+        self.env.arrays["version"][self.rows] = UNUSED
+        self.env.engine.release()
 
     def _state(self, rows: npt.NDArray[Any]) -> Tensor | None:
         if self.collector.row_state is None:

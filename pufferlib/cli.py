@@ -299,7 +299,8 @@ def _configure(spec: str | None, file: str | None, flags: Settings) -> "tuple[co
     layers.insert(0, config.Layer(f"{game.name}.toml", own))
     # A header is named by its whole path, so that a run's config works from anywhere.
     full = str(Path(spec).expanduser().resolve()) if spec.endswith(".h") else spec
-    return config.resolve(full, game, layers), game
+    made = config.resolve(full, game, layers)
+    return made, shelf.load(spec, debug=True) if made.vec.debug and not game.debug else game
 
 
 def _unknown_word(word: str, args: argparse.Namespace) -> config.ConfigError:

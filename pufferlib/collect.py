@@ -5,6 +5,7 @@ filled in as DESIGN.md, section 6, defines it. Letters: A agents, N of them act,
 F final slots, S entries of a recurrent state, *O one observation.
 """
 
+import itertools
 from typing import Any, cast
 
 import numpy as np
@@ -18,16 +19,38 @@ from pufferlib.loss import array
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
 
+Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
+
+UNUSED = -1  # version of a slot that nobody has acted on since its row was free
+
 
 class Collector:
-    """Steps the envs of a RowEnv with a policy. `counts` (A,) uint64 keys the sampler's draws."""
+    """Steps the envs of a RowEnv with a policy. `counts` (A,) uint64 keys the sampler's draws.
+
+    The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
+    depend on their number, never on timing. Raises ValueError for more groups than envs.
+    """
 
     def __init__(
-        self, env: RowEnv, policy: Policy, device: torch.device, seed: int, timer: Timer
+        self,
+        env: RowEnv,
+        policy: Policy,
+        device: torch.device,
+        seed: int,
+        timer: Timer,
+        num_groups: int = 1,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.seed = seed
+        if num_groups > env.num_envs:
+            raise ValueError(
+                f"vec.num_groups={num_groups} is more than vec.num_envs={env.num_envs}: "
+                "a group has at least one env"
+            )
+        bounds = [env.num_envs * g // num_groups for g in range(num_groups + 1)]
+        self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # of envs
         agents, pool = env.num_agents, env.arrays
+        pool["version"].fill(UNUSED)
         self.counts = np.zeros(agents, np.uint64)
         self.agent_steps = 0  # transitions that agents lived through
         self.steps = 0  # of every env
@@ -70,30 +93,48 @@ class Collector:
             given["masks"] = pool["masks"].reshape(slots, -1)
         return given
 
+    def reset(self, seed: int) -> None:
+        """Begin new episodes in envs made afresh, with an empty pool."""
+        self.env.reset(seed)
+        self.env.arrays["version"].fill(UNUSED)
+
     @torch.no_grad()
     def step(self, version: int) -> None:
         """Act once for every live agent by the present weights, and step the games."""
-        engine, timer = self.env.engine, self.timer
-        if self.env.num_agents > len(self._finals) - engine.num_final:
+        if self.env.num_agents > len(self._finals) - self.env.engine.num_final:
             self.evaluate_finals()
-        timer.enter("copy")
-        first = engine.lattice()
-        agents = None if first >= 0 else engine.live()
-        if agents is None or len(agents):
-            obs = self._observations(first, agents)
-            state = self._begin(agents)
-            timer.enter("forward")
-            output, new = self.policy(obs, state)
-            if new is not None:
-                self._keep(agents, new)
-            timer.enter("sample")
-            self._sample(output, agents, version)
-            self.agent_steps += len(obs)
+        for group in self.groups:
+            self._act(group, version)
+            self._step(group)
         self.steps += 1
-        timer.enter("env")
+
+    def _act(self, group: slice, version: int) -> None:
+        """Act once for every live agent of these envs."""
+        engine, timer = self.env.engine, self.timer
+        timer.enter("copy")
+        first = engine.lattice(group.start, group.stop)
+        live = None if first >= 0 else engine.live(group.start, group.stop)
+        if live is not None and not len(live):
+            return
+        everyone = slice(group.start * self.env.env_agents, group.stop * self.env.env_agents)
+        agents = everyone if live is None else live
+        obs = self._observations(first, agents)
+        state = self._begin(agents)
+        timer.enter("forward")
+        output, new = self.policy(obs, state)
+        if new is not None:
+            self._keep(agents, new)
+        timer.enter("sample")
+        self._sample(output, agents, version)
+        self.agent_steps += len(obs)
+
+    def _step(self, group: slice) -> None:
+        """Step these envs; whose life was cut short leaves the state that it was cut with."""
+        engine = self.env.engine
+        self.timer.enter("env")
         finals = engine.num_final
-        engine.step()
-        timer.enter("other")
+        self.env.step(group.start, group.stop)
+        self.timer.enter("other")
         if self.state is not None and self._final_state is not None and engine.num_final > finals:
             new_finals = slice(finals, engine.num_final)
             who = torch.from_numpy(self.env.arrays["final_agent"][new_finals]).to(self.device)
@@ -108,10 +149,9 @@ class Collector:
         if not len(agents):
             return
         self.timer.enter("copy")
-        everyone = len(agents) == self.env.num_agents
-        first = self.env.engine.lattice() if everyone else -1
-        obs = self._observations(first, agents)
-        state = self.state if self.state is None or everyone else self.state[self._index(agents)]
+        first = self.env.engine.lattice() if len(agents) == self.env.num_agents else -1
+        obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
+        state = None if self.state is None else self.state[self._index(agents)]
         self.timer.enter("forward")
         values = self.policy(obs, state)[0].value  # the new state is dropped: they act on this yet
         self._next_value[waiting[agents]] = array(values.cpu())
@@ -131,22 +171,23 @@ class Collector:
         self.env.engine.clear_finals()
         self.timer.enter("other")
 
-    def _observations(self, first: int, agents: npt.NDArray[np.int32] | None) -> Tensor:
-        """Return what the agents see, on the device: a view where it is the CPU and all live."""
-        if first >= 0:
+    def _observations(self, first: int, agents: Agents) -> Tensor:
+        """Return what the agents see, on the device: on the CPU a view where their slots are a
+        lattice, which a slice of agents says; `first` is its first slot."""
+        if isinstance(agents, slice):
             step = self._pool.stride()
-            shape = (self.env.num_agents, *self._pool.shape[2:])
+            shape = (agents.stop - agents.start, *self._pool.shape[2:])
             view = self._pool.as_strided(shape, (step[0], *step[2:]), first * step[1])
             if self.device.type == "cpu":
                 return view
-            staged = self._obs.copy_(view)
+            staged = self._obs[agents].copy_(view)
         else:
-            staged = self._obs[: len(cast(npt.NDArray[np.int32], agents))]
+            staged = self._obs[: len(agents)]
             slots = self.env.arrays["slot"][agents]
             _kernels.gather_slots(self.env.arrays["observations"], slots, staged.numpy())
         return staged.to(self.device, non_blocking=True)
 
-    def _begin(self, agents: npt.NDArray[np.int32] | None) -> Tensor | None:
+    def _begin(self, agents: Agents) -> Tensor | None:
         """Return the state (N, S) to act from: the initial one where a life begins.
 
         Rows of which slot 0 is acted on now remember it.
@@ -154,11 +195,8 @@ class Collector:
         initial = self.policy.initial_state(1)
         if self.state is None or self.row_state is None or initial is None:
             return None
-        fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
-        who = slice(None) if agents is None else self._index(agents)
-        if agents is not None:
-            fresh, slot = fresh[agents], slot[agents]
-        state = self.state[who]
+        fresh, slot = self.env.arrays["fresh"][agents], self.env.arrays["slot"][agents]
+        state = self.state[agents if isinstance(agents, slice) else self._index(agents)]
         if fresh.any():
             begins = torch.from_numpy(fresh.astype(bool)).to(self.device).unsqueeze(1)
             state = torch.where(begins, initial, state)
@@ -168,13 +206,14 @@ class Collector:
             self.row_state[rows] = state[self._index(at_start)]
         return state
 
-    def _keep(self, agents: npt.NDArray[np.int32] | None, state: Tensor) -> None:
-        if agents is None:
+    def _keep(self, agents: Agents, state: Tensor) -> None:
+        if len(state) == self.env.num_agents:
             self.state = state
         else:
-            cast(Tensor, self.state)[self._index(agents)] = state
+            where = agents if isinstance(agents, slice) else self._index(agents)
+            cast(Tensor, self.state)[where] = state
 
-    def _sample(self, output: Output, agents: npt.NDArray[np.int32] | None, version: int) -> None:
+    def _sample(self, output: Output, agents: Agents, version: int) -> None:
         logits, mean, log_std, values = (
             None if part is None else part.cpu().contiguous().numpy() for part in output
         )
@@ -183,7 +222,7 @@ class Collector:
             logits=logits,
             mean=mean,
             log_std=log_std,
-            agents=agents,
+            **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
             version=version,
             **self._sampling,
         )

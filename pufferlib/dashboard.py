@@ -4,6 +4,7 @@ Both take the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`, `t
 show whatever is in them; a new metric needs no line here.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ BAR = "█"
 # Group of metrics -> its heading, in the order of the columns.
 LEFT = {"time": "Where the time goes", "rows": "Rows"}
 RIGHT = {"env": "Game", "eval": "Evaluation", "loss": "Losses"}
+PERCENT = ("rows/density", "rows/carried")
 
 
 class Display(Protocol):
@@ -172,7 +174,9 @@ class LiveDisplay:
             if group == "time":
                 lines += _shares(values, width)
             else:
-                lines += [_pair(name, number(value), width) for name, value in values.items()]
+                for name, value in values.items():
+                    write = percent if f"{group}/{name}" in PERCENT else number
+                    lines.append(_pair(name, write(value), width))
         return lines
 
 
@@ -195,6 +199,11 @@ def number(value: float | None) -> str:
     if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage, rounded down: only what is whole is 100%."""
+    return f"{math.floor(share * 1000) / 10:g}%"
 
 
 def clock(seconds: float | None) -> str:

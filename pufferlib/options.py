@@ -104,6 +104,11 @@ class VecOptions(Section):
     num_threads: int = option(
         0, "threads that step envs; 0: picked for this machine", min=0, max=256
     )
+    # On the CPU 1 is right; groups are there so that a GPU can see one while another one steps.
+    num_groups: int = option(1, "groups of envs that act and step in turn", min=1, max=4)
+    debug: bool = option(
+        False, "check the game and the rows in every step; names the game, env, agent and step"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

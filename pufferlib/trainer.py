@@ -63,6 +63,8 @@ class Trainer:
             batch_rows=train.batch_size // train.horizon or None,
             num_threads=min(vec.num_threads or cores.usable(), vec.num_envs),
             seed=train.seed,
+            debug=vec.debug,
+            check=vec.debug,
             allocate=page_locked if self.device.type == "cuda" else None,
             **env,
         )
@@ -75,7 +77,9 @@ class Trainer:
         self.timer = Timer(synchronize=synchronize)
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
         self.shuffle = torch.Generator().manual_seed(shuffle)
-        self.collector = Collector(self.env, self.policy, self.device, sampler, self.timer)
+        self.collector = Collector(
+            self.env, self.policy, self.device, sampler, self.timer, vec.num_groups
+        )
         self.batch = Batch(self.collector, self.sizes, train, self.device)
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0  # also the version of the weights
@@ -126,7 +130,7 @@ class Trainer:
         )
         self.optimizer.set_learning_rate(learning_rate)
         losses = self._learn()
-        self.env.engine.release()
+        self.batch.release()
         self.updates += 1
         self.trained_steps += self.sizes.batch_size
         rows = self._row_metrics(steps_before, self.agent_steps - before)
@@ -220,12 +224,13 @@ class Trainer:
         engine = self.env.engine
         steps = self.collector.steps - steps_before
         return {
+            "rows/density": self.batch.density,
+            "rows/carried": self.batch.carried,
+            "rows/age": self.batch.age,
+            **({"rows/live": agent_steps / steps} if steps else {}),
             "rows/open": engine.num_open,
             "rows/abandoned": engine.num_abandoned,
             "rows/full": engine.num_full,
-            **({"rows/live": agent_steps / steps} if steps else {}),
-            "rows/carried": self.batch.carried,
-            "rows/age": self.batch.age,
             "rows/dropped": self.dropped,
         }
 
@@ -279,7 +284,7 @@ class Trainer:
         self.lost_steps, self.updates = lost, updates
         self._uptime, self._started = uptime, time.perf_counter()
         self.return_norm.load(returns)
-        self.env.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
+        self.collector.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:
         """Stop the games' threads; twice is fine."""

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from pufferlib import dashboard
 from pufferlib.dashboard import LiveDisplay, PlainDisplay
+from pufferlib.profile import SECTIONS
 
 METRICS = {
     "agent_steps": 12_600_000,
@@ -18,9 +19,14 @@ METRICS = {
     "eval/score": 512.0,
     "loss/loss": 0.0123,
     "loss/entropy": 1.05,
+    "rows/density": 1.0,
+    "rows/carried": 0.125,
+    "rows/age": 0.1875,
+    "rows/live": 412.5,
     "rows/open": 1024,
     "rows/abandoned": 3,
     "rows/full": 7,
+    "rows/dropped": 5121,
     "time/env": 1.0,
     "time/forward": 2.0,
     "time/loss_backward": 5.0,
@@ -60,6 +66,26 @@ def test_the_dashboard_shows_progress_game_losses_rows_and_time():
     assert any("forward" in line and "25%" in line for line in lines)
     assert any("loss_backward" in line and "62%" in line for line in lines)
     assert any("abandoned" in line and " 3 " in line for line in lines)
+
+
+def test_rows_are_all_shown_on_a_small_terminal():
+    _, display = live(80, 24)
+    times = {f"time/{name}": 1.0 for name in SECTIONS}
+    display.update({**METRICS, **times})
+    display.note("something to know")
+    lines = picture(display, 80, 24)
+    display.close()
+    for name, value in {
+        "density": "100%",
+        "carried": "12.5%",
+        "age": "0.1875",
+        "live": "412.5",
+        "open": "1024",
+        "abandoned": "3",
+        "full": "7",
+        "dropped": "5121",
+    }.items():
+        assert any(line.split()[1:3] == [name, value] for line in lines), name
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60), (66, 12), (40, 10), (24, 5), (10, 3)])
@@ -135,3 +161,11 @@ def test_durations_are_clocks(seconds, text):
 )
 def test_measured_values_have_about_four_digits(value, text):
     assert dashboard.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100%"), (0.99999, "99.9%"), (0.125, "12.5%"), (0.3, "30%"), (0, "0%")],
+)
+def test_shares_are_percentages_and_only_the_whole_is_100(share, text):
+    assert dashboard.percent(share) == text

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pufferlib.loss import ppo_loss
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.profile import SECTIONS, Timer
 from pufferlib.reference import logprob_and_entropy
@@ -17,7 +18,7 @@ LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 MORTAL = {"die": 0.05, "respawn": 0.5, "spawn": 0.2, "cut": 0.03, "shorter": 20, "absent": 0.2}
 
 
-def make(game="probe", env=None, policy=None, num_envs=6, **train):
+def make(game="probe", env=None, policy=None, num_envs=6, num_groups=1, **train):
     """A small trainer on one thread; of probe, observations are brought to order 1."""
     defaults = {"horizon": 16, "threads": 1, "device": "cpu", "total_timesteps": 10**6}
     if game == "probe":
@@ -25,7 +26,7 @@ def make(game="probe", env=None, policy=None, num_envs=6, **train):
     trainer = Trainer(
         game,
         env or {},
-        VecOptions(num_envs=num_envs, num_threads=1),
+        VecOptions(num_envs=num_envs, num_threads=1, num_groups=num_groups),
         TrainOptions(**{**defaults, **train}),
         PolicyOptions(**{"hidden_size": 16, **(policy or {})}),
     )
@@ -225,8 +226,10 @@ def test_every_transition_is_trained_on_or_still_in_the_pool(env):
     trainer.close()
 
 
-def test_a_fixed_population_is_acted_on_where_its_observations_are():
-    trainer = make("cartpole", num_envs=32)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
+    trainer = make("cartpole", num_envs=32, num_groups=groups)
+    sizes = [32] if groups == 1 else [10, 11, 11]
     seen = []
     trainer.policy.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     pool = trainer.env.arrays["observations"]
@@ -234,12 +237,12 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are():
         seen.clear()
         trainer._collect()
         trainer.env.engine.release()
-        acting = seen[:16]
-        assert len(acting) == 16
+        acting = seen[: 16 * groups]
+        assert [len(obs) for obs in acting] == sizes * 16
         for obs in acting:
             place = obs.data_ptr() - pool.ctypes.data
             assert 0 <= place < pool.nbytes and place % 16 == 0
-            assert obs.stride() == (16 * 4, 1) and obs.shape == (32, 4)
+            assert obs.stride() == (16 * 4, 1)
     trainer.close()
 
 
@@ -248,11 +251,14 @@ def without_time(metrics):
     return {k: v for k, v in metrics.items() if k not in timed and not k.startswith("time/")}
 
 
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
-def test_the_same_seed_gives_the_same_run_bit_for_bit(name):
+def test_the_same_seed_gives_the_same_run_bit_for_bit(name, groups):
     runs = []
     for _ in range(2):
-        trainer = make(env=MORTAL, policy={"name": name}, seed=5, norm_return=True)
+        trainer = make(
+            env=MORTAL, policy={"name": name}, num_groups=groups, seed=5, norm_return=True
+        )
         metrics = [without_time(trainer.update()) for _ in range(3)]
         runs.append((metrics, trainer.state()))
         trainer.close()
@@ -508,16 +514,39 @@ def test_it_learns_three_heads_at_once():
     assert score(trainer) > 0.8 * 3 * 16  # three digits in each of 16 steps
 
 
-def test_masked_choices_are_never_taken():
-    trainer = make(load_game("masked"), {}, {"hidden_size": 32}, num_envs=16)
-    for _ in range(3):
+def test_masks_hold_in_sampling_probability_entropy_and_gradient():
+    trainer = make(load_game("masked"), {}, {"hidden_size": 32}, num_envs=16, batch_size=20 * 16)
+    carried = 0.0
+    for _ in range(6):
         trainer._collect()
-        rows = trainer.env.engine.batch()
-        action, masks = (trainer.env.arrays[name][rows] for name in ("action", "masks"))
-        assert np.take_along_axis(masks, action[..., :1], axis=2).all()
         trainer.batch.load(trainer.policy, trainer.updates, 1.0)
-        assert math.isfinite(trainer._learn()["loss/loss"])
-        trainer.env.engine.release()
+        carried += trainer.batch.carried
+        minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.minibatch_rows))
+        steps, tick = minibatch.steps, minibatch.obs[..., 0].reshape(-1, 1)
+        legal = torch.cat([torch.arange(4) >= tick % 4, torch.arange(3) == tick % 3], 1)
+        assert torch.equal(steps.masks.bool(), legal)
+        taken = steps.action.long() + torch.tensor([0, 4])
+        assert legal.gather(1, taken).all()
+        with torch.no_grad():
+            output = trainer.policy.unroll(minibatch.obs, None, minibatch.reset)
+        logits = output.logits.requires_grad_()
+        # The second head never has a choice: probability 1, entropy 0.
+        only = logits.detach()[:, :4].masked_fill(~legal[:, :4], -torch.inf).log_softmax(1)
+        want = only.gather(1, taken[:, :1]).squeeze(1)
+        torch.testing.assert_close(steps.logprob, want, rtol=1e-4, atol=1e-5)
+        loss, stats = ppo_loss(
+            output._replace(logits=logits), steps, trainer.collector.head_sizes, trainer.train
+        )
+        loss.backward()
+        entropy = -(only.exp() * only.nan_to_num(neginf=0.0)).sum(1).mean().item()
+        assert stats.entropy == pytest.approx(entropy, rel=1e-4)
+        assert (logits.grad[~legal] == 0).all() and (logits.grad[:, 4:] == 0).all()
+        assert (logits.grad[:, :4][(tick % 4 < 3).squeeze(1)] != 0).any()
+        trainer._learn()
+        trainer.batch.release()
+        trainer.updates += 1
+    assert carried > 0
+    assert trainer.env.log()["score"][:2] == (0, 0)  # the game counts illegal choices
     trainer.close()
 
 
