@@ -136,7 +136,7 @@ class Batch:
         return array(output.value.cpu().view(reset.shape)), array(logprob.cpu().view(reset.shape))
 
     def release(self) -> None:
-        """Free the rows; a slot that nobody acts on until it is trained on would be seen."""
+        """Free the rows, and mark their slots: `density` shows it if one is trained on unused."""
         self.env.arrays["version"][self.rows] = UNUSED
         self.env.engine.release()
 

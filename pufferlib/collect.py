@@ -20,7 +20,6 @@ from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
-
 UNUSED = -1  # version of a slot that nobody has acted on since its row was free
 
 
@@ -172,8 +171,10 @@ class Collector:
         self.timer.enter("other")
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
-        """Return what the agents see, on the device: on the CPU a view where their slots are a
-        lattice, which a slice of agents says; `first` is its first slot."""
+        """Return what the agents see, on the device.
+
+        A slice of agents: their slots are a lattice that begins at `first`, on the CPU a view.
+        """
         if isinstance(agents, slice):
             step = self._pool.stride()
             shape = (agents.stop - agents.start, *self._pool.shape[2:])

@@ -211,7 +211,7 @@ class Trainer:
                 f"{name} is {float(value)} in update {self.updates + 1}, after "
                 f"{self.agent_steps} agent steps: the weights are not saved. A lower "
                 "train.learning_rate, or train.reward_scale so that returns are of order 1, "
-                "often helps; a game built with --debug finds NaN observations and rewards"
+                "often helps; vec.debug=true finds NaN observations and rewards of the game"
             )
 
     def _explained_variance(self) -> float:

@@ -288,6 +288,12 @@ def test_rewards_that_are_nan_stop_the_run(capsys):
     assert "training diverged: loss is nan" in capsys.readouterr().out
 
 
+def test_a_rule_that_a_game_breaks_is_named_where_debug_is_asked_for(capsys):
+    game = str(ROOT / "tests" / "games" / "double_kill.h")
+    said = error_of(capsys, "train", game, "--vec.debug", "true", *SHORT, code=1)
+    assert "double_kill kills a dead agent: env 0, agent 1, step 4" in said
+
+
 def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(monkeypatch, capsys):
     from pufferlib import checkpoint
 
