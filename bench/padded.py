@@ -1,0 +1,256 @@
+"""What the trainer is measured against: itself over a plain [agents, horizon] buffer.
+
+`PlainTrainer` is pufferlib's Trainer with its rows taken away: an engine that resets in the same
+step, whose observations are copied to `buffer[:, t]`, and a batch that is the whole buffer.
+Network, sampling, advantage, gather and loss passes, optimizer, sizes and epochs are the trainer's.
+
+`PaddedTrainer` is the same where agents die, done as stacks without rows do it: every agent has a
+slot in every step, dead or alive; the dead observe zeros and are acted for in vain; forward and
+backward go through all slots; the loss, and the mean and deviation that advantages are normalized
+by, are those of the live slots alone. It is correct, and wasteful.
+
+Both call the engine directly, without the range checks that actions from Python go through. CPU and
+feed-forward networks only. Letters: A agents, H horizon, m rows of a minibatch, n live slots.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferenv._engine import SAME_STEP, Engine, mix_seed
+from pufferenv.rows import RowEnv
+from pufferlib import _kernels
+from pufferlib.batch import Minibatch
+from pufferlib.collect import Collector
+from pufferlib.loss import LossStats, Steps, array, ppo_loss
+from pufferlib.options import Sizes, TrainOptions
+from pufferlib.policy import Output, Policy
+from pufferlib.trainer import Trainer
+
+TERMINAL, TRUNCATED = 1, 2  # of `done`
+POOLED = ("observations", "masks", "action", "axis", "logprob", "value")
+
+
+def without_rows(env: RowEnv, seed: int) -> Engine:
+    """The same envs, each resetting in the step that ends its episode."""
+    return Engine(
+        env.game,
+        env.game.pack(env.config),
+        env.num_envs,
+        mode=SAME_STEP,
+        seeds=mix_seed(seed, env.num_envs),
+        num_threads=env.engine.num_threads,
+    )
+
+
+def buffer_like(env: RowEnv) -> dict[str, npt.NDArray[Any]]:
+    """The pool's columns, of one row per agent (A, H, ...); `live` says who acted."""
+    names = (*POOLED, "next_value", "reward", "done", "piece_start", "version")
+    shape = (env.num_agents, env.horizon)
+    columns = {name: env.arrays[name] for name in names if name in env.arrays}
+    made = {k: np.zeros((*shape, *c.shape[2:]), c.dtype) for k, c in columns.items()}
+    return made | {"live": np.zeros(shape, bool)}
+
+
+class PlainCollector:
+    """Acts for all agents and writes what happened to `buffer[:, t]`, t = 0 to H - 1."""
+
+    def __init__(self, env: RowEnv, engine: Engine, policy: Policy, model: Collector) -> None:
+        self.engine, self.policy, self.timer = engine, policy, model.timer
+        self.horizon, self.head_sizes = env.horizon, model.head_sizes
+        self.buffer = buffer_like(env)
+        self.counts, self.agent_steps, self.steps = model.counts, 0, 0
+        self.slot = np.arange(env.num_agents, dtype=np.int64) * self.horizon
+        self._obs = torch.from_numpy(engine.arrays["observations"])
+        self._finals: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
+        flat = {
+            name: c.reshape(c.shape[0] * c.shape[1], *c.shape[2:])
+            for name, c in self.buffer.items()
+        }
+        self._next_value = flat["next_value"]
+        self._sampling: dict[str, Any] = {
+            "waiting": np.full(env.num_agents, -1, np.int64),
+            "counts": self.counts,
+            "seed": model.seed,
+            **{f"pool_{k}": flat[k] for k in ("logprob", "value", "next_value", "version")},
+        }
+        if env.heads:
+            self._sampling["sizes"] = self.head_sizes
+            self._sampling["actions"] = engine.arrays["actions"]
+            self._sampling["pool_action"] = flat["action"]
+        if env.axes:
+            self._sampling |= {"low": env.low, "high": env.high, "axes": engine.arrays["axes"]}
+            self._sampling["pool_axis"] = flat["axis"]
+        if "masks" in flat:
+            self._sampling["masks"] = flat["masks"]
+
+    @torch.no_grad()
+    def step(self, t: int) -> None:
+        """Act for all agents, step the games, remember both at place `t` of every row."""
+        given, buffer, timer = self.engine.arrays, self.buffer, self.timer
+        timer.enter("copy")
+        buffer["observations"][:, t] = given["observations"]
+        buffer["live"][:, t] = given["alive"]
+        if "masks" in buffer:
+            buffer["masks"][:, t] = given["masks"]
+        timer.enter("forward")
+        output = self.policy(self._obs, None)[0]
+        timer.enter("sample")
+        self._sample(output, self.slot + t)
+        timer.enter("env")
+        self.engine.step()
+        timer.enter("other")
+        live, cut = buffer["live"][:, t], given["truncations"] & ~given["terminations"]
+        buffer["reward"][:, t] = given["rewards"]
+        buffer["done"][:, t] = np.where(cut, TRUNCATED, given["terminations"])
+        if self.engine.any_final and len(who := np.flatnonzero(cut & live)):
+            self._finals.append((self.slot[who] + t, given["final_observations"][who]))
+        self.agent_steps += int(np.count_nonzero(live))
+        self.steps += 1
+
+    def _sample(self, output: Output, slot: npt.NDArray[np.int64]) -> None:
+        logits, mean, log_std, values = (
+            None if part is None else part.contiguous().numpy() for part in output
+        )
+        _kernels.sample(
+            values=values,
+            logits=logits,
+            mean=mean,
+            log_std=log_std,
+            slot=slot,
+            version=0,
+            **self._sampling,
+        )
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fill in next_value: of the last slots by the present observations, of cut lives."""
+        self.timer.enter("forward")
+        self.buffer["next_value"][:, -1] = array(self.policy(self._obs, None)[0].value)
+        if self._finals:
+            obs = torch.from_numpy(np.concatenate([obs for _, obs in self._finals]))
+            slots = np.concatenate([slots for slots, _ in self._finals])
+            self._next_value[slots] = array(self.policy(obs, None)[0].value)
+            self._finals.clear()
+        self.timer.enter("other")
+
+
+class PlainBatch:
+    """The whole buffer as the batch; minibatches are gathered from it by the trainer's pass."""
+
+    density, carried, age = 1.0, 0.0, 0.0
+
+    def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
+        self.buffer, self.train = collector.buffer, train
+        shape = (sizes.batch_rows, sizes.horizon)
+        self.rows = np.arange(sizes.batch_rows, dtype=np.int32)
+        self.own = {name: torch.zeros(shape) for name in ("advantage", "target")}
+        self.own["value"] = torch.from_numpy(self.buffer["value"])
+        pooled = {k: self.buffer[k] for k in POOLED if k in self.buffer and self.buffer[k].size}
+        self._from = pooled | {k: t.numpy() for k, t in self.own.items()}
+        self._host = {
+            name: torch.zeros(
+                (sizes.minibatch_rows, *column.shape[1:]),
+                dtype=torch.from_numpy(column[:0]).dtype,
+            )
+            for name, column in self._from.items()
+        }
+        self._host["reset"] = torch.zeros((sizes.minibatch_rows, sizes.horizon), dtype=torch.uint8)
+
+    def load(self, policy: Policy, version: int, reward_scale: float) -> None:
+        """Compute advantages and value targets of all rows."""
+        names = ("reward", "value", "next_value", "done", "piece_start")
+        _kernels.advantage(
+            rows=self.rows,
+            **{name: self.buffer[name] for name in names},
+            gamma=self.train.gamma,
+            gae_lambda=self.train.gae_lambda,
+            rho_clip=self.train.rho_clip,
+            c_clip=self.train.c_clip,
+            reward_scale=reward_scale,
+            reward_clip=self.train.reward_clip,
+            out_advantage=self.own["advantage"].numpy(),
+            out_target=self.own["target"].numpy(),
+        )
+
+    def minibatch(self, part: Tensor) -> Minibatch:
+        """Return these rows, `part` (m,) int64; valid until the next call."""
+        for name, column in self._from.items():
+            _kernels.gather(column, part.numpy(), self._host[name].numpy())
+        return Minibatch(self._host)
+
+    def release(self) -> None:
+        """Nothing is to be freed: the next rollout writes over it."""
+
+
+class PlainTrainer(Trainer):
+    """The trainer over a plain buffer, for games whose agents all live in every step."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if self.policy.state_size or self.train.norm_obs or self.train.norm_return:
+            raise ValueError("the plain buffer is for feed-forward networks, unnormalized")
+        if self.sizes.batch_rows != self.env.num_agents:
+            raise ValueError("the plain buffer is one row per agent: leave train.batch_size at 0")
+        with self.env as env:  # closed afterwards: its sizes were needed, its memory never touched
+            engine = without_rows(env, self.train.seed)
+            self.collector = PlainCollector(env, engine, self.policy, self.collector)
+        self.env = engine
+        self.batch = PlainBatch(self.collector, self.sizes, self.train)
+
+    def _collect(self) -> None:
+        for t in range(self.sizes.horizon):
+            self.collector.step(t)
+        self.collector.finish()
+
+    def _row_metrics(self, steps_before: int, agent_steps: int) -> dict[str, float]:
+        return {"rows/live": agent_steps / (self.collector.steps - steps_before)}
+
+
+class PaddedTrainer(PlainTrainer):
+    """The trainer over a plain buffer with dead agents' slots in it, masked in the loss."""
+
+    def _collect(self) -> None:
+        super()._collect()
+        buffer = self.collector.buffer
+        buffer["done"][~buffer["live"]] = TERMINAL  # nothing flows through the dead
+
+    def _learn(self) -> dict[str, float]:
+        stats: list[LossStats] = []
+        for _ in range(self.train.update_epochs):
+            order = torch.randperm(self.sizes.batch_rows, generator=self.shuffle)
+            for part in torch.split(order, self.sizes.minibatch_rows):
+                self._gradient_step(part, stats)
+        return {f"loss/{k}": float(v) for k, v in zip(LossStats._fields, stats[-1], strict=True)}
+
+    def _gradient_step(self, part: Tensor, stats: list[LossStats]) -> None:
+        """Forward and backward through all slots of these rows; the loss is of the live ones."""
+        timer = self.timer
+        timer.enter("copy")
+        minibatch = self.batch.minibatch(part)
+        live = torch.from_numpy(np.flatnonzero(self.collector.buffer["live"][part.numpy()]))
+        if not len(live):
+            return
+        steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
+        timer.enter("loss_backward")
+        output = self.policy.unroll(minibatch.obs, None, minibatch.reset)
+        loss, stat = ppo_loss(_of(output, live), steps, self.collector.head_sizes, self.train)
+        stats.append(stat)
+        self._require_finite("loss", stat.loss)
+        loss.backward()
+        timer.enter("optimizer")
+        self._require_finite("gradient", self.optimizer.clip())
+        self.optimizer.step()
+        timer.enter("other")
+
+
+def _of(output: Output, live: Tensor) -> Output:
+    """The output at these slots (n,); a deviation that all slots share stays as it is."""
+    slots = len(output.value)
+    parts = (x if x is None or len(x) != slots else x.index_select(0, live) for x in output)
+    return Output(*parts)

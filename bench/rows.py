@@ -1,0 +1,134 @@
+"""What rows cost the training loop: with agents that die and return, and with none that do.
+
+    python bench/rows.py [--rounds 5] [--updates 2] [--only churn | fixed]
+
+Churn: 64 envs of 64 agents (bench/churn.h), of whom 5 % die in each step and are spawned in the
+next one, into the row that was abandoned longest; or begin a new life in the same step, in their
+own row. Against the same game without deaths, per trained transition, as share of the loop with
+deaths: `engine` is the difference of the time in the engine's step (events, rows handed out),
+`engine and copies` has the rest of the bookkeeping too (the gather of live agents, batches taken
+and freed), `whole loop` is the difference of everything: with deaths, rows fill at different times,
+so steps are carried over an update and re-evaluated, and acting reads a copy instead of a view.
+
+Fixed: breakout, 4,096 envs; trained steps per second with rows, and over a plain [rows, horizon]
+buffer that observations are copied into (padded.py says how).
+
+The default network on one core, pinned. A learning rate of 0 keeps both at the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from padded import PlainTrainer
+from timing import cores, describe, pin, rounds, table
+
+from pufferenv import games
+from pufferlib.config import Layer, resolve
+from pufferlib.trainer import Trainer
+
+CHURN = str(Path(__file__).with_name("churn.h"))
+BOOKKEEPING = ("env", "copy", "other")  # sections of the trainer's timer
+Parts = dict[str, float]  # ns per trained transition
+
+
+def made(kind: type[Trainer], game: str, envs: int, **env: float) -> Trainer:
+    """A trainer of this kind, the game's config given, everything else as by default."""
+    loaded = games.load(game)
+    train = {"learning_rate": 0.0, "threads": 1, "device": "cpu"}
+    own = {"env": env, "vec": {"num_envs": envs, "num_threads": 1}, "train": train}
+    layers = [Layer("defaults", games.defaults(game)), Layer("bench/rows.py", own)]
+    options = resolve(game, loaded, layers)
+    trainer = kind(loaded, options.env, options.vec, options.train, options.policy)
+    for _ in range(3):  # until rows are as out of step as they get
+        trainer.update()
+    return trainer
+
+
+def parts(trainer: Trainer, updates: int) -> Parts:
+    """Update so often -> ns per trained transition: in the engine, with copies, and in all."""
+    spent, steps, begin = dict.fromkeys(BOOKKEEPING, 0.0), 0, time.perf_counter()
+    for _ in range(updates):
+        metrics = trainer.update()
+        steps += trainer.sizes.batch_size
+        for name in spent:
+            spent[name] += metrics[f"time/{name}"]
+    loop = time.perf_counter() - begin
+    engine, copies = spent["env"], sum(spent.values())
+    seconds = {"engine": engine, "engine and copies": copies, "whole loop": loop}
+    return {name: 1e9 * value / steps for name, value in seconds.items()}
+
+
+def churn(args: argparse.Namespace) -> None:
+    """Print what deaths add, as share of the loop in which they happen."""
+    deaths = {"no deaths": {}, "next step": {"die": args.die}}
+    deaths["same step"] = {"die": args.die, "same_step": 1}
+    trainers = {name: made(Trainer, CHURN, args.envs, **config) for name, config in deaths.items()}
+    found: dict[str, list[Parts]] = {name: [] for name in trainers}
+
+    def measure(name: str) -> float:
+        found[name].append(parts(trainers[name], args.updates))
+        return found[name][-1]["whole loop"]
+
+    agents = trainers["no deaths"].env.num_agents
+    print(f"\nchurn: {agents:,} agents, {100 * args.die:g} % die in each step")
+    figures = rounds([(name, partial(measure, name)) for name in trainers], args.rounds)
+    table("loop, ns per transition", figures, 0)
+    calm = found.pop("no deaths")
+    for name, each in found.items():
+        pairs = list(zip(each, calm, strict=True))
+        shares = {part: [share(one, other, part) for one, other in pairs] for part in calm[0]}
+        table(f"respawn in the {name}, added % of the loop", shares, 1)
+    for trainer in trainers.values():
+        trainer.close()
+
+
+def share(one: Parts, calm: Parts, part: str) -> float:
+    """What deaths add to this part, in percent of the whole loop with deaths."""
+    return 100 * (one[part] - calm[part]) / one["whole loop"]
+
+
+def fixed(args: argparse.Namespace) -> None:
+    """Print the loop's speed with rows and without, and the ratio."""
+    kinds: dict[str, type[Trainer]] = {"rows": Trainer, "plain buffer": PlainTrainer}
+    trainers = {name: made(kind, "breakout", args.agents) for name, kind in kinds.items()}
+
+    def speed(trainer: Trainer) -> float:
+        return 1e6 / parts(trainer, args.updates)["whole loop"]
+
+    print(f"\nfixed population: breakout, {args.agents:,} envs")
+    cases: list[tuple[str, Any]] = [(n, partial(speed, t)) for n, t in trainers.items()]
+    figures = rounds(cases, args.rounds)
+    table("trained steps, thousand/s", figures, 1)
+    pairs = zip(figures["rows"], figures["plain buffer"], strict=True)
+    table("ratio of each round", {"rows / plain": [one / other for one, other in pairs]}, 3)
+    for trainer in trainers.values():
+        trainer.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
+    parser.add_argument("--updates", type=int, default=2, help="of each trainer in a round")
+    parser.add_argument("--envs", type=int, default=64, help="of 64 agents each, churn")
+    parser.add_argument("--agents", type=int, default=4096, help="one-agent envs, fixed")
+    parser.add_argument("--die", type=float, default=0.05, help="share that dies in each step")
+    parser.add_argument("--only", choices=("churn", "fixed"))
+    args = parser.parse_args()
+    describe()
+    allowed = cores()
+    pin(allowed[0] if allowed else None)
+    if args.only != "fixed":
+        churn(args)
+    if args.only != "churn":
+        fixed(args)
+
+
+if __name__ == "__main__":
+    main()
