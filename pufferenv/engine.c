@@ -82,7 +82,7 @@ static int allocate(PufEngine *e) {
     e->dones = aligned(agents);
     e->aside = aligned(agents * sizeof(int64_t));
     e->events = aligned(envs * sizeof(uint32_t));
-    e->final_at = aligned(envs * sizeof(int32_t));
+    e->final_at = aligned((envs + 1) * sizeof(int32_t));
     e->live = aligned(agents * sizeof(int32_t));
     e->stats = aligned(e->spec->num_log * sizeof(PufStat));
     e->threads = puf_threads_new(e->options.num_threads);
@@ -262,7 +262,7 @@ static void step_chunk(void *job, size_t chunk) {
 // Chunks are small enough that a slow core delays nobody for long.
 static size_t step_games(PufEngine *e, size_t begin, size_t end) {
     const size_t envs = end - begin, threads = (size_t)puf_threads_count(e->threads);
-    size_t num_chunks = threads == 1 ? 1 : threads * 8;
+    size_t num_chunks = threads == 1 ? 1 : threads * 32;
     if (num_chunks > MAX_CHUNKS) num_chunks = MAX_CHUNKS;
     if (num_chunks > envs) num_chunks = envs;
     size_t counts[MAX_CHUNKS];

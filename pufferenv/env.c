@@ -102,25 +102,12 @@ static inline void check_step(PufIO *io) { (void)io; }
 static inline void check_reset(PufIO *io) { (void)io; }
 #endif
 
-// The slots of one step are a row apart, so that no hardware sees a pattern in them: ask for what
-// an env will write a few envs before its turn. Harmless past a row's end; nothing is read.
-enum { PUF_AHEAD = 6, PUF_LINE = 64, PUF_LINES = 8 };
-static inline void fetch_ahead(const PufIO *io, const PufColumns *columns) {
-    const int64_t slot = io->slot[0];
-    const char *obs = io->obs + (size_t)(slot + 1) * io->obs_stride;
-    for (size_t at = 0; at < io->obs_stride && at < PUF_LINE * PUF_LINES; at += PUF_LINE)
-        __builtin_prefetch(obs + at, 1);
-    __builtin_prefetch(columns->reward + slot, 1);
-    __builtin_prefetch(columns->done + slot, 1);
-}
-
 static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
     size_t count = 0;
     for (size_t i = begin; i < end; i++) {
         Env *env = (Env *)envs + i;
         PufIO *io = ios + i;
-        if (columns && i + PUF_AHEAD < end) fetch_ahead(io + PUF_AHEAD, columns);
         if (io->idle) {
             events[count++] = (uint32_t)i;
             continue;

@@ -101,6 +101,7 @@ static void place_finals(PufEngine *e, size_t count) {
             e->num_final += io->row_end[a] >= 0 && done == PUF_TRUNCATED;
         }
     }
+    e->final_at[count] = e->num_final;
 }
 
 // Live agents whose life was cut short observe into their final slots, all others into the sink.
@@ -108,7 +109,6 @@ static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
     PufIO *io = e->ios + i;
     const int64_t first = (int64_t)i * io->num_agents;
     const int64_t sink = e->num_slots + e->options.num_finals + i;
-    const int32_t begin = final;
     for (int a = 0; a < io->num_agents; a++) {
         const int64_t next = e->aside[first + a] = io->slot[a];
         io->slot[a] = sink;
@@ -117,7 +117,7 @@ static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
         e->arrays.final_agent[final] = (int32_t)(first + a);
         io->slot[a] = e->num_slots + final++;
     }
-    if (final > begin) e->spec->observe(e->envs, e->ios, &i, 1);
+    e->spec->observe(e->envs, e->ios, &i, 1);
     for (int a = 0; a < io->num_agents; a++) io->slot[a] = e->aside[first + a];
 }
 
@@ -132,7 +132,7 @@ static void leave_slots(PufEngine *e, size_t begin, size_t end) {
             e->columns.done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->over;
         }
         if (!io->event) continue; // a row is full, no more
-        observe_finals(e, i, e->final_at[k]);
+        if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
         for (int a = 0; a < io->num_agents; a++)
             if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // cut
         if (io->over || io->record) puf_take_log(e, i);

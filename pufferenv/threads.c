@@ -15,12 +15,12 @@ struct PufThreads {
     atomic_size_t next; // the first chunk nobody took
     atomic_int active;  // workers in the job; raised under `lock`
     int open, quit;     // the job may be joined; the workers must end
-    unsigned serial;    // of the job, so that no worker joins one twice
+    atomic_uint serial; // of the job, so that no worker joins one twice; raised under `lock`
     int count;          // threads, the caller included
     pthread_t workers[];
 };
 
-enum { YIELDS = 64 }; // how often the caller lets others run before it sleeps until they are done
+enum { YIELDS = 64 }; // how often a thread lets others run before it sleeps until it is needed
 
 static void take_chunks(PufThreads *t, PufChunk run, void *job, size_t num_chunks) {
     for (;;) {
@@ -48,6 +48,10 @@ static void *work(void *self) {
         take_chunks(t, run, job, num_chunks);
         pthread_mutex_lock(&t->lock);
         if (atomic_fetch_sub(&t->active, 1) == 1) pthread_cond_signal(&t->finish);
+        pthread_mutex_unlock(&t->lock);
+        // The next step often follows at once: stay awake for some microseconds.
+        for (int i = 0; i < YIELDS && atomic_load(&t->serial) == seen; i++) sched_yield();
+        pthread_mutex_lock(&t->lock);
     }
     pthread_mutex_unlock(&t->lock);
     return NULL;
@@ -79,7 +83,8 @@ void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) 
     pthread_mutex_lock(&t->lock);
     t->run = run, t->job = job, t->num_chunks = num_chunks;
     atomic_store(&t->next, 0);
-    t->open = 1, t->serial += 1;
+    t->open = 1;
+    atomic_fetch_add(&t->serial, 1);
     pthread_cond_broadcast(&t->start);
     pthread_mutex_unlock(&t->lock);
 

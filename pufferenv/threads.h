@@ -3,8 +3,8 @@
 //   idle --puf_threads_run--> open: caller and workers take chunks --none left--> closed --> idle
 //
 // A worker joins a job only while it is open, so a late one finds nothing to do and harms nothing;
-// which thread ran which chunk never shows in a result. Nobody spins: a worker without a job
-// sleeps, because its core may be needed for matrix products.
+// which thread ran which chunk never shows in a result. Nobody spins: a thread that waits yields its
+// core a few times, for the next job may follow at once, then sleeps; matrix products need the core.
 #ifndef PUF_THREADS_H
 #define PUF_THREADS_H
 
