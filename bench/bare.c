@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include PUF_GAME
+#include "pufferenv/engine.h"
 
 enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
 
@@ -80,5 +81,20 @@ void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps) 
             *io->slot = (half * b->num_envs + i) * b->horizon + next % b->horizon;
             env_observe(env, io);
         }
+    }
+}
+
+// The engine in the same loop: the functions are the built engine's own, `engine` its struct. A batch
+// of all agents' rows is given back as soon as it is full.
+void engine_run(PufEngine *engine, PufStepStatus (*step)(PufEngine *, int32_t, int32_t),
+                int (*release)(PufRows *, int32_t), const int32_t *actions, int64_t num_sets,
+                int64_t time, int64_t steps) {
+    const int64_t count = engine->num_agents * engine->num_heads;
+    for (int64_t end = time + steps; time < end; time++) {
+        memcpy(engine->arrays.actions, actions + time % num_sets * count, (size_t)count * 4);
+        step(engine, 0, engine->options.num_envs);
+        engine->num_final = 0;
+        if (engine->rows.full.count >= engine->options.batch_rows)
+            release(&engine->rows, engine->options.batch_rows);
     }
 }

@@ -4,15 +4,14 @@
 
 bench/bare.c includes the game's header, is compiled as games are, steps the same envs with the
 same actions and writes observations, rewards and dones into the same slots; that both wrote the
-same bytes is checked first. The engine's time has all of it: its Python calls, the copy of the
-actions, events, logs, final observations, rows handed out, batches taken.
+same bytes is checked first. The engine runs twice: stepped by a loop in C, as the bare one is, and
+from Python. Its time has all of it: events, logs, final observations, rows handed out, batches.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import statistics
 import subprocess
 import tempfile
 import time
@@ -31,16 +30,28 @@ from pufferenv.memory import own_memory
 from pufferenv.steps import compiler
 
 SETS = 64  # of random actions, taken in turn
+Actions = npt.NDArray[np.int32]  # (SETS, envs, heads)
 
 
 class Engine:
-    """RowEnv with one thread; a batch of all agents' rows is taken as soon as it is full."""
+    """RowEnv with one thread, its engine stepped from Python or, with a library, in a C loop."""
 
-    def __init__(self, game: str, envs: int, horizon: int, actions: npt.NDArray[np.int32]) -> None:
-        self.env = RowEnv(game, envs, horizon=horizon, seed=0)
-        self.actions, self.time = actions, 0
+    def __init__(self, env: RowEnv, actions: Actions, library: ctypes.CDLL | None = None) -> None:
+        self.env, self.actions, self.library, self.time = env, actions, library, 0
 
     def run(self, steps: int) -> None:
+        if self.library is None:
+            self._run_in_python(steps)
+        else:
+            at = self.env.engine.addresses
+            self.library.engine_run(
+                *(ctypes.c_void_p(at[name]) for name in ("engine", "step", "release")),
+                self.actions.ctypes.data_as(ctypes.c_void_p),
+                *map(ctypes.c_int64, (SETS, self.time, steps)),
+            )
+        self.time += steps
+
+    def _run_in_python(self, steps: int) -> None:
         engine, to, actions = self.env.engine, self.env.arrays["actions"], self.actions
         for now in range(self.time, self.time + steps):
             np.copyto(to, actions[now % SETS])
@@ -49,13 +60,12 @@ class Engine:
             if engine.num_full >= self.env.batch_rows:
                 engine.batch()
                 engine.release()
-        self.time += steps
 
 
 class Bare:
     """bench/bare.c, compiled for one game into a folder of its own."""
 
-    def __init__(self, env: RowEnv, actions: npt.NDArray[np.int32]) -> None:
+    def __init__(self, env: RowEnv, actions: Actions) -> None:
         rows = (2 * env.num_envs, env.horizon)
         self.arrays = {
             name: self._memory((*rows, *env.arrays[name].shape[2:]), env.arrays[name].dtype)
@@ -141,19 +151,25 @@ def main() -> None:
                 raise SystemExit(f"{game}: the bare loop knows one agent and discrete heads only")
             choices = [head.n for head in one.heads]
         actions = rng.integers(0, choices, (SETS, args.envs, len(choices))).astype(np.int32)
-        engine = Engine(game, args.envs, args.horizon, actions)
-        bare = Bare(engine.env, actions)
-        check_same(engine, bare)
+        compare(game, args, actions)
 
-        cases: dict[str, Engine | Bare] = {"engine": engine, "bare loop": bare}
-        figures = rounds(
-            [(name, partial(measure, loop, args.envs, args.steps)) for name, loop in cases.items()],
-            args.rounds,
-        )
-        pairs = zip(figures["engine"], figures["bare loop"], strict=True)
-        figures["difference"] = [ours - theirs for ours, theirs in pairs]
-        table(f"{game}, {args.envs} envs, horizon {args.horizon}, ns/step", figures)
-        print(f"engine over bare loop: {statistics.median(figures['difference']):.2f} ns per step")
+
+def compare(game: str, args: argparse.Namespace, actions: Actions) -> None:
+    """Print the engine's time per step, from C and from Python, beside the bare loop's."""
+    envs = [RowEnv(game, args.envs, horizon=args.horizon, seed=0) for _ in range(2)]
+    bare = Bare(envs[0], actions)
+    loops: dict[str, Engine | Bare] = {
+        "bare loop": bare,
+        "engine": (engine := Engine(envs[0], actions, bare.library)),
+        "engine, from Python": Engine(envs[1], actions),
+    }
+    check_same(engine, bare)
+    cases = [(name, partial(measure, loop, args.envs, args.steps)) for name, loop in loops.items()]
+    figures = rounds(cases, args.rounds)
+    for name in list(loops)[1:]:
+        pairs = zip(figures[name], figures["bare loop"], strict=True)
+        figures[f"{name}: over the bare loop"] = [ours - theirs for ours, theirs in pairs]
+    table(f"{game}, {args.envs} envs, horizon {args.horizon}, ns/step", figures)
 
 
 if __name__ == "__main__":

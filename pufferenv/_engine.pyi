@@ -142,6 +142,7 @@ class Engine:
 
         ValueError: names the array, the agent, the head, what was given and what is legal.
         """
+    addresses: dict[str, int]  # engine, step, release: for loops in C, as bench/bare.c has one
     any_final: bool  # the last step: some final_mask is set
     any_log: bool  # the last step: some final_log_mask is set
     # rows

@@ -395,6 +395,12 @@ cdef class Engine:
                                  f"[0, {which.n - 1}]: {which.doc.decode()}")
             raise ValueError(f"axes[{agent}]: {self.engine.axes[head].name.decode()}={value} is not a number")
 
+    @property
+    def addresses(self):
+        """The PufEngine of engine.h, puf_engine_step and puf_rows_release, for loops in C."""
+        return {"engine": <size_t>&self.engine, "step": <size_t>&puf_engine_step,
+                "release": <size_t>&puf_rows_release}
+
     # --- what is known after a step -----------------------------------------------------------
     @property
     def any_final(self):
