@@ -192,8 +192,10 @@ cdef class Engine:
         if agents < 1:
             raise ValueError(f"{game.name} has num_agents={agents} per env under this config; "
                              "PUF_AGENTS must be at least 1")
-        if agents * num_envs >= 1 << 31 or num_rows * max(horizon, 1) >= 1 << 40:
+        if agents * num_envs >= 1 << 31:
             raise ValueError(f"{num_envs} envs of {agents} agents are too many: at most 2^31 agents")
+        if num_rows * horizon >= 1 << 40:
+            raise ValueError(f"{num_rows} rows of horizon={horizon} are too many: at most 2^40 slots")
         if mode == PUF_ROWS and num_rows < agents * num_envs:
             raise ValueError(f"num_rows={num_rows} is less than one row for each of "
                              f"{agents * num_envs} agents; batch_rows + 2 * agents = "
@@ -275,6 +277,13 @@ cdef class Engine:
                                f"the fork into process {os.getpid()}: make a new env here")
         self.busy = True
 
+    cdef int32_t _last(self, int begin, end) except -1:
+        """The end of a range of envs; ValueError if it is none."""
+        last = self.num_envs if end is None else end
+        if not 0 <= begin < last <= self.num_envs:
+            raise ValueError(f"envs [{begin}, {last}) are not in [0, {self.num_envs})")
+        return last
+
     cdef _raise_fault(self):
         fault = self.engine.fault
         text = fault.text.decode()
@@ -314,16 +323,16 @@ cdef class Engine:
                 status = puf_engine_reset(&self.engine, seeds_at, mask_at, &why)
         finally:
             self.busy = False
-        if status != PUF_OK:
+        if status != PUF_OK:  # some envs are gone: none may be stepped again
+            self.is_open = False
+            puf_engine_close(&self.engine, False)
             self._refuse(status, why)
         self._raise_first_faults()
 
     def step(self, int begin=0, end=None):
         """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL."""
-        cdef int32_t last = self.num_envs if end is None else end
+        cdef int32_t last = self._last(begin, end)
         cdef PufStepStatus status
-        if not 0 <= begin < last <= self.num_envs:
-            raise ValueError(f"envs [{begin}, {last}) are not in [0, {self.num_envs})")
         self._enter()
         try:
             with nogil:
@@ -368,6 +377,8 @@ cdef class Engine:
         cdef Py_buffer buffer
         cdef int64_t bad = -1
         array = np.ascontiguousarray(given)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         shapes = {(self.num_agents, width)} | ({(self.num_agents,)} if width == 1 else set())
         if array.dtype.kind == "u" and kind == "i" or array.dtype.kind == kind == "i" and \
                 array.dtype.itemsize < 4:
@@ -387,7 +398,7 @@ cdef class Engine:
         finally:
             PyBuffer_Release(&buffer)
         if bad >= 0:
-            value = array.reshape(-1)[bad]
+            value = np.asarray(given).reshape(-1)[bad]
             agent, head = divmod(bad, width)
             if kind == "i":
                 which = self.engine.heads[head]
@@ -440,15 +451,13 @@ cdef class Engine:
 
     def lattice(self, int begin=0, end=None):
         """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
-        if not self.is_open:
-            return -1
-        return puf_engine_lattice(&self.engine, begin, self.num_envs if end is None else end)
+        cdef int32_t last = self._last(begin, end)
+        return puf_engine_lattice(&self.engine, begin, last) if self.is_open else -1
 
     def live(self, int begin=0, end=None):
         """Live agents of envs [begin, end), ascending."""
-        if not self.is_open:
-            return np.zeros(0, np.int32)
-        cdef int32_t count = puf_engine_live(&self.engine, begin, self.num_envs if end is None else end)
+        cdef int32_t last = self._last(begin, end)
+        cdef int32_t count = puf_engine_live(&self.engine, begin, last) if self.is_open else 0
         out = np.empty(count, np.int32)
         cdef int32_t[::1] view = out
         if count:

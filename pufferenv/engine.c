@@ -171,6 +171,8 @@ void puf_blocks(PufEngine *e, PufItems run, size_t count, size_t block) {
 
 // --- resets -----------------------------------------------------------------------------
 static void reset_block(PufEngine *e, size_t begin, size_t end) {
+    for (size_t k = begin; k < end; k++) // what an episode broken off amounted to is nobody's
+        memset(e->envs + e->events[k] * (size_t)e->spec->env_size, 0, e->spec->log_size);
     e->spec->reset(e->envs, e->ios, e->events + begin, end - begin);
 }
 void puf_observe_events(PufEngine *e, size_t begin, size_t end) {

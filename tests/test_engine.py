@@ -153,6 +153,37 @@ def test_the_log_is_mean_spread_and_extremes_of_the_episodes_since_the_last_call
     assert engine.log() == {"episodes": (0, 0, 0, 0)}
 
 
+def test_a_reset_that_fails_half_way_closes_the_env_instead_of_leaving_it_broken():
+    engine = open_engine(load_game("unlucky"), 4)
+    with pytest.raises(ValueError, match="unlucky refuses this config: 13 brings bad luck"):
+        engine.reset(np.array([1, 2, 13, 4], np.uint64))
+    with pytest.raises(RuntimeError, match="unlucky is closed"):
+        engine.step()
+    engine.close()
+
+
+def test_an_episode_broken_off_by_a_reset_leaves_nothing_in_the_next_ones_log():
+    engine = open_engine(load_game("unlucky"), 1)
+    for steps in (7, 10):
+        for _ in range(steps):
+            engine.step()
+        if steps == 7:
+            engine.reset()
+    assert engine.arrays["final_logs"][0, 0] == 10
+
+
+# --- actions from outside ---------------------------------------------------------------------
+def test_actions_in_another_byte_order_mean_what_they_say():
+    engine = open_engine(load_game("continuous"), 2)
+    engine.act(None, np.full((2, 2), 0.5, ">f4"))
+    assert engine.arrays["axes"].tolist() == [[0.5, 0.5]] * 2
+    heads = open_engine(games.load("squared"), 2)
+    heads.act(np.array([3, 4], ">i8"))
+    assert heads.arrays["actions"].ravel().tolist() == [3, 4]
+    with pytest.raises(ValueError, match=f"move={2**63 + 3} is outside"):
+        heads.act(np.array([0, 2**63 + 3], np.uint64))
+
+
 # --- rows in the pool -------------------------------------------------------------------------
 def test_current_observations_of_a_fixed_population_are_a_strided_view_of_the_pool():
     engine = open_engine(games.load("cartpole"), 16, mode=_engine.ROWS, horizon=4)
@@ -219,3 +250,11 @@ def test_fewer_rows_than_agents_are_refused_with_the_number_that_suffices():
             batch_rows=4,
             num_finals=16,
         )
+
+
+@pytest.mark.parametrize("call", ["step", "live", "lattice"])
+@pytest.mark.parametrize("span", [(0, 9), (-1, 4), (3, 3)])
+def test_a_range_of_envs_that_is_none_is_refused(call, span):
+    engine = open_engine(games.load("squared"), 8, mode=_engine.ROWS)
+    with pytest.raises(ValueError, match=r"envs \[.*\) are not in \[0, 8\)"):
+        getattr(engine, call)(*span)
