@@ -132,7 +132,9 @@ class PolicyOptions(Section):
 class TrainOptions(Section):
     """How the policy learns."""
 
-    total_timesteps: int = option(10_000_000, "agent steps to train for", min=1, max=10**15)
+    total_timesteps: int = option(
+        10_000_000, "agent steps to train for, in whole batches", min=1, max=10**15
+    )
     seed: int = option(1, "seed of games, weights, sampling and shuffling", min=0, max=2**63 - 1)
     device: str = option(
         "auto",

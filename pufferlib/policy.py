@@ -267,7 +267,13 @@ def _load(options: PolicyOptions, spec: PolicySpec) -> Policy:
     cls = getattr(module, name, None)
     if not isinstance(cls, type) or not issubclass(cls, nn.Module):
         raise ValueError(f"policy.path={options.path!r}: {path.name} has no nn.Module named {name}")
-    made = cls(spec, options)
+    try:
+        made = cls(spec, options)
+    except TypeError as error:
+        raise TypeError(
+            f"policy.path={options.path!r}: a network is made as {name}(spec, options), a "
+            f"PolicySpec and the PolicyOptions; that failed: {error}"
+        ) from error
     return made if isinstance(made, Policy) else Adapted(spec, made)
 
 

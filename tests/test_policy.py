@@ -274,3 +274,10 @@ def test_folded_normalization_is_that_of_normal_observations(name):
     norm, policy.norm = policy.norm, None
     want = policy(norm(obs), state)[0]
     torch.testing.assert_close(got.value, want.value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_that_takes_other_arguments_is_told_which_it_gets(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import torch\nclass Mine(torch.nn.Module):\n    def __init__(self): pass\n")
+    with pytest.raises(TypeError, match=r"is made as Mine\(spec, options\).*positional argument"):
+        make_policy(PolicyOptions(path=f"{file}:Mine"), BOTH)

@@ -75,3 +75,8 @@ def test_every_file_that_the_documents_point_to_exists():
         for target in named.findall(text):
             if "my_game" not in target:
                 assert (ROOT / target).exists(), f"{document.name} names {target}"
+
+
+def test_no_figure_was_forgotten():
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.findall(r"@[A-Z_]+@", document.read_text(encoding="utf-8")), document.name
