@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import glob
 import importlib.metadata
 import os
 import platform
@@ -118,6 +119,11 @@ def _stamp(output: Path) -> Path:
     return BUILD / "stamps" / (os.path.relpath(output, ROOT).replace(os.sep, "~") + ".json")
 
 
+def _cached(header: Path, kind: str, key: str) -> Path:
+    """Where the object of a game from outside is built; `key` may be a pattern."""
+    return cache_dir() / object_path(header, kind).name.replace(".", f"-{key}.", 1)
+
+
 def game_stamp(header: Path, kind: str = "release") -> Path:
     """The stamp of a game's object; its place depends only on where the header is."""
     if _in_tree(header):
@@ -152,7 +158,7 @@ def _game_step(header: Path, kind: str, into: Path, portable: bool, strict: bool
         output = object_path(header, kind, into)
         stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
     else:
-        output = cache_dir() / object_path(header, kind).name.replace(".", "-{key}.", 1)
+        output = _cached(header, kind, "{key}")
         stamp, warnings = game_stamp(header, kind), WARNINGS
     args = [*KINDS[kind], *_tuning(portable), *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
     return _c_step(output, stamp, [*args, "-shared", str(env), "-lm"], (env, header), scan=True)
@@ -272,7 +278,22 @@ def _clean() -> None:
         for path in (*made, *map(module_path, MODULES)):
             path.unlink(missing_ok=True)
         shutil.rmtree(BUILD, ignore_errors=True)
-    shutil.rmtree(cache_dir(), ignore_errors=True)
+    _clean_cache()
+
+
+def _clean_cache() -> None:
+    """Remove objects and stamps; PUFFER_CACHE may name a folder that holds other things too."""
+    key = "[0-9a-f]" * 16
+    stamps = cache_dir() / "stamps"
+    for kind in KINDS:
+        for stamp in stamps.glob(f"*-{kind}-{key}.json"):
+            game = glob.escape(stamp.name.rpartition(f"-{kind}-")[0])
+            pattern = _cached(Path(f"{game}.h"), kind, key).name
+            for path in (*cache_dir().glob(pattern), stamp):
+                path.unlink(missing_ok=True)
+    for folder in (stamps, cache_dir()):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _how_to_run(kind: str) -> str:
@@ -331,7 +352,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _list()
         else:
             _build(args.game, "sanitize" if args.sanitize else "debug" if args.debug else "release")
-    except (BuildError, ValueError) as error:
+    except (BuildError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

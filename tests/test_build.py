@@ -136,6 +136,29 @@ def test_list_and_clean(tree: Path) -> None:
     assert (tree / "ocean/squared.h").exists()
 
 
+def test_clean_leaves_what_the_build_did_not_make(tree: Path) -> None:
+    header = my_game(tree)
+    run(tree, "build.py", str(header))
+    my_game(tree, ("size, 11,", "size, 12,"))
+    for kind in ("--debug", "--sanitize"):
+        run(tree, "build.py", str(header), kind)
+    run(tree, "build.py", str(header))
+    cache = tree / "cache"
+    assert len([*cache.glob("*.so")]) == 4
+    (cache / "letters").mkdir()
+    foreign = [cache / "letters/one.txt", cache / "notes.so", cache / f"libother-{'0a' * 8}.so"]
+    for file in foreign:
+        file.write_text("kept")
+    assert run(tree, "build.py", "--clean").returncode == 0
+    assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted(foreign)
+    for file in foreign:
+        file.unlink()
+    (cache / "letters").rmdir()
+    run(tree, "build.py", str(header))
+    run(tree, "build.py", "--clean")
+    assert not cache.exists()
+
+
 # --- games from outside -------------------------------------------------------------------
 
 
