@@ -40,6 +40,7 @@ __all__ = ["BuildError", "build_all", "build_game", "main"]
 ROOT = Path(__file__).resolve().parent.parent
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
+ENV = ROOT / "pufferenv" / "env.c"  # what every game is compiled with
 MODULES = ("pufferenv._engine", "pufferlib._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
@@ -124,11 +125,16 @@ def _cached(header: Path, kind: str, key: str) -> Path:
     return cache_dir() / object_path(header, kind).name.replace(".", f"-{key}.", 1)
 
 
-def game_stamp(header: Path, kind: str = "release") -> Path:
+def _game_stamp(header: Path, kind: str) -> Path:
     """The stamp of a game's object; its place depends only on where the header is."""
     if _in_tree(header):
         return _stamp(object_path(header, kind))
     return cache_dir() / "stamps" / f"{header.stem}-{kind}-{digest(str(header).encode())}.json"
+
+
+def built_game(header: Path, kind: str = "release") -> Path | None:
+    """Return a game's object if it is what this tree makes of `header` now; needs no compiler."""
+    return up_to_date(_game_stamp(header, kind), (ENV, header))
 
 
 # --- steps --------------------------------------------------------------------------------
@@ -153,15 +159,14 @@ def _c_step(
 
 def _game_step(header: Path, kind: str, into: Path, portable: bool, strict: bool) -> Step:
     """One game: env.c compiled with the header in it."""
-    env = ROOT / "pufferenv" / "env.c"
     if _in_tree(header):
         output = object_path(header, kind, into)
         stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
     else:
         output = _cached(header, kind, "{key}")
-        stamp, warnings = game_stamp(header, kind), WARNINGS
+        stamp, warnings = _game_stamp(header, kind), WARNINGS
     args = [*KINDS[kind], *_tuning(portable), *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
-    return _c_step(output, stamp, [*args, "-shared", str(env), "-lm"], (env, header), scan=True)
+    return _c_step(output, stamp, [*args, "-shared", str(ENV), "-lm"], (ENV, header), scan=True)
 
 
 def _python_headers() -> str:
@@ -268,7 +273,7 @@ def _shown(path: Path) -> str:
 def _list() -> None:
     for name, header in headers().items():
         shipped = not is_checkout() and object_path(header).is_file()
-        state = "built" if shipped or up_to_date(game_stamp(header)) else "not built"
+        state = "built" if shipped or built_game(header) else "not built"
         print(f"{name:<16} {state:<10} {_shown(header)}")
 
 

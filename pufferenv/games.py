@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pufferenv import build
-from pufferenv.steps import up_to_date
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,7 +43,7 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
     shipped = build.object_path(header, kind)
     if header.parent == build.OCEAN and not build.is_checkout() and shipped.is_file():
         return shipped
-    if made := up_to_date(build.game_stamp(header, kind)):
+    if made := build.built_game(header, kind):
         return made
     return build.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
 

@@ -107,13 +107,14 @@ def _read_stamp(stamp: Path) -> dict[str, Any] | None:
         return None
 
 
-def up_to_date(stamp: Path) -> Path | None:
+def up_to_date(stamp: Path, sources: Iterable[Path]) -> Path | None:
     """Return the file that `stamp` stands for if nothing that it was made of has changed.
 
-    Needs no compiler, and so does not ask whether another one would be taken today.
+    It must have been made of `sources`, among others: stamps are copied along with a tree, and
+    then name another tree's files. Needs no compiler, and so does not ask which one would be taken.
     """
     made = _read_stamp(stamp)
-    return Path(made["output"]) if made else None
+    return Path(made["output"]) if made and {*map(str, sources)} <= {*made["inputs"]} else None
 
 
 def _write_stamp(stamp: Path, made: dict[str, Any]) -> None:

@@ -113,6 +113,21 @@ def test_find_in_a_checkout_builds_what_is_missing_or_changed(tree: Path) -> Non
     assert (tree / "ocean/squared.so").stat().st_ino != before
 
 
+def test_copied_checkout_builds_and_loads_its_own_games(tree: Path, tmp_path: Path) -> None:
+    copy, cache = tmp_path / "copy", str(tmp_path / "cache")
+    header = my_game(tmp_path)
+    script = (
+        f"from pufferenv import games; print(games.find('squared'), games.find({str(header)!r}))"
+    )
+    theirs = run(tree, "-c", script, PUFFER_CACHE=cache).stdout.split("\n")[0]
+    shutil.copytree(tree, copy)
+    ours = run(copy, "-c", script, PUFFER_CACHE=cache).stdout.split("\n")[0]
+    assert ours.startswith(f"{copy}/ocean/squared.so {cache}/my_game-")
+    # The cache is shared, and the same header makes another object with another tree's env.c.
+    assert ours.split()[-1] != theirs.split()[-1]
+    assert run(tree, "-c", script, PUFFER_CACHE=cache).stdout == f"{theirs}\n"
+
+
 def test_debug_and_sanitized_objects_have_their_own_names(tree: Path) -> None:
     debug = run(tree, "build.py", "squared", "--debug")
     sanitized = run(tree, "build.py", "squared", "--sanitize")
