@@ -7,6 +7,7 @@ appear by atomic rename: overwriting an object that a process has mapped would k
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,6 @@ def up_to_date(stamp: Path, sources: Iterable[Path]) -> Path | None:
     return Path(made["output"]) if made and {*map(str, sources)} <= {*made["inputs"]} else None
 
 
-def _write_stamp(stamp: Path, made: dict[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=stamp.parent, delete=False) as file:
-        json.dump(made, file, indent=1)
-    os.replace(file.name, stamp)
-
-
 def _included(rule: str) -> list[Path]:
     """Parse a rule in make's syntax: the files behind the colon."""
     files = rule.replace("\\\n", " ").split(": ", 1)[1]
@@ -139,13 +134,19 @@ def _run(command: Sequence[str], what: Path) -> str:
     return done.stdout
 
 
-def _make_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Lend a path to write to; what stands there in the end becomes `target`, all at once."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as folder:
+            fresh = Path(folder, target.name)
+            yield fresh
+            os.replace(fresh, target)
     except OSError as error:
         raise BuildError(
-            f"cannot write to {folder} ({error.strerror}); PUFFER_CACHE names another folder for "
-            "games from outside the ocean package"
+            f"cannot write {target} ({error.strerror}): make room or get the right to write there; "
+            "PUFFER_CACHE names another folder for games from outside the ocean package"
         ) from None
 
 
@@ -161,15 +162,12 @@ def run_step(step: Step) -> tuple[Path, bool]:
     identity = {"made_by": step.made_by, "inputs": inputs, "cpu": cpu() if step.tuned else ""}
     key = digest(json.dumps(identity).encode())
     output = Path(str(step.output).replace("{key}", key))
-    _make_folder(output.parent)
-    _make_folder(step.stamp.parent)
     if output == step.output or not output.exists():
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as folder:
-            fresh = Path(folder, output.name)
+        with _replacing(output) as fresh:
             _run([*step.command, "-o", str(fresh)], what)
-            os.replace(fresh, output)
     made = {**identity, "output": str(output), "digest": digest(output.read_bytes())}
-    _write_stamp(step.stamp, made)
+    with _replacing(step.stamp) as fresh:
+        fresh.write_text(json.dumps(made, indent=1))  # for all whom the umask lets read it
     return output, True
 
 

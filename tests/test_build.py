@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -220,8 +221,39 @@ def test_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(build.BuildError, match=r"cannot write to .*file/cache.*PUFFER_CACHE"):
+    with pytest.raises(build.BuildError, match=r"cannot write .*file/cache.*PUFFER_CACHE"):
         build.build_game(my_game(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["ocean/squared.so", "build/stamps/ocean~squared.so.json"])
+def test_file_that_cannot_be_replaced_is_named_without_a_traceback(tree: Path, file: str) -> None:
+    (tree / file / "in the way").mkdir(parents=True)
+    done = run(tree, "build.py", "squared")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot write {tree}/{file} (")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_folder_without_the_right_to_write_is_named(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # root is refused nothing
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(build.BuildError, match=r"cannot write .*cache/.* \(Permission denied\)"):
+        build.build_game(my_game(tmp_path))
+
+
+def test_what_is_built_is_for_all_whom_the_umask_lets_read_it(tmp_path: Path, cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        made = build.build_game(my_game(tmp_path))
+    finally:
+        os.umask(before)
+    (stamp,) = (cache / "stamps").iterdir()
+    assert stamp.stat().st_mode & 0o777 == 0o644
+    assert made.stat().st_mode & 0o044 == 0o044
 
 
 # --- mistakes -----------------------------------------------------------------------------
