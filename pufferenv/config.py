@@ -31,6 +31,24 @@ def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
     return game
 
 
+def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a game's fields given as a mapping and those given as arguments, as one mapping.
+
+    Raises TypeError for what is no mapping, ValueError for a field that is given in both.
+    """
+    if config is None:
+        return fields
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"config={config!r} is {_article(config)}, must be a mapping of the game's fields to "
+            f"numbers; a field named config is given as config={{'config': ...}}"
+        )
+    for key in config:
+        if key in fields:
+            raise ValueError(f"{key} is given both in config and as an argument: give it once")
+    return {**config, **fields}
+
+
 def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
     """Return the whole config: `given` checked and typed, the header's default for the rest.
 

@@ -18,13 +18,20 @@ def own_memory(num_bytes: int, place: int = 0) -> Bytes:
 
     `place` tells arrays that are used together apart: each begins another 64 bytes into its page.
     Columns that all began a page would meet in the same sets of the cache.
+    Raises MemoryError, which says how much was asked for and what to reduce.
     """
     shift = 64 * (place % 64)
     if num_bytes < HUGE_PAGE:
         room = np.zeros(num_bytes + 64 + shift, np.uint8)
         shift += -room.ctypes.data % 64
         return room[shift : shift + num_bytes]
-    pages = mmap.mmap(-1, num_bytes + shift, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    try:
+        pages = mmap.mmap(-1, num_bytes + shift, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    except (OSError, OverflowError):
+        raise MemoryError(
+            f"one array needs {num_bytes / 2**30:,.1f} GiB of memory, more than there is: "
+            f"give fewer num_envs, or a shorter horizon or smaller batch of rows"
+        ) from None
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without transparent huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv._engine import ROWS, Axis, Engine, Game, Head
-from pufferenv.config import MOST, count, env_seeds, loaded, resolve
+from pufferenv.config import MOST, count, env_seeds, loaded, merged, resolve
 
 
 class RowEnv:
@@ -27,7 +27,8 @@ class RowEnv:
     `horizon` slots make a row, `batch_rows` full rows a batch (default: one row per agent).
     `allocate(name, shape, dtype)` gives the memory of each array, None for the engine's own.
     `check` verifies every invariant of the rows after each step; `debug` loads the game's debug
-    object, which names game, env, agent and step of a broken rule. `**config` is the game's.
+    object, which names game, env, agent and step of a broken rule. `**fields` are the game's own;
+    `config` takes them as a mapping, those too that are named as an argument here.
 
     Acting: read `arrays`' slots, write `actions` and `axes`, call `step`; take
     `engine.batch()` and `engine.release()` it while `engine.num_full >= batch_rows`.
@@ -64,10 +65,11 @@ class RowEnv:
         debug: bool = False,
         check: bool = False,
         allocate: Callable[[str, tuple[int, ...], np.dtype[Any]], Any] | None = None,
-        **config: Any,
+        config: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
         self.game = loaded(game, debug)
-        self.config = resolve(self.game, config)
+        self.config = resolve(self.game, merged(config, fields))
         packed = self.game.pack(self.config)
         self.num_envs = count("num_envs", num_envs, "copies of the game")
         self.env_agents = self.game.num_agents(packed)

@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pufferenv._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Engine, Game, Head
-from pufferenv.config import count, env_seeds, loaded, resolve
+from pufferenv.config import count, env_seeds, loaded, merged, resolve
 
 BUFFERS = ("observations", "rewards", "terminations", "truncations")
 MODES = {
@@ -50,7 +50,8 @@ def make(
     copy: bool = False,
     debug: bool = False,
     buffers: Mapping[str, Any] | None = None,
-    **config: Any,
+    config: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> PufferVectorEnv:
     """Return `num_envs` copies of a game as one vector env.
 
@@ -64,7 +65,8 @@ def make(
         the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
     buffers: memory to write into by name (observations, rewards, terminations, truncations):
         arrays of the shape and dtype that `step` returns, or exactly as many plain bytes.
-    config: the game's own fields; `puffer games` lists them.
+    fields: the game's own; `puffer games` lists them.
+    config: the same as a mapping, for fields that are named as an argument here, such as `seed`.
 
     Raises TypeError or ValueError naming what was given and what is legal.
     """
@@ -76,7 +78,7 @@ def make(
         autoreset_mode=autoreset_mode,
         copy=copy,
         buffers=buffers,
-        **config,
+        config=merged(config, fields),
     )
 
 
@@ -109,7 +111,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         autoreset_mode: str | AutoresetMode,
         copy: bool,
         buffers: Mapping[str, Any] | None,
-        **config: Any,
+        config: Mapping[str, Any],
     ) -> None:
         self.game = game
         self.config = resolve(game, config)

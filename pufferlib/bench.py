@@ -94,8 +94,8 @@ def _about(config: Config, game: "Game") -> dict[str, Any]:
 
 def _step_rate(config: Config, game: "Game", threads: int, seconds: float) -> float:
     """Return agent steps per second, actions of all kinds given from Python."""
-    own: dict[str, Any] = dict(config.env)
-    envs = make(game, config.vec.num_envs, num_threads=threads, seed=config.train.seed, **own)
+    seed = config.train.seed
+    envs = make(game, config.vec.num_envs, num_threads=threads, seed=seed, config=config.env)
     try:
         envs.reset()
         actions = [_random_actions(envs, seed) for seed in range(PREPARED)]

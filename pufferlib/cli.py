@@ -5,6 +5,7 @@ header, and nothing here lists one. torch is imported by the commands that need 
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import re
@@ -176,13 +177,18 @@ def train(args: argparse.Namespace, settings: Settings) -> int:
     from pufferlib.runs import Run
 
     if args.resume:
-        if settings or args.config or args.game or args.name:
+        if settings or args.config or args.name:
             raise config.ConfigError(
-                "--resume goes on with the run's own game, name and config, and takes no others; "
+                "--resume goes on with the run's own name and config, and takes no others; "
                 "for a new run like it: puffer train --config RUN/config.toml"
             )
         run = Run.find(args.resume, args.run_dir)
         made, game = _configure(None, str(run.path / "config.toml"), {})
+        if args.game and _whole(args.game) != made.game:
+            raise config.ConfigError(
+                f"{run.path} is a run of {made.game}, not of {args.game}: "
+                f"puffer train --resume {args.resume}"
+            )
     else:
         run = None
         made, game = _configure(args.game, args.config, settings)
@@ -297,10 +303,22 @@ def _configure(spec: str | None, file: str | None, flags: Settings) -> "tuple[co
     game = shelf.load(spec)
     own = shelf.defaults(spec)
     layers.insert(0, config.Layer(f"{game.name}.toml", own))
-    # A header is named by its whole path, so that a run's config works from anywhere.
-    full = str(Path(spec).expanduser().resolve()) if spec.endswith(".h") else spec
-    made = config.resolve(full, game, layers)
+    made = config.resolve(_whole(spec), game, layers)
+    code, colon, name = made.policy.path.rpartition(":")
+    if code:
+        path = f"{_absolute(code)}{colon}{name}"
+        made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, path=path))
     return made, shelf.load(spec, debug=True) if made.vec.debug and not game.debug else game
+
+
+def _whole(spec: str) -> str:
+    """Name a game as a run's config does: a header by its absolute path, any other as it is."""
+    return _absolute(spec) if spec.endswith(".h") else spec
+
+
+def _absolute(file: str) -> str:
+    """Return a path that means the same from any folder, as a run's config has to."""
+    return str(Path(file).expanduser().resolve())
 
 
 def _unknown_word(word: str, args: argparse.Namespace) -> config.ConfigError:
@@ -317,7 +335,9 @@ def _unknown_word(word: str, args: argparse.Namespace) -> config.ConfigError:
 def _explains_itself(error: Exception) -> bool:
     """Whether the message was written for the user: by this project, or by the OS."""
     home = type(error).__module__.partition(".")[0]
-    return home in ("pufferlib", "pufferenv") or isinstance(error, (ValueError, OSError))
+    return home in ("pufferlib", "pufferenv") or isinstance(
+        error, (ValueError, OSError, MemoryError)
+    )
 
 
 def _show_options(args: argparse.Namespace, spec: str | None) -> int:

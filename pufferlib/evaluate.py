@@ -6,6 +6,7 @@ Letters: E envs, A agents of all envs, L log fields, C choices, X axes, *O one o
 """
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,8 @@ def main_field(game: "Game") -> str | None:
 def open_policy(path: Path, game: "Game", config: Config) -> Policy:
     """Make the network that a policy file says it is, and fill it, checked against the game.
 
-    A user's own network is code: it is run only where `config` names it too. Raise CheckpointError.
+    A user's own network is code: it is run only where `config` names it, and from there, for its
+    file may have moved. Raise CheckpointError.
     """
     note = read_note(path, "policy")
     packed = game.pack(config.env)
@@ -73,11 +75,13 @@ def open_policy(path: Path, game: "Game", config: Config) -> Policy:
         norm_obs = bool(note["norm_obs"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not say which network it is for: {error}") from None
-    if options.path and options.path != config.policy.path:
-        raise CheckpointError(
-            f"{path} is for the network {options.path}; to run that code: "
-            f"--policy.path {options.path}"
-        )
+    if options.path:
+        if not config.policy.path:
+            raise CheckpointError(
+                f"{path} is for the network {options.path}; to run that code, from where it is "
+                f"now: --policy.path {shlex.quote(options.path)}"
+            )
+        options = dataclasses.replace(options, path=config.policy.path)
     spec = PolicySpec(
         game.obs_shape(packed),
         getattr(torch, game.obs_dtype.name),
@@ -117,8 +121,7 @@ def evaluate(
     quota[: episodes % num_envs] += 1
     wanted = quota.copy()
     device = next(policy.parameters()).device
-    own: dict[str, Any] = dict(config)
-    env = make(game, num_envs, num_threads=num_threads, seed=seed, **own)
+    env = make(game, num_envs, num_threads=num_threads, seed=seed, config=config)
     random = torch.Generator(device).manual_seed(seed)
     found: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
     steps = 0

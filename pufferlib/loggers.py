@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+TENSORBOARD = ("torch.utils.tensorboard", "tensorboard")  # module, extra of this package
+WANDB = ("wandb", "wandb")
+
 
 class LoggerError(ValueError):
     """A logger that was asked for and is not installed; the message says how to install it."""
@@ -25,7 +28,7 @@ class TensorBoard:
     """Event files in the run folder's `tensorboard/`."""
 
     def __init__(self, folder: Path) -> None:
-        module = _import("torch.utils.tensorboard", "tensorboard")
+        module = _import(*TENSORBOARD)
         self._writer = module.SummaryWriter(str(folder / "tensorboard"))
 
     def log(self, metrics: Mapping[str, Any]) -> None:
@@ -43,7 +46,7 @@ class Wandb:
     """A Weights & Biases run in project `pufferenv`, named as the run; WANDB_* variables hold."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        module = _import("wandb", "wandb")
+        module = _import(*WANDB)
         project = os.environ.get("WANDB_PROJECT", "pufferenv")
         name = f"{folder.parent.name}/{folder.name}"
         self._run = module.init(project=project, name=name, config=dict(config), dir=str(folder))
@@ -55,6 +58,14 @@ class Wandb:
     def close(self) -> None:
         """Write what is still in memory."""
         self._run.finish()
+
+
+def check(*, tensorboard: bool, wandb: bool) -> None:
+    """Raise LoggerError where one that is asked for is not installed."""
+    if tensorboard:
+        _import(*TENSORBOARD)
+    if wandb:
+        _import(*WANDB)
 
 
 def make(

@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import math
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ class Run:
     ) -> "Run":
         """Make the folder of a new run, with its config; an old run is never written over.
 
-        Raise RunError if the name is taken or nothing can be written there.
+        Raise RunError if the name is taken or nothing can be written there; no folder is left then.
         """
         if name is not None and (not name or name != Path(name).name or name.startswith(".")):
             raise RunError(f"--name {name!r} must be one folder's name, such as 'wide-net'")
@@ -55,6 +56,7 @@ class Run:
             write_bytes(path / "config.toml", config.emit(settings).encode())
             run._open_metrics()
         except OSError as error:
+            run.remove()
             raise RunError(f"run folder {path} cannot be written: {error}") from None
         return run
 
@@ -148,6 +150,11 @@ class Run:
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         kept = [line + b"\n" for line in lines if 0 <= _steps(line) <= agent_steps]
         write_bytes(path, b"".join(kept))
+
+    def remove(self) -> None:
+        """Delete the folder, so that its name is free again."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Close metrics.jsonl; twice is fine."""

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pufferlib import dashboard, loggers
-from pufferlib.checkpoint import CheckpointError, check_fits, describe, save
+from pufferlib.checkpoint import CheckpointError, check_fits, describe, read_note, save
 from pufferlib.config import Config
 from pufferlib.evaluate import evaluate, main_field
 from pufferlib.runs import Run
@@ -43,6 +43,7 @@ def train(
     Raise ValueError (CheckpointError, RunError, LoggerError) before training for what cannot start,
     SaveError where the disk fails later; the last checkpoint is whole then.
     """
+    loggers.check(tensorboard=tensorboard, wandb=wandb)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
@@ -52,7 +53,12 @@ def train(
         notes = [str(warning.message) for warning in warned]
         if resume:
             notes.append(session.resume())
-        more = loggers.make(run.path, config.asdict(), tensorboard=tensorboard, wandb=wandb)
+        try:
+            more = loggers.make(run.path, config.asdict(), tensorboard=tensorboard, wandb=wandb)
+        except BaseException:
+            if not resume:
+                run.remove()  # nothing is in it yet, and its name is free again
+            raise
         return session.go(more, notes)
     finally:
         trainer.close()
@@ -89,6 +95,9 @@ class Session:
                 f"{trainer.train.total_timesteps:,} steps; evaluate it: puffer eval {self.run.path}"
             )
         self.best = state["best"]
+        if self.run.best.exists():  # perhaps better than the checkpoint knows: it is written first
+            noted = read_note(self.run.best, "policy").get("score")
+            self.best = max((s for s in (self.best, noted) if s is not None), default=None)
         self.run.drop_metrics_after(trainer.agent_steps)
         return (
             f"resumed at step {trainer.agent_steps:,}; episodes begin anew, and "

@@ -66,7 +66,7 @@ class Trainer:
             debug=vec.debug,
             check=vec.debug,
             allocate=page_locked if self.device.type == "cuda" else None,
-            **env,
+            config=env,
         )
         self.sizes = resolve_sizes(train, self.env.num_agents)
         self.spec = PolicySpec.of(self.env)

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ TINY = [
     "--vec.num-envs=8",
     "--vec.num-threads=1",
     "--train.horizon=8",
+    "--train.minibatch-size=0",
     "--train.threads=1",
     "--policy.hidden-size=8",
     "--train.eval-episodes=4",
@@ -123,6 +125,54 @@ def test_a_game_outside_the_package_is_trained_by_its_path_and_its_run_works_any
     run = str(tmp_path / "runs" / "own" / "x")
     assert main(["eval", run, "--episodes", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["episodes"] == 3
+
+
+OWN_NETWORK = """
+import torch
+from pufferlib.policy import Output, Policy
+
+class Mine(Policy):
+    def __init__(self, spec, options):
+        super().__init__(spec)
+        self.body = torch.nn.LazyLinear(spec.num_choices + 1)
+        self.body(torch.zeros(1, *spec.obs_shape).flatten(1))
+
+    def forward(self, obs, state=None):
+        out = self.body(obs.flatten(1).float())
+        return Output(out[:, 1:], None, None, out[:, 0]), None
+"""
+
+
+def test_a_run_of_an_own_network_works_anywhere_and_after_its_file_moved(
+    tmp_path, monkeypatch, capsys
+):
+    Path("my.py").write_text(OWN_NETWORK)
+    assert main(["train", "squared", "--name", "x", *SHORT, "--policy.path", "my.py:Mine"]) == 0
+    run = tmp_path / "runs" / "squared" / "x"
+    assert config.read(run / "config.toml")["policy"]["path"] == f"{tmp_path}/my.py:Mine"
+    monkeypatch.chdir("/")
+    assert main(["eval", str(run), "--episodes", "2"]) == 0
+    play = ["eval", "squared", "--episodes", "2", "--policy", str(run / "policy.safetensors")]
+    capsys.readouterr()
+    said = error_of(capsys, *play)
+    advice = shlex.split(said[said.index("--policy.path") :])
+    assert main([*play, *advice]) == 0
+    (tmp_path / "code").mkdir()
+    (tmp_path / "my.py").rename(tmp_path / "code" / "my.py")
+    moved = ["--policy.path", f"{tmp_path}/code/my.py:Mine"]
+    assert main([*play, *moved]) == 0
+    assert main(["eval", str(run), "--episodes", "2", *moved]) == 0
+
+
+def test_a_game_whose_config_is_named_as_our_arguments_is_trained_evaluated_and_measured(capsys):
+    game = str(ROOT / "tests" / "games" / "namesake.h")
+    words = ["--env.horizon", "5", "--env.seed", "7"]
+    assert main(["train", game, "--name", "x", *SHORT, *words]) == 0
+    capsys.readouterr()
+    assert main(["eval", "runs/namesake/x", "--episodes", "3", "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)["fields"]
+    assert (fields["length"]["mean"], fields["seed"]["mean"]) == (5, 7)
+    assert main(["bench", "env", game, *TINY, *words, "--seconds", "0.01"]) == 0
 
 
 def test_evaluation_does_not_change_what_is_learned():
@@ -261,7 +311,9 @@ def test_a_resumed_run_ends_where_one_run_would_have_ended(monkeypatch, capsys):
         stop_after(patch, 4, number=signal.SIGTERM)
         assert main(["train", "squared", "--name", "x", *SHORT]) == 130
     run = str(Path("runs/squared/x").resolve())
-    assert main(["train", "--resume", run]) == 0
+    said = error_of(capsys, "train", "cartpole", "--resume", run)
+    assert f"{run} is a run of squared, not of cartpole" in said
+    assert main(["train", "squared", "--resume", run]) == 0
     steps = [line["agent_steps"] for line in metrics(run)]
     assert steps[-1] == 640
     assert steps == sorted(set(steps))
@@ -269,6 +321,39 @@ def test_a_resumed_run_ends_where_one_run_would_have_ended(monkeypatch, capsys):
     assert state["trained_steps"] + state["lost_steps"] == 640
     assert main(["train", "--resume", run]) == 2
     assert "is complete: 640 of 640 steps" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_a_best_policy_that_its_checkpoint_knows_nothing_of(monkeypatch):
+    from pufferlib import train
+    from pufferlib.evaluate import Evaluation, Stats
+
+    def scoring(scores):
+        def fake(*args, **more):
+            score = next(scores)
+            return Evaluation(4, 0, 100, 0.0, {"score": Stats(score, 0, score, score)})
+
+        return fake
+
+    words = ["--train.eval-interval=1e-9", "--train.checkpoint-interval=1e-9"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "evaluate", scoring(iter([1.0, 2.0, 9.0])))
+        real, saves = train.Session.save, []
+
+        def save(self):
+            saves.append(self)
+            if len(saves) == 3:
+                raise SaveError("stands for a kill after the third evaluation")
+            real(self)
+
+        patch.setattr(train.Session, "save", save)
+        assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
+    best = Path("runs/squared/x/best.safetensors")
+    assert json.loads(Path("runs/squared/x/state.json").read_text())["best"] == 2.0
+    assert read_note(best, "policy")["score"] == 9.0
+    monkeypatch.setattr(train, "evaluate", scoring(iter([3.0] * 100)))
+    assert main(["train", "--resume", "runs/squared/x"]) == 0
+    assert read_note(best, "policy")["score"] == 9.0
+    assert json.loads(Path("runs/squared/x/state.json").read_text())["best"] == 9.0
 
 
 def test_a_run_that_diverges_keeps_its_checkpoint_and_says_what_happened(monkeypatch, capsys):
@@ -422,6 +507,30 @@ def test_a_logger_that_is_not_installed_says_what_to_install(capsys, monkeypatch
     monkeypatch.setitem(sys.modules, "wandb", None)
     said = error_of(capsys, "train", "squared", "--wandb", *SHORT)
     assert "pip install 'pufferenv[wandb]'" in said
+    assert not Path("runs").exists()
+
+
+def test_a_logger_that_does_not_start_leaves_the_runs_name_free(capsys, monkeypatch):
+    from pufferlib import loggers
+
+    def refuse(*args, **more):
+        raise ValueError("no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loggers, "make", refuse)
+        assert "no network" in error_of(capsys, "train", "squared", "--name", "x", *SHORT)
+    assert main(["train", "squared", "--name", "x", *SHORT]) == 0
+
+
+def test_too_little_memory_is_said_in_one_line(capsys, monkeypatch):
+    def refuse(*args, **more):
+        raise OSError("Cannot allocate memory")
+
+    monkeypatch.setattr("pufferenv.memory.mmap.mmap", refuse)
+    words = ["--vec.num-envs", "16384", "--train.horizon", "8"]
+    said = error_of(capsys, "train", "squared", *SHORT, *words, code=1)
+    assert re.search(r"GiB of memory.* num_envs.* horizon", said)
+    assert "--traceback" not in said
 
 
 def test_a_traceback_is_shown_only_where_asked_for(capsys):

@@ -10,13 +10,34 @@ import pytest
 
 import pufferenv
 from pufferenv import RowEnv, games
-from pufferenv.config import count, env_seeds, loaded, resolve
+from pufferenv.config import count, env_seeds, loaded, merged, resolve
 from tests.support import GAMES, load_game
 
 SIDE = r"\[3, 64\]: side of the grid, in cells"
 
 
 # --- config ------------------------------------------------------------------------------
+def test_fields_named_as_arguments_are_given_in_a_mapping_beside_the_others():
+    given = {"horizon": 7, "seed": 5, "num_envs": 2, "game": 3, "config": 4}
+    game = load_game("namesake")
+    with RowEnv(game, 4, horizon=8, seed=1, config=given) as rows:
+        assert rows.config == given
+        assert (rows.num_envs, rows.horizon) == (4, 8)
+    env = pufferenv.make(game, 4, seed=1, config=given)
+    assert env.config == given
+    env.close()
+    env = pufferenv.make("cartpole", 2, config={"max_steps": 9})
+    assert env.config == pufferenv.make("cartpole", 2, max_steps=9).config
+    assert merged({"a": 1}, {"b": 2}) == {"a": 1, "b": 2}
+
+
+def test_a_field_given_twice_or_a_config_that_is_no_mapping_is_refused():
+    with pytest.raises(ValueError, match="size is given both in config and as an argument"):
+        pufferenv.make("squared", 2, config={"size": 5}, size=5)
+    with pytest.raises(TypeError, match=r"config=3 is an int, must be a mapping"):
+        RowEnv("squared", 2, horizon=4, config=3)
+
+
 def test_a_config_is_whole_typed_and_defaults_to_the_headers_table():
     squared, probe = games.load("squared"), games.load("probe")
     assert resolve(squared, {}) == {"size": 11}

@@ -60,6 +60,23 @@ def test_a_run_folder_that_cannot_be_made_says_why(tmp_path):
         new(tmp_path, "x")
 
 
+@pytest.mark.parametrize("file", ["config.toml", "metrics.jsonl"])
+def test_a_run_whose_first_files_cannot_be_written_leaves_its_name_free(
+    tmp_path, monkeypatch, file
+):
+    def full(*args):
+        raise SaveError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        if file == "config.toml":
+            patch.setattr("pufferlib.runs.write_bytes", full)
+        else:
+            patch.setattr(Run, "_open_metrics", full)
+        with pytest.raises(RunError, match="cannot be written: No space left"):
+            new(tmp_path, "x")
+    new(tmp_path, "x").close()
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")
 def test_a_run_folder_on_a_file_system_that_takes_no_files_says_why():
     with pytest.raises(RunError, match="cannot be made"):
