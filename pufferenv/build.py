@@ -47,6 +47,8 @@ MODULES = ("pufferenv._engine", "pufferlib._kernels")
 STANDARD = ("-std=c17", "-ffp-contract=off", "-fPIC", "-pthread")
 # -Wno-psabi: a note about vectors passed by value, as only static functions do here.
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
+# Other people's games: what is wrong, not what could be spelled out.
+OUTSIDE_WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
 KINDS = {
     "release": ("-O3", "-DNDEBUG"),
     "debug": ("-O1", "-g", "-DPUF_DEBUG"),
@@ -164,9 +166,13 @@ def _game_step(header: Path, kind: str, into: Path, portable: bool, strict: bool
         stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
     else:
         output = _cached(header, kind, "{key}")
-        stamp, warnings = _game_stamp(header, kind), WARNINGS
+        stamp, warnings = _game_stamp(header, kind), OUTSIDE_WARNINGS
+    # A function that the game forgot is an error here, not when the object is loaded.
+    whole = ["-Wl,-z,defs"] if sys.platform == "linux" and kind != "sanitize" else []
     args = [*KINDS[kind], *_tuning(portable), *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
-    return _c_step(output, stamp, [*args, "-shared", str(ENV), "-lm"], (ENV, header), scan=True)
+    return _c_step(
+        output, stamp, [*args, "-shared", *whole, str(ENV), "-lm"], (ENV, header), scan=True
+    )
 
 
 def _python_headers() -> str:

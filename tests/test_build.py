@@ -300,6 +300,13 @@ def test_header_without_the_contract_is_told_what_to_include(tmp_path: Path, cac
         build.build_game(header)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker's -z defs")
+def test_forgotten_function_is_an_error_of_the_build(tmp_path: Path, cache: Path) -> None:
+    forgotten = ("static void env_close(Env *env) { (void)env; } // nothing was allocated", "")
+    with pytest.raises(steps.BuildError, match="undefined reference to `env_close'"):
+        build.build_game(my_game(tmp_path, forgotten))
+
+
 def test_warning_about_a_game_from_outside_is_shown_and_no_error(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
