@@ -104,6 +104,8 @@ static inline void check_reset(PufIO *io) { (void)io; }
 
 static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
+    float *reward = columns ? columns->reward : NULL; // here, no store of a game can change them
+    uint8_t *done = columns ? columns->done : NULL;
     size_t count = 0;
     for (size_t i = begin; i < end; i++) {
         Env *env = (Env *)envs + i;
@@ -126,11 +128,11 @@ static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size
             events[count++] = (uint32_t)i;
             continue;
         }
-        if (columns)
+        if (reward)
             for (int a = 0; a < n; a++) {
                 if (io->row_end[a] < 0) continue;
-                columns->reward[io->slot[a] - advance] = io->rewards[a];
-                columns->done[io->slot[a] - advance] = PUF_LIVE;
+                reward[io->slot[a] - advance] = io->rewards[a];
+                done[io->slot[a] - advance] = PUF_LIVE;
             }
         observe_one(env, io);
     }
