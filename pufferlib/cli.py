@@ -213,19 +213,21 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
         raise config.ConfigError(f"--episodes {args.episodes} must be at least 1")
     from pufferlib.evaluate import evaluate as play
     from pufferlib.evaluate import open_policy
-    from pufferlib.runs import Run
+    from pufferlib.runs import Run, RunError
 
     if args.policy in ("best", "last"):
         run = Run.find(args.target, args.run_dir)
-        made, game = _configure(None, str(run.path / "config.toml"), settings)
         file = run.best if args.policy == "best" and run.best.exists() else run.last
+        made, game = _configure(None, str(run.path / "config.toml"), settings)
     else:
         file = Path(args.policy)
-        folder = Path(args.target) / "config.toml"
-        in_run = folder.is_file()
-        made, game = _configure(
-            None if in_run else args.target, str(folder) if in_run else None, settings
-        )
+        if not file.is_file():
+            raise config.ConfigError(f"--policy {args.policy} is neither best, last nor a file")
+        try:
+            like = str(Run.find(args.target, args.run_dir).path / "config.toml")
+        except RunError:  # a game that has not been trained here
+            like = None
+        made, game = _configure(None if like else args.target, like, settings)
     policy = open_policy(file, game, made)
     result = play(
         policy,

@@ -66,7 +66,7 @@ class Run:
         path = Path(spec)
         if (path / "config.toml").is_file():
             return cls(path)
-        if path.is_file():
+        if path.is_file() and path.suffix != ".h":
             raise RunError(f"{spec} is a file; give the run's folder")
         if path.name != spec and path.suffix != ".h":
             raise RunError(f"{spec} is no run's folder: there is no config.toml in it")

@@ -427,6 +427,16 @@ def test_eval_takes_a_run_or_the_newest_of_a_game_and_prints_a_table_or_json(tra
     assert set(results[0]["fields"]["score"]) == {"mean", "std", "min", "max"}
 
 
+def test_eval_takes_the_header_of_a_game_from_outside_and_a_policy_file_of_it(capsys):
+    header = str(ROOT / "tests" / "games" / "namesake.h")
+    assert main(["train", header, "--name", "x", *SHORT]) == 0
+    file = "runs/namesake/x/policy.safetensors"
+    for words in ([header], ["namesake", "--policy", file], [header, "--policy", file]):
+        assert main(["eval", *words, "--episodes", "2"]) == 0
+    said = error_of(capsys, "eval", "namesake", "--policy", "nope")
+    assert "--policy nope is neither best, last nor a file" in said
+
+
 def test_eval_refuses_a_policy_of_another_game_or_size(trained, capsys):
     file = str(trained / "policy.safetensors")
     said = error_of(capsys, "eval", "cartpole", "--policy", file)
