@@ -5,7 +5,8 @@
 #define PUF_NAME "script"
 #define PUF_DOC "Does what its actions say: deaths, spawns, cuts, ends."
 #define PUF_AGENTS(c) c->agents
-#define PUF_OBS(c) int32_t, 4 // env's tag, agent, life of that agent (never reused), step of the life
+#define PUF_OBS(c) \
+    int32_t, 4 // env's tag, agent, life of that agent (never reused), step of the life
 #define PUF_ACTIONS(X) \
     X(fate, 6, "alive: 1 die, 2 cut, 3 die and respawn; dead: 4 spawn, 5 spawn and die") \
     X(end, 3, "agent 0's: 0 goes on, 1 terminal, 2 truncated") \
