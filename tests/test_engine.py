@@ -172,6 +172,17 @@ def test_an_episode_broken_off_by_a_reset_leaves_nothing_in_the_next_ones_log():
     assert engine.arrays["final_logs"][0, 0] == 10
 
 
+def test_envs_share_what_the_game_loaded_once_and_a_load_that_fails_says_why():
+    engine = open_engine(load_game("loaded"), 3)
+    seen = []
+    for _ in range(9):
+        seen.append(engine.arrays["observations"][:, 0].tolist())
+        engine.step()
+    assert seen == [[t * t] * 3 for t in (0, 1, 2, 3, 4, 5, 6, 7, 0)]
+    with pytest.raises(ValueError, match="loaded refuses this config: 13 brings bad luck"):
+        open_engine(load_game("loaded"), 3, config={"length": 13})
+
+
 # --- actions from outside ---------------------------------------------------------------------
 def test_actions_in_another_byte_order_mean_what_they_say():
     engine = open_engine(load_game("continuous"), 2)

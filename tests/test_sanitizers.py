@@ -15,7 +15,7 @@ import pytest
 from pufferenv import games
 
 ROOT = Path(__file__).parent.parent
-TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless")
+TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless", "loaded")
 HEADERS = [Path("ocean") / f"{name}.h" for name in games.names()] + [
     Path("tests/games") / f"{name}.h" for name in TEST_GAMES
 ]
