@@ -1,40 +1,6 @@
 // unwritten - leaves the last entry of agent 1 unwritten, after `after` steps.
 #define PUF_NAME "unwritten"
 #define PUF_DOC "Leaves an entry unwritten."
-#define PUF_AGENTS(c) 2
-#define PUF_OBS(c) float, 3 // tick, agent, 0
-#define PUF_ACTIONS(X) X(wait, 2, "nothing either way")
-#define PUF_CONFIG(X) X(int32_t, after, 3, 1, 1000, "steps without a fault")
-#define PUF_LOG(X)
-#include "pufferenv/env.h"
-
-struct Env {
-    Log log;
-    int32_t after, tick;
-};
-
-static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
-    (void)seed, (void)why;
-    *env = (Env){.after = config->after};
-    return PUF_OK;
-}
-
-static void env_reset(Env *env, PufIO *io) {
-    (void)io;
-    env->tick = 0;
-}
-
-static void env_observe(const Env *env, PufIO *io) {
-    for (int a = 0; a < io->num_agents; a++) {
-        obs_t *obs = puf_obs(io, a);
-        obs[0] = (float)env->tick, obs[1] = (float)a;
-        if (a == 0 || env->tick <= env->after) obs[2] = 0;
-    }
-}
-
-static void env_step(Env *env, PufIO *io) {
-    env->tick += 1;
-    (void)io;
-}
-
-static void env_close(Env *env) { (void)env; }
+#define OBSERVE_LAST(env, a, obs) \
+    if ((a) == 0 || !((env)->tick > (env)->after)) (obs)[2] = 0
+#include "faulty.inc"
