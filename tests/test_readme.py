@@ -1,4 +1,4 @@
-"""What the README tells people to do: its game is built, its commands and its Python are run."""
+"""What the documents tell people to do: README's game is built, all commands and Python are run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+# What an example may import that no test needs, and the extra that brings it.
+EXTRAS = {
+    "pettingzoo": "pettingzoo",
+    "ray": "rllib",
+    "stable_baselines3": "sb3",
+    "torchrl": "torchrl",
+    "jax": "jax",
+}
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, document: str = README) -> list[str]:
     """The fenced code blocks of one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,14 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
 def test_the_python_examples_run_as_they_stand(code, folder):
+    run([sys.executable, "-c", code], folder)
+
+
+@pytest.mark.parametrize("code", blocks("python", FRAMEWORKS), ids=lambda code: code[:40])
+def test_the_examples_for_other_frameworks_run_as_they_stand(code, folder):
+    for package, extra in EXTRAS.items():
+        if re.search(rf"^(?:import|from) {package}\b", code, re.M):
+            pytest.importorskip(package, reason=f"pip install 'pufferenv[{extra}]'")
     run([sys.executable, "-c", code], folder)
 
 
