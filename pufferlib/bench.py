@@ -5,6 +5,7 @@ A report is a dict with all that a figure depends on: compiler, flags, sizes, th
 
 import platform
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from pufferlib.dashboard import count
 
 if TYPE_CHECKING:
     from pufferenv._engine import Game
+    from pufferlib.roofline import Roofline
+    from pufferlib.trainer import Trainer
 
 PREPARED = 16  # batches of random actions, made before the clock starts
 CHUNK = 10  # steps between two looks at the clock
@@ -43,23 +46,66 @@ def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
     trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
     try:
         trainer.update()  # first touches of memory, threads started
-        trainer.timer.take()
-        parts: dict[str, float] = {}
-        steps, start = trainer.agent_steps, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            for key, value in trainer.update().items():
-                if key.startswith("time/"):
-                    parts[key[5:]] = parts.get(key[5:], 0.0) + value
-        whole = time.perf_counter() - start
         report = _about(config, game)
         report["torch"] = f"{torch.__version__}, {trainer.threads} threads, {trainer.device}"
         report["batch_size"] = trainer.sizes.batch_size
         report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
-        report["steps_per_second"] = (trainer.agent_steps - steps) / whole
-        report["seconds"] = {**parts, "sum": sum(parts.values()), "clock": whole}
-        return report
+        return report | measure(trainer, roofline(trainer), seconds)
     finally:
         trainer.close()
+
+
+def roofline(trainer: "Trainer") -> "Roofline":
+    """Count the products of this trainer's policy, at the shapes that it acts and learns with."""
+    import torch
+
+    from pufferlib.roofline import Roofline, acting, learning
+
+    collector, sizes = trainer.collector, trainer.sizes
+    agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
+    pool = torch.from_numpy(trainer.env.arrays["observations"])  # (R, H, *O)
+    seen = pool[:agents, 0]
+    if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
+        seen = seen.contiguous().to(trainer.device)  # live agents are gathered
+    rows = pool[: sizes.minibatch_rows].to(trainer.device, copy=True)
+    return Roofline(
+        acting(trainer.policy, seen),
+        agents,
+        learning(trainer.policy, rows),
+        sizes.minibatch_rows * sizes.horizon,
+        trainer.train.update_epochs,
+        torch.cuda.synchronize if trainer.device.type == "cuda" else None,
+    )
+
+
+def measure(
+    trainer: "Trainer",
+    roof: "Roofline",
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Let updates and the products by themselves take turns; return speed, roofline and parts.
+
+    The products' share of a part is said beside its seconds: what is left is to be had.
+    """
+    parts: dict[str, float] = {}
+    steps, whole = trainer.agent_steps, 0.0
+    while whole < seconds:
+        roof.measure()
+        trainer.timer.take()  # what the products took is no part of the loop
+        begin = clock()
+        metrics = trainer.update()
+        whole += clock() - begin
+        for key, value in metrics.items():
+            if key.startswith("time/"):
+                parts[key[5:]] = parts.get(key[5:], 0.0) + value
+    steps = trainer.agent_steps - steps
+    report: dict[str, Any] = {"steps_per_second": steps / whole, **roof.report(steps / whole)}
+    report["seconds"] = {**parts, "sum": sum(parts.values()), "clock": whole}
+    if roof.known:
+        passes = {"forward": "act", "loss_backward": "learn"}
+        report["gemm_seconds"] = {part: steps * roof.seconds(n) for part, n in passes.items()}
+    return report
 
 
 def text(report: dict[str, Any]) -> str:
@@ -68,14 +114,27 @@ def text(report: dict[str, Any]) -> str:
     for key, value in report.items():
         label = key.replace("_", " ")
         if key == "seconds":
-            whole = value["sum"] or 1.0
-            lines += [f"{label}"]
-            lines += [f"  {part:<15}{s:8.3f}  {s / whole:4.0%}" for part, s in value.items()]
+            lines += _shares(value, report.get("gemm_seconds", {}))
+        elif key == "gemm_seconds":
+            continue  # stands beside the seconds
         elif isinstance(value, dict):
-            lines += [label, *(f"  {name:<15}{_plain(part):>8}" for name, part in value.items())]
+            width = max(15, *map(len, value))
+            lines += [label, *(f"  {n:<{width}}{_plain(part):>8}" for n, part in value.items())]
+        elif key == "reached":
+            lines.append(f"{'of the roofline':<17}{value:.1%}")
         else:
             lines.append(f"{label:<17}{_plain(value)}")
     return "\n".join(lines)
+
+
+def _shares(seconds: dict[str, float], products: dict[str, float]) -> list[str]:
+    """Write the parts of the loop, their share, and how long their products take alone."""
+    whole = seconds["sum"] or 1.0
+    lines = [f"seconds{'':>18}share" + "   products alone" * bool(products)]
+    for part, taken in seconds.items():
+        alone = f"  {products[part]:15.3f}" if part in products else ""
+        lines.append(f"  {part:<15}{taken:8.3f}  {taken / whole:4.0%}{alone}")
+    return lines
 
 
 def _about(config: Config, game: "Game") -> dict[str, Any]:
