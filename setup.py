@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pufferenv import build
 
 
-def sources(package: str) -> list[str]:
-    """What a package's extension module is made of, relative to this folder."""
-    found = sorted(p for ext in ("pyx", "c") for p in (build.ROOT / package).glob(f"*.{ext}"))
-    return [os.path.relpath(path, build.ROOT) for path in found if path.name != "env.c"]
+def sources(name: str) -> list[str]:
+    """What an extension module is made of, relative to this folder."""
+    files = [build.ROOT / f"{name.replace('.', os.sep)}.pyx", *build.c_files(name)]
+    return [os.path.relpath(file, build.ROOT) for file in files]
 
 
 class BuildExt(build_ext):
@@ -37,7 +37,7 @@ class BuildExt(build_ext):
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
-        *(Extension(name, sources(name.partition(".")[0])) for name in build.MODULES),
+        *(Extension(name, sources(name)) for name in build.MODULES),
         *(Extension(f"ocean.{name}", [f"ocean/{name}.h"]) for name in build.headers()),
     ],
 )

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pufferenv.rows import RowEnv
     from pufferenv.steps import BuildError
     from pufferenv.vector import PufferVectorEnv, make
+    from pufferenv.wrapping import wrap
 
 __version__ = "0.1.0"
-__all__ = ["BuildError", "Game", "PufferVectorEnv", "RowEnv", "conflict", "games", "make"]
+__all__ = ["BuildError", "Game", "PufferVectorEnv", "RowEnv", "conflict", "games", "make", "wrap"]
 
 _HOME = {
     "BuildError": "steps",
@@ -28,6 +29,7 @@ _HOME = {
     "PufferVectorEnv": "vector",
     "RowEnv": "rows",
     "make": "vector",
+    "wrap": "wrapping",
 }
 
 

@@ -44,9 +44,12 @@ class Axis(NamedTuple):
     high: float
 
 class Game:
-    """A game's object file, loaded. Raises ImportError for a file that is no game of this ABI."""
+    """A game's object file, loaded. Raises ImportError for a file that is no game of this ABI.
 
-    def __init__(self, path: str) -> None: ...
+    `table`: the address of a PufSpec instead, which whoever subclasses this keeps alive.
+    """
+
+    def __init__(self, path: str, table: int = 0) -> None: ...
     path: str
     name: str
     doc: str
@@ -61,6 +64,8 @@ class Game:
     def heads(self, config: bytes) -> tuple[Head, ...]: ...
     def axes(self, config: bytes) -> tuple[Axis, ...]: ...
     def num_agents(self, config: bytes) -> int: ...
+    def open(self, config: bytes, num_envs: int, **options: Any) -> Engine:
+        """Make the envs; `options` are the Engine's."""
 
 class Engine:
     """All envs of one vector env: memory, threads, resets, rows.
@@ -143,6 +148,9 @@ class Engine:
         ValueError: names the array, the agent, the head, what was given and what is legal.
         """
     addresses: dict[str, int]  # engine, step, release: for loops in C, as bench/bare.c has one
+    @property
+    def begun(self) -> bool:
+        """Whether every env stands at its first episode's start without a reset."""
     any_final: bool  # the last step: some final_mask is set
     any_log: bool  # the last step: some final_log_mask is set
     # rows

@@ -60,7 +60,10 @@ def mix_seed(seed, count, begin=0):
 
 
 cdef class Game:
-    """A game's object file, loaded. It stays loaded: envs may outlive this object."""
+    """A game's object file, loaded. It stays loaded: envs may outlive this object.
+
+    `table`: the address of a PufSpec instead, which whoever subclasses this keeps alive.
+    """
 
     cdef const PufSpec *spec
     cdef readonly str path, name, doc
@@ -68,22 +71,29 @@ cdef class Game:
     cdef readonly object obs_dtype
     cdef readonly tuple config_fields, log_fields
 
-    def __init__(self, path):
-        cdef uint32_t k
-        self.path = os.path.abspath(os.fspath(path))
+    def __init__(self, path, size_t table=0):
+        self.path = os.path.abspath(os.fspath(path)) if table == 0 else str(path)
+        self.spec = <const PufSpec *>table if table else self._load()
+        self._describe()
+
+    cdef const PufSpec *_load(self) except NULL:
         cdef bytes encoded = os.fsencode(self.path)
         cdef void *handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
         if handle == NULL:
             raise ImportError(f"cannot load {self.path}: {dlerror().decode()}", path=self.path)
-        self.spec = <const PufSpec *>dlsym(handle, b"puf_spec")
-        if self.spec == NULL:
+        cdef const PufSpec *spec = <const PufSpec *>dlsym(handle, b"puf_spec")
+        if spec == NULL:
             dlclose(handle)
             raise ImportError(f"{self.path} is no game: it has no symbol puf_spec", path=self.path)
-        if self.spec.abi != PUF_ABI:
-            abi = self.spec.abi
+        if spec.abi != PUF_ABI:
+            abi = spec.abi
             dlclose(handle)
             raise ImportError(f"{self.path} was built for ABI {abi}, this engine has ABI {PUF_ABI}: "
                               "build the game again", path=self.path)
+        return spec
+
+    cdef _describe(self):
+        cdef uint32_t k
         self.name, self.doc = self.spec.name.decode(), self.spec.doc.decode()
         self.debug, self.has_mask = self.spec.debug, self.spec.has_mask
         self.obs_dtype = DTYPES[self.spec.obs_dtype]
@@ -137,6 +147,10 @@ cdef class Game:
         """Agents of one env under `config`."""
         cdef bytes packed = self._checked(config)
         return self.spec.num_agents(<const char *>packed)
+
+    def open(self, bytes config, int num_envs, **options):
+        """Make the envs: an Engine."""
+        return Engine(self, config, num_envs, **options)
 
     def __reduce__(self):
         return Game, (self.path,)
@@ -413,6 +427,11 @@ cdef class Engine:
                 "release": <size_t>&puf_rows_release}
 
     # --- what is known after a step -----------------------------------------------------------
+    @property
+    def begun(self):
+        """Whether every env stood at its first episode's start when this was made."""
+        return True
+
     @property
     def any_final(self):
         return bool(self.engine.any_final)

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
 ENV = ROOT / "pufferenv" / "env.c"  # what every game is compiled with
-MODULES = ("pufferenv._engine", "pufferlib._kernels")
+MODULES = ("pufferenv._engine", "pufferenv._outside", "pufferlib._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
 STANDARD = ("-std=c17", "-ffp-contract=off", "-fPIC", "-pthread")
@@ -101,6 +101,22 @@ def cache_dir() -> Path:
     if chosen := os.environ.get("PUFFER_CACHE"):
         return Path(chosen).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pufferenv"
+
+
+def c_files(module: str) -> list[Path]:
+    """C that is linked into a module: a name that begins with a module's is that one's.
+
+    All other files of a package belong to its first module, but env.c, which belongs to games.
+    """
+    package = module.partition(".")[0]
+    modules = [name for name in MODULES if name.startswith(f"{package}.")]
+
+    def home(file: Path) -> str:
+        named = [m for m in modules if file.stem.startswith(m.partition("._")[2])]
+        return named[0] if named else modules[0]
+
+    found = sorted((ROOT / package).glob("*.c"))
+    return [file for file in found if file.stem != ENV.stem and home(file) == module]
 
 
 def module_path(name: str, into: Path = ROOT) -> Path:
@@ -226,7 +242,7 @@ def _module_stages(
     told = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags])}"'
     own = (*WARNINGS, "-Werror") if strict else WARNINGS
     compiles = [compiled(generated, "-w", python, told)]
-    compiles += [compiled(file, *own) for file in sorted(source.glob("*.c")) if file.stem != "env"]
+    compiles += [compiled(file, *own) for file in c_files(name)]
 
     module = module_path(name, into)
     parts = [step.output for step in compiles]

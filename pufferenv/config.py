@@ -23,7 +23,13 @@ MOST = 2**31 - 1  # of envs, agents, rows, slots of a row: all are int32 in the 
 
 
 def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
-    """Return the game of a name, of a header's path, or as it is; `debug`: its debug object."""
+    """Return the game of a name, of a header's path, of a wrapped env, or as it is.
+
+    `debug`: its debug object.
+    """
+    played: Any = getattr(game, "game", None)
+    if isinstance(played, Game) and not played.config_fields:
+        game = played  # a vector env, of a game with no config that could differ
     if not isinstance(game, Game):
         return games.load(game, debug=debug)
     if debug and not game.debug:

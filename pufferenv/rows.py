@@ -83,8 +83,7 @@ class RowEnv:
         self.axes = self.game.axes(packed)
         self.low = np.array([axis.low for axis in self.axes], np.float32)
         self.high = np.array([axis.high for axis in self.axes], np.float32)
-        self.engine = Engine(
-            self.game,
+        self.engine = self.game.open(
             packed,
             self.num_envs,
             mode=ROWS,

@@ -21,7 +21,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from pufferenv._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Engine, Game, Head
+from pufferenv._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
 from pufferenv.config import count, env_seeds, loaded, merged, resolve
 
 BUFFERS = ("observations", "rewards", "terminations", "truncations")
@@ -131,8 +131,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         given = buffers or {}
         if unknown := sorted(set(given) - set(BUFFERS)):
             raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS)}")
-        self._engine = Engine(
-            game,
+        self._engine = game.open(
             packed,
             envs,
             mode=MODES[self.autoreset_mode],
@@ -188,7 +187,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         seeds = None if seed is None else env_seeds(seed, self._engine.num_envs)
         if seed is not None and not isinstance(seed, (Sequence, np.ndarray)):
             super().reset(seed=int(seed))  # np_random, for whoever wraps this
-        if self._ready or seed is not None:  # else every env stands at its first episode's start
+        if self._ready or seed is not None or not self._engine.begun:
             self._engine.reset(seeds, mask)
         self._ready = True
         if self._copy:

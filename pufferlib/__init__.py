@@ -1,5 +1,20 @@
 """Policies, PPO and the command line around pufferenv's rows. Importing it does no work."""
 
+from typing import TYPE_CHECKING, Any
+
 from pufferenv import built_path
 
+if TYPE_CHECKING:
+    from pufferenv import wrap
+
+__all__ = ["wrap"]
+
 __path__[:0] = built_path("pufferlib")
+
+
+def __getattr__(name: str) -> Any:
+    if name != "wrap":
+        raise AttributeError(f"module 'pufferlib' has no attribute {name!r}")
+    from pufferenv import wrap
+
+    return wrap

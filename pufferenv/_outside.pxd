@@ -1,0 +1,36 @@
+# The C that _outside.pyx calls: outside.h, and spec.h as far as it needs it.
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+
+cdef extern from "pufferenv/spec.h" nogil:
+    enum: PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES, PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED
+    ctypedef enum PufDtype:
+        PUF_U8, PUF_I8, PUF_I32, PUF_F32
+    ctypedef struct PufHead:
+        const char *name
+        const char *doc
+        int32_t n
+    ctypedef struct PufAxis:
+        const char *name
+        const char *doc
+        float low, high
+    ctypedef struct PufSpec:
+        pass
+
+
+cdef extern from "pufferenv/outside.h" nogil:
+    ctypedef struct PufMail:
+        const float *reward
+        const uint8_t *done
+        const uint8_t *alive
+        const uint8_t *over
+        const int64_t *written
+        const char *obs
+        const char *final
+    ctypedef struct PufOutside:
+        int32_t num_agents, obs_ndim, num_heads, num_axes
+        int32_t *obs_dims
+        PufHead *heads
+        PufAxis *axes
+        PufMail mail
+    void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype)

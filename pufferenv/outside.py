@@ -1,0 +1,185 @@
+"""Games that are played by outside envs: Gymnasium's, PettingZoo's, whole vector envs.
+
+An OutsideGame stands wherever a game's name does. Its engine is the one of every game; before it
+steps a range of envs, whoever hosts them (hosts.py) has them act in Python and leaves what came of
+it in a mailbox (outside.h). Hosts write an observation straight into the slot that comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv._engine import DISABLED, ROWS, Axis, Engine, Game, Head
+from pufferenv._outside import EnvError, Mail, Table
+from pufferenv.backends import BACKENDS, Backend
+from pufferenv.hosts import outline
+
+__all__ = ["EnvError", "OutsideEngine", "OutsideGame"]
+
+SHARED = ("observations", "actions", "axes", "slot", "row_end")  # of the engine's arrays
+
+
+class OutsideGame(Game):
+    """A game whose envs `make()` makes, in Python.
+
+    make: returns a Gymnasium env, a PettingZoo ParallelEnv, or a Gymnasium vector env (envpool's
+        too); called in every worker, so it must not depend on this process's state.
+    backend: "serial", "threads" or "processes"; `num_workers` of the latter two, default: the
+        cores at hand.
+
+    One env is made here and closed, to look at its spaces. Raises TypeError or ValueError that
+    names what cannot be handled.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        name: str | None = None,
+        backend: str = "serial",
+        num_workers: int | None = None,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r}, must be one of {', '.join(map(repr, BACKENDS))}")
+        self.make, self.backend, self.num_workers = make, backend, num_workers
+        probe = make()
+        try:
+            form = self.outline = outline(probe, name)
+        finally:
+            probe.close()
+        self._table = Table(
+            form.name,
+            f"{form.name}, played in Python",
+            form.observations.shape,
+            form.observations.dtype,
+            [Head(head.name, f"{head.n} choices", head.n) for head in form.actions.heads],
+            [Axis(axis.name, "", axis.low, axis.high) for axis in form.actions.axes],
+            form.num_agents,
+        )
+        super().__init__(form.name, self._table.address)
+
+    def pack(self, config: Mapping[str, int | float]) -> bytes:
+        """Return the config that shapes are asked with; an outside game has no fields."""
+        return self._table.config()
+
+    def open(self, config: bytes, num_envs: int, **options: Any) -> OutsideEngine:
+        """Make the envs and whoever hosts them."""
+        return OutsideEngine(self, num_envs, **options)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self.name}: an outside game cannot be pickled; pickle what makes its envs")
+
+
+class OutsideEngine(Engine):
+    """The engine of an outside game's envs, and their hosts."""
+
+    game: OutsideGame
+
+    def __init__(
+        self,
+        game: OutsideGame,
+        num_envs: int,
+        *,
+        mode: int,
+        seeds: npt.NDArray[np.uint64],
+        allocate: Callable[[str, tuple[int, ...], np.dtype[Any]], Any] | None = None,
+        **options: Any,
+    ) -> None:
+        form, block = game.outline, game.outline.block
+        if num_envs % block:
+            near = max(num_envs // block, 1) * block
+            raise ValueError(
+                f"num_envs={num_envs} is no multiple of {block}, the envs of one {form.name} vector "
+                f"env; nearest: {near} or {near + block}"
+            )
+        self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
+        self._mode, self._seeds, self._begun = mode, seeds, False
+        memory: dict[str, npt.NDArray[Any]] = {}
+
+        def hand_out(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+            given = allocate(name, shape, dtype) if allocate is not None else None
+            if name not in SHARED or given is not None:
+                return given
+            memory[name] = self._backend.memory(shape, dtype)
+            return memory[name]
+
+        agents = num_envs * form.num_agents
+        obs = (agents, *form.observations.shape)
+        box = {
+            "reward": self._backend.memory((agents,), np.dtype("f4")),
+            "done": self._backend.memory((agents,), np.dtype("u1")),
+            "alive": self._backend.memory((agents,), np.dtype("u1")),
+            "over": self._backend.memory((num_envs,), np.dtype("u1")),
+            "written": self._backend.memory((agents,), np.dtype("i8")),
+            "obs": self._backend.memory(obs, form.observations.dtype),
+            "final": self._backend.memory(obs, form.observations.dtype),
+        }
+        self._mail = Mail(box, mode == ROWS)  # the engine reads it: alive as long as this is
+        config = game._table.config(self._mail)
+        super().__init__(
+            game, config, num_envs, mode=mode, seeds=seeds, allocate=hand_out, **options
+        )
+        self._host_arrays = {**box, **self._seen(memory)}
+        self._direct = "observations" in memory
+        if mode == ROWS:  # a plain vector env waits for its first reset, should it never come
+            self.reset()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are envs; the first reset makes them."""
+        return self._begun
+
+    def _seen(self, memory: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return the engine's arrays as hosts know them."""
+        arrays = {name: memory.get(name, self.arrays[name]) for name in SHARED}
+        return {**arrays, "slots": arrays.pop("observations")}
+
+    def reset(
+        self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        """Begin new episodes, with `seeds` (E,) where given. `mask` (E,): only these envs."""
+        if mask is not None and self._mode != DISABLED:
+            super().reset(seeds, mask)  # refuses it
+        if not self._begun:
+            seeds = self._seeds if seeds is None else seeds
+            self._backend.start(self._host_arrays, self._direct)
+            self._begun = True
+        self._backend.drain()
+        self._backend.reset(None if seeds is None else seeds >> np.uint64(33), mask)
+        super().reset(seeds, mask)
+
+    def step(self, begin: int = 0, end: int | None = None) -> None:
+        """Have envs [begin, end) act, and step them."""
+        self.send(begin, end)
+        self.receive(begin, end)
+
+    def send(self, begin: int = 0, end: int | None = None) -> None:
+        """Have envs [begin, end) act with what stands in `actions` and `axes`; do not wait.
+
+        Until they are received nobody may write to their agents' actions.
+        """
+        last = self.num_envs if end is None else end
+        agents = (last - begin) * self.env_agents
+        if self._mode == ROWS:
+            finals = len(self.arrays["final_slot"]) - self.num_final
+            if finals < agents or self.num_free < agents:
+                super().step(begin, end)  # refuses it, before anybody has acted
+        self._backend.send(begin, last)
+
+    def receive(self, begin: int = 0, end: int | None = None) -> None:
+        """Wait for envs [begin, end), and step them."""
+        self._backend.wait(begin, self.num_envs if end is None else end)
+        super().step(begin, end)
+
+    def ready(self, begin: int = 0, end: int | None = None) -> bool:
+        """Whether `receive` would not wait."""
+        return self._backend.ready(begin, self.num_envs if end is None else end)
+
+    def close(self) -> None:
+        """Close the envs, and end whoever hosts them. Twice is fine."""
+        self._backend.close()
+        super().close()
