@@ -44,12 +44,13 @@ class OutsideGame(Game):
         num_workers: int | None = None,
     ) -> None:
         if backend not in BACKENDS:
-            raise ValueError(f"backend={backend!r}, must be one of {', '.join(map(repr, BACKENDS))}")
+            raise ValueError(
+                f"backend={backend!r}, must be one of {', '.join(map(repr, BACKENDS))}"
+            )
         self.make, self.backend, self.num_workers = make, backend, num_workers
         probe = make()
-        try:
-            form = self.outline = outline(probe, name)
-        finally:
+        form = self.outline = outline(probe, name)
+        if not isinstance(make, Only):
             probe.close()
         self._table = Table(
             form.name,
@@ -71,7 +72,19 @@ class OutsideGame(Game):
         return OutsideEngine(self, num_envs, **options)
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self.name}: an outside game cannot be pickled; pickle what makes its envs")
+        raise TypeError(
+            f"{self.name}: an outside game cannot be pickled; pickle what makes its envs"
+        )
+
+
+class Only:
+    """Makes no env but the one that it was given, and that once at a time."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def __call__(self) -> Any:
+        return self.env
 
 
 class OutsideEngine(Engine):
@@ -90,11 +103,16 @@ class OutsideEngine(Engine):
         **options: Any,
     ) -> None:
         form, block = game.outline, game.outline.block
+        if isinstance(game.make, Only) and (num_envs != block or game.backend != "serial"):
+            raise ValueError(
+                f"num_envs={num_envs}, backend={game.backend!r}: one {form.name} as it is can only "
+                f"be num_envs={block}, 'serial'; for more give a function that makes one"
+            )
         if num_envs % block:
             near = max(num_envs // block, 1) * block
             raise ValueError(
-                f"num_envs={num_envs} is no multiple of {block}, the envs of one {form.name} vector "
-                f"env; nearest: {near} or {near + block}"
+                f"num_envs={num_envs} is no multiple of {block}, the envs of one vector env of "
+                f"{form.name}; nearest: {near} or {near + block}"
             )
         self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
         self._mode, self._seeds, self._begun = mode, seeds, False

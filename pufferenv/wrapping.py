@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode
 
-from pufferenv.outside import OutsideGame
+from pufferenv.outside import Only, OutsideGame
 from pufferenv.vector import PufferVectorEnv
 
 
@@ -42,7 +42,8 @@ def wrap(
     """
     if isinstance(env, str):
         env = functools.partial(gymnasium.make, env, **(kwargs or {}))
-    game = OutsideGame(env, name=name, backend=backend, num_workers=num_workers)
+    make = env if callable(env) else Only(env)
+    game = OutsideGame(make, name=name, backend=backend, num_workers=num_workers)
     return PufferVectorEnv(
         game,
         num_envs,
