@@ -82,13 +82,7 @@ def open_policy(path: Path, game: "Game", config: Config) -> Policy:
                 f"now: --policy.path {shlex.quote(options.path)}"
             )
         options = dataclasses.replace(options, path=config.policy.path)
-    spec = PolicySpec(
-        game.obs_shape(packed),
-        getattr(torch, game.obs_dtype.name),
-        tuple(head.n for head in game.heads(packed)),
-        tuple(axis.low for axis in game.axes(packed)),
-        tuple(axis.high for axis in game.axes(packed)),
-    )
+    spec = PolicySpec.of(game, packed)
     policy = make_policy(options, spec, norm_obs=norm_obs)
     load_policy(policy, path, describe(game, packed))
     return policy.to(pick_device(config.train.device))

@@ -116,7 +116,9 @@ class PolicyOptions(Section):
     """Which network plays."""
 
     name: str = option(
-        "mlp", "network: feed-forward or recurrent", choices=("mlp", "lstm", "mingru")
+        "auto",
+        "network; auto: cnn for images, else mlp; lstm and mingru remember",
+        choices=("auto", "mlp", "cnn", "lstm", "mingru"),
     )
     hidden_size: int = option(128, "units of each hidden layer", min=1, max=65536)
     num_layers: int = option(

@@ -4,20 +4,30 @@ Letters: N agents that act, B rows, H horizon, *O one observation, F its entries
 C choices of all discrete heads together, X continuous axes, S entries of a recurrent state.
 """
 
+import dataclasses
+import functools
 import importlib.util
 import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from pufferenv.packing import Packing
+from pufferlib.kinds import network
 from pufferlib.layers import linear_relu
 from pufferlib.normalize import ObservationNorm, flat_float
 from pufferlib.options import PolicyOptions
+from pufferlib.parts import Parts
+
+if TYPE_CHECKING:
+    from pufferenv._engine import Game
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -37,17 +47,37 @@ class PolicySpec(NamedTuple):
     sizes: tuple[int, ...]  # (K,) choices of each discrete head
     low: tuple[float, ...]  # (X,) bounds of each continuous axis
     high: tuple[float, ...]
+    packing: Packing | None = None  # of an outside env's observation; None: one array
 
     @classmethod
-    def of(cls, env: Any) -> "PolicySpec":
-        """Read `obs_shape`, `obs_dtype`, `heads` and `axes` of a vector env."""
+    def of(cls, game: "Game", config: bytes) -> "PolicySpec":
+        """Read what a game shows and asks for with this packed config."""
+        heads, axes = game.heads(config), game.axes(config)
+        outline = getattr(game, "outline", None)
         return cls(
-            tuple(env.obs_shape),
-            getattr(torch, env.obs_dtype.name),
-            tuple(head.n for head in env.heads),
-            tuple(float(axis.low) for axis in env.axes),
-            tuple(float(axis.high) for axis in env.axes),
+            tuple(game.obs_shape(config)),
+            getattr(torch, game.obs_dtype.name),
+            tuple(head.n for head in heads),
+            tuple(float(axis.low) for axis in axes),
+            tuple(float(axis.high) for axis in axes),
+            None if outline is None else outline.observations,
         )
+
+    @property
+    def layout(self) -> Packing:
+        """How an observation lies in its slot."""
+        if self.packing is not None:
+            return self.packing
+        dtype = torch.empty((), dtype=self.obs_dtype).numpy().dtype
+        ends: tuple[Any, Any] = (-np.inf, np.inf)
+        if dtype.kind in "iu":
+            ends = (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        return Packing.of(Box(*ends, self.obs_shape, dtype=dtype.type))
+
+    @property
+    def parts(self) -> Parts:
+        """An observation as a network reads it."""
+        return Parts(self.layout)
 
     @property
     def obs_size(self) -> int:
@@ -74,7 +104,9 @@ class Policy(nn.Module):
 
     `my_file.py:MyPolicy` may be a subclass, made as `MyPolicy(spec, options)`, or any nn.Module
     made in the same way whose `forward(obs)` returns `(logits, value)` or an Output. Observations
-    come as the game wrote them: its dtype, its shape, perhaps strided.
+    come as the game wrote them: its dtype, its shape, perhaps strided. Those of an outside env
+    with Dict or Tuple observations are packed: `spec.parts.nest(obs, norm)` has them by name, and a
+    plain module gets that.
     """
 
     state_size = 0  # S; 0: not recurrent
@@ -83,6 +115,11 @@ class Policy(nn.Module):
         super().__init__()
         self.spec = spec
         self.norm: ObservationNorm | None = None  # set where observations are normalized
+
+    @functools.cached_property
+    def parts(self) -> Parts:
+        """An observation as a network reads it."""
+        return self.spec.parts
 
     def initial_state(self, n: int) -> Tensor | None:
         """State (n, S) at the start of a life, on the policy's device; None if not recurrent."""
@@ -213,9 +250,10 @@ class Adapted(Policy):
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
-        if self.norm is not None:
-            obs = self.inputs(obs).view(obs.shape)
-        said = self.module(obs)
+        if not self.parts.flat:
+            said = self.module(self.parts.nest(obs, self.norm))
+        else:
+            said = self.module(obs if self.norm is None else self.inputs(obs).view(obs.shape))
         if not isinstance(said, Output):
             if not isinstance(said, tuple) or len(said) != 2:
                 name = type(self.module).__name__
@@ -235,16 +273,26 @@ def make_policy(
 
     Raise ValueError or TypeError, with what is missing, for a user's own that does not fit.
     """
+    from pufferlib.encode import Encoded
     from pufferlib.recurrent import LSTM, MinGRU
 
+    name = network(spec.layout) if options.name == "auto" else options.name
+    if name == "cnn" and network(spec.layout) != "cnn":
+        shown = ", ".join(f"{part.space}" for part in spec.layout.parts)
+        raise ValueError(
+            f"policy.name=cnn needs an image, uint8 of 3 dimensions; the game shows {shown}: "
+            "take auto, mlp, lstm or mingru"
+        )
+    flat = {"mlp": MLP if spec.parts.flat else Encoded, "cnn": Encoded}
+    options = dataclasses.replace(options, name=name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if options.path:
             policy = _load(options, spec)
         else:
-            policy = {"mlp": MLP, "lstm": LSTM, "mingru": MinGRU}[options.name](spec, options)
-    if norm_obs:
-        policy.norm = ObservationNorm(spec.obs_size)
+            policy = {**flat, "lstm": LSTM, "mingru": MinGRU}[name](spec, options)
+    if norm_obs and policy.parts.num_normalized:
+        policy.norm = ObservationNorm(policy.parts.num_normalized)
     if options.path:
         _try(policy, options.path)
     return policy

@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pufferlib.encode import input_layer
 from pufferlib.options import PolicyOptions
-from pufferlib.policy import ACTIVATIONS, Heads, InputLayer, Output, Policy, PolicySpec, orthogonal
+from pufferlib.policy import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
 
 
 class Recurrent(Policy):
@@ -33,7 +34,7 @@ class Recurrent(Policy):
         size, self.num_layers = options.hidden_size, options.num_layers - 1
         self.layer_state = self.states * size
         self.state_size = self.num_layers * self.layer_state
-        self.first = InputLayer(spec, size)
+        self.first = input_layer(spec, size)
         self.activation = ACTIVATIONS[options.activation]()
         self.input = nn.ModuleList(
             orthogonal(nn.Linear(size, self.gates * size), 1.0) for _ in range(self.num_layers)

@@ -69,7 +69,7 @@ class Trainer:
             config=env,
         )
         self.sizes = resolve_sizes(train, self.env.num_agents)
-        self.spec = PolicySpec.of(self.env)
+        self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
         self.optimizer = Optimizer(self.policy, train)
@@ -171,8 +171,8 @@ class Trainer:
                 timer.enter("copy")
                 minibatch = self.batch.minibatch(part)
                 if self.policy.norm is not None and epoch == 0:
-                    flat = minibatch.obs.reshape(len(minibatch.steps.value), -1)
-                    self.policy.norm.update(flat)
+                    seen = minibatch.obs.flatten(0, 1)
+                    self.policy.norm.update(self.policy.parts.numbers(seen))
                 timer.enter("loss_backward")
                 output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
                 loss, stat = ppo_loss(output, minibatch.steps, self.collector.head_sizes, train)

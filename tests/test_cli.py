@@ -585,7 +585,7 @@ def test_help_of_a_game_shows_every_option_with_the_games_own_default(
             assert config.flag(section, option.name) in said
     assert re.search(r"--env.size +11 +3 \.\. 64 +side", said)
     assert re.search(r"--train.gamma +0.125 +0 \.\. 1 +discount", said)
-    assert re.search(r"--policy.name +mlp +mlp\|lstm\|mingru", said)
+    assert re.search(r"--policy.name +auto +auto\|mlp\|cnn\|lstm\|mingru", said)
 
 
 def test_settings_are_split_off_with_hyphens_or_underscores_and_either_form():

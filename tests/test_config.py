@@ -47,7 +47,7 @@ def test_later_layers_win_over_earlier_ones_and_over_the_defaults(game):
         ("--", {"env": {"siez": "4"}}, ["--env.siez", "--env.size"]),
         ("--", {"env": {"learning_rate": "4"}}, ["nearest", "--train.learning-rate"]),
         ("--", {"train": {"norm_adv": "perhaps"}}, ["--train.norm_adv=perhaps", "true or false"]),
-        ("--", {"policy": {"name": "mpl"}}, ["'mpl'", "mlp, lstm, mingru"]),
+        ("--", {"policy": {"name": "mpl"}}, ["'mpl'", "mlp, cnn, lstm, mingru"]),
     ],
 )
 def test_an_error_names_the_place_the_value_and_what_is_legal(game, source, values, words):
