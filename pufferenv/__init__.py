@@ -12,23 +12,39 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pufferenv import registration
+
 if TYPE_CHECKING:
     from pufferenv import games
     from pufferenv._engine import Game
+    from pufferenv.gym import PufferEnv, make_vec
     from pufferenv.rows import RowEnv
     from pufferenv.steps import BuildError
     from pufferenv.vector import PufferVectorEnv, make
     from pufferenv.wrapping import wrap
 
 __version__ = "0.1.0"
-__all__ = ["BuildError", "Game", "PufferVectorEnv", "RowEnv", "conflict", "games", "make", "wrap"]
+__all__ = [
+    "BuildError",
+    "Game",
+    "PufferEnv",
+    "PufferVectorEnv",
+    "RowEnv",
+    "conflict",
+    "games",
+    "make",
+    "make_vec",
+    "wrap",
+]
 
 _HOME = {
     "BuildError": "steps",
     "Game": "_engine",
+    "PufferEnv": "gym",
     "PufferVectorEnv": "vector",
     "RowEnv": "rows",
     "make": "vector",
+    "make_vec": "gym",
     "wrap": "wrapping",
 }
 
@@ -75,3 +91,6 @@ def conflict() -> str | None:
         "`pufferlib` and a command `puffer`, and whichever was installed last has replaced files "
         "of the other: run `pip uninstall pufferlib pufferenv`, then install pufferenv again"
     )
+
+
+registration.install()

@@ -124,6 +124,14 @@ def count(name: str, given: Any, what: str) -> int:
     return value
 
 
+def not_drawn(render_mode: str | None) -> None:
+    """Refuse a render mode."""
+    if render_mode is not None:
+        raise ValueError(
+            f"render_mode={render_mode!r}: the games are not drawn in Python; leave it out"
+        )
+
+
 def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64]:
     """Return one seed per env, (num_envs,): mixed from one int, or from each env's own int.
 

@@ -207,6 +207,7 @@ static void place_agents(PufEngine *e, uint32_t i) {
     memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
     memset(io->dones, 0, (size_t)io->num_agents);
     io->idle = io->over = io->event = io->record = 0;
+    if (e->options.mode != PUF_ROWS) e->arrays.over[i] = 0;
 }
 
 static void clear_step(PufEngine *e, int32_t begin, int32_t end) {

@@ -43,6 +43,7 @@ typedef struct PufOptions {
     X(truncations, uint8_t, "?", FLAT, AGENTS, ONE) \
     X(final_observations, char, "obs", FLAT, AGENTS, OBS) /* PUF_SAME_STEP */ \
     X(final_mask, uint8_t, "?", FLAT, AGENTS, ONE) \
+    X(over, uint8_t, "?", FLAT, ENVS, ONE) /* the episode is; the env waits for its reset */ \
     X(reward, float, "f4", ROWS, POOL, ONE) \
     X(done, uint8_t, "u1", ROWS, POOL, ONE) /* PufDone */ \
     X(piece_start, uint8_t, "?", ROWS, POOL, ONE) \

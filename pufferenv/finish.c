@@ -71,6 +71,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         }
     }
     for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
+    to->over[i] = io->idle;
     settle(io);
 }
 

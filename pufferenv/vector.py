@@ -97,6 +97,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     num_threads: int
     autoreset_mode: AutoresetMode
     alive: npt.NDArray[np.bool_]  # (A,) who acts in the next step; a view
+    over: npt.NDArray[np.bool_]  # (envs,) episode over, waiting for its reset; a view
     action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
     heads: tuple[Head, ...]
     axes: tuple[Axis, ...]
@@ -153,7 +154,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self._rewards = arrays["rewards"]
         self._terminations = arrays["terminations"]
         self._truncations = arrays["truncations"]
-        self.alive = arrays["alive"]
+        self.alive, self.over = arrays["alive"], arrays["over"]
         self.action_masks = arrays.get("masks")
         self._always: dict[str, Any] = {}
         if self.action_masks is not None:

@@ -90,7 +90,7 @@ def test_an_unknown_key_names_the_nearest_known_one_and_all_others():
     with pytest.raises(ValueError, match=r"no config key 'qq'; no known key is like it"):
         resolve(games.load("squared"), {"qq": 3})
     with pytest.raises(ValueError, match="The game has no config"):
-        resolve(load_game("masked"), {"size": 3})
+        resolve(load_game("rogue"), {"size": 3})
 
 
 def test_what_the_game_itself_refuses_says_why():

@@ -1,0 +1,61 @@
+"""The games' ids in Gymnasium's registry, `puffer/breakout-v0` and so on, by `import pufferenv`.
+
+Gymnasium has no plugins since 1.0: an id exists once its package was imported, which an id may ask
+for itself, `pufferenv:puffer/breakout-v0`. pufferenv does not import Gymnasium, so the ids are
+registered when both are there, whichever comes first. Registering loads no game and no numpy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+REGISTRY = "gymnasium.envs.registration"
+
+
+def register() -> None:
+    """Register every game of the ocean package: one env by `make`, many by `make_vec`."""
+    from gymnasium.envs.registration import register, registry
+
+    from pufferenv import games
+
+    for name in games.names():
+        if f"puffer/{name}-v0" not in registry:
+            register(
+                f"puffer/{name}-v0",
+                entry_point="pufferenv:PufferEnv",
+                vector_entry_point="pufferenv:make_vec",
+                kwargs={"game": name},
+            )
+
+
+class _WhenGymnasiumComes:
+    """A finder that finds nothing by itself: it adds `register` to the loading of the registry."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != REGISTRY:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                register()
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def install() -> None:
+    """Register now if Gymnasium is there, else as soon as it comes."""
+    if REGISTRY in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _WhenGymnasiumComes())
