@@ -50,7 +50,14 @@ def test_every_public_name_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "used", ["pufferenv.make", "pufferenv.Game", "pufferenv.games.load('squared')"]
+    "used",
+    [
+        "pufferenv.make",
+        "pufferenv.Game",
+        "pufferenv.games.load('squared')",
+        "import gymnasium; gymnasium.make('puffer/squared-v0')",
+        "import gymnasium; gymnasium.make_vec('puffer/squared-v0')",
+    ],
 )
 def test_without_a_built_engine_the_error_names_the_command(tmp_path: Path, used: str) -> None:
     for package in ("pufferenv", "ocean"):
