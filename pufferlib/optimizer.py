@@ -1,94 +1,120 @@
-"""Adam, or Muon for matrices and Adam for the rest, with their state as named tensors."""
+"""Adam, or Muon for matrices and Adam for the rest, with their state as named tensors.
+
+All weights lie in one tensor and all gradients in another, of which the policy's parameters become
+views: Adam, clipping and zeroing cost the same for any number of layers.
+"""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from pufferlib.options import TrainOptions
 
 
 class Optimizer:
-    """Takes the gradient steps of one policy; `parts` are torch's own optimizers by name."""
+    """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
+
+    Raises ValueError for a policy whose trained parameters are of several dtypes.
+    """
 
     def __init__(self, policy: nn.Module, train: TrainOptions) -> None:
-        self.max_grad_norm = train.max_grad_norm
-        self.names: dict[Tensor, str] = {
-            p: name for name, p in policy.named_parameters() if p.requires_grad
-        }
-        self.parameters = list(self.names)
-        matrices = [p for p in self.parameters if p.dim() == 2 and train.optimizer == "muon"]
-        rest = [p for p in self.parameters if not any(p is m for m in matrices)]
-        self.parts: dict[str, torch.optim.Optimizer] = {}
-        if matrices:
-            self.parts["muon"] = torch.optim.Muon(
-                matrices,
-                lr=train.learning_rate,
+        self.train, self.learning_rate = train, train.learning_rate
+        trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+        dtypes = sorted({str(p.dtype) for p in trained.values()})
+        if len(dtypes) > 1:
+            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; make them one")
+        muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
+        self.parameters = {n: p for n, p in trained.items() if n not in muon} | muon
+        weights = torch.cat([p.detach().flatten() for p in self.parameters.values()])  # (W,)
+        self.grads = torch.zeros_like(weights)
+        self.places: dict[str, slice] = {}  # of each parameter in them
+        begin = 0
+        for name, parameter in self.parameters.items():
+            place = slice(begin, begin + parameter.numel())
+            parameter.data = weights[place].view(parameter.shape)
+            parameter.grad = self.grads[place].view(parameter.shape)
+            self.places[name], begin = place, place.stop
+        rest = begin - sum(p.numel() for p in muon.values())  # Adam's come first
+        self._adam = (weights[:rest], self.grads[:rest])
+        self._mean, self._square = (
+            torch.zeros_like(weights[:rest]),
+            torch.zeros_like(weights[:rest]),
+        )
+        self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
+        self._muon: torch.optim.Optimizer | None = None
+        if muon:
+            self._muon = torch.optim.Muon(
+                list(muon.values()),
                 momentum=train.muon_momentum,
                 weight_decay=train.weight_decay,
                 adjust_lr_fn="match_rms_adamw",  # one learning rate for both
             )
-        if rest:
-            self.parts["adam"] = torch.optim.AdamW(
-                rest,
-                lr=train.learning_rate,
-                betas=(train.adam_beta1, train.adam_beta2),
-                eps=train.adam_eps,
-                weight_decay=train.weight_decay,
-                fused=True,
-            )
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Use this step size from now on."""
-        for part in self.parts.values():
-            for group in part.param_groups:
-                group["lr"] = learning_rate
+            for parameter in muon.values():
+                self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def clip(self) -> Tensor:
         """Scale the gradients down to `max_grad_norm`; return their norm before."""
-        limit = self.max_grad_norm or torch.inf
-        return nn.utils.clip_grad_norm_(self.parameters, limit, foreach=True)
+        norm: Tensor = torch.linalg.vector_norm(self.grads)
+        if limit := self.train.max_grad_norm:
+            self.grads.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
+        return norm
 
+    @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients, and forget the gradients."""
-        for part in self.parts.values():
-            part.step()
+        train, (weights, grads) = self.train, self._adam
+        adamw(
+            [weights],
+            [grads],
+            [self._mean],
+            [self._square],
+            [],
+            [self._steps],
+            fused=True,
+            amsgrad=False,
+            maximize=False,
+            lr=self.learning_rate,
+            beta1=train.adam_beta1,
+            beta2=train.adam_beta2,
+            eps=train.adam_eps,
+            weight_decay=train.weight_decay,
+        )
+        if self._muon is not None:
+            for group in self._muon.param_groups:
+                group["lr"] = self.learning_rate
+            self._muon.step()
         self.zero_grad()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for part in self.parts.values():
-            part.zero_grad(set_to_none=True)
+        self.grads.zero_()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the whole state, as `adam.PARAMETER.exp_avg`."""
-        return {
-            f"{kind}.{self.names[parameter]}.{key}": value
-            for kind, part in self.parts.items()
-            for parameter, values in part.state.items()
-            for key, value in values.items()
-        }
+        """Return the whole state: `steps`, and `adam.PARAMETER.exp_avg` and the like."""
+        state = {"steps": self._steps}
+        for name, parameter in self.parameters.items():
+            if self._muon is not None and parameter in self._muon.state:
+                state[f"muon.{name}.momentum_buffer"] = self._muon.state[parameter][
+                    "momentum_buffer"
+                ]
+                continue
+            for key, moment in (("exp_avg", self._mean), ("exp_avg_sq", self._square)):
+                state[f"adam.{name}.{key}"] = moment[self.places[name]].view(parameter.shape)
+        return state
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from `tensors`. Raise ValueError, with nothing changed, if they do not fit."""
-        states: dict[str, dict[Tensor, dict[str, Tensor]]] = {kind: {} for kind in self.parts}
-        owners = {
-            f"{kind}.{self.names[p]}": (kind, p)
-            for kind, part in self.parts.items()
-            for group in part.param_groups
-            for p in group["params"]
-        }
+        own = self.tensors()
+        for name in sorted(own.keys() ^ tensors.keys()):
+            said = "fits no parameter" if name in tensors else "is missing"
+            raise ValueError(f"optimizer state {name} {said}")
         for name, value in tensors.items():
-            owner, _, key = name.rpartition(".")
-            if owner not in owners:
-                raise ValueError(f"optimizer state {name} fits no parameter of {', '.join(states)}")
-            kind, parameter = owners[owner]
-            if value.dim() and value.shape != parameter.shape:
+            if value.shape != own[name].shape:
                 raise ValueError(
                     f"optimizer state {name} has shape {tuple(value.shape)}, "
-                    f"not {tuple(parameter.shape)}"
+                    f"not {tuple(own[name].shape)}"
                 )
-            states[kind].setdefault(parameter, {})[key] = value.to(parameter.device, copy=True)
-        for kind, part in self.parts.items():
-            part.state.clear()
-            part.state.update(states[kind])
+        for name, value in tensors.items():
+            own[name].copy_(value)

@@ -128,7 +128,7 @@ class Trainer:
             self.train.lr_final,
             before / self.train.total_timesteps,
         )
-        self.optimizer.set_learning_rate(learning_rate)
+        self.optimizer.learning_rate = learning_rate
         losses = self._learn()
         self.batch.release()
         self.updates += 1
