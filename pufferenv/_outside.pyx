@@ -201,7 +201,7 @@ cdef class Singles:
         if self.code and PyObject_CheckBuffer(obs):
             try:
                 PyObject_GetBuffer(obs, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
-            except BufferError:
+            except (BufferError, ValueError):  # numpy raises the latter for a strided array
                 pass
             else:
                 if view.ndim == self.shape.shape[0] and \
