@@ -101,11 +101,11 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
 
     def observation_space(self, agent: str) -> Space[Any]:
         """Return the space of what this agent sees: one object per place, for all its lives."""
-        return self._observation_spaces[self._place(agent)]
+        return self._observation_spaces[self.place(agent)]
 
     def action_space(self, agent: str) -> Space[Any]:
         """Return the space of this agent's actions: one object per place, for all its lives."""
-        return self._action_spaces[self._place(agent)]
+        return self._action_spaces[self.place(agent)]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -188,7 +188,8 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
             )
         return name
 
-    def _place(self, agent: str) -> int:
+    def place(self, agent: str) -> int:
+        """Return which of the game's agents this id is a life of."""
         found = re.fullmatch(r"agent_(\d+)(_life_\d+)?", agent)
         if found and int(found[1]) < len(self._ids):
             return int(found[1])
