@@ -7,6 +7,7 @@ C choices of all discrete heads together, X continuous axes, S entries of a recu
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from pufferenv.packing import Packing
 from pufferlib.kinds import network
-from pufferlib.layers import linear_relu
+from pufferlib.layers import IN_PLACE, feed_forward
 from pufferlib.normalize import ObservationNorm, flat_float
 from pufferlib.options import PolicyOptions
 from pufferlib.parts import Parts
@@ -199,7 +200,11 @@ class Heads(nn.Module):
 
     def forward(self, hidden: Tensor) -> Output:
         """Hidden (N, D) -> output of N."""
-        logits, mean, value = torch.split(self.out(hidden), self.sizes, dim=1)
+        return self.said(self.out(hidden))
+
+    def said(self, out: Tensor) -> Output:
+        """Tell apart what the product (N, C + X + 1) holds."""
+        logits, mean, value = torch.split(out, self.sizes, dim=1)
         log_std = None
         if self.sizes[1]:
             mean = self.middle + self.reach * mean
@@ -222,17 +227,19 @@ class MLP(Policy):
         self.hidden = nn.ModuleList(
             orthogonal(nn.Linear(size, size), math.sqrt(2)) for _ in range(options.num_layers - 1)
         )
-        self.activation = ACTIVATIONS[options.activation]()
+        self.activation = options.activation
         self.heads = Heads(spec, size)
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
         x = flat_float(obs, 1)
-        for weight, bias in self._weights():
-            if isinstance(self.activation, nn.ReLU):
-                x = linear_relu(x, weight, bias)
-            else:
-                x = self.activation(F.linear(x, weight, bias))
+        layers = [*self._weights(), (self.heads.out.weight, self.heads.out.bias)]
+        if self.activation in IN_PLACE:
+            flat = itertools.chain.from_iterable(layers)
+            return self.heads.said(feed_forward(IN_PLACE[self.activation], x, *flat)), None
+        activation = ACTIVATIONS[self.activation]()
+        for weight, bias in layers[:-1]:
+            x = activation(F.linear(x, weight, bias))
         return self.heads(x), None
 
     def _weights(self) -> Iterator[tuple[Tensor, Tensor]]:
