@@ -1,0 +1,157 @@
+"""What settings bring a game to a score soonest: seconds of processor time, over seeds.
+
+    python bench/tune.py cartpole [--seeds 1 2 3] [--only 0 4] [--write docs/tuning.md]
+
+The settings are those of bench/tuning.toml: for each game a score, a base of options and what the
+candidates change. Each run is a process of its own with one thread for the games and for torch; it
+ends when the mean score over the last episodes of training (`episodes` of them at least) is
+reached, at its `total_timesteps` or at the limit. Processor time, not the clock's, is compared, so
+that other programs on the machine matter little; making the trainer counts, importing does not.
+--write puts the table into a document, in place of this game's last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PLAN = Path(__file__).with_name("tuning.toml")
+
+
+class Run(NamedTuple):
+    """One candidate with one seed: `seconds` of processor time until `reached`, or its end."""
+
+    reached: bool
+    seconds: float
+    steps: int
+    score: float  # mean over the last episodes
+
+
+def train(
+    game: str, flags: list[str], seed: int, target: float, episodes: int, limit: float
+) -> Run:
+    """Train until `target`, in this process; at most `limit` seconds of processor time."""
+    from pufferenv import games
+    from pufferlib.cli import split_settings
+    from pufferlib.config import Layer, resolve
+    from pufferlib.trainer import Trainer
+
+    own = ["--train.seed", str(seed), "--train.threads", "1", "--vec.num-threads", "1"]
+    settings, unknown = split_settings([*flags, *own, "--train.device", "cpu"])
+    if unknown:
+        raise SystemExit(f"{PLAN.name}: {game}: {unknown[0]} is no option")
+    config = resolve(game, games.load(game), [Layer("--", settings)])
+    begin = time.process_time()
+    trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
+    window: collections.deque[tuple[float, float]] = collections.deque()  # episodes, mean score
+    score, seconds = float("-inf"), 0.0
+    while not trainer.finished and seconds < limit:
+        metrics = trainer.update()
+        seconds = time.process_time() - begin
+        if metrics["env/episodes"]:
+            window.append((metrics["env/episodes"], metrics["env/score"]))
+        ended = sum(count for count, _ in window)
+        while window and ended - window[0][0] >= episodes:
+            ended -= window.popleft()[0]
+        if ended >= episodes:
+            score = sum(count * mean for count, mean in window) / ended
+        if score >= target:
+            return Run(True, seconds, trainer.agent_steps, score)
+    return Run(False, seconds, trainer.agent_steps, score)
+
+
+def apart(game: str, flags: list[str], seed: int, plan: dict[str, Any]) -> Run:
+    """`train` in a process of its own."""
+    limits = [str(plan[key]) for key in ("score", "episodes", "limit")]
+    command = [sys.executable, __file__, game, "--one", str(seed), *limits, "--", *flags]
+    return Run(*json.loads(subprocess.check_output(command)))
+
+
+def row(flags: str, runs: list[Run]) -> str:
+    """One line of the table: medians over the seeds; who did not arrive is slowest."""
+    seconds = statistics.median(r.seconds if r.reached else float("inf") for r in runs)
+    steps = statistics.median(r.steps for r in runs)
+    arrived = [r.seconds for r in runs if r.reached]
+    spread = f"{min(arrived):.1f} to {max(arrived):.1f}" if arrived else ""
+    least = min(r.score for r in runs)
+    cells = [
+        f"`{flags}`" if flags else "the base",
+        f"{len(arrived)} of {len(runs)}",
+        f"{seconds:.1f}" if seconds < float("inf") else "-",
+        spread,
+        f"{steps / 1e6:.2f}",
+        f"{least:.4g}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEAD = """| candidate | arrived | median s | least to most | M steps | least score at the end |
+| --- | --- | --- | --- | --- | --- |"""
+
+
+def write(file: Path, game: str, text: str) -> None:
+    """Put `text` into the document as the section `## game`, in place of what it was."""
+    old = file.read_text()
+    section = re.compile(rf"## {game}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    text = f"## {game}\n\n{text}\n"
+    if section.search(old):
+        file.write_text(section.sub(lambda _: text + "\n", old).rstrip("\n") + "\n")
+    else:
+        file.write_text(f"{old.rstrip()}\n\n{text}")
+
+
+def main() -> None:
+    """Run each candidate with each seed, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    plans = tomllib.loads(PLAN.read_text())
+    parser.add_argument("game", choices=plans)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", type=int, nargs="+", help="these candidates, counted from 0")
+    parser.add_argument("--write", type=Path, help="put the table into this document")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # seed, score, episodes, limit
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = parser.parse_args(sys.argv[1:cut])
+    if given.one:
+        seed, score, episodes, limit = given.one
+        run = train(
+            given.game, sys.argv[cut + 1 :], int(seed), float(score), int(episodes), float(limit)
+        )
+        print(json.dumps(run))
+        return
+    plan = plans[given.game]
+    base = plan["base"]
+    lines = [
+        f"Score {plan['score']} over {plan['episodes']} episodes, seeds "
+        f"{', '.join(map(str, given.seeds))}, at most {plan['limit']} s; base: `{base}`.",
+        "",
+        HEAD,
+    ]
+    print("\n".join(lines), flush=True)
+    for index, flags in enumerate(plan["candidates"]):
+        if given.only and index not in given.only:
+            continue
+        words = [*base.split(), *flags.split()]
+        runs = [apart(given.game, words, seed, plan) for seed in given.seeds]
+        lines.append(row(flags, runs))
+        print(lines[-1], flush=True)
+    if given.write:
+        write(given.write, given.game, "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
