@@ -1,5 +1,5 @@
-# The C that _outside.pyx calls: outside.h, and spec.h as far as it needs it.
-from libc.stdint cimport int32_t, int64_t, uint8_t
+# The C that _outside.pyx calls: outside.h, outside_line.h, and spec.h as far as it needs it.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 
 cdef extern from "pufferenv/spec.h" nogil:
@@ -34,3 +34,22 @@ cdef extern from "pufferenv/outside.h" nogil:
         PufAxis *axes
         PufMail mail
     void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype)
+
+
+cdef extern from "pufferenv/outside_line.h" nogil:
+    enum: PUF_LINE_ROOM
+    ctypedef enum PufLineStatus:
+        PUF_LINE_OK, PUF_LINE_TIMEOUT, PUF_LINE_CLOSED, PUF_LINE_INTERRUPT
+    ctypedef struct PufSignal:
+        uint32_t count
+    ctypedef struct PufLine:
+        PufSignal sent, done
+        int64_t at
+        int32_t[3] *commands
+    void puf_signal_raise(PufSignal *signal, int fd)
+    bint puf_signal_reached(PufSignal *signal, uint32_t number)
+    PufLineStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
+                                  int timeout_ms)
+    PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
+                                      int num_signals, int spin_us, int timeout_ms)
+    int puf_line_watch(int fd, int parent)

@@ -36,14 +36,13 @@ class Mail:
     `arrays` by name, written by hosts: reward (A,) float32; done, alive (A,) uint8; over (E,)
     uint8; written (A,) int64; obs, final (A, *O); of the engine: slots (S, *O), written by hosts;
     slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those of the
-    engine may be missing where only it reads the mailbox. `rows`: the engine is in ROWS mode.
-    `direct`: hosts reach `slots`; otherwise every observation goes through the mailbox.
+    engine may be missing where only it reads the mailbox; without slots every observation goes
+    through the mailbox. `at` (1,) int64, where given, gets the env at hand. `rows`: the engine is
+    in ROWS mode.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
-    def __init__(
-        self, arrays: dict[str, npt.NDArray[Any]], rows: bool, direct: bool = True
-    ) -> None: ...
+    def __init__(self, arrays: dict[str, npt.NDArray[Any]], rows: bool) -> None: ...
     def place(self, agent: int) -> int:
         """Note where an agent's next observation goes and return it: a slot, or -1: the mailbox."""
 
@@ -79,3 +78,35 @@ class Singles:
         """Step envs [begin, end) with the actions of the engine's arrays."""
     def close(self) -> None:
         """Close all envs."""
+
+LINE_BYTES: int  # of a Line's memory
+
+class Line:
+    """One end of a line between this process and a worker (outside_line.h).
+
+    `memory` (LINE_BYTES,) uint8 is shared and zeroed at first, `fd` this end of the socket.
+    """
+
+    def __init__(self, memory: npt.NDArray[np.uint8], fd: int) -> None: ...
+    sent: int  # number of the last command that was sent
+    at: int  # the env that the worker has at hand
+    def place(self) -> npt.NDArray[np.int64]:
+        """Return where the worker says which env is at hand, (1,); valid while the memory is."""
+    def send(self, kind: int, begin: int, end: int) -> int:
+        """Give a command -> its number. RuntimeError where too many are under way."""
+    def take(self, spin_us: int) -> tuple[int, int, int] | None:
+        """Wait for the next command -> kind, begin, end; None: the other end is gone."""
+    def finish(self) -> None:
+        """Say that the command taken last is done."""
+    def reached(self, number: int) -> bool:
+        """Return whether the command of this number is done."""
+
+def wait_any(lines: Sequence[Line], numbers: Sequence[int], spin_us: int, timeout_ms: int) -> bool:
+    """Wait until one line's command of its number is done -> whether it is; False: time is up.
+
+    Looks for `spin_us` before it sleeps. Raises EOFError where a worker is gone, and whatever a
+    signal's handler raises.
+    """
+
+def watch(fd: int, parent: int) -> None:
+    """End this process, and the group that it leads, when `fd`'s end or `parent` is gone."""

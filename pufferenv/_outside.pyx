@@ -11,7 +11,8 @@ from cpython.buffer cimport (
     PyObject_GetBuffer
 )
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strcmp
 
 
@@ -68,10 +69,11 @@ cdef class Mail:
     cdef float[:, ::1] axes
     cdef int64_t advance
     cdef bint direct
+    cdef int64_t[::1] at  # (1,) the env at hand
     cdef readonly dict arrays
 
-    def __init__(self, dict arrays, bint rows, bint direct=True):
-        self.arrays, self.advance, self.direct = arrays, rows, direct
+    def __init__(self, dict arrays, bint rows):
+        self.arrays, self.advance, self.direct = arrays, rows, "slots" in arrays
         self.reward, self.done = arrays["reward"], arrays["done"]
         self.alive, self.over = arrays["alive"], arrays["over"]
         self.written = arrays["written"]
@@ -79,7 +81,9 @@ cdef class Mail:
         if "slot" not in arrays:  # the mailbox alone: what the engine reads
             return
         self.slot, self.row_end = arrays["slot"], arrays["row_end"]
-        self.slots = raw(arrays["slots"])
+        if self.direct:
+            self.slots = raw(arrays["slots"])
+        self.at = arrays.get("at", np.zeros(1, np.int64))
         self.actions, self.axes = arrays["actions"], arrays["axes"]
 
     cpdef int64_t place(self, int64_t agent) except -2:
@@ -126,7 +130,8 @@ cdef class Singles:
         self.pack, self.act = observations.write, actions.unpack
         self.table = scalars(actions)
         self.next, self.mailed, self.final = (
-            observations.views(mail.arrays[key]) for key in ("slots", "obs", "final"))
+            observations.views(mail.arrays[key]) if key in mail.arrays else None
+            for key in ("slots", "obs", "final"))
         self.shape = np.array(mail.arrays["obs"].shape[1:], np.intp)
         self.code = mail.arrays["obs"].dtype.char.encode() if observations.is_plain else b""
         self.ended = np.zeros(len(envs), np.uint8)
@@ -143,6 +148,7 @@ cdef class Singles:
             raise self._error(i, error, "reset") from error
 
     cdef _reset(self, int64_t i, seed):
+        self.mail.at[0] = i
         env = self.envs[i - self.first]
         obs, _ = env.reset() if seed is None else env.reset(seed=seed)
         self.mail.written[i] = -1
@@ -164,9 +170,9 @@ cdef class Singles:
             raise self._error(i, error, "step") from error
 
     cdef _step(self, int64_t i):
-        cdef int64_t e = i - self.first
+        cdef int64_t at, e = i - self.first
         cdef double reward
-        cdef int64_t at
+        self.mail.at[0] = i
         if self.table is not None:
             action = self.table[self.mail.actions[i, 0]]
         else:
@@ -223,3 +229,95 @@ cdef class Singles:
         """Close all envs."""
         for env in self.envs:
             env.close()
+
+
+# --- between a process and its workers ----------------------------------------------------------
+LINE_BYTES = sizeof(PufLine)
+
+
+cdef class Line:
+    """One end of a line between this process and a worker (outside_line.h)."""
+
+    cdef PufLine *line
+    cdef uint8_t[::1] memory
+    cdef int fd
+    cdef uint32_t number  # of the last command that this end sent, or took
+
+    def __init__(self, uint8_t[::1] memory, int fd):
+        if memory.shape[0] != sizeof(PufLine):
+            raise ValueError(f"a line takes {sizeof(PufLine)} bytes")
+        self.memory, self.fd, self.number = memory, fd, 0
+        self.line = <PufLine *>&memory[0]
+
+    @property
+    def sent(self):
+        return self.number
+
+    @property
+    def under_way(self):
+        return <uint32_t>(self.number - self.line.done.count)
+
+    @property
+    def at(self):
+        return self.line.at
+
+    def place(self):
+        """Where the worker says which env is at hand, (1,); valid as long as the memory."""
+        return np.asarray(<int64_t[:1]>&self.line.at)
+
+    def send(self, int kind, int begin, int end):
+        cdef int32_t *command = self.line.commands[(self.number + 1) % PUF_LINE_ROOM]
+        if self.under_way >= PUF_LINE_ROOM:
+            raise RuntimeError(f"{PUF_LINE_ROOM} commands are under way: receive some first")
+        command[0], command[1], command[2] = kind, begin, end
+        self.number += 1
+        puf_signal_raise(&self.line.sent, self.fd)
+        return self.number
+
+    def take(self, int spin_us):
+        cdef PufLineStatus status = PUF_LINE_TIMEOUT
+        cdef int32_t *command
+        while status != PUF_LINE_OK:
+            with nogil:
+                status = puf_signal_wait(&self.line.sent, self.number + 1, self.fd, spin_us, -1)
+            PyErr_CheckSignals()
+            if status == PUF_LINE_CLOSED:
+                return None
+        self.number += 1
+        command = self.line.commands[self.number % PUF_LINE_ROOM]
+        return command[0], command[1], command[2]
+
+    def finish(self):
+        puf_signal_raise(&self.line.done, self.fd)
+
+    def reached(self, uint32_t number):
+        return puf_signal_reached(&self.line.done, number)
+
+
+def wait_any(lines, numbers, int spin_us, int timeout_ms):
+    """Wait until one line's command of its number is done -> whether it is; False: time is up.
+
+    Raises EOFError where a worker is gone, and whatever a signal's handler raises.
+    """
+    cdef PufSignal *signals[256]
+    cdef uint32_t[256] wanted
+    cdef int[256] fds
+    cdef int k, n = min(len(lines), 256)
+    cdef PufLineStatus status = PUF_LINE_INTERRUPT
+    for k in range(n):
+        line = <Line?>lines[k]
+        signals[k], fds[k] = &(<Line>line).line.done, (<Line>line).fd
+        wanted[k] = numbers[k]
+    while status == PUF_LINE_INTERRUPT:
+        with nogil:
+            status = puf_signal_wait_any(signals, wanted, fds, n, spin_us, timeout_ms)
+        PyErr_CheckSignals()
+    if status == PUF_LINE_CLOSED:
+        raise EOFError("a worker is gone")
+    return status == PUF_LINE_OK
+
+
+def watch(int fd, int parent):
+    """End this process when `fd`'s other end or the process `parent` is gone."""
+    if puf_line_watch(fd, parent):
+        raise RuntimeError("cannot start a thread that watches the parent process")

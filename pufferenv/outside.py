@@ -15,11 +15,18 @@ import numpy.typing as npt
 
 from pufferenv._engine import DISABLED, ROWS, Axis, Engine, Game, Head
 from pufferenv._outside import EnvError, Mail, Table
-from pufferenv.backends import BACKENDS, Backend
+from pufferenv.backends import Backend, Serial, Threads
 from pufferenv.hosts import outline
+from pufferenv.memory import given_memory
+from pufferenv.processes import Processes
 
 __all__ = ["EnvError", "OutsideEngine", "OutsideGame"]
 
+BACKENDS: dict[str, type[Backend]] = {
+    "serial": Serial,
+    "threads": Threads,
+    "processes": Processes,
+}
 SHARED = ("observations", "actions", "axes", "slot", "row_end")  # of the engine's arrays
 
 
@@ -30,6 +37,8 @@ class OutsideGame(Game):
         too); called in every worker, so it must not depend on this process's state.
     backend: "serial", "threads" or "processes"; `num_workers` of the latter two, default: the
         cores at hand.
+    timeout: seconds that a worker process may take to answer; None: any.
+    agents: of a PettingZoo env without possible_agents, how many there are at once at most.
 
     One env is made here and closed, to look at its spaces. Raises TypeError or ValueError that
     names what cannot be handled.
@@ -42,14 +51,17 @@ class OutsideGame(Game):
         name: str | None = None,
         backend: str = "serial",
         num_workers: int | None = None,
+        timeout: float | None = None,
+        agents: int | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise ValueError(
                 f"backend={backend!r}, must be one of {', '.join(map(repr, BACKENDS))}"
             )
         self.make, self.backend, self.num_workers = make, backend, num_workers
+        self.timeout = timeout
         probe = make()
-        form = self.outline = outline(probe, name)
+        form = self.outline = outline(probe, name, agents)
         if not isinstance(make, Only):
             probe.close()
         self._table = Table(
@@ -116,14 +128,21 @@ class OutsideEngine(Engine):
             )
         self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
         self._mode, self._seeds, self._begun = mode, seeds, False
-        memory: dict[str, npt.NDArray[Any]] = {}
+        self._seen: dict[str, npt.NDArray[Any]] = {}  # the engine's arrays, as hosts have them
+        self._direct = True  # hosts reach the observations' slots
 
         def hand_out(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
             given = allocate(name, shape, dtype) if allocate is not None else None
-            if name not in SHARED or given is not None:
+            if name not in SHARED:
                 return given
-            memory[name] = self._backend.memory(shape, dtype)
-            return memory[name]
+            if not self._backend.shares and (name != "observations" or mode == ROWS):
+                given = None  # what workers read, and the pool, are shared memory in any case
+            if given is None:
+                self._seen[name] = self._backend.memory(shape, dtype)
+                return self._seen[name]
+            self._direct = self._backend.shares or name != "observations"
+            self._seen[name] = given_memory(name, given, shape, dtype).view(dtype).reshape(shape)
+            return given
 
         agents = num_envs * form.num_agents
         obs = (agents, *form.observations.shape)
@@ -141,8 +160,8 @@ class OutsideEngine(Engine):
         super().__init__(
             game, config, num_envs, mode=mode, seeds=seeds, allocate=hand_out, **options
         )
-        self._host_arrays = {**box, **self._seen(memory)}
-        self._direct = "observations" in memory
+        slots = self._seen.pop("observations")
+        self._seen |= {**box, "slots": slots} if self._direct else box
         if mode == ROWS:  # a plain vector env waits for its first reset, should it never come
             self.reset()
 
@@ -150,11 +169,6 @@ class OutsideEngine(Engine):
     def begun(self) -> bool:
         """Whether there are envs; the first reset makes them."""
         return self._begun
-
-    def _seen(self, memory: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return the engine's arrays as hosts know them."""
-        arrays = {name: memory.get(name, self.arrays[name]) for name in SHARED}
-        return {**arrays, "slots": arrays.pop("observations")}
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
@@ -164,7 +178,7 @@ class OutsideEngine(Engine):
             super().reset(seeds, mask)  # refuses it
         if not self._begun:
             seeds = self._seeds if seeds is None else seeds
-            self._backend.start(self._host_arrays, self._direct)
+            self._backend.start(self._seen)
             self._begun = True
         self._backend.drain()
         self._backend.reset(None if seeds is None else seeds >> np.uint64(33), mask)

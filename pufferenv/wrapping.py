@@ -19,6 +19,7 @@ def wrap(
     *,
     backend: str = "serial",
     num_workers: int | None = None,
+    timeout: float | None = None,
     name: str | None = None,
     seed: int | Sequence[int] | None = None,
     autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
@@ -32,6 +33,7 @@ def wrap(
         which `num_envs=1` and `backend="serial"` can play.
     backend: "serial", "threads" (for envs that release the GIL) or "processes".
     num_workers: of threads or processes; None: one per core.
+    timeout: seconds that a worker process may take for what it was told last; None: any.
     kwargs: what an id's env is made with.
     seed, autoreset_mode, copy: as of `pufferenv.make`. Results are the same for every backend and
         number of workers.
@@ -43,7 +45,7 @@ def wrap(
     if isinstance(env, str):
         env = functools.partial(gymnasium.make, env, **(kwargs or {}))
     make = env if callable(env) else Only(env)
-    game = OutsideGame(make, name=name, backend=backend, num_workers=num_workers)
+    game = OutsideGame(make, name=name, backend=backend, num_workers=num_workers, timeout=timeout)
     return PufferVectorEnv(
         game,
         num_envs,
