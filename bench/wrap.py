@@ -1,42 +1,127 @@
-"""What wrapping a Python env costs: steps/s beside gymnasium's vector envs, for envs of known cost.
+"""What wrapping a Python env costs, beside gymnasium's own vector envs.
 
-`python bench/wrap.py` prints, per cost of one env step, the steps/s of gymnasium's AsyncVectorEnv and
-SyncVectorEnv and of the backends of pufferlib.wrap, side by side in each round, and the ratio of
-medians; then what serial wrapping adds to a trivial env's own step. Workers are as many as --workers.
-AsyncVectorEnv has one process per env, as it always has.
+    python bench/wrap.py [--envs 64] [--workers 2] [--micros 5 100] [--rounds 5] [--seconds 0.5]
+
+For Python envs that take so many microseconds per step: thousand env-steps/s of gymnasium's
+AsyncVectorEnv (a process for each env, as it has them) and SyncVectorEnv, and of wrap's backends,
+all in turn in each round. Then what the serial backend adds to an env that does nothing:
+ns per env-step of a bare loop, of `step` on a vector env, and of a RowEnv as a trainer steps it.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import os
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from timing import describe, rate, rounds, table
 
-import pufferlib
+import pufferenv
 
 
 class Busy(gymnasium.Env[Any, Any]):
-    """Computes for `micros` in each step, holding the GIL, as a Python env does."""
+    """Keeps a core busy for `micros` in each step, as Python does; its episodes never end."""
 
     observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
     def __init__(self, micros: float = 0) -> None:
-        self.nanos, self.obs, self.info = int(micros * 1000), np.zeros(4, np.float32), {}
+        self.nanos = int(micros * 1000)
+        self.obs, self.info = np.zeros(4, np.float32), dict[str, Any]()
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
-        """Begin an episode, which never ends."""
+        """Begin an episode."""
         return self.obs, self.info
 
     def step(self, action: Any) -> Any:
-        """Take `micros`."""
+        """Compute."""
         if self.nanos:
             until = time.perf_counter_ns() + self.nanos
             while time.perf_counter_ns() < until:
                 pass
         return self.obs, 1.0, False, False, self.info
+
+
+def thousands(make: Callable[[], VectorEnv[Any, Any, Any]], envs: int, seconds: float) -> float:
+    """Thousand env-steps per second of a vector env that is made and closed here."""
+    env = make()
+    env.reset(seed=1)
+    actions = np.zeros(envs, np.int64)
+    for _ in range(10):
+        env.step(actions)
+    per_second = rate(lambda: env.step(actions), seconds)  # type: ignore[arg-type]
+    env.close()
+    return per_second * envs / 1e3
+
+
+def beside_gymnasium(micros: float, envs: int, workers: int, count: int, seconds: float) -> None:
+    """Print the rates of all for one env, and the ratio to AsyncVectorEnv."""
+    busy = functools.partial(Busy, micros)
+    wrap = functools.partial(pufferenv.wrap, busy, envs, copy=False)
+    makes = {
+        "gymnasium AsyncVectorEnv": lambda: AsyncVectorEnv([busy] * envs),
+        "gymnasium SyncVectorEnv": lambda: SyncVectorEnv([busy] * envs),
+        "wrap, serial": wrap,
+        "wrap, processes": functools.partial(wrap, backend="processes", num_workers=workers),
+    }
+    figures = rounds(
+        [(name, functools.partial(thousands, make, envs, seconds)) for name, make in makes.items()],
+        count,
+    )
+    table(f"{micros:g} us per step, {envs} envs, {workers} workers: k steps/s", figures)
+    theirs = statistics.median(figures["gymnasium AsyncVectorEnv"])
+    ours = statistics.median(figures["wrap, processes"])
+    print(f"processes / AsyncVectorEnv: {ours / theirs:.2f}")
+
+
+def added(envs: int, count: int, seconds: float) -> None:
+    """Print what the serial backend adds to an env that does nothing."""
+    bare = [Busy() for _ in range(envs)]
+    vector = pufferenv.wrap(Busy, envs, copy=False)
+    vector.reset(seed=1)
+    rows = pufferenv.RowEnv(vector.game, envs, horizon=64)
+    actions = np.zeros(envs, np.int64)
+
+    def loop() -> None:
+        for env in bare:
+            env.step(0)
+
+    def train() -> None:
+        rows.step()
+        while rows.engine.num_full >= rows.batch_rows:
+            rows.engine.release()
+
+    steps = {"bare loop": loop, "vector env": lambda: vector.step(actions), "rows": train}
+
+    def nanos(step: Callable[[], Any]) -> float:
+        return 1e9 / rate(step, seconds) / envs
+
+    cases = [(name, functools.partial(nanos, step)) for name, step in steps.items()]
+    table(f"an env that does nothing, {envs} envs: ns per env-step", rounds(cases, count), 0)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--envs", type=int, default=64)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--micros", type=float, nargs="*", default=[5, 100])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    args = parser.parse_args()
+    describe()
+    print(f"gymnasium {gymnasium.__version__}; {os.cpu_count()} logical cores for all of them")
+    for micros in args.micros:
+        beside_gymnasium(micros, args.envs, args.workers, args.rounds, args.seconds)
+    added(args.envs, args.rounds, args.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
 class Batches:
-    """Vector envs of `block` envs each. `first`: the engine's index of the first one's first env."""
+    """Vector envs of `block` envs each. `first`: the engine's index of the very first env."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ def autoreset_of(env: Any) -> AutoresetMode:
 
 
 def _one(batch: Any, k: int) -> Any:
-    """Return observation k of a batch, as Gymnasium's infos hold one: an array, or dicts of them."""
+    """Return observation k of a batch, as Gymnasium's infos have one: arrays in dicts."""
     if isinstance(batch, dict):
         return {key: _one(part, k) for key, part in batch.items() if not str(key).startswith("_")}
     return batch[k]

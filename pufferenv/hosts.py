@@ -95,7 +95,7 @@ def _kind(env: Any) -> str:
         return "single"
     if hasattr(env, "agent_iter"):
         raise TypeError(
-            f"{type(env).__name__} is an AECEnv, whose agents take turns; give it as a ParallelEnv: "
+            f"{type(env).__name__} is an AECEnv, whose agents take turns; make it a ParallelEnv: "
             "pettingzoo.utils.conversions.aec_to_parallel(env)"
         )
     if callable(getattr(env, "observation_space", None)) and hasattr(env, "step"):

@@ -7,7 +7,7 @@ it in a mailbox (outside.h). Hosts write an observation straight into the slot t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class OutsideGame(Game):
         too); called in every worker, so it must not depend on this process's state.
     backend: "serial", "threads" or "processes"; `num_workers` of the latter two, default: the
         cores at hand.
-    timeout: seconds that a worker process may take to answer; None: any.
+    timeout: seconds that a worker process may take for a step or a reset; None: any.
     agents: of a PettingZoo env without possible_agents, how many there are at once at most.
 
     One env is made here and closed, to look at its spaces. Raises TypeError or ValueError that
@@ -128,6 +128,7 @@ class OutsideEngine(Engine):
             )
         self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
         self._mode, self._seeds, self._begun = mode, seeds, False
+        self._refusal = ""  # why nothing can be done any more
         self._seen: dict[str, npt.NDArray[Any]] = {}  # the engine's arrays, as hosts have them
         self._direct = True  # hosts reach the observations' slots
 
@@ -176,12 +177,13 @@ class OutsideEngine(Engine):
         """Begin new episodes, with `seeds` (E,) where given. `mask` (E,): only these envs."""
         if mask is not None and self._mode != DISABLED:
             super().reset(seeds, mask)  # refuses it
+        self._check()
         if not self._begun:
             seeds = self._seeds if seeds is None else seeds
-            self._backend.start(self._seen)
+            self._try(self._backend.start, self._seen)
             self._begun = True
-        self._backend.drain()
-        self._backend.reset(None if seeds is None else seeds >> np.uint64(33), mask)
+        self._try(self._backend.drain)
+        self._try(self._backend.reset, None if seeds is None else seeds >> np.uint64(33), mask)
         super().reset(seeds, mask)
 
     def step(self, begin: int = 0, end: int | None = None) -> None:
@@ -194,24 +196,45 @@ class OutsideEngine(Engine):
 
         Until they are received nobody may write to their agents' actions.
         """
+        self._check()
         last = self.num_envs if end is None else end
         agents = (last - begin) * self.env_agents
         if self._mode == ROWS:
             finals = len(self.arrays["final_slot"]) - self.num_final
             if finals < agents or self.num_free < agents:
                 super().step(begin, end)  # refuses it, before anybody has acted
-        self._backend.send(begin, last)
+        self._try(self._backend.send, begin, last)
 
     def receive(self, begin: int = 0, end: int | None = None) -> None:
         """Wait for envs [begin, end), and step them."""
-        self._backend.wait(begin, self.num_envs if end is None else end)
+        self._try(self._backend.wait, begin, self.num_envs if end is None else end)
         super().step(begin, end)
+
+    def receive_any(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Wait for the first of these ranges that is ready, and step it -> which it was."""
+        self._try(self._backend.wait_any, ranges)
+        first = next(one for one in ranges if self._backend.ready(*one))
+        self.receive(*first)
+        return first
 
     def ready(self, begin: int = 0, end: int | None = None) -> bool:
         """Whether `receive` would not wait."""
         return self._backend.ready(begin, self.num_envs if end is None else end)
 
+    def _check(self) -> None:
+        if self._refusal:
+            raise RuntimeError(f"{self.game.name} {self._refusal}: make a new one")
+
+    def _try(self, do: Callable[..., None], *args: Any) -> None:
+        """Have the backend do something; what it broke off half done is not gone on with."""
+        try:
+            do(*args)
+        except BaseException:
+            self._refusal = "failed or was interrupted in the middle of a step"
+            raise
+
     def close(self) -> None:
         """Close the envs, and end whoever hosts them. Twice is fine."""
+        self._refusal = self._refusal or "is closed"
         self._backend.close()
         super().close()

@@ -22,8 +22,8 @@ typedef struct PufSignal {
 
 typedef struct PufLine {
     PufSignal sent, done;
-    _Alignas(64) int64_t at;               // the env at hand, for whoever finds the worker dead
-    int32_t commands[PUF_LINE_ROOM][3];    // kind, begin, end of command number k % ROOM
+    _Alignas(64) int64_t at;            // the env at hand, for whoever finds the worker dead
+    int32_t commands[PUF_LINE_ROOM][3]; // kind, begin, end of command number k % ROOM
 } PufLine;
 
 typedef enum {

@@ -1,8 +1,8 @@
 """The host of PettingZoo's ParallelEnvs: agents that enter and leave, at places of the engine's.
 
 An id that is in `possible_agents` has a place of its own; any other takes one that is free when it
-enters. An agent that leaves by `terminations` dies there, by `truncations` its life is cut short and
-its observation is the final one. An episode is over when nobody is left.
+enters. An agent that leaves by `terminations` dies there; by `truncations` its life is cut short,
+and its observation is the final one. An episode is over when nobody is left.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ class Parallels:
 
     def _error(self, i: int, what: str, error: Exception) -> EnvError:
         tick = self._ticks[i - self.first]
-        return EnvError(
-            f"{self.name}: env {i}, {what} {tick}: {type(error).__name__}: {error}"
-        )
+        return EnvError(f"{self.name}: env {i}, {what} {tick}: {type(error).__name__}: {error}")
 
     def _clear(self, i: int) -> None:
         arrays, agents = self.mail.arrays, self._agents(i)
@@ -111,7 +109,9 @@ class Parallels:
             self._live[e][agent] = self._place(e, agent, set(self._live[e].values()))
         self._look(i, seen, mailed)
 
-    def _place(self, e: int, agent: Any, taken: set[int], leaving: frozenset[int] = frozenset()) -> int:
+    def _place(
+        self, e: int, agent: Any, taken: set[int], leaving: frozenset[int] = frozenset()
+    ) -> int:
         """Find a place: the agent's own, else one that nobody leaves in this step, else any."""
         own = self._home[e].get(agent)
         if own is not None and own not in taken:
@@ -174,8 +174,8 @@ class Parallels:
         # Who is ended by the episode's own reason has no end of its own.
         over = TERMINAL if TERMINAL in leaving.values() or not leaving else TRUNCATED
         arrays["over"][i] = over
-        done = arrays["done"][self._agents(i)]
-        done[done == over] = LIVE
+        ends = arrays["done"][self._agents(i)]
+        ends[ends == over] = LIVE
         self._ended[e] = self.mode in (NEXT_STEP, DISABLED)
         if self.mode != DISABLED:
             self._begin(i, None, mailed=self.mode == NEXT_STEP)
@@ -186,6 +186,4 @@ class Parallels:
         cut = {place for place, done in leaving.items() if done == TRUNCATED}
         for agent in agents:
             if agent not in live and agent not in self._left[e]:
-                live[agent] = self._place(
-                    e, agent, cut | set(live.values()), frozenset(leaving)
-                )
+                live[agent] = self._place(e, agent, cut | set(live.values()), frozenset(leaving))

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from pufferenv._outside import LINE_BYTES, EnvError, Line, wait_any
 from pufferenv.backends import shares
 from pufferenv.shared import Shared
-from pufferenv.worker import MASKED, RESET, SEEDED, STEP, STOP, TEXT_BYTES, Job
+from pufferenv.worker import MASKED, READY, RESET, SEEDED, STEP, STOP, TEXT_BYTES, Job
 
 if TYPE_CHECKING:
     from pufferenv.outside import OutsideGame
@@ -74,6 +75,8 @@ class Processes:
             )
             worker.begin(cloudpickle.dumps(job))
         self._shared.close()
+        for sent in [(worker, worker.send(READY, 0, 0)) for worker in self._workers]:
+            _wait([sent], None)
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
@@ -118,7 +121,7 @@ class Processes:
                 for worker, number in self._sent[one]
                 if not worker.line.reached(number)
             ]
-            self._wait_any(late)
+            _wait(late, self.game.timeout)
 
     def drain(self) -> None:
         """Wait for whatever was sent."""
@@ -126,8 +129,8 @@ class Processes:
         self._wait((worker, worker.line.sent) for worker in self._workers)
 
     def _wait(self, sent: Iterable[tuple[Worker, int]]) -> None:
-        for worker, number in sent:
-            worker.wait(number, self.game.timeout)
+        for one in sent:
+            _wait([one], self.game.timeout)
 
     def close(self) -> None:
         """End the workers. Twice is fine."""
@@ -180,35 +183,22 @@ class Worker:
         number: int = self.line.send(kind, begin, end)
         return number
 
-    def wait(self, number: int, timeout: float | None) -> None:
-        """Wait until a command is done; raise EnvError where that will not come."""
-        try:
-            if wait_any(
-                [self.line], [number], SPIN_US, -1 if timeout is None else int(timeout * 1000)
-            ):
-                return
-        except EOFError:
-            raise EnvError(self._why()) from None
-        raise EnvError(
-            f"{self.name}: the worker of envs [{self.first}, {self.last}) has not answered for "
-            f"timeout={timeout:g} s; at hand is env {self.line.at}"
-        )
-
-    def _why(self) -> str:
-        """Say how the worker ended."""
-        code = self._process.wait()
+    def gone(self) -> str | None:
+        """Say how the worker ended; None: it is there."""
+        code = self._process.poll()
+        if code is None:
+            return None
         text = bytes(self._text).rstrip(b"\0").decode(errors="replace")
         if text:
             return f"in the worker of envs [{self.first}, {self.last}):\n{text}"
-        how = f"exited with code {code}"
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
         self._trace.seek(0)
         trace = self._trace.read().decode(errors="replace")
-        return (
-            f"{self.name}: the worker of envs [{self.first}, {self.last}) {how}; at hand was env "
-            f"{self.line.at}" + (f"\n{trace}" if trace else "")
-        )
+        return f"{self.spell()} {how}; at hand was env {self.line.at}\n{trace}".rstrip()
+
+    def spell(self) -> str:
+        """Name the worker in a message."""
+        return f"{self.name}: the worker of envs [{self.first}, {self.last})"
 
     def stop(self) -> None:
         """Ask the worker to close its envs and end; do not wait."""
@@ -225,6 +215,24 @@ class Worker:
             self._end()
             self._socket.close()
             self._trace.close()
+
+
+def _wait(sent: Sequence[tuple[Worker, int]], timeout: float | None) -> None:
+    """Wait until one of these commands is done; raise EnvError where that will not come."""
+    lines = [worker.line for worker, _ in sent]
+    numbers = [number for _, number in sent]
+    try:
+        if wait_any(lines, numbers, SPIN_US, -1 if timeout is None else int(timeout * 1000)):
+            return
+    except EOFError:
+        until = time.monotonic() + CLOSE_MS / 1000
+        while time.monotonic() < until:
+            if whys := [why for worker, _ in sent if (why := worker.gone())]:
+                raise EnvError("\n".join(whys)) from None
+            time.sleep(0.001)
+        raise EnvError(f"{sent[0][0].spell()} or one beside it closed its socket") from None
+    late = ", ".join(f"{worker.spell()} at env {worker.line.at}" for worker, _ in sent)
+    raise EnvError(f"no answer for timeout={timeout:g} s: {late}")
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:

@@ -22,7 +22,7 @@ from pufferenv._outside import Line, Mail, watch
 from pufferenv.hosts import Outline, make_host
 from pufferenv.shared import Place, mapped
 
-STOP, RESET, STEP = range(3)
+STOP, READY, RESET, STEP = range(4)
 SEEDED, MASKED = 1, 2  # of a reset: which of the two arrays counts
 SPIN_US = 20  # how long to look for a command before sleeping
 TEXT_BYTES = 1 << 16  # of an error's traceback
@@ -74,8 +74,8 @@ def play(job: Job, memory: int, socket: int) -> None:
         elif kind == RESET:
             given = seeds if begin & SEEDED else None, mask if begin & MASKED else None
             host.reset(job.first, job.last, *given)
-        else:
+        elif kind == STOP:
             host.close()
-        line.finish()
+        line.finish()  # READY asks for no more than this
         if kind == STOP:
             return
