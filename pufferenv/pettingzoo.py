@@ -21,7 +21,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Dict
 
 from pufferenv import Game, make
-from pufferenv.config import not_drawn
+from pufferenv.config import MOST, not_drawn
+from pufferenv.config import count as bounded
 
 try:
     from pettingzoo import AECEnv, ParallelEnv
@@ -59,14 +60,14 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
 
     metadata: dict[str, Any]
     agents: list[str]  # who acts in the next step, by place
-    possible_agents: list[str]  # only with one_life
+    possible_agents: list[str]  # only with `lives`
     num_places: int  # as many may live at once
 
     def __init__(
         self,
         game: str | PathLike[str] | Game,
         *,
-        one_life: bool = False,
+        lives: int | None = None,
         seed: int | None = None,
         debug: bool = False,
         render_mode: str | None = None,
@@ -75,9 +76,9 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
     ) -> None:
         """Take the same as `pufferenv.make`, and
 
-        one_life: the caller knows that nobody lives twice in an episode of this game. Then there is
-            `possible_agents`, which some learners need; `step` raises RuntimeError where it fails.
-            Otherwise lives are not counted beforehand, and there is no `possible_agents`.
+        lives: at most so many lives has an agent in one episode, as the caller knows. Then there is
+            `possible_agents`, which some learners need; `step` raises RuntimeError for one more.
+            None: lives are not counted beforehand, and there is no `possible_agents`.
 
         Raises ValueError for a render_mode: games are not drawn.
         """
@@ -90,9 +91,10 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         self.render_mode = None
         self.agents = []
         self.num_places = count = self._envs.num_envs
-        self._one_life = one_life
-        if one_life:
-            self.possible_agents = [f"agent_{place}" for place in range(count)]
+        self._most = MOST if lives is None else bounded("lives", lives, "of an agent in an episode")
+        if lives is not None:
+            ids = [_id(place, life + 1) for life in range(self._most) for place in range(count)]
+            self.possible_agents = ids
         self._observation_spaces = _spaces(self._envs.single_observation_space, count)
         self._action_spaces = _spaces(self._envs.single_action_space, count)
         self._ids = [""] * count  # of each place's life; "": nobody there
@@ -122,8 +124,8 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         """Act with all agents -> observations, rewards, terminations, truncations, infos by id.
 
         Raises ResetNeeded once the episode is over, ValueError for a missing or unknown agent and
-        for illegal actions, before anything has moved, RuntimeError for a second life where
-        one_life was said.
+        for illegal actions, before anything has moved, RuntimeError for more than
+        `lives` lives.
         """
         if not self.agents:
             raise ResetNeeded("step() was called with no agents left: call reset() first")
@@ -178,13 +180,11 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
     def _born(self, place: int) -> str:
         """Return the id of the life that begins at this place."""
         self._lives[place] += 1
-        if self._lives[place] == 1:
-            return f"agent_{place}"
-        name = f"agent_{place}_life_{self._lives[place]}"
-        if self._one_life:
+        name = _id(place, self._lives[place])
+        if self._lives[place] > self._most:
             raise RuntimeError(
-                f"{self.game.name}: {name} enters, but one_life=True says that nobody lives twice "
-                f"in an episode; leave it out"
+                f"{self.game.name}: {name} enters, but lives={self._most} says that no agent has "
+                f"more lives in an episode: give more, or leave it out"
             )
         return name
 
@@ -236,3 +236,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
 def _spaces(space: Space[Any], count: int) -> list[Space[Any]]:
     """One copy for each place, so that each has random numbers of its own."""
     return [deepcopy(space) for _ in range(count)]
+
+
+def _id(place: int, life: int) -> str:
+    return f"agent_{place}" if life == 1 else f"agent_{place}_life_{life}"

@@ -28,9 +28,9 @@ class PufferMultiAgentEnv(MultiAgentEnv):
     """What `AlgorithmConfig.environment(PufferMultiAgentEnv, env_config={"game": "snake"})` makes.
 
     `env_config` is what `pufferenv.pettingzoo.parallel_env` takes, the game among it, and
-    `flatten`: True gives observations as vectors of float32, as RLlib's own networks want them. The
-    `possible_agents` are the first lives, one per place; later ones (`agent_3_life_2`) have the
-    same spaces, so a policy_mapping_fn may be given any id.
+    `flatten`: True gives observations as vectors of float32, as RLlib's own networks want them.
+    `lives` is 1 if it is not given, for RLlib wants to know all ids beforehand: a game whose agents
+    come back needs the most lives that one may have in an episode.
     """
 
     possible_agents: list[str]
@@ -42,13 +42,13 @@ class PufferMultiAgentEnv(MultiAgentEnv):
         super().__init__()
         options = dict(config or {})
         self._flatten = bool(options.pop("flatten", False))
-        self.env = parallel_env(**options)
+        self.env = parallel_env(**{"lives": 1, **options})
         spaces = [self.env.observation_space(f"agent_{i}") for i in range(self.env.num_places)]
         self._spaces = [_vector(space) if self._flatten else space for space in spaces]
         self.metadata = self.env.metadata
         self.render_mode = None
         self.agents = []
-        self.possible_agents = [f"agent_{place}" for place in range(self.env.num_places)]
+        self.possible_agents = self.env.possible_agents
         self.observation_spaces = {
             name: self.get_observation_space(name) for name in self.possible_agents
         }

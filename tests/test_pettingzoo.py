@@ -75,11 +75,11 @@ def test_pettingzoos_tests_pass(game, config):
 
 @pytest.mark.parametrize("game", ["royale", "tag"])
 @pytest.mark.usefixtures("only_known_warnings")
-def test_with_one_life_the_possible_agents_are_known_and_all_tests_pass(game):
-    env = parallel_env(game, one_life=True)
+def test_where_lives_are_bounded_the_possible_agents_are_known_and_all_tests_pass(game):
+    env = parallel_env(game, lives=1)
     assert env.possible_agents == [f"agent_{place}" for place in range(env.num_places)]
     theirs.parallel_api_test(env, 1000)
-    theirs.api_test(pettingzoo.env(game, one_life=True), 1000)
+    theirs.api_test(pettingzoo.env(game, lives=1), 1000)
 
 
 def test_an_episode_has_as_many_steps_as_its_config_says():
@@ -89,7 +89,7 @@ def test_an_episode_has_as_many_steps_as_its_config_says():
         if lengths and len(parallel_env(name).reset()[0]) == parallel_env(name).num_places:
 
             def make(of, max_cycles, name=name, field=lengths[0]):
-                return of(name, one_life=True, **{field: max_cycles})
+                return of(name, lives=1, **{field: max_cycles})
 
             module = SimpleNamespace(
                 parallel_env=lambda max_cycles: make(parallel_env, max_cycles),
@@ -201,11 +201,16 @@ def test_a_seed_decides_all_of_many_episodes(game, config):
     assert not data_equivalence(first, other, exact=True)
 
 
-def test_one_life_is_held_to():
-    env = parallel_env(load_game("script"), agents=2, one_life=True)
+def test_the_bound_of_lives_is_held_to():
+    env = parallel_env(load_game("script"), agents=2, lives=2)
+    assert env.possible_agents == ["agent_0", "agent_1", "agent_0_life_2", "agent_1_life_2"]
     env.reset()
-    with pytest.raises(RuntimeError, match="agent_1_life_2 enters, but one_life=True says"):
-        env.step({"agent_0": [0, 0, 0], "agent_1": [3, 0, 0]})
+    env.step({"agent_0": [0, 0, 0], "agent_1": [3, 0, 0]})
+    with pytest.raises(RuntimeError, match="agent_1_life_3 enters, but lives=2 says that no agent"):
+        env.step({"agent_0": [0, 0, 0], "agent_1_life_2": [3, 0, 0]})
+    assert not hasattr(parallel_env("snake"), "possible_agents")
+    with pytest.raises(ValueError, match="lives=0 is outside"):
+        parallel_env("snake", lives=0)
 
 
 def test_an_episode_may_begin_with_whoever_comes_first():

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @every_game
 def test_its_multi_agent_episode_takes_every_life(game, config):
-    env = PufferMultiAgentEnv({"game": game, **config})
+    env = PufferMultiAgentEnv({"game": game, "lives": 100, **config})
     for seed in range(3):
         observations, infos = env.reset(seed=seed)
         episode = MultiAgentEpisode(
@@ -67,7 +67,7 @@ def test_an_episode_is_over_when_nobody_is_left_for_whatever_reasons():
 
 
 def test_an_episode_ends_with_the_last_of_its_lives_though_another_begins():
-    env = PufferMultiAgentEnv({"game": load_game("script"), "agents": 1})
+    env = PufferMultiAgentEnv({"game": load_game("script"), "agents": 1, "lives": 2})
     env.reset()
     observations, rewards, terminateds, truncateds, infos = env.step({"agent_0": [3, 0, 0]})
     assert env.agents == list(observations) == list(rewards) == list(infos) == ["agent_0"]
@@ -96,7 +96,7 @@ def test_its_env_runner_steps_games_of_one_agent_by_the_registry(name):
 @pytest.mark.parametrize("name", games.names())
 def test_its_env_runner_steps_games_of_many_agents(name):
     config = PPOConfig().environment(
-        PufferMultiAgentEnv, env_config={"game": name, "flatten": True}
+        PufferMultiAgentEnv, env_config={"game": name, "flatten": True, "lives": 50}
     )
     config.env_runners(num_envs_per_env_runner=2)
     config.multi_agent(policies={"all"}, policy_mapping_fn=lambda agent_id, episode, **_: "all")
