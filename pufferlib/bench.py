@@ -43,7 +43,7 @@ def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
 
     from pufferlib.trainer import Trainer
 
-    trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
+    trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
     try:
         trainer.update()  # first touches of memory, threads started
         report = _about(config, game)
@@ -154,7 +154,7 @@ def _about(config: Config, game: "Game") -> dict[str, Any]:
 def _step_rate(config: Config, game: "Game", threads: int, seconds: float) -> float:
     """Return agent steps per second, actions of all kinds given from Python."""
     seed = config.train.seed
-    envs = make(game, config.vec.num_envs, num_threads=threads, seed=seed, config=config.env)
+    envs = make(game, config.vec.num_envs, num_threads=threads, seed=seed, config=config.fields)
     try:
         envs.reset()
         actions = [_random_actions(envs, seed) for seed in range(PREPARED)]

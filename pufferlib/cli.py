@@ -9,20 +9,17 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pufferenv
-from pufferlib import config
+from pufferlib import config, show
 
 if TYPE_CHECKING:
     from pufferenv._engine import Game
-    from pufferlib.evaluate import Evaluation
 
 # A second OpenMP thread that spins on a busy core slows every product down, up to ten times.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -172,7 +169,7 @@ def _option_help(flags: argparse.ArgumentParser) -> None:
 def train(args: argparse.Namespace, settings: Settings) -> int:
     """Train a new run, or go on with one."""
     if args.help:
-        return _show_options(args, args.game)
+        return show.options(args, args.game)
     from pufferlib import train as training
     from pufferlib.runs import Run
 
@@ -206,7 +203,7 @@ def train(args: argparse.Namespace, settings: Settings) -> int:
 def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     """Play with a trained policy and print mean and spread of what the game logs."""
     if args.help:
-        return _show_options(args, None)
+        return show.options(args, None)
     if not args.target:
         raise config.ConfigError("what to evaluate? puffer eval RUN_OR_GAME")
     if args.episodes < 1:
@@ -232,7 +229,7 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
     result = play(
         policy,
         game,
-        made.env,
+        made.fields,
         episodes=args.episodes,
         num_threads=made.vec.num_threads or 1,
         seed=args.seed,
@@ -242,14 +239,14 @@ def evaluate(args: argparse.Namespace, settings: Settings) -> int:
         about = {"game": game.name, "policy": str(file), "seed": args.seed, "greedy": args.greedy}
         print(json.dumps({**about, **result.asdict()}, indent=1))
     else:
-        _show_evaluation(file, game, result)
+        show.evaluation(file, game, result)
     return 0
 
 
 def bench(args: argparse.Namespace, settings: Settings) -> int:
     """Measure the game's steps, or a short training."""
     if args.help:
-        return _show_options(args, args.game)
+        return show.options(args, args.game)
     if not args.what or not (args.game or args.config):
         raise config.ConfigError("what to measure? puffer bench env|train GAME")
     if not 0 < args.seconds < 1e6:
@@ -270,7 +267,7 @@ def games(args: argparse.Namespace, settings: Settings) -> int:
     if settings:
         raise config.ConfigError("puffer games takes no options")
     if args.game:
-        _show_game(shelf.load(args.game))
+        show.game(shelf.load(args.game))
         return 0
     width = max(map(len, shelf.names()), default=0)
     for name in shelf.names():
@@ -302,15 +299,28 @@ def _configure(spec: str | None, file: str | None, flags: Settings) -> "tuple[co
             f"which game? There are {', '.join(shelf.names())}; or give a header"
         )
     layers.append(config.Layer("--", flags))
-    game = shelf.load(spec)
-    own = shelf.defaults(spec)
-    layers.insert(0, config.Layer(f"{game.name}.toml", own))
-    made = config.resolve(_whole(spec), game, layers)
+    game: Game
+    if config.is_outside(spec):
+        from pufferlib import named
+
+        made, game = named.configure(spec, layers)
+    else:
+        game = shelf.load(spec)
+        own = shelf.defaults(spec)
+        layers.insert(0, config.Layer(f"{game.name}.toml", own))
+        made = config.resolve(_whole(spec), game, layers)
+        if made.vec.debug and not game.debug:
+            game = shelf.load(spec, debug=True)
+    if made.policy.name == "auto" and not made.policy.path:
+        from pufferlib import kinds
+
+        network = kinds.network(kinds.layout(game, game.pack(made.fields)))
+        made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, name=network))
     code, colon, name = made.policy.path.rpartition(":")
     if code:
         path = f"{_absolute(code)}{colon}{name}"
         made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, path=path))
-    return made, shelf.load(spec, debug=True) if made.vec.debug and not game.debug else game
+    return made, game
 
 
 def _whole(spec: str) -> str:
@@ -340,69 +350,3 @@ def _explains_itself(error: Exception) -> bool:
     return home in ("pufferlib", "pufferenv") or isinstance(
         error, (ValueError, OSError, MemoryError)
     )
-
-
-def _show_options(args: argparse.Namespace, spec: str | None) -> int:
-    """Print the command's help and all options; with a game, its own and its defaults too."""
-    game = None
-    layers = []
-    if spec:
-        from pufferenv import games as shelf
-
-        game = shelf.load(spec)
-        layers = [config.Layer(f"{game.name}.toml", shelf.defaults(spec))]
-    print(args.parser.format_help().rstrip())
-    print(
-        f"\nOptions, --SECTION.KEY VALUE{f', with the defaults for {game.name}' if game else ''}:"
-    )
-    known = config.tables(game)
-    values = config.defaults(known, layers)
-    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    for section, options in known.items():
-        print(f"\n{section}:" + ("" if options else " nothing to set"))
-        for key, option in options.items():
-            default = config.short(values[section][key])
-            head = f"  {config.flag(section, key):<28} {default:<12} {config.legal(option):<18} "
-            print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
-    if not game:
-        print("\nWith GAME, its own options (env.*) and its defaults are shown too.")
-    return 0
-
-
-def _show_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from pufferlib.dashboard import number
-
-    table = Table(title=f"{game.name}: {result.episodes} episodes", title_justify="left")
-    table.add_column("")
-    for heading in ("mean", "std", "min", "max"):
-        table.add_column(heading, justify="right")
-    for name, stats in result.fields.items():
-        table.add_row(name, *(number(value) for value in stats))
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"{file}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
-    if result.unfinished:
-        console.print(
-            f"{result.unfinished} more episodes had not ended when the evaluation stopped: "
-            f"the figures lean towards short ones"
-        )
-
-
-def _show_game(game: "Game") -> None:
-    default = game.pack({field.name: field.default for field in game.config_fields})
-    shape = " x ".join(map(str, game.obs_shape(default))) or "1"
-    print(f"{game.name}: {game.doc}\n")
-    print(f"agents        {game.num_agents(default)}")
-    print(f"observation   {shape} {game.obs_dtype.name}")
-    for head in game.heads(default):
-        print(f"action        {head.name}, {head.n} choices: {head.doc}")
-    for axis in game.axes(default):
-        print(f"action        {axis.name}, {axis.low:g} to {axis.high:g}: {axis.doc}")
-    for option in config.tables(game)["env"].values():
-        value = f"{config.short(option.default)} in {config.legal(option)}"
-        print(f"config        {config.flag('env', option.name)} {value}: {option.doc}")
-    for name, doc in game.log_fields:
-        print(f"log           {name}: {doc}")

@@ -25,6 +25,7 @@ else:
 if TYPE_CHECKING:
     from pufferenv._engine import Game
 
+OUTSIDE = ("gym", "ale", "pettingzoo")  # names of outside envs begin with one of these and a colon
 Tables = dict[str, dict[str, Option]]  # all options by section and key
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -43,18 +44,32 @@ class Layer:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run depends on. `game` is a name or the absolute path of a header."""
+    """Everything that a run depends on. `game` is a name or the absolute path of a header.
+
+    `env` is the game's config; of an outside env (`gym:CartPole-v1`) what it is made with.
+    """
 
     game: str
-    env: dict[str, int | float]
+    env: dict[str, Any]
     vec: VecOptions
     train: TrainOptions
     policy: PolicyOptions
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the engine is given for the game's header; an outside env has none."""
+        return {} if is_outside(self.game) else self.env
 
     def asdict(self) -> dict[str, Any]:
         """As a config file holds it."""
         options = {s.section(): s.asdict() for s in (self.vec, self.train, self.policy)}
         return {"game": self.game, "env": dict(self.env), **options}
+
+
+def is_outside(spec: str) -> bool:
+    """Whether this names an outside env, as `gym:LunarLander-v3`; named.py reads it."""
+    kind, colon, name = spec.partition(":")
+    return bool(colon and name) and kind in OUTSIDE
 
 
 def tables(game: "Game | None" = None) -> Tables:

@@ -68,7 +68,7 @@ def open_policy(path: Path, game: "Game", config: Config) -> Policy:
     file may have moved. Raise CheckpointError.
     """
     note = read_note(path, "policy")
-    packed = game.pack(config.env)
+    packed = game.pack(config.fields)
     check_fits(path, note, describe(game, packed))
     try:
         options = PolicyOptions.make(note["policy"])

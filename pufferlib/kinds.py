@@ -6,12 +6,16 @@ bits     whole numbers that are 0 or 1: as they are
 numbers  everything else: running mean 0 and deviation 1 where norm_obs is on
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from pufferenv.packing import Packing, Part
+
+if TYPE_CHECKING:
+    from pufferenv._engine import Game
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
 MIN_SIDE = 5  # pixels of an image; less is no picture
@@ -86,3 +90,54 @@ def is_flat(packing: Packing) -> bool:
 def network(packing: Packing) -> str:
     """Return the network that `policy.name=auto` stands for."""
     return "cnn" if any(kind(part) == IMAGE for part in packing.parts) else "mlp"
+
+
+def plain(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
+    """Return the layout of an observation that is one array, as a game written in C shows it."""
+    kind = np.dtype(dtype)
+    ends: tuple[Any, Any] = (-np.inf, np.inf)
+    if kind.kind in "iu":
+        ends = (np.iinfo(kind).min, np.iinfo(kind).max)
+    return Packing.of(Box(*ends, shape, dtype=kind.type))
+
+
+def layout(game: "Game", config: bytes) -> Packing:
+    """Return how a game's observation lies in its slot."""
+    outline = getattr(game, "outline", None)  # an outside env's
+    if outline is not None:
+        packing: Packing = outline.observations
+        return packing
+    return plain(game.obs_shape(config), game.obs_dtype)
+
+
+def defaults(packing: Packing) -> dict[str, dict[str, Any]]:
+    """Return the settings that outside envs train with: few envs, normalization, reuse of steps.
+
+    Rewards of unknown size are divided by the running deviation of returns. The figures that they
+    were chosen by are in docs/outside.md.
+    """
+    large = any((image := picture(part)) and image.large for part in packing.parts)
+    norm_obs = any(normalized(part) for part in packing.parts)
+    train = {
+        "total_timesteps": 1_000_000,
+        "horizon": 64,
+        "minibatch_size": 256,
+        "update_epochs": 8,
+        "learning_rate": 1e-3,
+        "ent_coef": 0.01,
+        "gamma": 0.99,
+        "norm_obs": norm_obs,
+        "norm_return": True,
+        "eval_episodes": 20,
+        "threads": 0 if large else 1,  # a second core is of more use to the envs
+    }
+    name = network(packing)
+    policy: dict[str, Any] = {"name": name, "hidden_size": 128, "activation": "relu"}
+    if name == "mlp":  # with relu Acrobot is never solved
+        policy |= {"hidden_size": 64, "activation": "tanh"}
+        train["ent_coef"] = 0.002
+    if large:  # Mnih et al. 2015; Huang et al. 2022, the 37 implementation details, for Atari
+        train |= {"total_timesteps": 10_000_000, "horizon": 128, "update_epochs": 4}
+        train |= {"learning_rate": 2.5e-4, "reward_clip": 1.0, "norm_return": False}
+        policy |= {"hidden_size": 512, "num_layers": 1}
+    return {"vec": {"num_envs": 16}, "train": train, "policy": policy}

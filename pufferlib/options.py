@@ -106,6 +106,11 @@ class VecOptions(Section):
     )
     # On the CPU 1 is right; groups are there so that a GPU can see one while another one steps.
     num_groups: int = option(1, "groups of envs that act and step in turn", min=1, max=4)
+    backend: str = option(
+        "auto",
+        "where envs written in Python play; auto: processes where there is more than one core",
+        choices=("auto", "serial", "threads", "processes"),
+    )
     debug: bool = option(
         False, "check the game and the rows in every step; names the game, env, agent and step"
     )

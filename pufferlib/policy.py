@@ -12,16 +12,14 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from gymnasium.spaces import Box
 from torch import Tensor, nn
 
 from pufferenv.packing import Packing
-from pufferlib.kinds import network
+from pufferlib.kinds import layout, network, plain
 from pufferlib.layers import IN_PLACE, feed_forward
 from pufferlib.normalize import ObservationNorm, flat_float
 from pufferlib.options import PolicyOptions
@@ -48,20 +46,19 @@ class PolicySpec(NamedTuple):
     sizes: tuple[int, ...]  # (K,) choices of each discrete head
     low: tuple[float, ...]  # (X,) bounds of each continuous axis
     high: tuple[float, ...]
-    packing: Packing | None = None  # of an outside env's observation; None: one array
+    packing: Packing | None = None  # how an observation lies in its slot; None: one array
 
     @classmethod
     def of(cls, game: "Game", config: bytes) -> "PolicySpec":
         """Read what a game shows and asks for with this packed config."""
         heads, axes = game.heads(config), game.axes(config)
-        outline = getattr(game, "outline", None)
         return cls(
             tuple(game.obs_shape(config)),
             getattr(torch, game.obs_dtype.name),
             tuple(head.n for head in heads),
             tuple(float(axis.low) for axis in axes),
             tuple(float(axis.high) for axis in axes),
-            None if outline is None else outline.observations,
+            layout(game, config),
         )
 
     @property
@@ -69,11 +66,7 @@ class PolicySpec(NamedTuple):
         """How an observation lies in its slot."""
         if self.packing is not None:
             return self.packing
-        dtype = torch.empty((), dtype=self.obs_dtype).numpy().dtype
-        ends: tuple[Any, Any] = (-np.inf, np.inf)
-        if dtype.kind in "iu":
-            ends = (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        return Packing.of(Box(*ends, self.obs_shape, dtype=dtype.type))
+        return plain(self.obs_shape, torch.empty((), dtype=self.obs_dtype).numpy().dtype)
 
     @property
     def parts(self) -> Parts:
@@ -285,7 +278,7 @@ def make_policy(
 
     name = network(spec.layout) if options.name == "auto" else options.name
     if name == "cnn" and network(spec.layout) != "cnn":
-        shown = ", ".join(f"{part.space}" for part in spec.layout.parts)
+        shown = ", ".join(f"{part.dtype} of shape {part.shape}" for part in spec.layout.parts)
         raise ValueError(
             f"policy.name=cnn needs an image, uint8 of 3 dimensions; the game shows {shown}: "
             "take auto, mlp, lstm or mingru"

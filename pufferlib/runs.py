@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import shutil
 import time
 import uuid
@@ -50,7 +51,7 @@ class Run:
         """
         if name is not None and (not name or name != Path(name).name or name.startswith(".")):
             raise RunError(f"--name {name!r} must be one folder's name, such as 'wide-net'")
-        path = _new_folder(Path(root) / game, name)
+        path = _new_folder(Path(root) / folder(game), name)
         run = cls(path)
         try:
             write_bytes(path / "config.toml", config.emit(settings).encode())
@@ -66,15 +67,21 @@ class Run:
         path = Path(spec)
         if (path / "config.toml").is_file():
             return cls(path)
+        if config.is_outside(spec):
+            return cls._newest(spec, Path(root) / folder(spec))
         if path.is_file() and path.suffix != ".h":
             raise RunError(f"{spec} is a file; give the run's folder")
         if path.name != spec and path.suffix != ".h":
             raise RunError(f"{spec} is no run's folder: there is no config.toml in it")
-        runs = [p.parent for p in (Path(root) / path.stem).glob("*/policy.safetensors")]
+        return cls._newest(spec, Path(root) / path.stem)
+
+    @classmethod
+    def _newest(cls, spec: str, folder: Path) -> "Run":
+        runs = [p.parent for p in folder.glob("*/policy.safetensors")]
         if not runs:
             raise RunError(
                 f"{spec} is neither a run's folder nor a game with a trained run in "
-                f"{Path(root) / path.stem}; train one: puffer train {spec}"
+                f"{folder}; train one: puffer train {spec}"
             )
         return cls(max(runs, key=lambda run: (run / "policy.safetensors").stat().st_mtime_ns))
 
@@ -166,6 +173,11 @@ class Run:
         if self._metrics is None:
             self._metrics = io.FileIO(self.path / "metrics.jsonl", "a")  # no buffer: line by line
         return self._metrics
+
+
+def folder(game: str) -> str:
+    """Return the folder of a game's runs: its name, without what a path or a shell would read."""
+    return re.sub(r"[^\w.-]+", "-", game)
 
 
 def _new_folder(parent: Path, name: str | None) -> Path:

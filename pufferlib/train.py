@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pufferlib import dashboard, loggers
+from pufferenv.outside import OutsideGame
+from pufferlib import dashboard, loggers, named
 from pufferlib.checkpoint import CheckpointError, check_fits, describe, read_note, save
 from pufferlib.config import Config
 from pufferlib.evaluate import evaluate, main_field
@@ -46,11 +47,13 @@ def train(
     loggers.check(tensorboard=tensorboard, wandb=wandb)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
-        trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
+        trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
     try:
         run = resume or Run.create(run_dir, game.name, name, config.asdict())
         session = Session(run, trainer, config, game)
         notes = [str(warning.message) for warning in warned]
+        if isinstance(game, OutsideGame):
+            notes.append(named.said(config, game))
         if resume:
             notes.append(session.resume())
         try:
@@ -69,9 +72,11 @@ class Session:
 
     def __init__(self, run: Run, trainer: Trainer, config: Config, game: "Game") -> None:
         self.run, self.trainer, self.config, self.game = run, trainer, config, game
+        # An evaluation is short: worker processes would take longer to start.
+        self._played = named.in_process(game) if isinstance(game, OutsideGame) else game
         self.field = main_field(game)  # None: the game logs nothing, the best is not known
         self.best: float | None = None
-        self._fits = describe(game, game.pack(config.env))
+        self._fits = describe(game, game.pack(config.fields))
         self._window = Window()
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
         self._evaluated_at = -1  # agent steps
@@ -166,8 +171,8 @@ class Session:
             return
         result = evaluate(
             self.trainer.policy,
-            self.game,
-            self.config.env,
+            self._played,
+            self.config.fields,
             episodes=self.config.train.eval_episodes,
             num_threads=self.trainer.env.engine.num_threads,
             seed=EVAL_SEED,

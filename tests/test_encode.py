@@ -114,7 +114,9 @@ def test_auto_is_what_suits_and_the_flat_stay_as_they_were():
 
 
 def test_without_an_image_there_is_no_cnn():
-    with pytest.raises(ValueError, match=r"policy.name=cnn needs an image.*Box\(-inf, inf, \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"policy.name=cnn needs an image.*float32 of shape \(4,\)"
+    ):
         made(FLOATS, "cnn")
 
 

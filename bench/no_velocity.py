@@ -1,0 +1,31 @@
+"""CartPole-v1 that shows position and angle only: what moves must be remembered.
+
+`gym:no_velocity:CartPoleNoVelocity-v1`, with this folder on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.envs.classic_control import CartPoleEnv
+
+SHOWN = (0, 2)  # of position, velocity, angle, angular velocity
+
+
+class NoVelocity(gymnasium.ObservationWrapper):
+    """Keeps two of CartPole's four numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(CartPoleEnv())
+        whole = self.env.observation_space
+        self.observation_space = gymnasium.spaces.Box(
+            whole.low[list(SHOWN)], whole.high[list(SHOWN)], dtype=np.float32
+        )
+
+    def observation(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Leave out the velocities."""
+        return observation[list(SHOWN)]
+
+
+gymnasium.register("CartPoleNoVelocity-v1", NoVelocity, max_episode_steps=500)

@@ -1,0 +1,89 @@
+"""What `puffer` prints: options with their defaults, a game, an evaluation. No torch here."""
+
+import argparse
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pufferlib import config
+
+if TYPE_CHECKING:
+    from pufferenv._engine import Game
+    from pufferlib.evaluate import Evaluation
+
+
+def options(args: argparse.Namespace, spec: str | None) -> int:
+    """Print the command's help and all options; with a game, its own and its defaults too."""
+    game: Game | None = None
+    layers = []
+    if spec and config.is_outside(spec):
+        from pufferlib import kinds, named
+
+        game = named.load(spec, {})
+        layers = [config.Layer(spec, kinds.defaults(game.outline.observations))]
+    elif spec:
+        from pufferenv import games as shelf
+
+        game = shelf.load(spec)
+        layers = [config.Layer(f"{game.name}.toml", shelf.defaults(spec))]
+    print(args.parser.format_help().rstrip())
+    print(
+        f"\nOptions, --SECTION.KEY VALUE{f', with the defaults for {game.name}' if game else ''}:"
+    )
+    known = config.tables(game)
+    values = config.defaults(known, layers)
+    if spec and config.is_outside(spec):
+        known.pop("env")
+        print(f"\nenv: what {spec} is made with")
+        for key, default in named.parameters(spec)[0].items():
+            print(f"  {config.flag('env', key):<28} {default}")
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    for section, options in known.items():
+        print(f"\n{section}:" + ("" if options else " nothing to set"))
+        for key, option in options.items():
+            default = config.short(values[section][key])
+            head = f"  {config.flag(section, key):<28} {default:<12} {config.legal(option):<18} "
+            print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
+    if not game:
+        print("\nWith GAME, its own options (env.*) and its defaults are shown too.")
+    return 0
+
+
+def evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pufferlib.dashboard import number
+
+    table = Table(title=f"{game.name}: {result.episodes} episodes", title_justify="left")
+    table.add_column("")
+    for heading in ("mean", "std", "min", "max"):
+        table.add_column(heading, justify="right")
+    for name, stats in result.fields.items():
+        table.add_row(name, *(number(value) for value in stats))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{file}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
+    if result.unfinished:
+        console.print(
+            f"{result.unfinished} more episodes had not ended when the evaluation stopped: "
+            f"the figures lean towards short ones"
+        )
+
+
+def game(game: "Game") -> None:
+    default = game.pack({field.name: field.default for field in game.config_fields})
+    shape = " x ".join(map(str, game.obs_shape(default))) or "1"
+    print(f"{game.name}: {game.doc}\n")
+    print(f"agents        {game.num_agents(default)}")
+    print(f"observation   {shape} {game.obs_dtype.name}")
+    for head in game.heads(default):
+        print(f"action        {head.name}, {head.n} choices: {head.doc}")
+    for axis in game.axes(default):
+        print(f"action        {axis.name}, {axis.low:g} to {axis.high:g}: {axis.doc}")
+    for option in config.tables(game)["env"].values():
+        value = f"{config.short(option.default)} in {config.legal(option)}"
+        print(f"config        {config.flag('env', option.name)} {value}: {option.doc}")
+    for name, doc in game.log_fields:
+        print(f"log           {name}: {doc}")
