@@ -314,3 +314,21 @@ def test_other_wrappers_run():
             lengths += [info["final_info"]["length"]] if over else []
     assert len(lengths) > 8
     assert max(lengths) <= 3 * SIZE
+
+
+@pytest.mark.parametrize("mode", ["same_step", "next_step", "disabled"])
+def test_over_says_which_envs_wait_for_their_reset(mode):
+    env = pufferenv.make(load_game("script"), 3, autoreset_mode=mode, agents=2)
+    waits = mode != "same_step"
+    assert env.over.tolist() == [False] * 3
+    env.reset()
+    ends = np.zeros((6, 3), np.int32)
+    ends[0:4, 0] = 1  # all of envs 0 and 1 die, and only env 1's episode ends with that
+    ends[2, 1] = 1
+    env.step(ends)
+    assert env.over.tolist() == [False, waits, False]
+    env.step(ends * 0)
+    assert env.over.tolist() == [False, mode == "disabled", False]
+    if mode == "disabled":
+        env.reset(options={"reset_mask": np.repeat(env.over, env.env_agents)})
+    assert not env.over.any()
