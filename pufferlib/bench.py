@@ -47,7 +47,8 @@ def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
     try:
         trainer.update()  # first touches of memory, threads started
         report = _about(config, game)
-        report["torch"] = f"{torch.__version__}, {trainer.threads} threads, {trainer.device}"
+        count, why = trainer.threads
+        report["torch"] = f"{torch.__version__}, {count} threads ({why}), {trainer.device}"
         report["batch_size"] = trainer.sizes.batch_size
         report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
         return report | measure(trainer, roofline(trainer), seconds)

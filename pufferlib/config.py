@@ -141,7 +141,9 @@ def parse(option: Option, text: str, prefix: str = "") -> Value:
     word = text.strip().lower()
     value: Value = text
     try:
-        if option.type is bool:
+        if option.auto and word == "auto":
+            value = 0
+        elif option.type is bool:
             if word not in TRUE + FALSE:
                 raise ValueError
             value = word in TRUE
@@ -173,6 +175,8 @@ def legal(option: Option) -> str:
     if option.type is str or (option.min is None and option.max is None):
         return option.type.__name__
     low = "" if option.min is None else f"{short(option.min)} "
+    if option.auto:
+        low = "auto, 1 "
     high = "" if option.max is None else f" {short(option.max)}"
     return f"{low}..{high}"
 

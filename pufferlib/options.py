@@ -16,7 +16,10 @@ T = TypeVar("T", bound="Section")
 
 
 class Option(NamedTuple):
-    """One option as its table declares it; `min` and `max` are inclusive, None: no bound."""
+    """One option as its table declares it; `min` and `max` are inclusive, None: no bound.
+
+    `auto`: the word stands for 0, which lets the program choose.
+    """
 
     name: str
     doc: str
@@ -25,10 +28,13 @@ class Option(NamedTuple):
     min: float | None
     max: float | None
     choices: tuple[str, ...]
+    auto: bool = False
 
     def check(self, value: object, prefix: str = "") -> Value:
         """Return `value` as its type. Raise TypeError or ValueError saying what is legal."""
         given = f"{prefix}{self.name}={value!r}"
+        if self.auto and value == "auto":
+            return 0
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not self.type:
@@ -53,9 +59,10 @@ def option(
     min: float | None = None,
     max: float | None = None,
     choices: tuple[str, ...] = (),
+    auto: bool = False,
 ) -> Any:
     """Declare one option: the field of a Section."""
-    metadata = {"doc": doc, "min": min, "max": max, "choices": choices}
+    metadata = {"doc": doc, "min": min, "max": max, "choices": choices, "auto": auto}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -102,7 +109,7 @@ class VecOptions(Section):
 
     num_envs: int = option(1024, "envs that step together", min=1, max=2**24)
     num_threads: int = option(
-        0, "threads that step envs; 0: picked for this machine", min=0, max=256
+        0, "threads that step envs; auto: as many as torch's", min=0, max=256, auto=True
     )
     # On the CPU 1 is right; groups are there so that a GPU can see one while another one steps.
     num_groups: int = option(1, "groups of envs that act and step in turn", min=1, max=4)
@@ -148,7 +155,13 @@ class TrainOptions(Section):
         "where the policy runs; auto: a GPU if there is one",
         choices=("auto", "cpu", "cuda"),
     )
-    threads: int = option(0, "torch's threads; 0: the cores this process may use", min=0, max=256)
+    threads: int = option(
+        0,
+        "torch's threads; auto: what is fastest, measured at the start",
+        min=0,
+        max=256,
+        auto=True,
+    )
 
     horizon: int = option(64, "steps of one row", min=1, max=65536)
     batch_size: int = option(

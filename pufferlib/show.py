@@ -42,7 +42,8 @@ def options(args: argparse.Namespace, spec: str | None) -> int:
     for section, options in known.items():
         print(f"\n{section}:" + ("" if options else " nothing to set"))
         for key, option in options.items():
-            default = config.short(values[section][key])
+            value = values[section][key]
+            default = "auto" if option.auto and not value else config.short(value)
             head = f"  {config.flag(section, key):<28} {default:<12} {config.legal(option):<18} "
             print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
     if not game:

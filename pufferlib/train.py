@@ -208,9 +208,9 @@ class Session:
         save(path, "policy", self.trainer.policy.state_dict(), note)
 
     def _picked(self) -> str:
-        trainer = self.trainer
+        trainer, (threads, why) = self.trainer, self.trainer.threads
         return (
-            f"{trainer.device}, {trainer.threads} torch and {trainer.env.engine.num_threads} env "
+            f"{trainer.device}, {threads} torch ({why}) and {trainer.env.engine.num_threads} env "
             f"threads, {trainer.env.num_agents:,} agents, {trainer.sizes.batch_size:,}-step batches"
         )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
-from pufferlib import cores, memory
+from pufferlib import cores, memory, threads
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
 from pufferlib.loss import LossStats, ppo_loss
@@ -53,21 +53,25 @@ class Trainer:
     ) -> None:
         self.train = train
         self.device = pick_device(train.device)
-        self.threads = train.threads or cores.usable()
-        torch.set_num_threads(self.threads)
         memory.keep_freed()
+        steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
+        self.threads = threads.pick(train.threads, steps, policy.hidden_size)
+        env_threads = vec.num_threads or self.threads.number
+        before = cores.threads()
         self.env = RowEnv(
             game,
             vec.num_envs,
             horizon=train.horizon,
             batch_rows=train.batch_size // train.horizon or None,
-            num_threads=min(vec.num_threads or cores.usable(), vec.num_envs),
+            num_threads=min(env_threads, vec.num_envs),
             seed=train.seed,
             debug=vec.debug,
             check=vec.debug,
             allocate=page_locked if self.device.type == "cuda" else None,
             config=env,
         )
+        if not vec.num_threads:
+            cores.keep_apart(cores.threads() - before)
         self.sizes = resolve_sizes(train, self.env.num_agents)
         self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)

@@ -68,6 +68,17 @@ def test_switches_take_several_words(text, value):
     assert config.parse(config.tables()["train"]["norm_obs"], text) is value
 
 
+def test_auto_is_a_word_for_what_the_program_picks_on_flags_and_in_files(game):
+    made = resolve(
+        game,
+        ("mine.toml", {"train": {"threads": "auto"}}),
+        ("--", {"vec": {"num_threads": "Auto"}}),
+    )
+    assert (made.train.threads, made.vec.num_threads) == (0, 0)
+    with pytest.raises(ConfigError, match="horizon=auto is not a whole number"):
+        resolve(game, ("--", {"train": {"horizon": "auto"}}))
+
+
 def test_every_option_and_config_field_has_a_table_entry(game):
     known = config.tables(game)
     assert list(known) == ["env", "vec", "train", "policy"]

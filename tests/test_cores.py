@@ -3,28 +3,115 @@
 import os
 
 import pytest
+import torch
 
-from pufferlib import cores
+from pufferlib import cores, threads
+
+affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the OS has no affinity")
 
 
-def machine(tmp_path, siblings, quota):
+def machine(tmp_path, siblings, own, files):
+    """Cores usable where these threads share cores and these cgroup files exist."""
     for cpu, text in enumerate(siblings):
         folder = tmp_path / f"cpu{cpu}/topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{text}\n")
-    limit = tmp_path / "cpu.max"
-    limit.write_text(quota)
-    return cores.usable(tmp_path, limit)
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    (tmp_path / "own").write_text(own)
+    return cores.usable(tmp_path, tmp_path / "cgroup", tmp_path / "own")
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the OS has no affinity")
+@affinity
 @pytest.mark.parametrize(
     ("quota", "want"), [("max 100000", 2), ("100000 100000", 1), ("150000 100000", 2), ("", 2)]
 )
 def test_two_threads_of_a_core_count_once_and_quotas_round_up(tmp_path, monkeypatch, quota, want):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    assert machine(tmp_path, ["0,2", "1,3", "0,2", "1,3"], quota) == want
+    siblings = ["0,2", "1,3", "0,2", "1,3"]
+    assert machine(tmp_path, siblings, "0::/", {"cpu.max": quota}) == want
+
+
+V1 = "5:memory:/job\n3:cpu,cpuacct:/job/part\n"
+
+
+@affinity
+@pytest.mark.parametrize(
+    ("own", "files", "want"),
+    [
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        (V1, {"cpu,cpuacct/job/part/cpu.cfs_quota_us": "-1"}, 8),
+        (
+            V1,
+            {
+                "cpu,cpuacct/job/cpu.cfs_quota_us": "250000",
+                "cpu,cpuacct/job/cpu.cfs_period_us": "50000",
+            },
+            5,
+        ),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ("", {"cpu.max": "100000 100000"}, 1),
+    ],
+)
+def test_the_tightest_cgroup_counts_in_either_version(tmp_path, monkeypatch, own, files, want):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert machine(tmp_path, [str(i) for i in range(8)], own, files) == want
+
+
+@affinity
+def test_workers_get_a_core_each_and_the_first_stays_the_callers(tmp_path, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(cores, "places", lambda: [4, 6, 7])
+    monkeypatch.setattr(os, "sched_setaffinity", kept.__setitem__)
+    cores.keep_apart({31, 12, 25})
+    assert kept == {12: {6}, 25: {7}, 31: {6}}
+    kept.clear()
+    monkeypatch.setattr(cores, "places", lambda: [4])
+    cores.keep_apart({31})
+    assert kept == {}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "want"),
+    [
+        ({1: 10.0}, 1),
+        ({1: 10.0, 2: 19.0}, 2),
+        ({1: 10.0, 2: 11.0}, 1),  # less than one in seven more
+        ({1: 10.0, 2: 1.0}, 1),  # packed on one core
+        ({1: 10.0, 2: 19.0, 4: 20.0}, 2),
+        ({1: 10.0, 2: 19.0, 4: 36.0, 6: 50.0}, 6),
+    ],
+)
+def test_more_threads_are_taken_where_they_pay(speeds, want):
+    assert threads.best(speeds) == want
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("two", "want"), [(18.0, 2), (4.0, 1)])
+def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_threads, two, want):
+    asked = []
+    monkeypatch.setattr(cores, "usable", lambda: 2)
+    monkeypatch.setattr(threads, "measure", lambda *given: asked.append(given) or {1: 10.0, 2: two})
+    number, why = threads.pick(0, rows=512, width=64)
+    assert (number, torch.get_num_threads()) == (want, want)
+    assert asked == [([1, 2], 512, 64)]
+    assert f"{two / 10:.1f} times" in why
+    assert threads.pick(3, 512, 64).number == torch.get_num_threads() == 3
+
+
+def test_measuring_gives_a_speed_for_each_count(torch_threads):
+    speeds = threads.measure([1, 2], 8, 4)
+    assert list(speeds) == [1, 2] and min(speeds.values()) > 0
 
 
 def test_there_is_always_a_core(tmp_path):
-    assert cores.usable(tmp_path, tmp_path / "missing") >= 1
+    assert cores.usable(tmp_path, tmp_path, tmp_path / "missing") >= 1

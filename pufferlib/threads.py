@@ -1,0 +1,80 @@
+"""How many threads torch gets: measured at the start, with a product as the policy has them.
+
+A second thread pays where a second core is really there and the product is large enough to share.
+Neither can be read off the machine: a virtual core may be half of one or busy with something else.
+"""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import torch
+
+from pufferlib import cores
+
+ROUNDS = 5
+AT_LEAST = 2e-3  # seconds of one measurement
+WORTH = 1.15  # times the speed that twice the threads have to bring
+LARGEST = 2**22  # entries of the matrix that is measured with
+
+
+class Picked(NamedTuple):
+    """How many threads, and why, in a few words."""
+
+    number: int
+    why: str
+
+
+def pick(given: int, rows: int, width: int) -> Picked:
+    """Set and return torch's thread count: `given`, or where that is 0 what is fastest.
+
+    Tried are 1, 2, 4, ... threads up to the usable cores on (rows, width) @ (width, width); the
+    workers are kept on cores of their own. Takes some hundredths of a second.
+    """
+    limit = cores.usable()
+    if given:
+        torch.set_num_threads(given)
+        return Picked(given, "as given")
+    if limit == 1:
+        torch.set_num_threads(1)
+        return Picked(1, "one core")
+    counts = [1]
+    while counts[-1] < limit:
+        counts.append(min(2 * counts[-1], limit))
+    speeds = measure(counts, min(rows, max(1, LARGEST // width)), width)
+    count = best(speeds)
+    torch.set_num_threads(count)
+    if count > 1:
+        return Picked(count, f"{speeds[count] / speeds[1]:.1f} times one")
+    return Picked(1, f"{counts[1]} would be {speeds[counts[1]] / speeds[1]:.1f} times as fast")
+
+
+def best(speeds: dict[int, float]) -> int:
+    """Return the count up to which each doubling pays; speeds by count, in rising order."""
+    count = 1
+    for more, speed in speeds.items():
+        if speed > WORTH * speeds[count]:
+            count = more
+    return count
+
+
+@torch.no_grad()
+def measure(counts: list[int], rows: int, width: int) -> dict[int, float]:
+    """Return products per second by number of threads, medians of rounds taken in turn."""
+    x, weight = torch.randn(rows, width), torch.randn(width, width)
+    out = torch.empty(rows, width)
+    before = cores.threads()
+    for count in counts:
+        torch.set_num_threads(count)
+        torch.mm(x, weight, out=out)  # starts the workers
+    cores.keep_apart(cores.threads() - before)
+    speeds: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(ROUNDS):
+        for count, found in speeds.items():
+            torch.set_num_threads(count)
+            calls, begin = 0, time.perf_counter()
+            while (passed := time.perf_counter() - begin) < AT_LEAST:
+                torch.mm(x, weight, out=out)
+                calls += 1
+            found.append(calls / passed)
+    return {count: statistics.median(found) for count, found in speeds.items()}
