@@ -80,7 +80,7 @@ class PufferVecEnv(VecEnv):
         self.vector_env = env
         self._name = env.game.name  # for messages
         self._empty: Infos = [{} for _ in range(env.num_envs)]
-        self._returns = np.zeros(env.num_envs)  # of the lives at hand
+        self._returns = np.zeros(env.num_envs)  # of the lives at hand; of idling, too
         self._lengths = np.zeros(env.num_envs, np.int64)
         self._started = time.monotonic()
         self._actions: Any = None
@@ -121,7 +121,7 @@ class PufferVecEnv(VecEnv):
         acted = env.alive.copy()
         observations, rewards, terminations, truncations, extra = env.step(self._actions)
         self._returns += rewards
-        self._lengths += acted
+        self._lengths += 1
         dones = terminations | truncations | (env.alive > acted)
         infos = self._infos(np.flatnonzero(dones), acted, truncations, extra)
         return observations.copy(), rewards.copy(), dones, infos

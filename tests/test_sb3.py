@@ -176,7 +176,9 @@ def test_what_a_wrapper_writes_into_an_info_is_gone_in_the_next_step():
 
 def test_infos_of_an_end_are_new_dicts_each():
     env = script()
+    before = env.step(fates(0, 0, 0))[3]
     ends = [env.step(fates(0, 0, 0, end=2))[3] for _ in range(2)]
+    assert before == [{}, {}, {}]
     for info in ends[0]:
         info["terminal_observation"] = None  # as VecNormalize writes there
     assert [info["terminal_observation"][2] for info in ends[1]] == [2, 2, 2]

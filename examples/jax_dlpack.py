@@ -1,0 +1,70 @@
+"""Act in cartpole from JAX, on observations that nobody copied.
+
+    python examples/jax_dlpack.py [--total-timesteps 64000] [--num-envs 64] [--seed 1]
+
+On a CPU, `jax.dlpack.from_dlpack(observations, copy=False)` is a jax.Array over the engine's own
+memory. JAX takes every array to be immutable; this one changes with the next `step` or `reset`,
+and whatever still reads it then computes with a mixture of both. So:
+
+  1. Whatever reads it must be done before the next step. JAX computes in the background;
+     `np.asarray(actions)` waits for the actions, and so for what they were computed from.
+     `jax.block_until_ready` waits for anything else.
+  2. Nothing may keep it. What is needed later, such as a batch to learn from, is a copy made by
+     numpy, at once: `jnp.asarray(observations.copy())`. (JAX's own copy is made in the background.)
+  3. It is never donated to a jitted function, which would write into it.
+
+On a GPU `jax.device_put(observations)` copies anyway; rule 1 holds for that copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pufferenv
+
+
+@jax.jit
+def act(weights: jax.Array, seen: jax.Array, key: jax.Array) -> jax.Array:
+    """Sample an action each, (N,), from the logits seen (N, F) @ weights (F, choices)."""
+    return jax.random.categorical(key, seen @ weights)
+
+
+def play(env: pufferenv.PufferVectorEnv, total_timesteps: int, seed: int) -> jax.Array:
+    """Act at least once; return the observations acted on, (steps, N, F), copied for keeping."""
+    observations, _ = env.reset(seed=seed)
+    key = jax.random.key(seed)
+    # Push to where the pole falls: position, velocity, angle, angular velocity by left, right.
+    weights = jnp.array([[0, 0], [0, 0], [-5, 5], [-5, 5]], jnp.float32)
+    kept = []
+    for _ in range(max(total_timesteps // env.num_envs, 1)):
+        seen = jax.dlpack.from_dlpack(observations, copy=False)
+        assert seen.unsafe_buffer_pointer() == observations.ctypes.data  # nobody copied
+        kept.append(jnp.asarray(observations.copy()))  # rule 2
+        key, draw = jax.random.split(key)
+        actions = np.asarray(act(weights, seen, draw))  # rule 1: waits
+        observations = env.step(actions)[0]
+    return jnp.stack(kept)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--total-timesteps", type=int, default=64_000)
+    parser.add_argument("--num-envs", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    env = pufferenv.make("cartpole", args.num_envs)
+    kept = play(env, args.total_timesteps, args.seed)
+    print(f"{kept.shape[0]} steps of {kept.shape[1]} envs, observations of {kept.shape[2]}")
+    if log := env.log().get("score"):
+        print(f"mean return {log[0]:.1f}")
+    env.close()
+
+
+if __name__ == "__main__":
+    main()
