@@ -22,6 +22,7 @@ from torchrl.envs import (
     TransformedEnv,
     check_env_specs,
 )
+from torchrl.objectives.value.functional import generalized_advantage_estimate
 
 from pufferlib import torchrl
 
@@ -244,6 +245,27 @@ def test_identifiable_steps_arrive_whole():
     assert count == over.sum() > 10
     assert ended.item() == pytest.approx(log["score"][0] * count, rel=1e-5)
     collector.shutdown()
+
+
+def test_no_value_of_a_dead_step_reaches_a_live_one():
+    env = torchrl.make("probe", 4, seed=2, steps=12, shorter=9, die=0.1, spawn=0.3, cut=0.05)
+    data = env.rollout(100, break_when_any_done=False)
+    agents, later = data["agents"], data["next", "agents"]
+
+    def advantages(of_zeros):
+        """GAE where a step's value is the sum of what is seen, but `of_zeros` for the dead."""
+        values = [td["observation"].sum(-1, keepdim=True) / 1e6 for td in (agents, later)]
+        values = [torch.where(value == 0, of_zeros, value) for value in values]
+        rest = (later[key] for key in ("reward", "done", "terminated"))
+        advantage, _ = generalized_advantage_estimate(
+            0.9, 0.9, *(part.transpose(1, 2) for part in (*values, *rest))
+        )
+        return advantage.transpose(1, 2)[..., 0]
+
+    one, other = advantages(0.0), advantages(1e4)
+    alive = agents["mask"]
+    assert torch.equal(one[alive], other[alive])
+    assert not torch.equal(one[~alive], other[~alive])
 
 
 def test_a_wrapper_may_end_episodes_early():
