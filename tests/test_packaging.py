@@ -33,6 +33,22 @@ def test_importing_pufferenv_loads_no_torch_gymnasium_or_numpy() -> None:
     assert done.stdout == "set()\n", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "extra", "package"),
+    [
+        ("pufferenv.pettingzoo", "pettingzoo", "pettingzoo"),
+        ("pufferlib.sb3", "sb3", "stable_baselines3"),
+        ("pufferlib.torchrl", "torchrl", "torchrl"),
+    ],
+)
+def test_a_framework_that_is_missing_is_named_with_its_extra(module, extra, package) -> None:
+    """None in sys.modules is what Python takes for a module that is not there."""
+    done = python(f"sys.modules[{package!r}] = None\nimport {module}")
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("ImportError: ")
+    assert f"is not installed: run `pip install 'pufferenv[{extra}]'`" in said
+
+
 def test_using_pufferenv_loads_neither_torch_nor_pufferlib() -> None:
     done = python(
         "import pufferenv; pufferenv.make('squared', num_envs=1).reset(); pufferenv.RowEnv\n"
