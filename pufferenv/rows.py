@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,20 @@ class RowEnv:
     def step(self, begin: int = 0, end: int | None = None) -> None:
         """Step envs [begin, end) with what stands in `actions` and `axes`."""
         self.engine.step(begin, end)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the envs act apart from the engine, so that a step can be begun and ended."""
+        return hasattr(self.engine, "receive_any")
+
+    def send(self, begin: int, end: int) -> None:
+        """Begin a step: have envs [begin, end) act, which are `apart`, and do not wait."""
+        cast(Any, self.engine).send(begin, end)
+
+    def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """End the step of the first of these ranges that has acted -> which it was."""
+        first: tuple[int, int] = cast(Any, self.engine).receive_any(ranges)
+        return first
 
     def log(self) -> Mapping[str, tuple[float, float, float, float]]:
         """Return per log field (mean, std, min, max) over the episodes since the last call."""

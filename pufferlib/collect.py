@@ -5,8 +5,10 @@ filled in as DESIGN.md, section 6, defines it. Letters: A agents, N of them act,
 F final slots, S entries of a recurrent state, *O one observation.
 """
 
+import functools
 import itertools
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
+Stepped = TypeVar("Stepped")
 UNUSED = -1  # version of a slot that nobody has acted on since its row was free
 
 
@@ -27,7 +30,9 @@ class Collector:
     """Steps the envs of a RowEnv with a policy. `counts` (A,) uint64 keys the sampler's draws.
 
     The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
-    depend on their number, never on timing. Raises ValueError for more groups than envs.
+    depend on their number, never on timing. Groups of envs that step apart (wrapped ones) do so
+    while others act. `asynchronous`: of these whichever has stepped acts next, out of turn.
+    Raises ValueError for more groups than envs, and where there is nobody to overtake.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Collector:
         seed: int,
         timer: Timer,
         num_groups: int = 1,
+        asynchronous: bool = False,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.seed = seed
@@ -46,13 +52,20 @@ class Collector:
                 f"vec.num_groups={num_groups} is more than vec.num_envs={env.num_envs}: "
                 "a group has at least one env"
             )
+        if asynchronous and (num_groups == 1 or not env.apart):
+            raise ValueError(
+                f"vec.asynchronous=true with vec.num_groups={num_groups} of {env.game.name}: it "
+                "needs a wrapped env, of which several groups can overtake each other"
+            )
+        self.asynchronous = asynchronous
+        self._under_way: list[tuple[int, int]] = []  # groups that step, the one sent first first
         bounds = [env.num_envs * g // num_groups for g in range(num_groups + 1)]
         self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # of envs
         agents, pool = env.num_agents, env.arrays
         pool["version"].fill(UNUSED)
         self.counts = np.zeros(agents, np.uint64)
         self.agent_steps = 0  # transitions that agents lived through
-        self.steps = 0  # of every env
+        self.steps = 0.0  # of every env, on average
         self._pool = torch.from_numpy(pool["observations"])  # (R, H, *O)
         self._finals = torch.from_numpy(pool["final_observations"])  # (F, *O)
         self._next_value = pool["next_value"].reshape(-1)  # by slot
@@ -96,16 +109,39 @@ class Collector:
         """Begin new episodes in envs made afresh, with an empty pool."""
         self.env.reset(seed)
         self.env.arrays["version"].fill(UNUSED)
+        self._under_way = []
 
     @torch.no_grad()
-    def step(self, version: int) -> None:
-        """Act once for every live agent by the present weights, and step the games."""
+    def step(self, version: int) -> slice:
+        """Act by the present weights for whoever is to act, and step -> the agents that stepped.
+
+        Those are all of them; where several groups step apart, those of one group.
+        """
         if self.env.num_agents > len(self._finals) - self.env.engine.num_final:
             self.evaluate_finals()
+        if self.env.apart and len(self.groups) > 1:
+            stepped = self._step_apart(version)
+        else:
+            for group in self.groups:
+                self._act(group, version)
+                self._step(functools.partial(self.env.step, group.start, group.stop))
+            stepped = slice(0, self.env.num_envs)
+        self.steps += (stepped.stop - stepped.start) / self.env.num_envs
+        agents = self.env.env_agents
+        return slice(stepped.start * agents, stepped.stop * agents)
+
+    def _step_apart(self, version: int) -> slice:
+        """Have every group act that does not step, then end the step of one -> its envs."""
         for group in self.groups:
-            self._act(group, version)
-            self._step(group)
-        self.steps += 1
+            if (group.start, group.stop) not in self._under_way:
+                self._act(group, version)
+                self.timer.enter("env")
+                self.env.send(group.start, group.stop)
+                self._under_way.append((group.start, group.stop))
+        wanted = self._under_way if self.asynchronous else self._under_way[:1]
+        stepped = self._step(lambda: self.env.receive(wanted))
+        self._under_way.remove(stepped)
+        return slice(*stepped)
 
     def _act(self, group: slice, version: int) -> None:
         """Act once for every live agent of these envs."""
@@ -127,17 +163,18 @@ class Collector:
         self._sample(output, agents, version)
         self.agent_steps += len(obs)
 
-    def _step(self, group: slice) -> None:
-        """Step these envs; whose life was cut short leaves the state that it was cut with."""
+    def _step(self, step: Callable[[], Stepped]) -> Stepped:
+        """Step some envs; whose life was cut short leaves the state that it was cut with."""
         engine = self.env.engine
         self.timer.enter("env")
         finals = engine.num_final
-        self.env.step(group.start, group.stop)
+        stepped = step()
         self.timer.enter("other")
         if self.state is not None and self._final_state is not None and engine.num_final > finals:
             new_finals = slice(finals, engine.num_final)
             who = torch.from_numpy(self.env.arrays["final_agent"][new_finals]).to(self.device)
             self._final_state[new_finals] = self.state[who.long()]
+        return stepped
 
     @torch.no_grad()
     def finish(self) -> None:

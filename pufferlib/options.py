@@ -118,6 +118,11 @@ class VecOptions(Section):
         "where envs written in Python play; auto: processes where there is more than one core",
         choices=("auto", "serial", "threads", "processes"),
     )
+    asynchronous: bool = option(
+        False,
+        "wrapped envs: whichever group has stepped acts next, so that none waits for a slow one; "
+        "results then depend on timing",
+    )
     debug: bool = option(
         False, "check the game and the rows in every step; names the game, env, agent and step"
     )

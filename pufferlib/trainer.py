@@ -82,7 +82,13 @@ class Trainer:
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
         self.shuffle = torch.Generator().manual_seed(shuffle)
         self.collector = Collector(
-            self.env, self.policy, self.device, sampler, self.timer, vec.num_groups
+            self.env,
+            self.policy,
+            self.device,
+            sampler,
+            self.timer,
+            vec.num_groups,
+            vec.asynchronous,
         )
         self.batch = Batch(self.collector, self.sizes, train, self.device)
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
@@ -158,8 +164,9 @@ class Trainer:
         engine, arrays = self.env.engine, self.env.arrays
         while engine.num_full < self.sizes.batch_rows:
             acted = arrays["alive"].copy() if self.train.norm_return else None
-            self.collector.step(self.updates)
+            stepped = self.collector.step(self.updates)
             if acted is not None:
+                acted[: stepped.start] = acted[stepped.stop :] = False
                 over = arrays["fresh"] | ~arrays["alive"]
                 self.return_norm.update(arrays["rewards"], acted, over)
         self.collector.finish()
@@ -224,7 +231,7 @@ class Trainer:
         variance = float(target.var())
         return 1 - float((target - value).var()) / variance if variance > 0 else 0.0
 
-    def _row_metrics(self, steps_before: int, agent_steps: int) -> dict[str, float]:
+    def _row_metrics(self, steps_before: float, agent_steps: int) -> dict[str, float]:
         engine = self.env.engine
         steps = self.collector.steps - steps_before
         return {
