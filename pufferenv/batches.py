@@ -45,12 +45,15 @@ class Batches:
         seeds: npt.NDArray[np.uint64] | None = None,
         mask: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Begin new episodes in envs [begin, end), with `seeds` (E,)."""
+        """Begin new episodes in envs [begin, end), with `seeds` (E,): that of the first env.
+
+        A vector env makes the seeds of the others itself. envpool takes seeds only when it is made.
+        """
         arrays = self.mail.arrays
         for b, some in self._blocks(begin, end):
             given = {}
             if seeds is not None and not is_envpool(self.envs[b]):
-                given["seed"] = [int(seed) for seed in seeds[some]]
+                given["seed"] = int(seeds[some.start])  # not all take one for each env
             try:
                 obs, _ = self.envs[b].reset(**given)
                 self._pack(obs)

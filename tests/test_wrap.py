@@ -348,3 +348,27 @@ def test_lived_is_what_the_other_tests_take_it_for():
     env.reset(seed=3)
     env.step(2)
     assert {(3.0, 0.0, 0.0, 0.0): outside_envs.Step(2, 221.0, LIVE, (3.0, 0.0, 0.0, 1.0))} == LIVED
+
+
+def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
+    """Gymnasium's own numpy CartPole: it takes one seed, and shows new episodes a step later."""
+    make = functools.partial(
+        gymnasium.make_vec, "CartPole-v1", 3, vectorization_mode="vector_entry_point"
+    )
+    env, twin = pufferlib.wrap(make, seed=4), make()
+    assert (env.num_envs, env.game.name) == (3, "CartPole-v1")
+    obs, _ = env.reset()
+    np.testing.assert_array_equal(obs, twin.reset(seed=int(first_seeds(4, 1)[0]))[0])
+    random, between = np.random.default_rng(0), np.zeros(3, np.bool_)
+    for _ in range(60):
+        actions = random.integers(0, 2, 3)
+        told, rewards, terminated, truncated, infos = env.step(actions)
+        seen, gains, ends, cuts, _ = twin.step(actions)
+        np.testing.assert_array_equal(rewards, np.where(between, 0, gains))
+        np.testing.assert_array_equal(terminated | truncated, ends | cuts)
+        between = ends | cuts
+        np.testing.assert_array_equal(env.alive, ~between)  # nobody acts in the step in between
+        np.testing.assert_array_equal(told[~between], seen[~between])
+        if between.any():
+            np.testing.assert_array_equal(infos["final_obs"][between], seen[between])
+    assert env.log()["episodes"][0] > 3
