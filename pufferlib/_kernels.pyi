@@ -120,3 +120,59 @@ def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
 
 def gather_slots(pool: Array, slots: Array, out: Array, scale: float = 1.0) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
+
+# Between the products of recurrent cells: B rows, H horizon, D units. cells.py says the same in
+# torch. Arrays (B, ...) need contiguous rows only.
+
+def lstm(
+    *,
+    gates: Array,  # (B, 4 * D) products without bias; out: after their functions
+    bias: Array,  # (4 * D,) input, forget, output, cell
+    cell: Array,  # (B, D)
+    keep: Array | None = None,  # (B,) 0 where a life begins after this step, else 1; None: 1
+    out: Array,  # (B, D) out, hidden state
+    next_cell: Array,  # (B, D) out, times keep
+    next_hidden: Array | None = None,  # (B, D) out, times keep
+) -> None:
+    """Do the arithmetic of one LSTM step behind its products.
+
+    Sigmoid and tanh are within 2e-7 of the true values.
+    """
+
+def lstm_back(
+    *,
+    gates: Array,  # (B, 4 * D) after their functions
+    cell: Array,  # (B, D)
+    keep: Array | None = None,  # (B,)
+    grad_out: Array,  # (B, D)
+    grad_hidden: Array,  # (B, D) of next_hidden
+    grad_cell: Array,  # (B, D) of next_cell; out: of cell
+    grad_gates: Array,  # (B, 4 * D) out, of the products
+    grad_bias: Array,  # (4 * D,) added to
+) -> None:
+    """Go back through one LSTM step, from its states to its products."""
+
+def mingru(
+    *,
+    gates: Array,  # (B, H, 2 * D) products without bias; out: gate and candidate
+    bias: Array,  # (2 * D,)
+    keep: Array | None = None,  # (B, H) 0 where a life begins with this step, else 1; None: 1
+    x: Array,  # (B, H, D)
+    state: Array,  # (B, D) before the first step
+    hidden: Array,  # (B, H, D) out
+    out: Array,  # (B, H, D) out, x + hidden
+) -> None:
+    """Do the arithmetic of all steps of minGRU behind their product."""
+
+def mingru_back(
+    *,
+    gates: Array,  # (B, H, 2 * D) gate and candidate
+    keep: Array,  # (B, H)
+    state: Array,  # (B, D)
+    hidden: Array,  # (B, H, D)
+    grad_out: Array,  # (B, H, D)
+    grad_state: Array,  # (B, D) 0; out
+    grad_gates: Array,  # (B, H, 2 * D) out, of the products
+    grad_bias: Array,  # (2 * D,) added to
+) -> None:
+    """Go back through all steps of minGRU, from their results to the product."""

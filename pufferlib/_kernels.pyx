@@ -91,12 +91,48 @@ cdef extern from "kernels.h" nogil:
         PufConvert convert
         float scale
         void *out
+    ctypedef struct PufRows:
+        float *at
+        int64_t stride
+    ctypedef struct PufLSTM:
+        int64_t num_rows, size
+        PufRows gates, cell, out, next_cell, next_hidden
+        const float *bias
+        const float *keep
+    ctypedef struct PufLSTMBack:
+        int64_t num_rows, size
+        PufRows gates, cell, grad_out, grad_hidden, grad_cell, grad_gates
+        const float *keep
+        float *grad_bias
+    ctypedef struct PufMinGRU:
+        int64_t num_rows, horizon, size
+        float *gates
+        const float *bias
+        const float *keep
+        const float *x
+        PufRows state
+        float *hidden
+        float *out
+    ctypedef struct PufMinGRUBack:
+        int64_t num_rows, horizon, size
+        const float *gates
+        const float *keep
+        PufRows state
+        const float *hidden
+        const float *grad_out
+        float *grad_state
+        float *grad_gates
+        float *grad_bias
     ctypedef struct PufPasses:
         const char *width
         int (*sample)(const PufSample *, PufFault *) noexcept nogil
         int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
         int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
+        void (*lstm)(const PufLSTM *) noexcept nogil
+        void (*lstm_back)(const PufLSTMBack *) noexcept nogil
+        void (*mingru)(const PufMinGRU *) noexcept nogil
+        void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
     const PufPasses *puf_passes()
 
 cdef const PufPasses *PASSES = puf_passes()
@@ -122,8 +158,10 @@ cdef class Arrays:
         for i in range(self.count):
             PyBuffer_Release(&self.views[i])
 
-    cdef Py_buffer *hold(self, str name, object array, bint writable=False) except NULL:
-        """Take any C-contiguous array."""
+    cdef Py_buffer *hold(
+        self, str name, object array, bint writable=False, bint contiguous=True
+    ) except NULL:
+        """Take any array, C-contiguous unless it says otherwise."""
         cdef Py_buffer *view = &self.views[self.count]
         if not PyObject_CheckBuffer(array):
             raise TypeError(
@@ -132,7 +170,7 @@ cdef class Arrays:
             )
         PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_STRIDES)
         self.count += 1
-        if not PyBuffer_IsContiguous(view, b"C"):
+        if contiguous and not PyBuffer_IsContiguous(view, b"C"):
             raise ValueError(f"{name}: not C-contiguous; pass numpy.ascontiguousarray({name})")
         if writable and view.readonly:
             raise ValueError(f"{name}: is written to, but the array is read-only")
@@ -159,6 +197,24 @@ cdef class Arrays:
                 f"{name}: expected {expected(kind, items, width, pool)}, got {described(view)}"
             )
         return view.buf
+
+    cdef PufRows rows(
+        self, str name, object array, int64_t items, int64_t width, bint writable=False,
+    ) except *:
+        """Take float32 (items, width) of which only the rows need be contiguous."""
+        cdef PufRows rows
+        if array is None:
+            raise TypeError(f"{name}: missing; expected {expected(F32, items, width, False)}")
+        cdef Py_buffer *view = self.hold(name, array, writable, False)
+        cdef bint fits = kind_of(view) == F32 and view.ndim == 2
+        if not fits or view.shape[0] != items or view.shape[1] != width:
+            raise ValueError(
+                f"{name}: expected {expected(F32, items, width, False)}, got {described(view)}"
+            )
+        if view.strides[0] % sizeof(float) or (width > 1 and view.strides[1] != sizeof(float)):
+            raise ValueError(f"{name}: its rows are not contiguous")
+        rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
+        return rows
 
 
 cdef Kind kind_of(const Py_buffer *view) noexcept:
@@ -441,3 +497,82 @@ def gather(pool, rows, out, float scale=1.0):
 def gather_slots(pool, slots, out, float scale=1.0):
     """Copy single slots of the pool, converted to float32 and scaled if `out` is float32."""
     take_items("slots", pool, slots, out, scale, 0)
+
+
+def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None):
+    """Do the arithmetic of one LSTM step behind its products."""
+    cdef PufLSTM p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
+    p.num_rows, p.size, p.keep = n, size, NULL
+    p.next_hidden.at = NULL
+    p.gates = a.rows("gates", gates, n, 4 * size, True)
+    p.bias = <const float *>a.take("bias", bias, F32, 4 * size)
+    p.cell = a.rows("cell", cell, n, size)
+    p.out = a.rows("out", out, n, size, True)
+    p.next_cell = a.rows("next_cell", next_cell, n, size, True)
+    if next_hidden is not None:
+        p.next_hidden = a.rows("next_hidden", next_hidden, n, size, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, n)
+    with nogil:
+        PASSES.lstm(&p)
+
+
+def lstm_back(
+    *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
+):
+    """Go back through one LSTM step, from its states to its products."""
+    cdef PufLSTMBack p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
+    p.num_rows, p.size, p.keep = n, size, NULL
+    p.gates = a.rows("gates", gates, n, 4 * size)
+    p.cell = a.rows("cell", cell, n, size)
+    p.grad_out = a.rows("grad_out", grad_out, n, size)
+    p.grad_hidden = a.rows("grad_hidden", grad_hidden, n, size)
+    p.grad_cell = a.rows("grad_cell", grad_cell, n, size, True)
+    p.grad_gates = a.rows("grad_gates", grad_gates, n, 4 * size, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, n)
+    with nogil:
+        PASSES.lstm_back(&p)
+
+
+def mingru(*, gates, bias, keep=None, x, state, hidden, out):
+    """Do the arithmetic of all steps of minGRU behind their product."""
+    cdef PufMinGRU p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("x", x), horizon = length("x", x, 1), size = length("x", x, 2)
+    cdef int64_t steps = n * horizon
+    p.num_rows, p.horizon, p.size, p.keep = n, horizon, size, NULL
+    p.gates = <float *>a.take("gates", gates, F32, steps, 2 * size, True, True)
+    p.bias = <const float *>a.take("bias", bias, F32, 2 * size)
+    p.x = <const float *>a.take("x", x, F32, steps, size, False, True)
+    p.state = a.rows("state", state, n, size)
+    p.hidden = <float *>a.take("hidden", hidden, F32, steps, size, True, True)
+    p.out = <float *>a.take("out", out, F32, steps, size, True, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
+    with nogil:
+        PASSES.mingru(&p)
+
+
+def mingru_back(*, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias):
+    """Go back through all steps of minGRU, from their results to the product."""
+    cdef PufMinGRUBack p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("hidden", hidden), horizon = length("hidden", hidden, 1)
+    cdef int64_t size = length("hidden", hidden, 2), steps = n * horizon
+    p.num_rows, p.horizon, p.size = n, horizon, size
+    p.gates = <const float *>a.take("gates", gates, F32, steps, 2 * size, False, True)
+    p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
+    p.state = a.rows("state", state, n, size)
+    p.hidden = <const float *>a.take("hidden", hidden, F32, steps, size, False, True)
+    p.grad_out = <const float *>a.take("grad_out", grad_out, F32, steps, size, False, True)
+    p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
+    p.grad_gates = <float *>a.take("grad_gates", grad_gates, F32, steps, 2 * size, True, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
+    with nogil:
+        PASSES.mingru_back(&p)

@@ -111,13 +111,68 @@ typedef struct PufGather {
     void *out;                         // (num_taken x item_elements)
 } PufGather;
 
-// Each returns 0, or -1 with the fault filled in and no output written.
+// The recurrent cells, D units wide; kernels_recurrent.h has the formulas. A PufRows is a matrix of
+// which only the rows are contiguous: row r begins at `at + r * stride` floats.
+typedef struct PufRows {
+    float *at; // NULL: there is none
+    int64_t stride;
+} PufRows;
+
+typedef struct PufLSTM {
+    int64_t num_rows, size; // B, D
+    PufRows gates;          // (B x 4 D) in: products without bias; out: after their functions
+    const float *bias;      // (4 D)
+    const float *keep;      // (B) of the next step, or NULL: 1
+    PufRows cell;           // (B x D)
+    PufRows out;            // (B x D) out, hidden state
+    PufRows next_cell;      // (B x D) out, times keep
+    PufRows next_hidden;    // (B x D) out, times keep; or none
+} PufLSTM;
+
+typedef struct PufLSTMBack {
+    int64_t num_rows, size; // B, D
+    PufRows gates;          // (B x 4 D) after their functions
+    const float *keep;      // (B) of the next step, or NULL: 1
+    PufRows cell;           // (B x D)
+    PufRows grad_out;       // (B x D)
+    PufRows grad_hidden;    // (B x D) of next_hidden
+    PufRows grad_cell;      // (B x D) in: of next_cell; out: of cell
+    PufRows grad_gates;     // (B x 4 D) out, of the products
+    float *grad_bias;       // (4 D) added to
+} PufLSTMBack;
+
+typedef struct PufMinGRU {
+    int64_t num_rows, horizon, size; // B, H, D
+    float *gates;                    // (B x H x 2 D) as above
+    const float *bias;               // (2 D)
+    const float *keep;               // (B x H) of the step itself, or NULL: 1
+    const float *x;                  // (B x H x D)
+    PufRows state;                   // (B x D)
+    float *hidden, *out;             // (B x H x D) out
+} PufMinGRU;
+
+typedef struct PufMinGRUBack {
+    int64_t num_rows, horizon, size; // B, H, D
+    const float *gates;              // (B x H x 2 D) after their functions
+    const float *keep;               // (B x H)
+    PufRows state;                   // (B x D)
+    const float *hidden, *grad_out;  // (B x H x D)
+    float *grad_state;               // (B x D) in: 0; out
+    float *grad_gates;               // (B x H x 2 D) out, of the products
+    float *grad_bias;                // (2 D) added to
+} PufMinGRUBack;
+
+// Those that return: 0, or -1 with the fault filled in and no output written.
 typedef struct PufPasses {
     const char *width; // "AVX-512", "AVX2" or "baseline"
     int (*sample)(const PufSample *pass, PufFault *fault);
     int (*advantage)(const PufAdvantage *pass, PufFault *fault);
     int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
     int (*gather)(const PufGather *pass, PufFault *fault);
+    void (*lstm)(const PufLSTM *pass);
+    void (*lstm_back)(const PufLSTMBack *pass);
+    void (*mingru)(const PufMinGRU *pass);
+    void (*mingru_back)(const PufMinGRUBack *pass);
 } PufPasses;
 const PufPasses *puf_passes(void);
 

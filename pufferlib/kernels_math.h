@@ -55,8 +55,8 @@ PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
     return puf_select(x > high, high, x);
 }
 
-// e**x, relative error < 1e-7; NaN of NaN.
-PUF_INLINE PufFloats puf_exp(PufFloats x) {
+// e**x of the number in [PUF_EXP_MIN, PUF_EXP_MAX] next to x, relative error < 1e-7; NaN of NaN.
+PUF_INLINE PufFloats puf_exp_within(PufFloats x) {
     const PufFloats y = puf_at_most(puf_at_least(x, puf_all(PUF_EXP_MIN)), puf_all(PUF_EXP_MAX));
     const float shift = 12582912.0f; // 1.5 * 2**23: adding it rounds to an integer
     const PufFloats turned = y * 1.44269504f + shift;
@@ -68,9 +68,20 @@ PUF_INLINE PufFloats puf_exp(PufFloats x) {
     q = q * r + 1.66665152e-1f;
     q = q * r + 4.99999940e-1f;
     const PufFloats power = (PufFloats)(((PufWords)turned << 23) + 0x3f800000u);
-    const PufFloats e = (q * (r * r) + r + 1.0f) * power;
+    return (q * (r * r) + r + 1.0f) * power;
+}
+
+// e**x, relative error < 1e-7; NaN of NaN.
+PUF_INLINE PufFloats puf_exp(PufFloats x) {
+    const PufFloats e = puf_exp_within(x);
     return puf_select(x < PUF_EXP_MIN, puf_all(0.0f),
                       puf_select(x > PUF_EXP_MAX, puf_all(INFINITY), e));
+}
+
+// 1 / (1 + e**-x) and tanh(x), absolute error < 2e-7; NaN of NaN.
+PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_within(-x)); }
+PUF_INLINE PufFloats puf_tanh(PufFloats x) {
+    return 2.0f / (1.0f + puf_exp_within(-2.0f * x)) - 1.0f;
 }
 
 // Natural logarithm of a positive, normal, finite x, relative error < 1e-7; NaN of NaN.

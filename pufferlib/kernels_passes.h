@@ -6,8 +6,11 @@
 #include "kernels_advantage.h"
 #include "kernels_gather.h"
 #include "kernels_loss.h"
+#include "kernels_recurrent.h"
 #include "kernels_sample.h"
 
-#define PUF_PASSES(name) {name, puf_sample, puf_advantage, puf_ppo_loss, puf_gather}
+#define PUF_PASSES(name) \
+    {name,     puf_sample,    puf_advantage, puf_ppo_loss,   puf_gather, \
+     puf_lstm, puf_lstm_back, puf_mingru,    puf_mingru_back}
 
 #endif

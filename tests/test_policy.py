@@ -9,7 +9,6 @@ import torch
 from pufferlib.layers import IN_PLACE, feed_forward
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import MLP, Adapted, InputLayer, Output, PolicySpec, make_policy
-from pufferlib.recurrent import LinearScan, LSTMScan
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
 CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
@@ -140,34 +139,6 @@ def test_a_reset_hides_everything_before_it(name):
     two = policy.unroll(changed, state * 2, reset).value
     assert torch.equal(one[3:], two[3:])
     assert not torch.equal(one[:3], two[:3])
-
-
-@pytest.mark.parametrize("name", ["lstm", "mingru"])
-def test_gradients_of_unrolling_are_those_of_acting(name):
-    policy = make_policy(PolicyOptions(name=name, hidden_size=8), BOTH).double()
-    obs = torch.randn(4, 9, 7, dtype=torch.float64)
-    reset, state = torch.rand(4, 9) < 0.2, torch.randn(4, policy.state_size, dtype=torch.float64)
-    policy.unroll(obs, state, reset).value.square().sum().backward()
-    unrolled = [p.grad.clone() if p.grad is not None else None for p in policy.parameters()]
-    policy.zero_grad()
-    sum(o.value.square().sum() for o in act(policy, obs, state, reset)).backward()
-    for got, p in zip(unrolled, policy.parameters(), strict=True):
-        assert (got is None) == (p.grad is None)
-        if got is not None:
-            torch.testing.assert_close(got, p.grad)
-
-
-def test_the_linear_scan_passes_gradcheck():
-    a, b, state = torch.rand(2, 5, 3), torch.randn(2, 5, 3), torch.randn(2, 3)
-    inputs = [x.double().requires_grad_() for x in (a, b, state)]
-    assert torch.autograd.gradcheck(LinearScan.apply, inputs)
-
-
-def test_the_lstm_scan_passes_gradcheck():
-    x, weight, keep = torch.randn(4, 2, 12), torch.randn(12, 3), torch.randint(0, 2, (4, 2, 1))
-    x, weight = (part.double().requires_grad_() for part in (x, weight))
-    hidden, cell = torch.randn(2, 2, 3).double()
-    assert torch.autograd.gradcheck(LSTMScan.apply, (x, weight, hidden, cell, keep.double()))
 
 
 def test_mingru_stays_finite_over_long_rows_and_large_inputs():
