@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+OUTSIDE = (ROOT / "docs" / "outside.md").read_text(encoding="utf-8")
 # What an example may import that no test needs, and the extra that brings it.
 EXTRAS = {
     "pettingzoo": "pettingzoo",
@@ -63,7 +64,9 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
     assert float(caught.group(1)) > 0.9  # a random basket catches about one in eight
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
+@pytest.mark.parametrize(
+    "code", blocks("python") + blocks("python", OUTSIDE), ids=lambda code: code.split("\n")[0][:40]
+)
 def test_the_python_examples_run_as_they_stand(code, folder):
     run([sys.executable, "-c", code], folder)
 
