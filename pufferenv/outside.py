@@ -75,6 +75,11 @@ class OutsideGame(Game):
         )
         super().__init__(form.name, self._table.address)
 
+    @property
+    def block(self) -> int:
+        """How many envs `make` makes at once: their number is a multiple of it."""
+        return self.outline.block
+
     def pack(self, config: Mapping[str, int | float]) -> bytes:
         """Return the config that shapes are asked with; an outside game has no fields."""
         return self._table.config()

@@ -110,7 +110,8 @@ def evaluate(
     if not game.log_fields:
         raise ValueError(f"{game.name} logs nothing (its PUF_LOG is empty): nothing to evaluate")
     start = time.perf_counter()
-    num_envs = min(episodes, num_envs or MAX_ENVS)
+    block = getattr(game, "block", 1)  # of a vector env that was wrapped: all of its envs
+    num_envs = -(-min(episodes, num_envs or MAX_ENVS) // block) * block
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
     wanted = quota.copy()

@@ -8,10 +8,12 @@ import threading
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import SyncVectorEnv
 
 import pufferlib
 from pufferenv.outside import OutsideGame
 from pufferlib.collect import UNUSED
+from pufferlib.evaluate import evaluate
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.trainer import Trainer
 from tests.outside_envs import LIVE, LIVED, TRUNCATED, Teller, Village
@@ -134,6 +136,15 @@ def test_a_wrapped_env_trains_in_place_of_a_name():
     trainer.close()
 
 
+def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
+    make = functools.partial(SyncVectorEnv, [Teller] * 3)
+    trainer = trainer_of(OutsideGame(make), 3)
+    result = evaluate(trainer.policy, trainer.env.game, {}, episodes=7)
+    assert (result.episodes, result.unfinished) == (7, 0)
+    assert result.fields["length"].min >= 1
+    trainer.close()
+
+
 def test_the_end_of_a_truncated_episode_is_evaluated():
     """next_value of a truncated step is the value of what the env showed last."""
 
@@ -144,13 +155,13 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
 
     trainer = trainer_of(OutsideGame(functools.partial(Short, 0.0)), 6)
     arrays, seen = trainer.env.arrays, {}
-    evaluate = trainer.collector.evaluate_finals
+    original = trainer.collector.evaluate_finals
 
     def noted():
         for k in range(trainer.env.engine.num_final):
             final = torch.from_numpy(arrays["final_observations"][k].copy())
             seen[int(arrays["final_slot"][k])] = trainer.policy(final[None], None)[0].value.item()
-        evaluate()
+        original()
 
     trainer.collector.evaluate_finals = noted
     trainer._collect()
