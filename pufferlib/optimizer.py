@@ -57,8 +57,11 @@ class Optimizer:
     def clip(self) -> Tensor:
         """Scale the gradients down to `max_grad_norm`; return their norm before."""
         norm: Tensor = torch.linalg.vector_norm(self.grads)
-        if limit := self.train.max_grad_norm:
+        limit = self.train.max_grad_norm
+        if limit and norm.is_cuda:  # without waiting for it
             self.grads.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
+        elif limit and norm > limit:
+            self.grads.mul_(limit / (float(norm) + 1e-6))
         return norm
 
     @torch.no_grad()
