@@ -149,6 +149,8 @@ def main() -> None:
         runs = [apart(given.game, words, seed, plan) for seed in given.seeds]
         lines.append(row(flags, runs))
         print(lines[-1], flush=True)
+    if note := plan.get("note"):
+        lines += ["", note]
     if given.write:
         write(given.write, given.game, "\n".join(lines))
 
