@@ -86,6 +86,7 @@ class Engine:
         terminations, truncations (A,) bool    of the last step
         final_observations (A, *O), final_mask (A,) bool    SAME_STEP: where an episode or a cut
                                                life ended in the last step
+        final_masks   (A, C) bool              the same, only games with masks
         over          (E,) bool                NEXT_STEP, DISABLED: the episode is over, the env
                                                waits for its reset
     With rows (ROWS), columns of the pool:

@@ -42,6 +42,7 @@ typedef struct PufOptions {
     X(terminations, uint8_t, "?", FLAT, AGENTS, ONE) /* of the last step */ \
     X(truncations, uint8_t, "?", FLAT, AGENTS, ONE) \
     X(final_observations, char, "obs", FLAT, AGENTS, OBS) /* PUF_SAME_STEP */ \
+    X(final_masks, uint8_t, "?", FLAT, AGENTS, CHOICES)   /* the choices that they left */ \
     X(final_mask, uint8_t, "?", FLAT, AGENTS, ONE) \
     X(over, uint8_t, "?", FLAT, ENVS, ONE) /* the episode is; the env waits for its reset */ \
     X(reward, float, "f4", ROWS, POOL, ONE) \

@@ -28,9 +28,11 @@ static void begin_episode(PufEngine *e, uint32_t i) {
 static void observe_final(PufEngine *e, uint32_t i) {
     PufIO *io = e->ios + i;
     io->obs = e->arrays.final_observations;
+    io->mask = e->arrays.final_masks;
     memset(io->obs + io->slot[0] * e->obs_stride, 0, (size_t)(io->num_agents * e->obs_stride));
     e->spec->observe(e->envs, e->ios, &i, 1);
     io->obs = e->arrays.observations;
+    io->mask = e->arrays.masks;
 }
 
 static void finish_flat(PufEngine *e, uint32_t i) {

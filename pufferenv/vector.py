@@ -165,6 +165,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
                 "final_obs": arrays["final_observations"],
                 "_final_obs": arrays["final_mask"],
             }
+        self._final_masks, self._final_mask = arrays.get("final_masks"), arrays["final_mask"]
         self._logs = arrays["final_logs"]
         self._log_mask = arrays["final_log_mask"]
 
@@ -206,7 +207,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         where an episode or a cut life ended, and `final_info`, what the ended episodes amounted
         to: a dict of one (A,) array per log field with its mask. In the other modes these fields
         stand in infos themselves. What a mask leaves out is old. Games with action masks:
-        `action_mask` (A, C) in every step.
+        `action_mask` (A, C) in every step, and that of `final_obs` in `final_info`.
 
         Raises ValueError or TypeError for illegal actions, before anything has moved; RuntimeError
         while another thread is in a step, in a process forked after the env was made, and for a
@@ -257,6 +258,9 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             for i, (name, _) in enumerate(self.game.log_fields):
                 fields[name], fields[f"_{name}"] = logs[:, i], mask
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                if self._final_masks is not None:
+                    fields["action_mask"] = self._final_masks
+                    fields["_action_mask"] = self._final_mask
                 infos["final_info"], infos["_final_info"] = fields, mask
             else:
                 infos.update(fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import gymnasium
 import numpy as np
@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pufferenv
 from pufferenv import games
+from tests.support import GAMES as TESTS
 from tests.support import load_game
 from tests.test_games import actions_of
 from tests.test_packaging import python
@@ -158,18 +159,14 @@ def assert_infos_equal(ours, theirs):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", SINGLE)
-def test_every_step_is_as_gymnasiums_own_vector_env_has_it(name, mode):
+@pytest.mark.parametrize(
+    ("game", "config"), [*((name, {}) for name in SINGLE), (TESTS / "masked.h", {"agents": 1})]
+)
+def test_every_step_is_as_gymnasiums_own_vector_env_has_it(game, config, mode):
     count, seed, ends = 6, 11, 0
-    game = f"puffer/{name}-v0"
-    ours = gymnasium.make_vec(game, num_envs=count, autoreset_mode=mode)
-    theirs = gymnasium.make_vec(
-        game,
-        num_envs=count,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": mode},
-    )
-    assert isinstance(theirs, SyncVectorEnv)
+    ours = pufferenv.make_vec(game, count, autoreset_mode=mode, **config)
+    single = partial(pufferenv.PufferEnv, game, **config)
+    theirs = SyncVectorEnv([single] * count, autoreset_mode=mode)
     assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"]
     assert ours.single_action_space == theirs.single_action_space
     assert ours.observation_space == theirs.observation_space

@@ -74,7 +74,7 @@ def test_the_python_examples_run_as_they_stand(code, folder):
 @pytest.mark.parametrize("code", blocks("python", FRAMEWORKS), ids=lambda code: code[:40])
 def test_the_examples_for_other_frameworks_run_as_they_stand(code, folder):
     for package, extra in EXTRAS.items():
-        if re.search(rf"^(?:import|from) {package}\b", code, re.M):
+        if re.search(rf"^(?:import|from) (?:pufferenv\.)?{package}\b", code, re.M):
             pytest.importorskip(package, reason=f"pip install 'pufferenv[{extra}]'")
     run([sys.executable, "-c", code], folder)
 
