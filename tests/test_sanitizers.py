@@ -19,7 +19,12 @@ TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless", "loaded"
 HEADERS = [Path("ocean") / f"{name}.h" for name in games.names()] + [
     Path("tests/games") / f"{name}.h" for name in TEST_GAMES
 ]
-SOURCES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "pufferenv").glob("*.c"))]
+# The engine and env.c; outside*.c carry other people's envs, which no game needs.
+SOURCES = [
+    str(path.relative_to(ROOT))
+    for path in sorted((ROOT / "pufferenv").glob("*.c"))
+    if not path.stem.startswith("outside")
+]
 
 
 def compiler_with(kind: str, folder: Path) -> str:
