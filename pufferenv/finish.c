@@ -11,6 +11,7 @@
 
 #include "pufferenv/engine.h"
 
+enum { EVENT_BLOCK = 16 }; // envs: a reset takes so long that a few already pay for a hand-off
 static const int64_t NO_ROW = -1, NEEDS_ROW = -2; // row_end: dead or spawned; its row is full
 
 // What the game said in this step has been seen to.
@@ -82,7 +83,7 @@ static void finish_flat_block(PufEngine *e, size_t begin, size_t end) {
 }
 
 static void finish_all_flat(PufEngine *e, size_t count) {
-    puf_blocks(e, finish_flat_block, count, 64);
+    puf_blocks(e, finish_flat_block, count, EVENT_BLOCK);
     for (size_t k = 0; k < count; k++) {
         const uint32_t i = e->events[k];
         const uint8_t *final = e->arrays.final_mask + (size_t)i * e->env_agents;
@@ -195,11 +196,11 @@ void puf_finish(PufEngine *e, size_t count) {
         return;
     }
     place_finals(e, count);
-    puf_blocks(e, leave_slots, count, 64);
+    puf_blocks(e, leave_slots, count, EVENT_BLOCK);
     for (size_t k = 0; k < count; k++) close_rows(e, e->events[k]);
     for (size_t k = 0; k < count; k++) {
         hand_out_rows(e, e->events[k]);
         if (e->arrays.final_log_mask[e->events[k]]) puf_count_log(e, e->events[k]);
     }
-    puf_blocks(e, puf_observe_events, count, 64);
+    puf_blocks(e, puf_observe_events, count, EVENT_BLOCK);
 }

@@ -1,32 +1,57 @@
 // pufferenv/threads.c - see threads.h. POSIX threads only: macOS has no C11 threads.
+//
+// A job's chunks are split into one lane per thread. Each thread empties its own lane, then helps
+// with the others', so that the same chunk goes to the same core step after step and finds its
+// memory in that core's cache, and a slow core still delays nobody.
 #include "pufferenv/threads.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LINE = 64 }; // bytes: what one lane is written in must not travel with another's
+
+typedef struct Lane {
+    _Alignas(LINE) atomic_size_t next; // the first chunk nobody took
+    size_t end;                        // under `lock`
+} Lane;
 
 struct PufThreads {
     pthread_mutex_t lock;
     pthread_cond_t start, finish; // a job opened, or quit; the last worker left the job
-    PufChunk run;                 // the job in hand; under `lock`, as all below but `next`
+    PufChunk run;                 // the job in hand; under `lock`, as all below
     void *job;
-    size_t num_chunks;
-    atomic_size_t next; // the first chunk nobody took
+    Lane *lanes;        // (count)
     atomic_int active;  // workers in the job; raised under `lock`
     int open, quit;     // the job may be joined; the workers must end
     atomic_uint serial; // of the job, so that no worker joins one twice; raised under `lock`
     int count;          // threads, the caller included
+    int born;           // workers that began
     pthread_t workers[];
 };
 
-enum { YIELDS = 64 }; // how often a thread lets others run before it sleeps until it is needed
+// Waking a thread that sleeps takes 40 us and more, as long as a step of a thousand envs. Whoever
+// waits first lets others run, and only them, for this long.
+enum { PATIENCE = 200000 }; // nanoseconds
 
-static void take_chunks(PufThreads *t, PufChunk run, void *job, size_t num_chunks) {
-    for (;;) {
-        size_t chunk = atomic_fetch_add(&t->next, 1);
-        if (chunk >= num_chunks) return;
-        run(job, chunk);
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * (int64_t)1000000000 + time.tv_nsec;
+}
+
+static void take_chunks(PufThreads *t, int first, PufChunk run, void *job) {
+    for (int k = 0; k < t->count; k++) {
+        Lane *lane = &t->lanes[(first + k) % t->count];
+        for (;;) {
+            size_t chunk = atomic_fetch_add(&lane->next, 1);
+            if (chunk >= lane->end) break;
+            run(job, chunk);
+        }
     }
 }
 
@@ -34,6 +59,7 @@ static void *work(void *self) {
     PufThreads *t = self;
     unsigned seen = 0;
     pthread_mutex_lock(&t->lock);
+    const int me = ++t->born;
     while (!t->quit) {
         if (!t->open || t->serial == seen) {
             pthread_cond_wait(&t->start, &t->lock);
@@ -43,14 +69,13 @@ static void *work(void *self) {
         atomic_fetch_add(&t->active, 1);
         PufChunk run = t->run;
         void *job = t->job;
-        size_t num_chunks = t->num_chunks;
         pthread_mutex_unlock(&t->lock);
-        take_chunks(t, run, job, num_chunks);
+        take_chunks(t, me, run, job);
         pthread_mutex_lock(&t->lock);
         if (atomic_fetch_sub(&t->active, 1) == 1) pthread_cond_signal(&t->finish);
         pthread_mutex_unlock(&t->lock);
-        // The next step often follows at once: stay awake for some microseconds.
-        for (int i = 0; i < YIELDS && atomic_load(&t->serial) == seen; i++) sched_yield();
+        for (int64_t end = now() + PATIENCE; atomic_load(&t->serial) == seen && now() < end;)
+            sched_yield(); // the next step often follows at once
         pthread_mutex_lock(&t->lock);
     }
     pthread_mutex_unlock(&t->lock);
@@ -61,6 +86,12 @@ PufThreads *puf_threads_new(int count) {
     size_t workers = (size_t)(count - 1);
     PufThreads *t = calloc(1, sizeof(PufThreads) + workers * sizeof(pthread_t));
     if (!t) return NULL;
+    t->lanes = aligned_alloc(LINE, (size_t)count * sizeof(Lane));
+    if (!t->lanes) {
+        free(t);
+        return NULL;
+    }
+    memset(t->lanes, 0, (size_t)count * sizeof(Lane));
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->start, NULL);
     pthread_cond_init(&t->finish, NULL);
@@ -81,16 +112,20 @@ void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) 
         return;
     }
     pthread_mutex_lock(&t->lock);
-    t->run = run, t->job = job, t->num_chunks = num_chunks;
-    atomic_store(&t->next, 0);
+    t->run = run, t->job = job;
+    const size_t count = (size_t)t->count;
+    for (size_t k = 0; k < count; k++) {
+        t->lanes[k].end = num_chunks * (k + 1) / count;
+        atomic_store(&t->lanes[k].next, num_chunks * k / count);
+    }
     t->open = 1;
     atomic_fetch_add(&t->serial, 1);
     pthread_cond_broadcast(&t->start);
     pthread_mutex_unlock(&t->lock);
 
-    take_chunks(t, run, job, num_chunks);
-    // The rest is in the hands of workers that run: most finish within a few yields.
-    for (int i = 0; i < YIELDS && atomic_load(&t->active); i++) sched_yield();
+    take_chunks(t, 0, run, job);
+    for (int64_t end = now() + PATIENCE; atomic_load(&t->active) && now() < end;)
+        sched_yield(); // the rest is in the hands of workers that run
 
     pthread_mutex_lock(&t->lock);
     t->open = 0;
@@ -110,6 +145,7 @@ void puf_threads_free(PufThreads *t, int forked) {
         pthread_cond_destroy(&t->start);
         pthread_mutex_destroy(&t->lock);
     }
+    free(t->lanes);
     free(t);
 }
 

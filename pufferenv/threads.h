@@ -4,7 +4,7 @@
 //
 // A worker joins a job only while it is open, so a late one finds nothing to do and harms nothing;
 // which thread ran which chunk never shows in a result. Nobody spins: a thread that waits yields its
-// core a few times, for the next job may follow at once, then sleeps; matrix products need the core.
+// core to whoever wants it for a while, for the next job may follow at once, then sleeps.
 #ifndef PUF_THREADS_H
 #define PUF_THREADS_H
 
