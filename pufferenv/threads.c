@@ -3,6 +3,9 @@
 // A job's chunks are split into one lane per thread. Each thread empties its own lane, then helps
 // with the others', so that the same chunk goes to the same core step after step and finds its
 // memory in that core's cache, and a slow core still delays nobody.
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L // clock_gettime, under -std=c17 too
+#endif
 #include "pufferenv/threads.h"
 
 #include <pthread.h>
