@@ -3,6 +3,7 @@
 The trainer learns; this file owns the run's folder and what a person sees of it.
 """
 
+import dataclasses
 import json
 import signal
 import time
@@ -48,6 +49,9 @@ def train(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
+    # Sums are split by threads: a run that shall repeat this one needs as many.
+    settled = dataclasses.replace(config.train, threads=trainer.threads.number)
+    config = dataclasses.replace(config, train=settled)
     try:
         run = resume or Run.create(run_dir, game.name, name, config.asdict())
         session = Session(run, trainer, config, game)

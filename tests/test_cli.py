@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import pufferlib
-from pufferlib import config, options
+from pufferlib import config, options, threads
 from pufferlib.checkpoint import SaveError, load, read_note
 from pufferlib.cli import main, split_settings
 from pufferlib.trainer import Trainer, TrainingDiverged
@@ -63,6 +63,15 @@ def error_of(capsys, *words, code=2):
 
 
 # --- training ----------------------------------------------------------------------------------
+
+
+def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
+    picked = threads.Picked(1, "1 was fastest")
+    monkeypatch.setattr(threads, "pick", lambda given, *rest: picked if given == 0 else None)
+    words = [word for word in SHORT if not word.startswith("--train.threads")]
+    assert main(["train", "squared", "--name", "auto", *words]) == 0
+    assert "1 torch (1 was fastest)" in capsys.readouterr().out
+    assert config.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
 
 
 def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):
