@@ -1,4 +1,7 @@
 // pufferenv/outside_line.c - see outside_line.h.
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L // clock_gettime, under -std=c17 too
+#endif
 #include "pufferenv/outside_line.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
-"""Every game through the whole engine in C, under ASan + UBSan and under TSan.
+"""Every game through the whole engine in C, and a worker's line, under ASan + UBSan and under TSan.
 
 tests/c/fuzz.c plays at random in all modes, with all invariants looked at after each step, and
-itself compares one thread with three.
+itself compares one thread with three; tests/c/line.c is a process and its worker as two threads.
 """
 
 from __future__ import annotations
@@ -19,12 +19,7 @@ TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless", "loaded"
 HEADERS = [Path("ocean") / f"{name}.h" for name in games.names()] + [
     Path("tests/games") / f"{name}.h" for name in TEST_GAMES
 ]
-# The engine and env.c; outside*.c carry other people's envs, which no game needs.
-SOURCES = [
-    str(path.relative_to(ROOT))
-    for path in sorted((ROOT / "pufferenv").glob("*.c"))
-    if not path.stem.startswith("outside")
-]
+SOURCES = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "pufferenv").glob("*.c"))]
 
 
 def compiler_with(kind: str, folder: Path) -> str:
@@ -42,16 +37,31 @@ def compiler_with(kind: str, folder: Path) -> str:
     return compiler
 
 
-@pytest.mark.parametrize("kind", ["address,undefined", "thread"])
+def build_with(kind: str, folder: Path, *given: str) -> str:
+    """Build a program of `given`, sources and flags, with this sanitizer -> its path."""
+    program = str(folder / "program")
+    command = [compiler_with(kind, folder), "-std=c17", "-O1", "-g", "-I.", "-ffp-contract=off"]
+    command += [f"-fsanitize={kind}", "-fno-sanitize-recover=all", *given]
+    subprocess.run([*command, "-o", program, "-lm", "-lpthread"], cwd=ROOT, check=True)
+    return program
+
+
+both_kinds = pytest.mark.parametrize("kind", ["address,undefined", "thread"])
+
+
+@both_kinds
 @pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.stem)
 def test_random_play_is_clean_and_the_same_for_any_number_of_threads(header, kind, tmp_path):
-    compiler = compiler_with(kind, tmp_path)
-    program = str(tmp_path / "fuzz")
-    build = [compiler, "-std=c17", "-O1", "-g", "-DPUF_DEBUG", "-ffp-contract=off", "-I."]
-    build += [f"-fsanitize={kind}", "-fno-sanitize-recover=all"]
-    build += [f'-DPUF_GAME="{header.as_posix()}"']
-    build += ["tests/c/fuzz.c", *SOURCES, "-o", program, "-lm", "-lpthread"]
-    subprocess.run(build, cwd=ROOT, check=True)
+    game = f'-DPUF_GAME="{header.as_posix()}"'
+    program = build_with(kind, tmp_path, "-DPUF_DEBUG", game, "tests/c/fuzz.c", *SOURCES)
     run = subprocess.run([program, "150"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
     assert len(run.stdout.split()) == 8
+
+
+@both_kinds
+def test_a_line_tells_every_command_once_and_in_order(kind, tmp_path):
+    program = build_with(kind, tmp_path, "tests/c/line.c", "pufferenv/outside_line.c")
+    run = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.split() == [str(sum(range(1, 3001)) + 2 * 3000)] * 2
