@@ -14,14 +14,15 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.spaces import Box
 
-from pufferenv.pettingzoo import Observations, Step, parallel_env
-
 try:
+    import pettingzoo  # noqa: F401 (so that its absence names the extra that brings both)
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 except ModuleNotFoundError as error:
     raise ImportError(
         f"{error.name} is not installed: run `pip install 'pufferenv[rllib]'`"
     ) from None
+
+from pufferenv.pettingzoo import Observations, Step, parallel_env
 
 
 class PufferMultiAgentEnv(MultiAgentEnv):

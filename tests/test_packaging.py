@@ -37,6 +37,8 @@ def test_importing_pufferenv_loads_no_torch_gymnasium_or_numpy() -> None:
     ("module", "extra", "package"),
     [
         ("pufferenv.pettingzoo", "pettingzoo", "pettingzoo"),
+        ("pufferenv.rllib", "rllib", "pettingzoo"),
+        ("pufferenv.rllib", "rllib", "ray"),
         ("pufferlib.sb3", "sb3", "stable_baselines3"),
         ("pufferlib.torchrl", "torchrl", "torchrl"),
     ],
