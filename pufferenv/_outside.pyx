@@ -171,7 +171,7 @@ cdef class Singles:
 
     cdef _step(self, int64_t i):
         cdef int64_t at, e = i - self.first
-        cdef double reward
+        cdef float reward
         self.mail.at[0] = i
         if self.table is not None:
             action = self.table[self.mail.actions[i, 0]]
@@ -182,7 +182,7 @@ cdef class Singles:
         reward = given
         if not isfinite(reward):
             raise ValueError(f"its reward is {given!r}")
-        self.mail.reward[i] = <float>reward
+        self.mail.reward[i] = reward
         self.mail.over[i] = PUF_TERMINAL if terminated else PUF_TRUNCATED if truncated else PUF_LIVE
         if self.mail.over[i]:
             self._write(<char *>&self.mail.final[i, 0], self.final, i, obs)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv._engine import DISABLED, ROWS, Axis, Engine, Game, Head
+from pufferenv._engine import DISABLED, NEXT_STEP, ROWS, Axis, Engine, Game, Head
 from pufferenv._outside import EnvError, Mail, Table
 from pufferenv.backends import Backend, Serial, Threads
 from pufferenv.hosts import outline
@@ -130,6 +130,12 @@ class OutsideEngine(Engine):
             raise ValueError(
                 f"num_envs={num_envs} is no multiple of {block}, the envs of one vector env of "
                 f"{form.name}; nearest: {near} or {near + block}"
+            )
+        if form.kind == "batch" and mode in (NEXT_STEP, DISABLED):
+            raise ValueError(
+                f"{form.name} is a whole vector env, whose new episodes begin by themselves: "
+                "wrapped it has autoreset_mode='same_step' only; for another wrap what makes a "
+                "single env"
             )
         self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
         self._mode, self._seeds, self._begun = mode, seeds, False

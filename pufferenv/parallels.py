@@ -105,6 +105,8 @@ class Parallels:
         seen, _ = env.reset() if seed is None else env.reset(seed=seed)
         self._left[e] = set()
         self._live[e] = {}
+        if not env.agents:
+            raise ValueError("a new episode begins with no agents: nobody would ever act")
         for agent in env.agents:
             self._live[e][agent] = self._place(e, agent, set(self._live[e].values()))
         self._look(i, seen, mailed)
@@ -133,9 +135,9 @@ class Parallels:
             at = -1 if mailed else self.mail.place(base + place)
             if at < 0:
                 arrays["written"][base + place] = -1
-                self.observations.write(self._views["obs"], base + place, seen[agent])
+                self.observations.write(self._views["obs"], base + place, _of(agent, seen))
             else:
-                self.observations.write(self._views["slots"], at, seen[agent])
+                self.observations.write(self._views["slots"], at, _of(agent, seen))
 
     def _step(self, i: int) -> None:
         e, base, arrays = i - self.first, i * self.num_agents, self.mail.arrays
@@ -163,7 +165,7 @@ class Parallels:
                 continue
             self._left[e].add(agent)
             if agent in seen or leaving[place] == TRUNCATED:
-                self.observations.write(self._views["final"], base + place, seen[agent])
+                self.observations.write(self._views["final"], base + place, _of(agent, seen))
         self._live[e] = {a: p for a, p in acting.items() if p not in leaving}
         self._enter(e, env.agents, leaving)
         for place, done in leaving.items():
@@ -187,3 +189,10 @@ class Parallels:
         for agent in agents:
             if agent not in live and agent not in self._left[e]:
                 live[agent] = self._place(e, agent, cut | set(live.values()), frozenset(leaving))
+
+
+def _of(agent: Any, seen: dict[Any, Any]) -> Any:
+    """Return what an agent sees."""
+    if agent not in seen:
+        raise ValueError(f"there is no observation of {agent!r}, who lives or was truncated")
+    return seen[agent]

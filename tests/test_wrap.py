@@ -227,6 +227,13 @@ def test_a_vector_env_of_each_autoreset_mode_is_as_gymnasiums(mode):
             np.testing.assert_array_equal(one[done], other[done])
 
 
+@pytest.mark.parametrize("mode", ["next_step", "disabled"])
+def test_a_whole_vector_env_begins_episodes_in_the_same_step_only(mode):
+    make = functools.partial(vector_of, AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="autoreset_mode='same_step' only; for another"):
+        pufferlib.wrap(make, 3, autoreset_mode=mode)
+
+
 def first_seeds(seed, count):
     from pufferenv.config import env_seeds
 
@@ -282,6 +289,39 @@ def test_agents_must_be_alike():
         pufferlib.wrap(Uneven)
 
 
+class Amiss(Village):
+    """Leaves somebody, or everybody, out."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def reset(self, seed=None, options=None):
+        told = super().reset(seed, options)
+        if self.how == "nobody":
+            self.agents = []
+        return told
+
+    def step(self, actions):
+        seen, *rest = super().step(actions)
+        return {name: seen[name] for name in self.agents[1:]}, *rest
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("nobody", "env 0, reset 0: ValueError: a new episode begins with no agents"),
+        ("unseen", r"env 0, step \d+: ValueError: there is no observation of 'agent_\d'"),
+    ],
+)
+def test_parallel_envs_that_leave_agents_out_are_told(how, words):
+    env = pufferlib.wrap(functools.partial(Amiss, how), 1, seed=1)
+    with pytest.raises(EnvError, match=words):
+        env.reset()
+        for _ in range(20):
+            env.step(np.zeros(env.num_envs, np.int64))
+
+
 class Wrong(Teller):
     """Misbehaves in its third step, as it is told."""
 
@@ -298,6 +338,8 @@ class Wrong(Teller):
                 seen = np.array(["a"] * 4)
             elif self.how == "nan":
                 reward = float("nan")
+            elif self.how == "huge":
+                reward = 1e300
             else:
                 raise KeyError("lost")
         return seen, reward, *rest
@@ -310,6 +352,7 @@ class Wrong(Teller):
         ("shape", r"env 0, step 3: ValueError: the observation has shape \(3,\)"),
         ("dtype", "env 0, step 3: ValueError: the observation is <U1"),
         ("nan", "env 0, step 3: ValueError: its reward is nan"),
+        ("huge", r"env 0, step 3: ValueError: its reward is 1e\+300"),  # not of float32
         ("raise", "env 0, step 3: KeyError: 'lost'"),
     ],
 )
