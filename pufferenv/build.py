@@ -90,9 +90,13 @@ def header_of(game: str | os.PathLike[str]) -> Path:
         return path.resolve()
     near = difflib.get_close_matches(str(game), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    outside = (
+        "; envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE to `puffer`, "
+        "and pufferenv.wrap in a program"
+    )
     raise ValueError(
         f"unknown game {str(game)!r}: {hint}Legal are {', '.join(known)}, "
-        "or a path to a header, such as ./my_game.h"
+        f"or a path to a header, such as ./my_game.h{outside if ':' in str(game) else ''}"
     )
 
 

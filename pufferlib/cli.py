@@ -28,6 +28,7 @@ Settings = dict[str, dict[str, object]]
 Command = Callable[[argparse.Namespace, Settings], int]
 SETTING = re.compile(r"--([A-Za-z][\w-]*)\.([\w-]+)(?:=(.*))?", re.DOTALL)
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+GAME_HELP = "a game's name, path/to/my_game.h, or an env such as gym:CartPole-v1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
         return sub
 
     flags = add("train", train, "Train a policy.", add_help=False)
-    flags.add_argument("game", nargs="?", metavar="GAME", help="a game's name or path/to/my_game.h")
+    flags.add_argument("game", nargs="?", metavar="GAME", help=GAME_HELP)
     flags.add_argument(
         "--config", metavar="FILE", help="TOML file of options, as config.toml of a run"
     )
@@ -139,7 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     flags = add("bench", bench, "Measure steps per second.", add_help=False)
     flags.add_argument("what", nargs="?", choices=("env", "train"), metavar="env|train")
-    flags.add_argument("game", nargs="?", metavar="GAME", help="a game's name or path/to/my_game.h")
+    flags.add_argument("game", nargs="?", metavar="GAME", help=GAME_HELP)
     flags.add_argument("--config", metavar="FILE", help="TOML file of options")
     flags.add_argument("--seconds", type=float, default=5.0, help="of each measurement; default: 5")
     flags.add_argument("--json", action="store_true", help="print JSON")

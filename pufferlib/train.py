@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pufferenv.outside import OutsideGame
+from pufferenv.outside import EnvError, OutsideGame
 from pufferlib import dashboard, loggers, named
 from pufferlib.checkpoint import CheckpointError, check_fits, describe, read_note, save
 from pufferlib.config import Config
@@ -127,6 +127,8 @@ class Session:
                 code = self._loop(stop)
             except TrainingDiverged as error:
                 self._display.note(f"training diverged: {error}")
+            except EnvError as error:
+                self._display.note(str(error))
             except KeyboardInterrupt:  # the second one
                 code = INTERRUPTED
             finally:

@@ -63,6 +63,29 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     assert last["agent_steps"] == 512
 
 
+class Fails(gymnasium.Wrapper):
+    """Raises in its 40th step."""
+
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 40:
+            raise KeyError("lost")
+        return super().step(action)
+
+
+def test_an_env_that_raises_ends_the_run_with_its_error_and_what_was_saved(capsys, monkeypatch):
+    make = named.Maker.__call__
+    monkeypatch.setattr(named.Maker, "__call__", lambda self: Fails(make(self)))
+    words = [*TINY, "--train.total-timesteps=512", "--train.checkpoint-interval=1e-9"]
+    assert main(["train", CARTPOLE, "--name", "x", *words]) == 1
+    said = capsys.readouterr().out
+    assert "gym:CartPole-v1: env 0, step 40: KeyError: 'lost'" in said
+    assert "go on: puffer train --resume runs/gym-CartPole-v1/x" in said
+    assert Path("runs/gym-CartPole-v1/x/policy.safetensors").exists()
+
+
 def test_what_an_env_is_made_with_reaches_it():
     kwargs = named.read_kwargs("gym:CartPole-v1", settings(max_episode_steps="7"))
     assert kwargs == {"max_episode_steps": 7}
@@ -112,6 +135,8 @@ def test_bad_names_are_answered(capsys):
     assert "needs an image" in said and "float32 of shape (4,)" in said
     said = error_of(capsys, "train", CARTPOLE, "--train.horzon=3")
     assert "nearest: --train.horizon" in said
+    said = error_of(capsys, "train", "gymnasium:CartPole-v1")
+    assert "envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE" in said
     assert "games written in C" in error_of(capsys, "train", CARTPOLE, "--vec.debug")
 
 
