@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pufferenv._engine import Game
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
+RECURRENT = ("lstm", "mingru")
 MIN_SIDE = 5  # pixels of an image; less is no picture
 NATURE_SIDE = 36  # pixels from which on the three layers of Mnih et al. 2015 have something to see
 
@@ -110,11 +111,12 @@ def layout(game: "Game", config: bytes) -> Packing:
     return plain(game.obs_shape(config), game.obs_dtype)
 
 
-def defaults(packing: Packing) -> dict[str, dict[str, Any]]:
+def defaults(packing: Packing, asked: str = "auto") -> dict[str, dict[str, Any]]:
     """Return the settings that outside envs train with: few envs, normalization, reuse of steps.
 
-    Rewards of unknown size are divided by the running deviation of returns. The figures that they
-    were chosen by are in docs/outside.md.
+    `asked` is the network that the user names: one that remembers learns from longer rows. Rewards
+    of unknown size are divided by the running deviation of returns. The figures that they were
+    chosen by are in docs/outside.md.
     """
     large = any((image := picture(part)) and image.large for part in packing.parts)
     norm_obs = any(normalized(part) for part in packing.parts)
@@ -136,6 +138,8 @@ def defaults(packing: Packing) -> dict[str, dict[str, Any]]:
     if name == "mlp":  # with relu Acrobot is never solved
         policy |= {"hidden_size": 64, "activation": "tanh"}
         train["ent_coef"] = 0.002
+        if asked in RECURRENT:
+            train |= {"horizon": 128, "minibatch_size": 512, "ent_coef": 0.0}
     if large:  # Mnih et al. 2015; Huang et al. 2022, the 37 implementation details, for Atari
         train |= {"total_timesteps": 10_000_000, "horizon": 128, "update_epochs": 4}
         train |= {"learning_rate": 2.5e-4, "reward_clip": 1.0, "norm_return": False}

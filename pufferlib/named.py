@@ -62,18 +62,21 @@ class Maker:
 
 
 def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
-    """Merge the layers over the defaults for the env's kind of observation; make its game.
+    """Merge the layers over the defaults for what the env shows and who plays; make its game.
 
     Raise ConfigError for settings, TypeError for spaces that cannot be handled.
     """
     kwargs = read_kwargs(spec, layers)
     game = load(spec, kwargs)
-    own = Layer(f"defaults for {spec}", kinds.defaults(game.outline.observations))
     rest = [
         Layer(layer.source, {k: v for k, v in layer.values.items() if k != "env"})
         for layer in layers
     ]
-    made = dataclasses.replace(resolve(spec, game, [own, *rest]), env=kwargs)
+    asked = "auto"
+    for _ in range(2):  # which network is asked for is known when the layers are merged
+        own = Layer(f"defaults for {spec}", kinds.defaults(game.outline.observations, asked))
+        made = dataclasses.replace(resolve(spec, game, [own, *rest]), env=kwargs)
+        asked = made.policy.name
     if made.vec.debug:
         raise ConfigError("vec.debug is for games written in C; an env in Python raises by itself")
     backend = made.vec.backend

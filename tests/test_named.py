@@ -202,6 +202,18 @@ def test_defaults_follow_the_kind_of_observation():
     assert chosen(gymnasium.spaces.Discrete(9)) == ("mlp", False, 64)
 
 
+def test_a_network_that_remembers_gets_longer_rows_unless_told():
+    def chosen(**policy):
+        layers = [config.Layer("test", {"policy": policy, "train": {"gamma": 0.5}})]
+        train = named.configure("gym:CartPole-v1", layers)[0].train
+        return train.horizon, train.minibatch_size, train.ent_coef, train.gamma
+
+    assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.5)
+    assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.5)
+    layers = [config.Layer("test", {"policy": {"name": "lstm"}, "train": {"horizon": 32}})]
+    assert named.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
+
+
 def test_a_runs_folder_has_nothing_that_a_path_would_read():
     assert folder("gym:ALE/Pong-v5") == "gym-ALE-Pong-v5"
     assert folder("pettingzoo:mpe.simple_spread_v3") == "pettingzoo-mpe.simple_spread_v3"
