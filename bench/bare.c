@@ -60,8 +60,17 @@ failed:
     return NULL;
 }
 
-// `actions` (num_sets, E, heads) are taken in turn.
-void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps) {
+// What the engine does about slots that lie a row apart (envs_ahead in pufferenv/env.c).
+static void fetch_slot(const Bare *b, int64_t slot) {
+    const int64_t bytes = (int64_t)b->ios->obs_stride;
+    const char *obs = b->ios->obs + slot * bytes;
+    for (int64_t at = 0; at < bytes && at < 512; at += 64) __builtin_prefetch(obs + at, 1);
+    __builtin_prefetch(obs + (bytes < 512 ? bytes : 512) - 1, 1);
+}
+
+// `actions` (num_sets, E, heads) are taken in turn. `ahead`: for the slot of so many envs ahead the
+// loop asks early; 0: it does not ask.
+void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, int64_t ahead) {
     for (int64_t end = b->time + steps; b->time < end; b->time++) {
         const int32_t *set = actions + b->time % num_sets * b->num_envs * HEADS;
         memcpy(b->actions, set, (size_t)(b->num_envs * HEADS) * sizeof(int32_t));
@@ -69,6 +78,8 @@ void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps) 
         for (int64_t i = 0; i < b->num_envs; i++) {
             Env *env = b->envs + i;
             PufIO *io = b->ios + i;
+            if (ahead && i + ahead < b->num_envs)
+                fetch_slot(b, (half * b->num_envs + i + ahead) * b->horizon + next % b->horizon);
             *io->rewards = 0;
             env_step(env, io);
             b->reward[*io->slot] = *io->rewards;
