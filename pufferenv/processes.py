@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -236,11 +237,14 @@ def _wait(sent: Sequence[tuple[Worker, int]], timeout: float | None) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill a worker, and what its envs started, if it is still there."""
+    """Kill a worker if it is still there, and what its envs started: it is in the same group.
+
+    A group's number is not given out again as long as somebody is in it.
+    """
     if os.getpid() != owner:
         return  # a fork of the process that it belongs to
-    if process.poll() is None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
     if process.stdin is not None:
         process.stdin.close()

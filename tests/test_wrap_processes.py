@@ -20,7 +20,7 @@ from pufferenv.shared import Shared, mapped
 from tests.outside_envs import Teller
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30  # seconds that a process may take to be gone
+PATIENCE = 3  # seconds that a process may take to be gone
 
 
 class Fatal(Teller):
@@ -115,6 +115,26 @@ def test_closing_ends_the_workers(tmp_path):
     env.close()
     env.close()
     assert gone(workers)
+
+
+class Starter(Teller):
+    """Starts a process that it never ends, in workers only; says in a file which."""
+
+    def __init__(self, notes, parent):
+        super().__init__(end=0.0)
+        if os.getpid() != parent:
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+            Path(notes, f"{child.pid}").touch()
+
+
+def test_what_envs_started_ends_with_their_workers(tmp_path):
+    make = functools.partial(Starter, tmp_path, os.getpid())
+    env = pufferlib.wrap(make, 2, backend="processes", num_workers=2)
+    env.reset()
+    started = pids(tmp_path)
+    assert len(started) == 2
+    env.close()  # the workers end by themselves
+    assert gone(started)
 
 
 PROGRAM = """
