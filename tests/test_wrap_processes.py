@@ -138,11 +138,12 @@ def test_what_envs_started_ends_with_their_workers(tmp_path):
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 import numpy as np
 import pufferlib
 from tests.test_wrap_processes import Fatal
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` leaves it ignored
 how, notes = sys.argv[1:]
 env = pufferlib.wrap(lambda: Fatal(how, notes), 4, backend="processes", num_workers=2)
 env.reset()
