@@ -32,7 +32,7 @@ from pufferenv.memory import own_memory
 from pufferenv.steps import compiler
 
 SETS = 64  # of random actions, taken in turn
-LINES_AHEAD = 12  # as in pufferenv/env.c
+LINES_AHEAD = 12  # PUF_LINES_AHEAD_ in pufferenv/env.c
 Actions = npt.NDArray[np.int32]  # (SETS, envs, heads)
 
 

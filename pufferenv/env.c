@@ -104,16 +104,21 @@ static inline void check_reset(PufIO *io) { (void)io; }
 
 // Slots that a step writes one after the other lie a row apart: nothing that the hardware guesses.
 // So their cache lines are asked for some envs ahead, as many as a core can wait for at a time.
-enum { LINE = 64, LINES_AHEAD = 12, MOST_LINES = 8 }; // bytes, lines, lines of one slot
+enum {
+    PUF_LINE_ = 64,        // bytes
+    PUF_LINES_AHEAD_ = 12, // at a time
+    PUF_MOST_LINES_ = 8    // of one slot
+};
 static inline size_t envs_ahead(const PufIO *io) {
-    const size_t lines = (size_t)agents_of(io) * (io->obs_stride / LINE + 1);
-    return lines < LINES_AHEAD ? LINES_AHEAD / lines : 1;
+    const size_t lines = (size_t)agents_of(io) * (io->obs_stride / PUF_LINE_ + 1);
+    return lines < PUF_LINES_AHEAD_ ? PUF_LINES_AHEAD_ / lines : 1;
 }
 static inline void fetch_slots(const PufIO *io, int64_t advance) {
-    const size_t most = MOST_LINES * LINE, bytes = io->obs_stride < most ? io->obs_stride : most;
+    const size_t most = PUF_MOST_LINES_ * PUF_LINE_;
+    const size_t bytes = io->obs_stride < most ? io->obs_stride : most;
     for (int a = 0, n = agents_of(io); a < n; a++) {
         const char *obs = io->obs + (io->slot[a] + advance) * (int64_t)io->obs_stride;
-        for (size_t at = 0; at < bytes; at += LINE) __builtin_prefetch(obs + at, 1);
+        for (size_t at = 0; at < bytes; at += PUF_LINE_) __builtin_prefetch(obs + at, 1);
         __builtin_prefetch(obs + bytes - 1, 1);
     }
 }
