@@ -13,9 +13,8 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from pufferenv._outside import EnvError, Mail
+from pufferenv.done import LIVE, TERMINAL, TRUNCATED
 from pufferenv.packing import ActionPacking, Packing
-
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
 class Batches:

@@ -106,16 +106,15 @@ typedef struct PufEngine {
     PufRows rows;
     PufThreads *threads;
     void *config, *shared;
-    char *envs;       // (E) of spec->env_size bytes
-    PufIO *ios;       // (E)
-    uint8_t *dones;   // (A) PufDone of the step at hand
-    int64_t *aside;   // (A) slots, while final observations are written elsewhere
-    uint32_t *events; // (E) envs with something to see to
-    int32_t
-        *final_at;   // (E + 1) by event: its first final slot; behind the last: the first free one
-    int32_t *live;   // (A) the last answer of puf_engine_live
-    PufStat *stats;  // (L)
-    double num_logs; // episodes and records in `stats`
+    char *envs;             // (E) of spec->env_size bytes
+    PufIO *ios;             // (E)
+    uint8_t *dones;         // (A) PufDone of the step at hand
+    int64_t *aside;         // (A) slots, while final observations are written elsewhere
+    uint32_t *events;       // (E) envs with something to see to
+    int32_t *final_at;      // (E + 1) by event: its first final slot; at last: the first free one
+    int32_t *live;          // (A) the last answer of puf_engine_live
+    PufStat *stats;         // (L)
+    double num_logs;        // episodes and records in `stats`
     int64_t steps, starved; // since reset; steps in a row with nobody alive
     int32_t num_init, num_final, num_live;
     uint8_t any_final, any_log; // flat: the last step set some final_mask; some final_log_mask

@@ -15,9 +15,8 @@ import numpy.typing as npt
 
 from pufferenv._engine import DISABLED, NEXT_STEP
 from pufferenv._outside import EnvError, Mail
+from pufferenv.done import LIVE, TERMINAL, TRUNCATED
 from pufferenv.packing import ActionPacking, Packing
-
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
 class Parallels:

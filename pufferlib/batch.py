@@ -12,13 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pufferenv.done import LIVE
 from pufferlib import _kernels, reference
 from pufferlib.collect import UNUSED, Collector
 from pufferlib.loss import Steps, array
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
-
-LIVE = 0  # of the pool's `done`
 
 
 class Minibatch:

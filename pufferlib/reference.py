@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pufferenv.done import LIVE, TERMINAL
+
 Array = npt.NDArray[Any]
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
 def threefry(key: Sequence[int], counter: Sequence[int]) -> list[int]:
