@@ -95,21 +95,23 @@ def ppo_loss(
     vf_coef: float,
     vf_clip_coef: float = 0.0,  # <= 0: unclipped value loss
     ent_coef: float,
-    grad_logits: Array | None = None,  # out, d(loss)/d(logits), the loss a mean over M
+    count: int = 0,  # of slots that means are taken over: 0: M; more: these are a part of them
+    grad_logits: Array | None = None,  # out, d(loss)/d(logits)
     grad_mean: Array | None = None,
     grad_log_std: Array | None = None,  # (M, X) or (X,): as log_std
     grad_values: Array,
 ) -> tuple[float, float, float, float, float, float, float]:
     """Compute PPO's clipped loss and its gradient in one pass.
 
-    loss = policy + vf_coef * value - ent_coef * entropy, each a mean over M:
+    loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count`:
     policy = max(-A r, -A clip(r, 1 - clip_coef, 1 + clip_coef)), r = pi_theta / pi_prox;
     value = max((v - target)**2, (near - target)**2) / 2, near = old + clip(v - old, -c, c),
     c = vf_clip_coef;
     entropy summed over all heads and axes.
 
     Returns (loss, policy, value, entropy, approximate KL (r - 1) - log r, share of
-    |r - 1| > clip_coef, old approximate KL -log r).
+    |r - 1| > clip_coef, old approximate KL -log r), sums over M divided by `count`. Logits, mean
+    and their gradients need contiguous rows only, values and theirs not even that.
     """
 
 def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
@@ -120,6 +122,25 @@ def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
 
 def gather_slots(pool: Array, slots: Array, out: Array, scale: float = 1.0) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
+
+# Between the products of dense layers: N rows, D units; activation: identity, relu or tanh.
+
+def dense(
+    *,
+    y: Array,  # (N, D) product without bias; out: activation(product + bias)
+    bias: Array,  # (D,)
+    activation: str,
+) -> None:
+    """Do the arithmetic of a dense layer behind its product. Tanh is within 2e-7."""
+
+def dense_back(
+    *,
+    y: Array,  # (N, D)
+    grad: Array,  # (N, D) of y; out: of the product
+    grad_bias: Array,  # (D,) added to
+    activation: str,
+) -> None:
+    """Go back through a dense layer, from its result to its product."""
 
 # Between the products of recurrent cells: B rows, H horizon, D units. cells.py says the same in
 # torch. Arrays (B, ...) need contiguous rows only.

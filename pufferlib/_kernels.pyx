@@ -60,12 +60,14 @@ cdef extern from "kernels.h" nogil:
         float *target
     enum:
         PUF_NUM_METRICS
+    ctypedef struct PufRows:
+        float *at
+        int64_t stride
     ctypedef struct PufLoss:
         int64_t num_slots, num_heads, num_choices, num_axes
-        const float *logits
-        const float *mean
+        double count
+        PufRows logits, mean, values, grad_logits, grad_mean, grad_values
         const float *log_std
-        const float *values
         const int32_t *sizes
         const uint8_t *masks
         const int32_t *action
@@ -76,10 +78,7 @@ cdef extern from "kernels.h" nogil:
         const float *target
         float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef
         int log_std_shared
-        float *grad_logits
-        float *grad_mean
         float *grad_log_std
-        float *grad_values
         double *metrics
     ctypedef enum PufConvert:
         PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
@@ -91,9 +90,19 @@ cdef extern from "kernels.h" nogil:
         PufConvert convert
         float scale
         void *out
-    ctypedef struct PufRows:
-        float *at
-        int64_t stride
+    ctypedef enum PufActivation:
+        pass
+    ctypedef struct PufDense:
+        int64_t num_rows, size
+        PufActivation activation
+        float *y
+        const float *bias
+    ctypedef struct PufDenseBack:
+        int64_t num_rows, size
+        PufActivation activation
+        const float *y
+        float *grad
+        float *grad_bias
     ctypedef struct PufLSTM:
         int64_t num_rows, size
         PufRows gates, cell, out, next_cell, next_hidden
@@ -129,6 +138,8 @@ cdef extern from "kernels.h" nogil:
         int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
         int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
+        void (*dense)(const PufDense *) noexcept nogil
+        void (*dense_back)(const PufDenseBack *) noexcept nogil
         void (*lstm)(const PufLSTM *) noexcept nogil
         void (*lstm_back)(const PufLSTMBack *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil
@@ -216,6 +227,19 @@ cdef class Arrays:
         rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
+    cdef PufRows column(self, str name, object array, int64_t items, bint writable=False) except *:
+        """Take float32 (items,), whatever its stride."""
+        cdef PufRows rows
+        if array is None:
+            raise TypeError(f"{name}: missing; expected {expected(F32, items, -1, False)}")
+        cdef Py_buffer *view = self.hold(name, array, writable, False)
+        if kind_of(view) != F32 or view.ndim != 1 or view.shape[0] != items:
+            raise ValueError(
+                f"{name}: expected {expected(F32, items, -1, False)}, got {described(view)}"
+            )
+        rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
+        return rows
+
 
 cdef Kind kind_of(const Py_buffer *view) noexcept:
     """The kind of an array's elements, NUM_KINDS if it is none of ours."""
@@ -283,6 +307,15 @@ cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:
             raise ValueError(f"sizes[{k}] = {sizes[k]}: a head needs at least one choice")
         total += sizes[k]
     return total
+
+
+ACTIVATIONS = ("identity", "relu", "tanh")  # as PufActivation has them
+
+
+cdef int activation_of(str name) except -1:
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return ACTIVATIONS.index(name)
 
 
 def sample(
@@ -385,8 +418,8 @@ def advantage(
 def ppo_loss(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, action=None, axis=None,
     logprob, old_value, advantage, target, float adv_mean=0.0, float adv_scale=1.0, float clip_coef,
-    float vf_coef, float vf_clip_coef=0.0, float ent_coef, grad_logits=None, grad_mean=None,
-    grad_log_std=None, grad_values,
+    float vf_coef, float vf_clip_coef=0.0, float ent_coef, int64_t count=0, grad_logits=None,
+    grad_mean=None, grad_log_std=None, grad_values,
 ):
     """Compute PPO's clipped loss and its gradient in one pass; returns the seven metrics."""
     cdef PufLoss p
@@ -402,22 +435,25 @@ def ppo_loss(
         raise ValueError("values: a minibatch without slots has no mean loss")
     if not heads and not num_axes:
         raise ValueError("no policy: give logits and sizes, or mean and log_std, or both")
+    if count and count < m:
+        raise ValueError(f"count={count}: means are over these {m} slots or more")
     p.num_slots, p.num_heads, p.num_choices, p.num_axes = m, heads, 0, num_axes
+    p.count = count or m
     p.adv_mean, p.adv_scale, p.clip_coef = adv_mean, adv_scale, clip_coef
     p.vf_coef, p.vf_clip_coef, p.ent_coef = vf_coef, vf_clip_coef, ent_coef
     p.masks, p.log_std_shared, p.metrics = NULL, 0, metrics
     if heads:
         p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
-        p.logits = <const float *>a.take("logits", logits, F32, m, choices)
+        p.logits = a.rows("logits", logits, m, choices)
         p.action = <const int32_t *>a.take("action", action, I32, m, heads)
-        p.grad_logits = <float *>a.take("grad_logits", grad_logits, F32, m, choices, True)
+        p.grad_logits = a.rows("grad_logits", grad_logits, m, choices, True)
         if masks is not None:
             p.masks = <const uint8_t *>a.take("masks", masks, U8, m, choices)
     if num_axes:
-        p.mean = <const float *>a.take("mean", mean, F32, m, num_axes)
+        p.mean = a.rows("mean", mean, m, num_axes)
         p.axis = <const float *>a.take("axis", axis, F32, m, num_axes)
-        p.grad_mean = <float *>a.take("grad_mean", grad_mean, F32, m, num_axes, True)
+        p.grad_mean = a.rows("grad_mean", grad_mean, m, num_axes, True)
         p.log_std_shared = getattr(log_std, "ndim", 2) == 1
         if p.log_std_shared:
             p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
@@ -425,12 +461,12 @@ def ppo_loss(
         else:
             p.log_std = <const float *>a.take("log_std", log_std, F32, m, num_axes)
             p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, m, num_axes, True)
-    p.values = <const float *>a.take("values", values, F32, m)
+    p.values = a.column("values", values, m)
     p.logprob = <const float *>a.take("logprob", logprob, F32, m)
     p.old_value = <const float *>a.take("old_value", old_value, F32, m)
     p.advantage = <const float *>a.take("advantage", advantage, F32, m)
     p.target = <const float *>a.take("target", target, F32, m)
-    p.grad_values = <float *>a.take("grad_values", grad_values, F32, m, -1, True)
+    p.grad_values = a.column("grad_values", grad_values, m, True)
     with nogil:
         bad = PASSES.ppo_loss(&p, &fault)
     if bad:
@@ -497,6 +533,31 @@ def gather(pool, rows, out, float scale=1.0):
 def gather_slots(pool, slots, out, float scale=1.0):
     """Copy single slots of the pool, converted to float32 and scaled if `out` is float32."""
     take_items("slots", pool, slots, out, scale, 0)
+
+
+def dense(*, y, bias, str activation):
+    """Do the arithmetic of a dense layer behind its product."""
+    cdef PufDense p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("y", y), length("y", y, 1)
+    p.activation = <PufActivation>activation_of(activation)
+    p.y = <float *>a.take("y", y, F32, p.num_rows, p.size, True)
+    p.bias = <const float *>a.take("bias", bias, F32, p.size)
+    with nogil:
+        PASSES.dense(&p)
+
+
+def dense_back(*, y, grad, grad_bias, str activation):
+    """Go back through a dense layer, from its result to its product."""
+    cdef PufDenseBack p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("y", y), length("y", y, 1)
+    p.activation = <PufActivation>activation_of(activation)
+    p.y = <const float *>a.take("y", y, F32, p.num_rows, p.size)
+    p.grad = <float *>a.take("grad", grad, F32, p.num_rows, p.size, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
+    with nogil:
+        PASSES.dense_back(&p)
 
 
 def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None):

@@ -20,6 +20,13 @@ typedef struct PufFault {
     int64_t index, value, begin, end;
 } PufFault;
 
+// A matrix of which only the rows are contiguous: row r begins at `at + r * stride` floats.
+typedef struct PufRows {
+    float *at; // NULL: there is none
+    int64_t stride;
+} PufRows;
+static inline float *puf_row(PufRows rows, int64_t row) { return rows.at + row * rows.stride; }
+
 typedef struct PufSample {
     int64_t num_acting, num_agents, num_slots; // N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
@@ -67,10 +74,11 @@ typedef struct PufAdvantage {
 typedef struct PufLoss {
     int64_t num_slots;                        // M
     int64_t num_heads, num_choices, num_axes; // K, C, X
-    const float *logits;                      // (M x C)
-    const float *mean;                        // (M x X)
+    double count;                             // of slots that means are taken over, M or more
+    PufRows logits;                           // (M x C)
+    PufRows mean;                             // (M x X)
     const float *log_std;                     // (M x X), or (X) if log_std_shared
-    const float *values;                      // (M)
+    PufRows values;                           // (M x 1)
     const int32_t *sizes;                     // (K)
     const uint8_t *masks;                     // (M x C), or NULL
     const int32_t *action;                    // (M x K)
@@ -81,11 +89,11 @@ typedef struct PufLoss {
     const float *target;                      // (M)
     float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef;
     int log_std_shared;  // boolean
-    float *grad_logits;  // (M x C) out
-    float *grad_mean;    // (M x X) out
+    PufRows grad_logits; // (M x C) out
+    PufRows grad_mean;   // (M x X) out
     float *grad_log_std; // as log_std, out
-    float *grad_values;  // (M) out
-    double *metrics;     // (PUF_NUM_METRICS) out, means over M
+    PufRows grad_values; // (M x 1) out
+    double *metrics;     // (PUF_NUM_METRICS) out, sums over M / count
 } PufLoss;
 enum {
     PUF_LOSS,
@@ -111,12 +119,25 @@ typedef struct PufGather {
     void *out;                         // (num_taken x item_elements)
 } PufGather;
 
-// The recurrent cells, D units wide; kernels_recurrent.h has the formulas. A PufRows is a matrix of
-// which only the rows are contiguous: row r begins at `at + r * stride` floats.
-typedef struct PufRows {
-    float *at; // NULL: there is none
-    int64_t stride;
-} PufRows;
+// A dense layer, D units wide; kernels_dense.h has the formulas.
+typedef enum { PUF_IDENTITY, PUF_RELU, PUF_TANH } PufActivation;
+
+typedef struct PufDense {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    float *y;          // (N x D) in: product without bias; out: after its function
+    const float *bias; // (D)
+} PufDense;
+
+typedef struct PufDenseBack {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    const float *y;   // (N x D)
+    float *grad;      // (N x D) in: of y; out: of the product
+    float *grad_bias; // (D) added to
+} PufDenseBack;
+
+// The recurrent cells, D units wide; kernels_recurrent.h has the formulas.
 
 typedef struct PufLSTM {
     int64_t num_rows, size; // B, D
@@ -169,6 +190,8 @@ typedef struct PufPasses {
     int (*advantage)(const PufAdvantage *pass, PufFault *fault);
     int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
     int (*gather)(const PufGather *pass, PufFault *fault);
+    void (*dense)(const PufDense *pass);
+    void (*dense_back)(const PufDenseBack *pass);
     void (*lstm)(const PufLSTM *pass);
     void (*lstm_back)(const PufLSTMBack *pass);
     void (*mingru)(const PufMinGRU *pass);

@@ -1,6 +1,7 @@
 // pufferlib/kernels_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient.
 //
-//     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over M slots
+//     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count`
+//     slots: these M, or more of which they are a part
 //     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
 //     value   = max((v - target)^2, (near - target)^2) / 2,  near = old + clip(v - old, -c, c);
 //               c <= 0: only the first
@@ -41,11 +42,12 @@ PUF_INLINE PufFloats load_column(const Steps *block, const float *column) {
 PUF_INLINE void load_head(const PufLoss *pass, const Steps *block, int64_t offset, int32_t n,
                           float *z) {
     for (int l = 0; l < PUF_LANES; l++) {
-        const int64_t at = block->slot[l] * pass->num_choices + offset;
-        for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = pass->logits[at + j];
+        const float *logits = puf_row(pass->logits, block->slot[l]) + offset;
+        for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = logits[j];
         if (!pass->masks) continue;
+        const uint8_t *mask = pass->masks + block->slot[l] * pass->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
-            if (!pass->masks[at + j]) z[j * PUF_LANES + l] = -INFINITY;
+            if (!mask[j]) z[j * PUF_LANES + l] = -INFINITY;
     }
 }
 
@@ -84,7 +86,7 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
 PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
     const PufLoss *pass = work->pass;
     const int32_t n = pass->sizes[head];
-    const float entropy_slope = pass->ent_coef / (float)pass->num_slots;
+    const float entropy_slope = pass->ent_coef / (float)pass->count;
     const PufFloats log_total = puf_load(work->log_total + head * PUF_LANES);
     const PufFloats entropy = puf_load(work->head_entropy + head * PUF_LANES);
     const float *z = work->z + offset * PUF_LANES;
@@ -95,7 +97,7 @@ PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head
         puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * weight);
     }
     for (int l = 0; l < block->used; l++) {
-        float *gradient = pass->grad_logits + block->slot[l] * pass->num_choices + offset;
+        float *gradient = puf_row(pass->grad_logits, block->slot[l]) + offset;
         for (int32_t j = 0; j < n; j++) gradient[j] = p[j * PUF_LANES + l];
         gradient[pass->action[block->slot[l] * pass->num_heads + head]] += block->slope[l];
     }
@@ -111,7 +113,7 @@ PUF_INLINE Axis load_axis(const PufLoss *pass, const Steps *block, int64_t axis)
     for (int l = 0; l < PUF_LANES; l++) {
         const int64_t at = block->slot[l] * pass->num_axes + axis;
         log_stds[l] = pass->log_std[block->slot[l] * stride + axis];
-        offsets[l] = pass->axis[at] - pass->mean[at];
+        offsets[l] = pass->axis[at] - puf_row(pass->mean, block->slot[l])[axis];
     }
     const PufFloats log_std = puf_load(log_stds), std = puf_exp(log_std);
     return (Axis){log_std, std, puf_load(offsets) / std};
@@ -128,10 +130,10 @@ PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis
     const Axis x = load_axis(pass, block, axis);
     const PufFloats mean_slope = block->slope * x.z / x.std;
     const PufFloats log_std_slope =
-        block->slope * (x.z * x.z - 1.0f) - pass->ent_coef / (float)pass->num_slots;
+        block->slope * (x.z * x.z - 1.0f) - pass->ent_coef / (float)pass->count;
     for (int l = 0; l < block->used; l++) {
         const int64_t at = block->slot[l] * pass->num_axes + axis;
-        pass->grad_mean[at] = mean_slope[l];
+        puf_row(pass->grad_mean, block->slot[l])[axis] = mean_slope[l];
         if (pass->log_std_shared) work->log_std_sum[axis] += (double)log_std_slope[l];
         else pass->grad_log_std[at] = log_std_slope[l];
     }
@@ -150,8 +152,7 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
     const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
     const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
     const PufFloats kl = (r - 1.0f) - log_ratio;
-    block->slope =
-        puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)pass->num_slots));
+    block->slope = puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)pass->count));
     for (int l = 0; l < block->used; l++) {
         work->sums[PUF_POLICY_LOSS] += (double)policy[l];
         work->sums[PUF_ENTROPY] += (double)block->entropy[l];
@@ -163,18 +164,18 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
 
 PUF_INLINE void value_terms(const Work *work, const Steps *block) {
     const PufLoss *pass = work->pass;
-    const float c = pass->vf_clip_coef, share = pass->vf_coef / (float)pass->num_slots;
+    const float c = pass->vf_clip_coef, share = pass->vf_coef / (float)pass->count;
     for (int l = 0; l < block->used; l++) {
         const int64_t m = block->slot[l];
-        const float error = pass->values[m] - pass->target[m];
-        const float moved = pass->values[m] - pass->old_value[m];
+        const float value = *puf_row(pass->values, m);
+        const float error = value - pass->target[m], moved = value - pass->old_value[m];
         float loss = error * error, slope = error * share;
         if (c > 0.0f && (moved > c || moved < -c)) {
             const float clipped = pass->old_value[m] + (moved > c ? c : -c) - pass->target[m];
             if (clipped * clipped > loss) loss = clipped * clipped, slope = 0.0f;
         }
         work->sums[PUF_VALUE_LOSS] += 0.5 * (double)loss;
-        pass->grad_values[m] = slope;
+        *puf_row(pass->grad_values, m) = slope;
     }
 }
 
@@ -222,8 +223,7 @@ static int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
             (float *)(memory + doubles) + (2 * pass->num_choices + pass->num_heads) * PUF_LANES,
     };
     loss_blocks(&work);
-    for (int i = 0; i < PUF_NUM_METRICS; i++)
-        pass->metrics[i] = work.sums[i] / (double)pass->num_slots;
+    for (int i = 0; i < PUF_NUM_METRICS; i++) pass->metrics[i] = work.sums[i] / pass->count;
     pass->metrics[PUF_LOSS] = pass->metrics[PUF_POLICY_LOSS] +
                               (double)pass->vf_coef * pass->metrics[PUF_VALUE_LOSS] -
                               (double)pass->ent_coef * pass->metrics[PUF_ENTROPY];

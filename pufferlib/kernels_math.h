@@ -43,6 +43,18 @@ PUF_INLINE PufFloats puf_load(const float *from) {
 }
 PUF_INLINE void puf_store(float *to, PufFloats x) { memcpy(to, &x, sizeof x); }
 
+// The last vector of a row may be short: the lanes behind `n` are 0 and never stored.
+PUF_INLINE PufFloats puf_load_some(const float *from, int64_t n) {
+    if (n >= PUF_LANES) return puf_load(from);
+    PufFloats x = {0};
+    memcpy(&x, from, (size_t)n * sizeof(float));
+    return x;
+}
+PUF_INLINE void puf_store_some(float *to, PufFloats x, int64_t n) {
+    if (n >= PUF_LANES) puf_store(to, x);
+    else memcpy(to, &x, (size_t)n * sizeof(float));
+}
+
 // Lane by lane `yes` where the comparison holds (all bits set), else `no`.
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));

@@ -4,13 +4,14 @@
 #define PUF_KERNELS_PASSES_H
 
 #include "kernels_advantage.h"
+#include "kernels_dense.h"
 #include "kernels_gather.h"
 #include "kernels_loss.h"
 #include "kernels_recurrent.h"
 #include "kernels_sample.h"
 
 #define PUF_PASSES(name) \
-    {name,     puf_sample,    puf_advantage, puf_ppo_loss,   puf_gather, \
-     puf_lstm, puf_lstm_back, puf_mingru,    puf_mingru_back}
+    {name,           puf_sample, puf_advantage, puf_ppo_loss, puf_gather,     puf_dense, \
+     puf_dense_back, puf_lstm,   puf_lstm_back, puf_mingru,   puf_mingru_back}
 
 #endif

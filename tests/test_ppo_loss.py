@@ -197,6 +197,40 @@ def test_value_loss_by_hand(
     assert expect({**call, "vf_clip_coef": clip})[0]["value"] == loss
 
 
+def test_parts_of_a_minibatch_add_up_to_it() -> None:
+    call = minibatch(50, (3, 4), 2, shared=True)
+    by_slot = {n for n, x in call.items() if np.shape(x)[:1] == (50,)}
+    whole, grads = run(call)
+    metrics, parts = [], []
+    for part in (slice(0, 13), slice(13, 50)):
+        given = {n: x[part] if n in by_slot else x for n, x in call.items()}
+        found, grad = run({**given, "count": 50})
+        metrics.append(found)
+        parts.append(grad)
+    for name, wanted in whole.items():
+        assert_allclose(sum(m[name] for m in metrics), wanted, rtol=1e-6)
+    for name in ("grad_logits", "grad_mean", "grad_values"):
+        assert_allclose(np.concatenate([p[name] for p in parts]), grads[name], rtol=1e-6)
+    summed = sum(p["grad_log_std"] for p in parts)
+    assert_allclose(summed, grads["grad_log_std"], rtol=1e-5)
+
+
+def test_outputs_and_gradients_may_lie_side_by_side() -> None:
+    call = minibatch(37, (3, 4), 2)
+    places = {"logits": slice(1, 8), "mean": slice(8, 10), "values": 11}
+    wide, grads = np.zeros((37, 12), np.float32), np.full((37, 12), 7, np.float32)
+    for name, place in places.items():
+        wide[:, place] = call[name]
+    given = {n: wide[:, place] for n, place in places.items()}
+    into = {f"grad_{n}": grads[:, place] for n, place in places.items()}
+    _, wanted = run(call)
+    log_std = np.zeros_like(call["log_std"])
+    _kernels.ppo_loss(**{**call, **given, **into, "grad_log_std": log_std})
+    for name, place in places.items():
+        assert_allclose(grads[:, place], wanted[f"grad_{name}"], rtol=0)
+    assert (grads[:, [0, 10]] == 7).all()  # what lies between them is left alone
+
+
 def test_entropy_by_hand() -> None:
     call = {**single(1, 0), "logits": np.log([[0.25, 0.75]]).astype(np.float32), "ent_coef": 0.1}
     metrics, grads = run(call)
@@ -266,6 +300,8 @@ def test_far_apart_logits_stay_finite() -> None:
         ({"logits": None}, ValueError, r"no policy"),
         ({"grad_logits": np.zeros((3, 3), np.float32)}, ValueError, r"grad_logits: .*\(3, 4\)"),
         ({"grad_logits": None}, TypeError, r"grad_logits: missing"),
+        ({"count": 2}, ValueError, r"count=2: means are over these 3 slots or more"),
+        ({"values": np.zeros((3, 1), np.float32)}, ValueError, r"values: .*\(3,\).*\(3, 1\)"),
     ],
 )
 def test_bad_arrays_are_named(change: Call, error: type[Exception], message: str) -> None:

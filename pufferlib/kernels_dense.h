@@ -1,0 +1,71 @@
+// pufferlib/kernels_dense.h - the arithmetic of a dense layer between its matrix products.
+//
+//     y = f(product + bias),    d loss / d product = d loss / d y * f'
+// with f the identity, max(x, 0) or tanh. f' follows from y: 1, [y > 0], 1 - y^2. A row is D
+// units; PUF_LANES of them are done at once, where the product left them in the cache.
+#ifndef PUF_KERNELS_DENSE_H
+#define PUF_KERNELS_DENSE_H
+
+#include "kernels_math.h"
+
+PUF_INLINE PufFloats dense_value(PufActivation f, PufFloats x) {
+    if (f == PUF_RELU) return puf_at_least(x, puf_all(0.0f));
+    return f == PUF_TANH ? puf_tanh(x) : x;
+}
+
+PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
+    if (f == PUF_RELU) return puf_select(y > 0.0f, grad, puf_all(0.0f));
+    return f == PUF_TANH ? grad * (1.0f - y * y) : grad;
+}
+
+PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f) {
+    const int64_t size = pass->size;
+    for (int64_t row = 0; row < pass->num_rows; row++) {
+        float *y = pass->y + row * size;
+        for (int64_t d = 0; d < size; d += PUF_LANES) {
+            const int64_t n = size - d;
+            const PufFloats x = puf_load_some(y + d, n) + puf_load_some(pass->bias + d, n);
+            puf_store_some(y + d, dense_value(f, x), n);
+        }
+    }
+}
+
+static void puf_dense(const PufDense *pass) {
+    if (pass->activation == PUF_RELU) dense_rows(pass, PUF_RELU);
+    else if (pass->activation == PUF_TANH) dense_rows(pass, PUF_TANH);
+    else dense_rows(pass, PUF_IDENTITY);
+}
+
+// Sums of a few rows at a time are added to the bias's gradient: fewer visits to it.
+#define PUF_DENSE_ROWS 4
+
+PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
+    const int64_t size = pass->size;
+    for (int64_t begin = 0; begin < pass->num_rows; begin += PUF_DENSE_ROWS) {
+        const int64_t left = pass->num_rows - begin;
+        const int64_t rows = left < PUF_DENSE_ROWS ? left : PUF_DENSE_ROWS;
+        for (int64_t d = 0; d < size; d += PUF_LANES) {
+            const int64_t n = size - d;
+            float *sum = pass->grad_bias + d;
+            PufFloats total = puf_load_some(sum, n);
+            for (int64_t row = begin; row < begin + rows; row++) {
+                float *grad = pass->grad + row * size + d;
+                PufFloats slope = puf_load_some(grad, n);
+                if (f != PUF_IDENTITY) {
+                    slope = dense_slope(f, puf_load_some(pass->y + row * size + d, n), slope);
+                    puf_store_some(grad, slope, n);
+                }
+                total += slope;
+            }
+            puf_store_some(sum, total, n);
+        }
+    }
+}
+
+static void puf_dense_back(const PufDenseBack *pass) {
+    if (pass->activation == PUF_RELU) dense_back_rows(pass, PUF_RELU);
+    else if (pass->activation == PUF_TANH) dense_back_rows(pass, PUF_TANH);
+    else dense_back_rows(pass, PUF_IDENTITY);
+}
+
+#endif
