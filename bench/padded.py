@@ -25,9 +25,10 @@ from torch import Tensor
 from pufferenv._engine import SAME_STEP, Engine, mix_seed
 from pufferenv.rows import RowEnv
 from pufferlib import _kernels
-from pufferlib.batch import Minibatch
+from pufferlib.batch import Memory, Minibatch
 from pufferlib.collect import Collector
-from pufferlib.loss import LossStats, Steps, array, ppo_loss
+from pufferlib.learn import Learner
+from pufferlib.loss import LossStats, Standard, Steps, array, manual_loss
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Output, Policy
 from pufferlib.trainer import Trainer
@@ -61,7 +62,7 @@ class PlainCollector:
     """Acts for all agents and writes what happened to `buffer[:, t]`, t = 0 to H - 1."""
 
     def __init__(self, env: RowEnv, engine: Engine, policy: Policy, model: Collector) -> None:
-        self.engine, self.policy, self.timer = engine, policy, model.timer
+        self.engine, self.forward, self.timer = engine, policy, model.timer
         self.horizon, self.head_sizes = env.horizon, model.head_sizes
         self.buffer = buffer_like(env)
         self.counts, self.agent_steps, self.steps = model.counts, 0, 0
@@ -99,7 +100,7 @@ class PlainCollector:
         if "masks" in buffer:
             buffer["masks"][:, t] = given["masks"]
         timer.enter("forward")
-        output = self.policy(self._obs, None)[0]
+        output = self.forward(self._obs, None)[0]
         timer.enter("sample")
         self._sample(output, self.slot + t)
         timer.enter("env")
@@ -131,11 +132,11 @@ class PlainCollector:
     def finish(self) -> None:
         """Fill in next_value: of the last slots by the present observations, of cut lives."""
         self.timer.enter("forward")
-        self.buffer["next_value"][:, -1] = array(self.policy(self._obs, None)[0].value)
+        self.buffer["next_value"][:, -1] = array(self.forward(self._obs, None)[0].value)
         if self._finals:
             obs = torch.from_numpy(np.concatenate([obs for _, obs in self._finals]))
             slots = np.concatenate([slots for slots, _ in self._finals])
-            self._next_value[slots] = array(self.policy(obs, None)[0].value)
+            self._next_value[slots] = array(self.forward(obs, None)[0].value)
             self._finals.clear()
         self.timer.enter("other")
 
@@ -146,21 +147,25 @@ class PlainBatch:
     density, carried, age = 1.0, 0.0, 0.0
 
     def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
-        self.buffer, self.train = collector.buffer, train
+        self.buffer, self.train, self.sizes = collector.buffer, train, sizes
         shape = (sizes.batch_rows, sizes.horizon)
         self.rows = np.arange(sizes.batch_rows, dtype=np.int32)
         self.own = {name: torch.zeros(shape) for name in ("advantage", "target")}
         self.own["value"] = torch.from_numpy(self.buffer["value"])
         pooled = {k: self.buffer[k] for k in POOLED if k in self.buffer and self.buffer[k].size}
         self._from = pooled | {k: t.numpy() for k, t in self.own.items()}
-        self._host = {
-            name: torch.zeros(
-                (sizes.minibatch_rows, *column.shape[1:]),
-                dtype=torch.from_numpy(column[:0]).dtype,
-            )
-            for name, column in self._from.items()
-        }
-        self._host["reset"] = torch.zeros((sizes.minibatch_rows, sizes.horizon), dtype=torch.uint8)
+        reset = np.zeros((1, sizes.horizon), np.uint8)
+        self._columns = {**self._from, "reset": reset}
+
+    def memory(self, rows: int, as_float: bool = False) -> Memory:
+        """Return where minibatches of up to so many rows are gathered, observations as float32."""
+        made = {}
+        for name, column in self._columns.items():
+            dtype = torch.from_numpy(column[:0]).dtype
+            if as_float and name == "observations":
+                dtype = torch.float32
+            made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype)
+        return Memory(made)
 
     def load(self, policy: Policy, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
@@ -178,11 +183,12 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def minibatch(self, part: Tensor) -> Minibatch:
-        """Return these rows, `part` (m,) int64; valid until the next call."""
+    def minibatch(self, part: Tensor, memory: Memory) -> Minibatch:
+        """Return these rows, `part` (m,) int64, in `memory`."""
+        made, arrays = memory.views(len(part))
         for name, column in self._from.items():
-            _kernels.gather(column, part.numpy(), self._host[name].numpy())
-        return Minibatch(self._host)
+            _kernels.gather(column, part.numpy(), arrays[name])
+        return made
 
     def release(self) -> None:
         """Nothing is to be freed: the next rollout writes over it."""
@@ -202,6 +208,8 @@ class PlainTrainer(Trainer):
             self.collector = PlainCollector(env, engine, self.policy, self.collector)
         self.env = engine
         self.batch = PlainBatch(self.collector, self.sizes, self.train)
+        self.learner.batch = self.batch
+        self.collector.forward = self.learner.hands[0].network.forward
 
     def _collect(self) -> None:
         for t in range(self.sizes.horizon):
@@ -212,45 +220,49 @@ class PlainTrainer(Trainer):
         return {"rows/live": agent_steps / (self.collector.steps - steps_before)}
 
 
+class PaddedLearner(Learner):
+    """Goes through all slots of its rows; standardization and loss are of the live ones."""
+
+    def standard(self, rows: Tensor) -> Standard:
+        """Return how the advantages of the live slots are standardized."""
+        live = torch.from_numpy(self.batch.buffer["live"])[rows]
+        return Standard.of(self.batch.own["advantage"][rows][live], self.train)
+
+    def loss(
+        self, output: Output, gradient: Output, minibatch: Minibatch, rows: Tensor, of: Standard
+    ) -> LossStats:
+        """Write the gradient of the loss over the live slots, 0 for the others."""
+        live = torch.from_numpy(np.flatnonzero(self.batch.buffer["live"][rows.numpy()]))
+        slots = len(output.value)
+        for part in gradient:
+            if part is not None:
+                part.zero_()
+        if not len(live):
+            return LossStats(*[0.0] * len(LossStats._fields))
+        steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
+        mine = _of(output, live, slots)
+        into = Output(*(None if x is None else torch.empty_like(x) for x in mine))
+        stats = manual_loss(mine, into, steps, self.head_sizes, self.train, of)
+        for whole, part in zip(gradient, into, strict=True):
+            if whole is not None and len(whole) == slots:
+                whole.index_copy_(0, live, part)
+            elif whole is not None:
+                whole.copy_(part)
+        return stats
+
+
 class PaddedTrainer(PlainTrainer):
     """The trainer over a plain buffer with dead agents' slots in it, masked in the loss."""
+
+    learner_class = PaddedLearner
 
     def _collect(self) -> None:
         super()._collect()
         buffer = self.collector.buffer
         buffer["done"][~buffer["live"]] = TERMINAL  # nothing flows through the dead
 
-    def _learn(self) -> dict[str, float]:
-        stats: list[LossStats] = []
-        for _ in range(self.train.update_epochs):
-            order = torch.randperm(self.sizes.batch_rows, generator=self.shuffle)
-            for part in torch.split(order, self.sizes.minibatch_rows):
-                self._gradient_step(part, stats)
-        return {f"loss/{k}": float(v) for k, v in zip(LossStats._fields, stats[-1], strict=True)}
 
-    def _gradient_step(self, part: Tensor, stats: list[LossStats]) -> None:
-        """Forward and backward through all slots of these rows; the loss is of the live ones."""
-        timer = self.timer
-        timer.enter("copy")
-        minibatch = self.batch.minibatch(part)
-        live = torch.from_numpy(np.flatnonzero(self.collector.buffer["live"][part.numpy()]))
-        if not len(live):
-            return
-        steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
-        timer.enter("loss_backward")
-        output = self.policy.unroll(minibatch.obs, None, minibatch.reset)
-        loss, stat = ppo_loss(_of(output, live), steps, self.collector.head_sizes, self.train)
-        stats.append(stat)
-        self._require_finite("loss", stat.loss)
-        loss.backward()
-        timer.enter("optimizer")
-        self._require_finite("gradient", self.optimizer.clip())
-        self.optimizer.step()
-        timer.enter("other")
-
-
-def _of(output: Output, live: Tensor) -> Output:
+def _of(output: Output, live: Tensor, slots: int) -> Output:
     """The output at these slots (n,); a deviation that all slots share stays as it is."""
-    slots = len(output.value)
     parts = (x if x is None or len(x) != slots else x.index_select(0, live) for x in output)
     return Output(*parts)

@@ -25,11 +25,27 @@ class Minibatch:
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.obs = columns["observations"]  # (m, H, *O)
-        self.reset = columns["reset"].bool()  # (m, H): a life begins here, slot 0 aside
-        self.state = columns.get("state")  # (m, S) before slot 0
+        self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
+        self.state: Tensor | None = None  # (m, S) before slot 0
         self.steps = Steps._make(
             columns[name].flatten(0, 1) if name in columns else None for name in Steps._fields
         )
+
+
+class Memory:
+    """Where minibatches of up to so many rows are gathered on the CPU."""
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self.columns = columns  # (rows, H, ...)
+        self._views: dict[int, tuple[Minibatch, dict[str, npt.NDArray[Any]]]] = {}
+
+    def views(self, rows: int) -> tuple[Minibatch, dict[str, npt.NDArray[Any]]]:
+        """Return the first rows as a minibatch and as arrays, made once for each number."""
+        if rows not in self._views:
+            columns = {name: column[:rows] for name, column in self.columns.items()}
+            arrays = {name: column.numpy() for name, column in columns.items()}
+            self._views[rows] = Minibatch(columns), arrays
+        return self._views[rows]
 
 
 class Batch:
@@ -45,28 +61,29 @@ class Batch:
         own = ("logprob", "value", "advantage", "target")
         self.own = {name: torch.zeros(shape, pin_memory=on_gpu) for name in own}
         self.own["reset"] = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu)
+        self._own: dict[str, npt.NDArray[Any]] = {n: t.numpy() for n, t in self.own.items()}
         pooled = ("observations", "masks", "action", "axis")
         pool = {name: self.env.arrays[name] for name in pooled if name in self.env.arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
-        rows = sizes.batch_rows if on_gpu else sizes.minibatch_rows
-        self._host = {
-            name: torch.zeros(
-                (rows, *column.shape[1:]),
-                dtype=torch.from_numpy(column[:0]).dtype,
-                pin_memory=on_gpu,
-            )
-            for name, column in {**self.pool, **({} if on_gpu else self._arrays())}.items()
-        }
+        self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: tensor.numpy() for name, tensor in self.own.items()}
+    def memory(self, rows: int, as_float: bool = False) -> Memory:
+        """Return where minibatches of up to so many rows are gathered, observations as float32."""
+        on_gpu = self.device.type == "cuda"
+        made = {}
+        for name, column in {**self.pool, **({} if on_gpu else self._own)}.items():
+            dtype = torch.from_numpy(column[:0]).dtype
+            if as_float and name == "observations":
+                dtype = torch.float32
+            made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
+        return Memory(made)
 
     def load(self, policy: Policy, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
-        arrays, own = self.env.arrays, self._arrays()
+        arrays, own = self.env.arrays, self._own
         self.rows = self.env.engine.batch()
         ratio = self._reevaluate(policy, version)
         _kernels.advantage(
@@ -97,7 +114,7 @@ class Batch:
         Fills `logprob` and `reset`; returns the ratio (B, H) of new to old probability, None
         where no slot is old.
         """
-        arrays, own = self.env.arrays, self._arrays()
+        arrays, own = self.env.arrays, self._own
         _kernels.gather(arrays["logprob"], self.rows, own["logprob"])
         done, starts = arrays["done"][self.rows], arrays["piece_start"][self.rows]
         own["reset"][:, 1:] = (done[:, :-1] != LIVE) | starts[:, 1:].astype(bool)
@@ -154,19 +171,27 @@ class Batch:
             for name, tensor in {**self._host, **self.own}.items()
         }
 
-    def minibatch(self, part: Tensor) -> Minibatch:
-        """Return these rows of the batch, `part` (m,) int64; valid until the next call."""
+    def observations(self, part: Tensor) -> Tensor:
+        """Return those of these rows of the batch, (m * H, *O), on the device."""
+        if self._device:
+            return self._device["observations"][part.to(self.device)].flatten(0, 1)
+        return torch.from_numpy(self.pool["observations"][self.rows[part.numpy()]]).flatten(0, 1)
+
+    def minibatch(self, part: Tensor, memory: Memory | None = None) -> Minibatch:
+        """Return these rows of the batch, `part` (m,) int64, in `memory`, or in new one.
+
+        On a GPU the batch is there already, and `memory` is not used.
+        """
+        index = part.numpy()
+        rows = self.rows[index]
         if self._device:
             part = part.to(self.device)
-            columns = {name: column[part] for name, column in self._device.items()}
-            rows = self.rows[part.cpu().numpy()]
+            made = Minibatch({name: column[part] for name, column in self._device.items()})
         else:
-            index = part.numpy()
-            rows = self.rows[index]
-            columns = {name: self._host[name] for name in (*self.pool, *self.own)}
+            made, arrays = (memory or self.memory(len(rows))).views(len(rows))
             for name, column in self.pool.items():
-                _kernels.gather(column, rows, columns[name].numpy())
-            for name, tensor in self.own.items():
-                _kernels.gather(tensor.numpy(), index, columns[name].numpy())
-        state = self._state(rows)
-        return Minibatch(columns if state is None else {**columns, "state": state})
+                _kernels.gather(column, rows, arrays[name])
+            for name, column in self._own.items():
+                _kernels.gather(column, index, arrays[name])
+        made.state = self._state(rows)
+        return made

@@ -68,12 +68,16 @@ def roofline(trainer: "Trainer") -> "Roofline":
     seen = pool[:agents, 0]
     if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
-    rows = pool[: sizes.minibatch_rows].to(trainer.device, copy=True)
+    hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
+    network = hands[0].network if hands else None
+    given = pool[:rows].to(trainer.device, torch.float32 if hands else pool.dtype, copy=True)
+    learn = learning(trainer.policy, given, network)
+    trainer.optimizer.zero_grad()
     return Roofline(
-        acting(trainer.policy, seen),
+        acting(trainer.policy, seen, network),
         agents,
-        learning(trainer.policy, rows),
-        sizes.minibatch_rows * sizes.horizon,
+        learn,
+        rows * sizes.horizon,
         trainer.train.update_epochs,
         torch.cuda.synchronize if trainer.device.type == "cuda" else None,
     )

@@ -46,6 +46,7 @@ class Collector:
         asynchronous: bool = False,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
+        self.forward: Callable[[Tensor, Tensor | None], tuple[Output, Tensor | None]] = policy
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -156,7 +157,7 @@ class Collector:
         obs = self._observations(first, agents)
         state = self._begin(agents)
         timer.enter("forward")
-        output, new = self.policy(obs, state)
+        output, new = self.forward(obs, state)
         if new is not None:
             self._keep(agents, new)
         timer.enter("sample")
@@ -189,7 +190,7 @@ class Collector:
         obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
         state = None if self.state is None else self.state[self._index(agents)]
         self.timer.enter("forward")
-        values = self.policy(obs, state)[0].value  # the new state is dropped: they act on this yet
+        values = self.forward(obs, state)[0].value  # the new state is dropped: they act on this yet
         self._next_value[waiting[agents]] = array(values.cpu())
         waiting[agents] = -1
         self.timer.enter("other")
@@ -202,7 +203,7 @@ class Collector:
             return
         self.timer.enter("forward")
         state = None if self._final_state is None else self._final_state[:count]
-        values = self.policy(self._finals[:count].to(self.device), state)[0].value
+        values = self.forward(self._finals[:count].to(self.device), state)[0].value
         self._next_value[self.env.arrays["final_slot"][:count]] = array(values.cpu())
         self.env.engine.clear_finals()
         self.timer.enter("other")

@@ -1,4 +1,4 @@
-"""PPO's loss as one autograd function: on the CPU a native pass gives the loss and its gradient.
+"""PPO's loss and its gradient: on the CPU both by one native pass, which autograd can go through.
 
 Letters: M steps of a minibatch, K discrete heads, C their choices, X continuous axes.
 """
@@ -39,6 +39,34 @@ class LossStats(NamedTuple):
     old_approx_kl: Any
 
 
+class Standard(NamedTuple):
+    """How a minibatch standardizes advantages, and the steps that its means are over."""
+
+    mean: float
+    scale: float  # advantages are used as (advantage - mean) * scale
+    steps: int
+
+    @classmethod
+    def of(cls, advantage: Tensor, train: TrainOptions) -> "Standard":
+        """Of a minibatch's advantages, any shape, on the CPU."""
+        count = advantage.numel()
+        if not train.norm_adv or count < 2:
+            return cls(0.0, 1.0, count)
+        deviation, mean = torch.std_mean(advantage, correction=0)
+        return cls(mean.item(), 1 / (deviation.item() + 1e-8), count)
+
+    def settings(self, train: TrainOptions) -> dict[str, Any]:
+        """Return the numbers that the loss is made with."""
+        return {
+            "adv_mean": self.mean,
+            "adv_scale": self.scale,
+            "clip_coef": train.clip_coef,
+            "vf_coef": train.vf_coef,
+            "vf_clip_coef": train.vf_clip_coef,
+            "ent_coef": train.ent_coef,
+        }
+
+
 class _NativeLoss(torch.autograd.Function):
     """The native pass computes the gradient along with the loss; backward hands it out."""
 
@@ -49,10 +77,7 @@ class _NativeLoss(torch.autograd.Function):
         """Outputs: logits (M, C), mean (M, X), log_std (M, X) or (X,), values (M,)."""
         outputs = tuple(None if x is None else x.detach().contiguous() for x in outputs)
         grads = [None if x is None else torch.empty_like(x) for x in outputs]
-        given = zip(("logits", "mean", "log_std", "values"), outputs, grads, strict=True)
-        for name, output, grad in given:
-            fixed[name], fixed[f"grad_{name}"] = array(output), array(grad)
-        stats.append(LossStats(*_kernels.ppo_loss(**fixed)))
+        stats.append(_native(Output(*outputs), Output(*grads), fixed))  # type: ignore[arg-type]
         ctx.grads = grads
         return torch.tensor(stats[-1].loss)
 
@@ -64,31 +89,51 @@ class _NativeLoss(torch.autograd.Function):
         return (None, None, *scaled)
 
 
+def _native(output: Output, grads: Output, fixed: dict[str, Any]) -> LossStats:
+    """Run the pass on an output, and write its gradient into `grads`."""
+    names = ("logits", "mean", "log_std", "values")
+    arrays: dict[str, Any] = {n: array(part) for n, part in zip(names, output, strict=True)}
+    into: dict[str, Any] = {f"grad_{n}": array(part) for n, part in zip(names, grads, strict=True)}
+    return LossStats(*_kernels.ppo_loss(**arrays, **into, **fixed))
+
+
+def _given(steps: Steps) -> dict[str, Any]:
+    """Name what a minibatch's steps were as the loss names it."""
+    given = steps._asdict()
+    given["old_value"] = given.pop("value")
+    return given
+
+
+def manual_loss(
+    output: Output,
+    grads: Output,
+    steps: Steps,
+    sizes: npt.NDArray[np.int32] | None,
+    train: TrainOptions,
+    standard: Standard,
+) -> LossStats:
+    """Write the gradient of the loss over some steps of a minibatch into `grads`.
+
+    Return their share of its means: those of all its parts add up to them.
+    """
+    fixed = {name: array(value) for name, value in _given(steps).items()}
+    settings = {**standard.settings(train), "sizes": sizes, "count": standard.steps}
+    return _native(output, grads, {**fixed, **settings})
+
+
 def ppo_loss(
-    output: Output, steps: Steps, sizes: npt.NDArray[np.int32] | None, train: TrainOptions
+    output: Output,
+    steps: Steps,
+    sizes: npt.NDArray[np.int32] | None,
+    train: TrainOptions,
+    standard: Standard | None = None,
 ) -> tuple[Tensor, LossStats]:
-    """Return PPO's loss (Schulman et al. 2017), to go backward from, and what it is made of."""
-    mean, scale = 0.0, 1.0
-    if train.norm_adv and steps.advantage.numel() > 1:
-        deviation, average = torch.std_mean(steps.advantage, correction=0)
-        mean, scale = average.item(), 1 / (deviation.item() + 1e-8)
-    settings: dict[str, Any] = {
-        "adv_mean": mean,
-        "adv_scale": scale,
-        "clip_coef": train.clip_coef,
-        "vf_coef": train.vf_coef,
-        "vf_clip_coef": train.vf_clip_coef,
-        "ent_coef": train.ent_coef,
-    }
-    given: dict[str, Any] = {
-        "action": steps.action,
-        "axis": steps.axis,
-        "masks": steps.masks,
-        "logprob": steps.logprob,
-        "old_value": steps.value,
-        "advantage": steps.advantage,
-        "target": steps.target,
-    }
+    """Return PPO's loss (Schulman et al. 2017), to go backward from, and what it is made of.
+
+    Over a whole minibatch, whose `standard` is made of `steps` if it is not given.
+    """
+    settings = (standard or Standard.of(steps.advantage, train)).settings(train)
+    given = _given(steps)
     if output.value.is_cuda:
         said = LossStats(
             *reference.ppo_loss(

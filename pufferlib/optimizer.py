@@ -54,6 +54,13 @@ class Optimizer:
             for parameter in muon.values():
                 self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
+    def views(self, tensor: Tensor) -> dict[str, Tensor]:
+        """Show each parameter's part of a tensor that lies as `grads` does, by name."""
+        return {
+            name: tensor[place].view(self.parameters[name].shape)
+            for name, place in self.places.items()
+        }
+
     def clip(self) -> Tensor:
         """Scale the gradients down to `max_grad_norm`; return their norm before."""
         norm: Tensor = torch.linalg.vector_norm(self.grads)

@@ -7,10 +7,8 @@ C choices of all discrete heads together, X continuous axes, S entries of a recu
 import dataclasses
 import functools
 import importlib.util
-import itertools
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -20,7 +18,6 @@ from torch import Tensor, nn
 
 from pufferenv.packing import Packing
 from pufferlib.kinds import layout, network, plain
-from pufferlib.layers import IN_PLACE, feed_forward
 from pufferlib.normalize import ObservationNorm, flat_float
 from pufferlib.options import PolicyOptions
 from pufferlib.parts import Parts
@@ -211,7 +208,10 @@ class Heads(nn.Module):
 
 
 class MLP(Policy):
-    """`num_layers` hidden layers of `hidden_size` units, then the heads."""
+    """`num_layers` hidden layers of `hidden_size` units, then the heads.
+
+    On the CPU the trainer acts and learns by manual.py instead, in the same weights.
+    """
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)
@@ -225,20 +225,11 @@ class MLP(Policy):
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
-        x = flat_float(obs, 1)
-        layers = [*self._weights(), (self.heads.out.weight, self.heads.out.bias)]
-        if self.activation in IN_PLACE:
-            flat = itertools.chain.from_iterable(layers)
-            return self.heads.said(feed_forward(IN_PLACE[self.activation], x, *flat)), None
         activation = ACTIVATIONS[self.activation]()
-        for weight, bias in layers[:-1]:
-            x = activation(F.linear(x, weight, bias))
-        return self.heads(x), None
-
-    def _weights(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield self.first.weights(self.norm)
+        x = activation(self.first(obs, self.norm))
         for layer in self.hidden:
-            yield cast(nn.Linear, layer).weight, cast(nn.Linear, layer).bias
+            x = activation(layer(x))
+        return self.heads(x), None
 
 
 class Adapted(Policy):

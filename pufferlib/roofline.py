@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
+from pufferlib.manual import Manual
 from pufferlib.policy import Policy
 
 aten = torch.ops.aten
@@ -91,20 +92,28 @@ class Counter(TorchDispatchMode):
         ]
 
 
-def acting(policy: Policy, obs: Tensor) -> Counter:
-    """Count one step of N agents that see `obs` (N, *O)."""
+def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
+    """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
     counter = Counter()
     with torch.no_grad(), counter:
-        policy(obs, policy.initial_state(len(obs)))
+        (network.forward if network else policy)(obs, policy.initial_state(len(obs)))
     return counter
 
 
-def learning(policy: Policy, obs: Tensor) -> Counter:
-    """Count one minibatch, forward and backward: obs (B, H, *O). Gradients are as they were."""
-    before = [(parameter, parameter.grad) for parameter in policy.parameters()]
-    policy.zero_grad(set_to_none=True)
+def learning(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
+    """Count one minibatch, forward and backward: obs (B, H, *O), or the part that `network` learns.
+
+    Gradients by autograd are as they were.
+    """
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
     counter = Counter()
+    if network:
+        with torch.no_grad(), counter:
+            network.unroll(obs, policy.initial_state(len(obs)), reset)
+            network.back()
+        return counter
+    before = [(parameter, parameter.grad) for parameter in policy.parameters()]
+    policy.zero_grad(set_to_none=True)
     with torch.enable_grad(), counter:
         output = policy.unroll(obs, policy.initial_state(len(obs)), reset)
         parts = [part for part in output if part is not None and part.requires_grad]

@@ -21,8 +21,9 @@ from pufferenv.rows import RowEnv
 from pufferlib import cores, memory, threads
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
-from pufferlib.loss import LossStats, ppo_loss
-from pufferlib.normalize import ReturnNorm
+from pufferlib.learn import Learner
+from pufferlib.loss import LossStats
+from pufferlib.normalize import ObservationNorm, ReturnNorm
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
 from pufferlib.policy import PolicySpec, make_policy
@@ -42,6 +43,8 @@ class Trainer:
     `env` is the game's config. `update` until `finished`; `state` and `load_state` carry a run
     over an interruption. Raises ValueError for sizes that do not fit.
     """
+
+    learner_class = Learner
 
     def __init__(
         self,
@@ -91,6 +94,17 @@ class Trainer:
             vec.asynchronous,
         )
         self.batch = Batch(self.collector, self.sizes, train, self.device)
+        self.learner = self.learner_class(
+            self.policy,
+            self.optimizer,
+            self.batch,
+            train,
+            self.collector.head_sizes,
+            self.timer,
+            self.threads.number,
+        )
+        if self.learner.hands:
+            self.collector.forward = self.learner.hands[0].network.forward
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0  # also the version of the weights
         self.trained_steps = 0
@@ -176,20 +190,13 @@ class Trainer:
         train, timer, sizes = self.train, self.timer, self.sizes
         stats: list[LossStats] = []
         norms: list[Tensor] = []
-        for epoch in range(train.update_epochs):
+        if self.policy.norm is not None:
+            self._observe(self.policy.norm)
+        for _ in range(train.update_epochs):
             order = torch.randperm(sizes.batch_rows, generator=self.shuffle)
             for part in torch.split(order, sizes.minibatch_rows):
-                timer.enter("copy")
-                minibatch = self.batch.minibatch(part)
-                if self.policy.norm is not None and epoch == 0:
-                    seen = minibatch.obs.flatten(0, 1)
-                    self.policy.norm.update(self.policy.parts.numbers(seen))
-                timer.enter("loss_backward")
-                output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-                loss, stat = ppo_loss(output, minibatch.steps, self.collector.head_sizes, train)
-                stats.append(stat)
-                self._require_finite("loss", stat.loss)
-                loss.backward()  # type: ignore[no-untyped-call]
+                stats.append(self.learner.minibatch(part))
+                self._require_finite("loss", stats[-1].loss)
                 timer.enter("optimizer")
                 norms.append(self.optimizer.clip())
                 self._require_finite("gradient", norms[-1])
@@ -209,6 +216,12 @@ class Trainer:
         means["loss/grad_norm"] = float(torch.stack(norms).mean())
         means["loss/explained_variance"] = self._explained_variance()
         return means
+
+    def _observe(self, norm: ObservationNorm) -> None:
+        """Gather the statistics of a batch's observations."""
+        self.timer.enter("copy")
+        for rows in torch.split(torch.arange(self.sizes.batch_rows), self.sizes.minibatch_rows):
+            norm.update(self.policy.parts.numbers(self.batch.observations(rows)))
 
     def _weights(self) -> list[Tensor]:
         return [parameter.detach() for parameter in self.policy.parameters()]
@@ -298,7 +311,8 @@ class Trainer:
         self.collector.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:
-        """Stop the games' threads; twice is fine."""
+        """Stop the threads; twice is fine."""
+        self.learner.close()
         self.env.close()
 
 

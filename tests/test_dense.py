@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib import _kernels
+from pufferlib.manual import ManualMLP, manual
+from pufferlib.options import PolicyOptions
+from pufferlib.policy import Output, PolicySpec, make_policy
 
 APPLY = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}
 SIZES = st.sampled_from([1, 3, 4, 8, 15, 16, 17, 31, 32, 40, 128])
@@ -63,3 +66,75 @@ def test_bad_arrays_are_named(change: dict[str, Any], message: str) -> None:
     call = {"y": np.zeros((2, 4), np.float32), "bias": np.zeros(4, np.float32)}
     with pytest.raises(ValueError, match=message):
         _kernels.dense(**{"activation": "relu", **call, **change})
+
+
+DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
+CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
+BOTH = PolicySpec((), torch.float32, (3,), (-1.0,), (1.0,))
+
+
+def network(spec: PolicySpec, steps: int, **options: Any) -> Any:
+    """A policy, the same without autograd, the gradients that that adds to, and observations."""
+    norm = options.pop("norm", False)
+    chosen = PolicyOptions(**{"hidden_size": 19, "num_layers": 3, **options})
+    policy = make_policy(chosen, spec, norm_obs=norm)
+    obs = torch.randint(0, 9, (23, *spec.obs_shape)).to(spec.obs_dtype)
+    if policy.norm is not None:
+        policy.norm.update(policy.parts.numbers(obs))
+        policy.norm.publish()
+    grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+    return policy, ManualMLP(policy, grads, steps), grads, obs
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS, BOTH])
+def test_a_network_gives_and_goes_back_as_with_autograd(
+    spec: PolicySpec, activation: str, norm: bool
+) -> None:
+    torch.manual_seed(3)
+    policy, by_hand, grads, obs = network(spec, 30, activation=activation, norm=norm)
+    for part in (slice(0, 15), slice(15, 23)):  # gradients add up, in memory that is used again
+        seen = obs[part].unsqueeze(0)
+        wanted, found = policy(obs[part])[0], by_hand.unroll(seen, None, torch.zeros(1, 1))
+        gradient, loss = by_hand.gradient(), torch.zeros(())
+        for name in Output._fields:
+            want, got, into = (getattr(o, name) for o in (wanted, found, gradient))
+            assert (want is None) == (got is None) == (into is None)
+            if want is None:
+                continue
+            torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+            given = torch.randn(want.shape)
+            into.copy_(given)
+            loss = loss + (want * given).sum()
+        loss.backward()
+        by_hand.back()
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(grads[name], parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
+
+
+def test_many_act_at_once_and_any_number_of_them() -> None:
+    policy, by_hand, _, _ = network(CONTINUOUS, 4)
+    for n in (3, 23, 1, 9, 4):
+        obs = torch.randn(n, 6)
+        with torch.no_grad():
+            wanted = policy(obs)[0]
+        found, state = by_hand.forward(obs)
+        assert state is None
+        torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
+
+
+def test_only_what_it_knows_goes_without_autograd() -> None:
+    for options in ({}, {"activation": "tanh", "num_layers": 1}):
+        policy, _, grads, _ = network(DISCRETE, 4, **options)
+        assert manual(policy, grads) is not None
+        policy.heads.out.bias.requires_grad_(False)
+        trained = {n: g for n, g in grads.items() if n != "heads.out.bias"}
+        assert manual(policy, trained) is None
+    for options in ({"activation": "gelu"}, {"name": "lstm"}):
+        policy = make_policy(PolicyOptions(**options), DISCRETE)
+        grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+        assert manual(policy, grads) is None
+    policy, _, grads, _ = network(DISCRETE, 4)
+    assert manual(policy.double(), grads) is None

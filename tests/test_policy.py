@@ -1,12 +1,10 @@
 """Networks: shapes, initialization, views, and unrolling that says what acting said."""
 
-import itertools
 import math
 
 import pytest
 import torch
 
-from pufferlib.layers import IN_PLACE, feed_forward
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import MLP, Adapted, InputLayer, Output, PolicySpec, make_policy
 
@@ -37,31 +35,6 @@ def test_output_has_the_parts_and_shapes_that_the_game_asks_for(name, spec):
         assert output.mean is None and output.log_std is None
     assert output.value.shape == (9,)
     assert (new is None) == (name == "mlp") and (new is None or new.shape == state.shape)
-
-
-@pytest.mark.parametrize("name", IN_PLACE)
-@pytest.mark.parametrize("sizes", [(5, 3), (5, 4, 3), (5, 4, 6, 3)])
-def test_feed_forward_is_what_its_parts_are(name, sizes):
-    x = torch.randn(9, sizes[0]).double().requires_grad_()
-    parameters = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        shapes = ((outputs, inputs), (outputs,))
-        parameters += [torch.randn(shape).double().requires_grad_() for shape in shapes]
-
-    def ours(*leaves):
-        return feed_forward(IN_PLACE[name], *leaves)
-
-    want = x
-    for i in range(0, len(parameters), 2):
-        want = torch.nn.functional.linear(want, *parameters[i : i + 2])
-        want = getattr(torch, name)(want) if i + 2 < len(parameters) else want
-    torch.testing.assert_close(ours(x, *parameters), want)
-    assert torch.autograd.gradcheck(ours, [x, *parameters])
-    with torch.no_grad():
-        torch.testing.assert_close(ours(x, *parameters), want)
-        strided = torch.randn(9, 2, sizes[0]).double()[:, 1]
-        got, copied = ours(strided, *parameters), ours(strided.clone(), *parameters)
-    torch.testing.assert_close(got, copied)
 
 
 def test_new_weights_are_orthogonal_with_their_gains_and_follow_the_seed():

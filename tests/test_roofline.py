@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pufferlib import bench
+from pufferlib.manual import manual
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import Adapted, PolicySpec, make_policy
 from pufferlib.profile import SECTIONS, Timer
@@ -57,6 +58,15 @@ class Picture(torch.nn.Module):
     def forward(self, obs):
         hidden = self.look(obs).relu().flatten(1)
         return self.logits(hidden), self.value(hidden)
+
+
+def test_an_mlp_without_autograd_needs_the_same_operations():
+    policy = make_policy(PolicyOptions(hidden_size=128, num_layers=2), BREAKOUT)
+    network = manual(policy, {n: torch.zeros_like(p) for n, p in policy.named_parameters()})
+    act = acting(policy, torch.randn(AGENTS, 118), network)
+    learn = learning(policy, torch.randn(ROWS, HORIZON, 118), network)
+    roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
+    assert (roof.flops("act"), roof.flops("learn")) == (64_000, 161_792)
 
 
 def test_a_module_of_ones_own_is_counted_too():
@@ -124,7 +134,7 @@ def test_operands_are_made_as_they_lay(shape, stride):
 # The parts of the loop: what does it, and how long each call of it takes on the test's clock.
 PARTS = {
     "env": ("env.step", 3.0),
-    "forward": ("policy.forward", 2.0),
+    "forward": ("collector.forward", 2.0),
     "sample": ("collector._sample", 0.5),
     "copy": ("batch.minibatch", 0.25),
     "advantage": ("batch._reevaluate", 5.0),
@@ -137,7 +147,7 @@ PARTS = {
 def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
     trainer = make("squared", policy={"name": "lstm"}, num_envs=4, horizon=8)
     clock = Clock()
-    trainer.timer = trainer.collector.timer = Timer(clock=clock)
+    trainer.timer = trainer.collector.timer = trainer.learner.timer = Timer(clock=clock)
     calls = dict.fromkeys(PARTS, 0)
 
     def take(part, real, seconds):

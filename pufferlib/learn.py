@@ -1,0 +1,129 @@
+"""The gradient of one minibatch: by autograd at once, or part by part by a network's own passes.
+
+Parts of a minibatch share its mean over steps and its standardized advantages, so that their sum is
+what the whole would have given. With several threads each takes an equal share of the rows, adds up
+gradients of its own, and they are summed in a fixed order: a thread count has one result.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferlib.batch import Batch, Memory, Minibatch
+from pufferlib.loss import LossStats, Standard, manual_loss, ppo_loss
+from pufferlib.manual import PART, Manual, manual
+from pufferlib.optimizer import Optimizer
+from pufferlib.options import TrainOptions
+from pufferlib.policy import Output, Policy
+from pufferlib.profile import Timer
+
+
+@dataclass
+class Hand:
+    """What one thread works with."""
+
+    network: Manual
+    memory: Memory  # of a part
+    grads: Tensor  # (W,) those of the optimizer, or its own
+
+
+class Learner:
+    """Adds the gradient of PPO's loss over rows of a batch to the optimizer's.
+
+    With `hands`, minibatches are done in parts of `rows` rows, without autograd.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        optimizer: Optimizer,
+        batch: Batch,
+        train: TrainOptions,
+        head_sizes: npt.NDArray[np.int32] | None,
+        timer: Timer,
+        threads: int = 1,
+    ) -> None:
+        self.policy, self.optimizer, self.batch, self.train = policy, optimizer, batch, train
+        self.head_sizes, self.timer = head_sizes, timer
+        most = batch.sizes.minibatch_rows
+        self.rows = min(most, max(1, PART // batch.sizes.horizon))
+        self.hands: list[Hand] = []
+        for i in range(min(threads, -(-most // self.rows))):
+            grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads
+            steps = self.rows * batch.sizes.horizon
+            network = manual(policy, optimizer.views(grads), steps)
+            if network is None:
+                break
+            self.hands.append(Hand(network, batch.memory(self.rows, as_float=True), grads))
+        if not self.hands:
+            self.rows, self._memory = most, batch.memory(most)
+        more = len(self.hands) - 1
+        self._pool = ThreadPoolExecutor(more, "learner", _alone) if more > 0 else None
+
+    def minibatch(self, rows: Tensor) -> LossStats:
+        """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
+        self.timer.enter("copy")
+        standard = self.standard(rows)
+        if not self.hands:
+            return self._by_autograd(rows, standard)
+        shares = torch.chunk(rows, len(self.hands)) if self._pool else (rows,)
+        others = [
+            self._pool.submit(self._by_hand, hand, share, standard)
+            for hand, share in zip(self.hands[1:], shares[1:], strict=False)
+            if self._pool
+        ]
+        stats = [self._by_hand(self.hands[0], shares[0], standard, self.timer)]
+        stats += [other.result() for other in others]
+        for hand in self.hands[1 : len(shares)]:
+            self.optimizer.grads += hand.grads
+            hand.grads.zero_()
+        return LossStats(*map(sum, zip(*stats, strict=True)))
+
+    def standard(self, rows: Tensor) -> Standard:
+        """Return how the advantages of these rows are standardized."""
+        return Standard.of(self.batch.own["advantage"][rows], self.train)
+
+    def loss(
+        self, output: Output, gradient: Output, minibatch: Minibatch, rows: Tensor, of: Standard
+    ) -> LossStats:
+        """Write the gradient of the loss over these rows, a part of a minibatch."""
+        given = (output, gradient, minibatch.steps, self.head_sizes, self.train, of)
+        return manual_loss(*given)
+
+    def _by_autograd(self, rows: Tensor, standard: Standard) -> LossStats:
+        minibatch = self.batch.minibatch(rows, self._memory)
+        self.timer.enter("loss_backward")
+        output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+        loss, stats = ppo_loss(output, minibatch.steps, self.head_sizes, self.train, standard)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return stats
+
+    def _by_hand(
+        self, hand: Hand, rows: Tensor, standard: Standard, timer: Timer | None = None
+    ) -> LossStats:
+        """Do these rows part by part; return their share of the means. One thread keeps time."""
+        stats = []
+        for part in torch.split(rows, self.rows):
+            if timer:
+                timer.enter("copy")
+            minibatch = self.batch.minibatch(part, hand.memory)
+            if timer:
+                timer.enter("loss_backward")
+            output = hand.network.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+            gradient = hand.network.gradient()
+            stats.append(self.loss(output, gradient, minibatch, part, standard))
+            hand.network.back()
+        return LossStats(*map(sum, zip(*stats, strict=True)))
+
+    def close(self) -> None:
+        """End the threads; twice is fine."""
+        if self._pool:
+            self._pool.shutdown()
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)  # in this thread: it has a share of the work, not of the operators

@@ -1,0 +1,203 @@
+"""Feed-forward networks without autograd: forward and back in memory that is there already.
+
+Autograd asks for memory in every operator, keeps sums beside what became of them, and for small
+networks takes longer than the products. Here each layer is one product and one native pass, on so
+few steps at a time that all they leave stays in a core's cache, and gradients are added up where
+the optimizer reads them. One thread's work: each thread has one of its own.
+
+Letters as in policy.py; N steps of a part.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pufferlib import _kernels
+from pufferlib.normalize import ObservationNorm
+from pufferlib.policy import MLP, Heads, Output, Policy
+
+PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
+
+
+class Manual(Protocol):
+    """A network that goes back by itself, through what it unrolled last."""
+
+    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Act once, as Policy.forward. Valid until the next call."""
+
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Act H times, as Policy.unroll. Valid until the next call."""
+
+    def gradient(self) -> Output:
+        """Return where to write the gradient of what was unrolled last, all of it."""
+
+    def back(self) -> None:
+        """Go back from there: add the gradients of all parameters to those that were given."""
+
+
+def manual(policy: Policy, grads: Mapping[str, Tensor], steps: int = PART) -> Manual | None:
+    """Return `policy` without autograd, if there is a way; hooks of its modules are not called.
+
+    `grads`: of each parameter, by name, added to; `steps`: most to go back through. There is one
+    for our own layers in float32 on the CPU, all of them trained.
+    """
+    parameters = dict(policy.named_parameters())
+    ours = type(policy) is MLP and policy.activation in ("relu", "tanh")
+    float32 = {(p.device.type, p.dtype) for p in parameters.values()} == {("cpu", torch.float32)}
+    if not ours or not float32 or parameters.keys() != grads.keys():
+        return None
+    return ManualMLP(cast(MLP, policy), grads, steps)
+
+
+class Matrix:
+    """A float32 matrix as torch and the native passes see it: views made once."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.turned = tensor, tensor.t()
+        self.array: npt.NDArray[Any] = tensor.numpy()
+
+
+class Dense:
+    """One layer, y = f(x W' + b); f is named as the native pass has it. `norm` is folded in."""
+
+    def __init__(
+        self,
+        layer: nn.Linear,
+        grads: tuple[Tensor, Tensor],  # of weight (D, F) and bias (D,)
+        activation: str,
+        norm: ObservationNorm | None = None,
+    ) -> None:
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.grad_weight, self.grad_bias = grads
+        self.activation, self.norm = activation, norm
+        self._turned, self._bias = self.weight.t(), self.bias.numpy()
+        self._sum = self.grad_bias.numpy()
+
+    def forward(self, x: Tensor, y: Matrix) -> None:
+        """X (N, F) -> y (N, D)."""
+        turned, bias = self._turned, self._bias
+        if self.norm is not None:
+            folded = self.norm.fold(self.weight, self.bias)
+            turned, bias = folded[0].t(), folded[1].numpy()
+        torch.mm(x, turned, out=y.tensor)
+        _kernels.dense(y=y.array, bias=bias, activation=self.activation)
+
+    def back(self, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor | None) -> None:
+        """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
+        given: dict[str, Any] = {"y": y.array, "grad": grad.array, "activation": self.activation}
+        if self.norm is None:
+            _kernels.dense_back(grad_bias=self._sum, **given)
+            torch.addmm(self.grad_weight, grad.turned, x, out=self.grad_weight)
+        else:  # the folded weights are W scale, the bias is b - W scale mean
+            grad_bias = torch.zeros_like(self.bias)
+            _kernels.dense_back(grad_bias=grad_bias.numpy(), **given)
+            folded = torch.addr(grad.turned @ x, grad_bias, self.norm.mean, alpha=-1)
+            self.grad_weight.addcmul_(folded, self.norm.scale)
+            self.grad_bias += grad_bias
+        if grad_x is not None:
+            torch.mm(grad.tensor, self.weight, out=grad_x)
+
+
+class Part:
+    """Views of the memory of N steps, made once: what each layer gives, and its gradient."""
+
+    def __init__(self, network: "ManualMLP", begin: int, n: int) -> None:
+        heads, places = network.heads, [*(y[:n] for y in network.hidden)]
+        self.x = network.x[:n]
+        self.ys = [*map(Matrix, places), Matrix(network.said[begin : begin + n])]
+        self.grads = [Matrix(grad[:n]) for grad in network.grads]
+        self.output = _apart(heads, self.ys[-1].tensor, network.log_std)
+        self.gradient = _apart(heads, self.grads[-1].tensor, network.grad_log_std)
+
+
+class ManualMLP:
+    """An MLP by the policy's own weights. `grads`: of each parameter, by name, added to."""
+
+    def __init__(self, policy: MLP, grads: Mapping[str, Tensor], steps: int) -> None:
+        self.steps, self.heads = steps, policy.heads
+        names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden))), "heads.out"]
+        self.layers = [
+            Dense(
+                cast(nn.Linear, policy.get_submodule(name)),
+                (grads[f"{name}.weight"], grads[f"{name}.bias"]),
+                "identity" if name == names[-1] else policy.activation,
+                policy.norm if name == names[0] else None,
+            )
+            for name in names
+        ]
+        new = self.layers[0].weight.new_empty
+        self.x = new((steps, policy.spec.obs_size))  # where observations become float32
+        self.grads = [new((steps, len(layer.bias))) for layer in self.layers]
+        self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
+        self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
+        self.log_std: Tensor | None = None
+        self.grad_log_std: Tensor | None = None
+        if policy.spec.low:
+            self.log_std, self.grad_log_std = torch.empty((2, len(policy.spec.low)))
+            self._sum_log_std = grads["heads.log_std"]
+        self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
+        self._last, self._x = self._part(0, 0), self.x[:0]  # what was unrolled
+
+    @torch.no_grad()
+    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
+        """Obs (N, *O) -> output of N; there is no state."""
+        n = obs.shape[0]
+        if n <= self.steps:
+            return self._forward(obs, 0).output, None
+        if n > self.said.shape[0]:
+            self.said = self.said.new_empty((n, self.said.shape[1]))
+            self._part.cache_clear()
+        for begin in range(0, n, self.steps):
+            self._forward(obs[begin : begin + self.steps], begin)
+        return _apart(self.heads, self.said[:n], self.log_std), None
+
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Obs (B, H, *O) -> output of B * H. To go back from, at most `steps`."""
+        return self.forward(obs.flatten(0, 1))[0]
+
+    def gradient(self) -> Output:
+        """Return where to write the gradient of what was unrolled last."""
+        return self._last.gradient
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """Go back from there: add the gradients of all parameters to those that were given."""
+        part = self._last
+        if part.gradient.mean is not None:
+            part.gradient.mean.mul_(self.heads.reach)
+            self._sum_log_std += cast(Tensor, self.grad_log_std)
+        for i in range(len(self.layers) - 1, 0, -1):
+            below = (part.ys[i], part.grads[i], part.grads[i - 1].tensor)
+            self.layers[i].back(part.ys[i - 1].tensor, *below)
+        self.layers[0].back(self._x, part.ys[0], part.grads[0], None)
+
+    def _forward(self, obs: Tensor, begin: int) -> Part:
+        """Unroll at most `steps`; their output goes to `said` from `begin` on."""
+        part = self._part(begin, obs.shape[0])
+        x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
+        if x.dtype != torch.float32:
+            x = part.x.copy_(x)
+        self._last, self._x = part, x
+        for layer, y in zip(self.layers, part.ys, strict=True):
+            layer.forward(x, y)
+            x = y.tensor
+        if part.output.mean is not None:  # in the axes' own units
+            mean, heads = part.output.mean, self.heads
+            torch.addcmul(heads.middle, heads.reach, mean, out=mean)
+            torch.add(heads.log_std, heads.reach.log(), out=self.log_std)
+        return part
+
+
+def _apart(heads: Heads, out: Tensor, log_std: Tensor | None) -> Output:
+    """Tell apart the columns (N, C + X + 1) of the last product, or of its gradient: views."""
+    logits, mean, value = torch.split(out, heads.sizes, dim=1)
+    return Output(
+        logits if heads.sizes[0] else None,
+        mean if heads.sizes[1] else None,
+        log_std,
+        value.squeeze(1),
+    )
