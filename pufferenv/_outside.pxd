@@ -27,13 +27,15 @@ cdef extern from "pufferenv/outside.h" nogil:
         const int64_t *written
         const char *obs
         const char *final
+        const uint8_t *legal
     ctypedef struct PufOutside:
         int32_t num_agents, obs_ndim, num_heads, num_axes
         int32_t *obs_dims
         PufHead *heads
         PufAxis *axes
         PufMail mail
-    void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype)
+    void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+                          bint has_mask)
 
 
 cdef extern from "pufferenv/outside_line.h" nogil:

@@ -1,7 +1,7 @@
 """Games played by Python envs: their spec, the mailbox, the loop over Gymnasium envs.
 
 Letters in shapes: E envs, A agents of all envs, S slots of the engine's observations, *O one
-observation, K discrete heads, X continuous axes.
+observation, K discrete heads, X continuous axes, C choices of all heads.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv._engine import Axis, Head
+from pufferenv.masks import Legal
 from pufferenv.packing import ActionPacking, Packing
 
 class Table:
@@ -25,6 +26,7 @@ class Table:
         heads: Sequence[Head],
         axes: Sequence[Axis],
         num_agents: int,
+        has_mask: bool,
     ) -> None: ...
     address: int  # of the PufSpec
     def config(self, mail: Mail | None = None) -> bytes:
@@ -34,17 +36,30 @@ class Mail:
     """The mailbox of outside.h, and what of the engine's arrays a host reads and writes.
 
     `arrays` by name, written by hosts: reward (A,) float32; done, alive (A,) uint8; over (E,)
-    uint8; written (A,) int64; obs, final (A, *O); of the engine: slots (S, *O), written by hosts;
-    slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those of the
-    engine may be missing where only it reads the mailbox; without slots every observation goes
-    through the mailbox. `at` (1,) int64, where given, gets the env at hand. `rows`: the engine is
-    in ROWS mode.
+    uint8; written (A,) int64; obs, final (A, *O); legal (A, C) uint8, without masks (A, 1);
+    told (E,) int32, infos (E, bytes) uint8, see infos.py; of the engine: slots (S, *O), written by
+    hosts; slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those
+    of the engine may be missing where only it reads the mailbox; without slots every observation
+    goes through the mailbox. `at` (1,) int64, where given, gets the env at hand. `rows`: the engine
+    is in ROWS mode.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], rows: bool) -> None: ...
     def place(self, agent: int) -> int:
         """Note where an agent's next observation goes and return it: a slot, or -1: the mailbox."""
+
+def raw(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of (N, *shape) as (N, bytes)."""
+
+class Floats:
+    """The floats of an observation, which have to be finite."""
+
+    def __init__(self, observations: Packing) -> None: ...
+    def check(self, slots: npt.NDArray[np.uint8], index: int) -> None:
+        """Raise ValueError for a NaN or an infinity in slot `index` of raw(slots)."""
+    def first_bad(self, slots: npt.NDArray[np.uint8]) -> int:
+        """Return the first of raw(slots) that has one; -1: none."""
 
 class EnvError(RuntimeError):
     """An outside env raised, or gave what it may not: which one and when."""
@@ -65,6 +80,7 @@ class Singles:
         name: str,
         observations: Packing,
         actions: ActionPacking,
+        legal: Legal | None,
     ) -> None: ...
     def reset(
         self,

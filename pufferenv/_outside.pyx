@@ -5,6 +5,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 
 from pufferenv._engine import DISABLED, NEXT_STEP, DTYPES
+from pufferenv.infos import tell
 
 from cpython.buffer cimport (
     Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_CheckBuffer,
@@ -15,6 +16,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strcmp
 
+cdef enum:
+    EXPONENT = 0x7f800000  # of a float32; all ones: NaN or infinite
+
 
 cdef class Table:
     """The spec of an outside game and its config; the game keeps it alive."""
@@ -23,10 +27,12 @@ cdef class Table:
     cdef PufOutside outside
     cdef list kept  # bytes that the structs point to
 
-    def __init__(self, str name, str doc, tuple obs_shape, obs_dtype, heads, axes, int num_agents):
+    def __init__(self, str name, str doc, tuple obs_shape, obs_dtype, heads, axes, int num_agents,
+                 bint has_mask):
         memset(&self.outside, 0, sizeof(self.outside))
         self.kept = []
-        puf_outside_spec(&self.spec, self._text(name), self._text(doc), DTYPES.index(obs_dtype))
+        puf_outside_spec(
+            &self.spec, self._text(name), self._text(doc), DTYPES.index(obs_dtype), has_mask)
         self.outside.num_agents = num_agents
         self.outside.obs_ndim = len(obs_shape)
         for k, width in enumerate(obs_shape):
@@ -54,7 +60,8 @@ cdef class Table:
         if mail is not None:
             outside.mail = PufMail(
                 &mail.reward[0], &mail.done[0], &mail.alive[0], &mail.over[0], &mail.written[0],
-                <const char *>&mail.obs[0, 0], <const char *>&mail.final[0, 0])
+                <const char *>&mail.obs[0, 0], <const char *>&mail.final[0, 0],
+                &mail.legal[0, 0])
         return (<const char *>&outside)[:sizeof(outside)]
 
 
@@ -64,7 +71,7 @@ cdef class Mail:
     cdef float[::1] reward
     cdef uint8_t[::1] done, alive, over
     cdef int64_t[::1] written, slot, row_end
-    cdef uint8_t[:, ::1] obs, final, slots
+    cdef uint8_t[:, ::1] obs, final, slots, legal
     cdef int32_t[:, ::1] actions
     cdef float[:, ::1] axes
     cdef int64_t advance
@@ -78,6 +85,7 @@ cdef class Mail:
         self.alive, self.over = arrays["alive"], arrays["over"]
         self.written = arrays["written"]
         self.obs, self.final = raw(arrays["obs"]), raw(arrays["final"])
+        self.legal = arrays["legal"]
         if "slot" not in arrays:  # the mailbox alone: what the engine reads
             return
         self.slot, self.row_end = arrays["slot"], arrays["row_end"]
@@ -98,6 +106,51 @@ def raw(array):
     return array.reshape(len(array), -1).view(np.uint8)
 
 
+cdef class Floats:
+    """The floats of an observation, which have to be finite."""
+
+    cdef list parts
+    cdef Py_ssize_t[:, ::1] ranges  # (floating parts, 2) first byte, number of floats
+
+    def __init__(self, observations):
+        self.parts = [part for part in observations.parts if part.dtype.kind == "f"]
+        self.ranges = np.array(
+            [[part.offset, part.num_bytes // 4] for part in self.parts], np.intp).reshape(-1, 2)
+
+    cdef Py_ssize_t bad_part(self, const char *slot):
+        """The first part that has a NaN or an infinity; -1: none."""
+        cdef Py_ssize_t p, k, count
+        cdef const uint32_t *bits
+        cdef uint32_t bad
+        for p in range(self.ranges.shape[0]):
+            bits, count, bad = <const uint32_t *>(slot + self.ranges[p, 0]), self.ranges[p, 1], 0
+            for k in range(count):  # without a branch, so that it is vectorized
+                bad |= (bits[k] & EXPONENT) == EXPONENT
+            if bad:
+                return p
+        return -1
+
+    cdef int look(self, const char *slot) except -1:
+        cdef Py_ssize_t k = 0, p = self.bad_part(slot)
+        if p < 0:
+            return 0
+        values, part = <const float *>(slot + self.ranges[p, 0]), self.parts[p]
+        while isfinite(values[k]):
+            k += 1
+        index = [int(n) for n in np.unravel_index(k, part.shape or (1,))]
+        raise ValueError(f"{part.spelled} is {values[k]} at {index}: it must be finite, as float32 too")
+
+    def check(self, uint8_t[:, ::1] slots, int64_t index):
+        self.look(<const char *>&slots[index, 0])
+
+    def first_bad(self, uint8_t[:, ::1] slots):
+        cdef int64_t i
+        for i in range(slots.shape[0]):
+            if self.bad_part(<const char *>&slots[i, 0]) >= 0:
+                return i
+        return -1
+
+
 class EnvError(RuntimeError):
     """An outside env raised, or gave what it may not: which one and when."""
 
@@ -116,7 +169,8 @@ cdef class Singles:
     cdef Mail mail
     cdef readonly list envs
     cdef list steps, table, next, mailed, final  # the last three: views by part, see packing.py
-    cdef object pack, act, name
+    cdef object pack, act, name, legal
+    cdef Floats floats
     cdef int64_t first
     cdef int mode
     cdef uint8_t[::1] ended     # (E,) waits for its reset, or for the step that shows it
@@ -124,9 +178,11 @@ cdef class Singles:
     cdef bytes code             # of the observation's dtype in the buffer protocol; b"": packed
     cdef Py_ssize_t[::1] shape  # of one observation
 
-    def __init__(self, Mail mail, list envs, int64_t first, int mode, name, observations, actions):
+    def __init__(self, Mail mail, list envs, int64_t first, int mode, name, observations, actions,
+                 legal):
         self.mail, self.envs, self.first, self.mode, self.name = mail, envs, first, mode, name
         self.steps = [env.step for env in envs]
+        self.legal, self.floats = legal, Floats(observations)
         self.pack, self.act = observations.write, actions.unpack
         self.table = scalars(actions)
         self.next, self.mailed, self.final = (
@@ -150,8 +206,10 @@ cdef class Singles:
     cdef _reset(self, int64_t i, seed):
         self.mail.at[0] = i
         env = self.envs[i - self.first]
-        obs, _ = env.reset() if seed is None else env.reset(seed=seed)
+        obs, info = env.reset() if seed is None else env.reset(seed=seed)
         self.mail.written[i] = -1
+        if self.legal is not None:
+            self.legal.write(self.mail.arrays["legal"][i], obs, info)
         self._write(<char *>&self.mail.obs[i, 0], self.mailed, i, obs)
         self.mail.alive[i] = 1
         self.mail.over[i] = self.mail.done[i] = self.ended[i - self.first] = 0
@@ -178,7 +236,7 @@ cdef class Singles:
         else:
             action = self.act(self.mail.arrays["actions"][i], self.mail.arrays["axes"][i])
         self.ticks[e] += 1
-        obs, given, terminated, truncated, _ = self.steps[e](action)
+        obs, given, terminated, truncated, info = self.steps[e](action)
         reward = given
         if not isfinite(reward):
             raise ValueError(f"its reward is {given!r}")
@@ -186,15 +244,18 @@ cdef class Singles:
         self.mail.over[i] = PUF_TERMINAL if terminated else PUF_TRUNCATED if truncated else PUF_LIVE
         if self.mail.over[i]:
             self._write(<char *>&self.mail.final[i, 0], self.final, i, obs)
+            if info:
+                tell(self.mail.arrays, i, (info,))
             self.ended[e] = self.mode == NEXT_STEP or self.mode == DISABLED
             if self.mode == DISABLED:
                 return
-            obs, _ = self.envs[e].reset()
-            if self.mode == NEXT_STEP:
-                self.mail.written[i] = -1
-                self._write(<char *>&self.mail.obs[i, 0], self.mailed, i, obs)
-                return
-        at = self.mail.place(i)
+            obs, info = self.envs[e].reset()
+        if self.legal is not None:
+            self.legal.write(self.mail.arrays["legal"][i], obs, info)
+        if self.ended[e]:
+            self.mail.written[i] = at = -1
+        else:
+            at = self.mail.place(i)
         if at < 0:
             self._write(<char *>&self.mail.obs[i, 0], self.mailed, i, obs)
         else:
@@ -219,7 +280,7 @@ cdef class Singles:
                 PyBuffer_Release(&view)
         if not fits:
             self.pack(views, index, obs)
-        return 0
+        return self.floats.look(to)
 
     cdef _error(self, int64_t i, error, what):
         return EnvError(f"{self.name}: env {i}, {what} {self.ticks[i - self.first]}: "

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from pufferenv._outside import EnvError, Mail
+from pufferenv._outside import EnvError, Floats, Mail, raw
 from pufferenv.done import LIVE, TERMINAL, TRUNCATED
-from pufferenv.packing import ActionPacking, Packing
+from pufferenv.infos import numbers_of, tell
+from pufferenv.masks import Legal
+from pufferenv.packing import FLOAT32_MAX, ActionPacking, Packing
 
 
 class Batches:
@@ -28,11 +30,13 @@ class Batches:
         name: str,
         observations: Packing,
         actions: ActionPacking,
+        legal: Legal | None,
         block: int,
         autoreset: AutoresetMode,
     ) -> None:
         self.mail, self.envs, self.first, self.name, self.block = mail, envs, first, name, block
         self.observations, self.actions, self.autoreset = observations, actions, autoreset
+        self.legal, self._floats = legal, Floats(observations)
         self._between = np.zeros(block * len(envs), np.bool_)  # its first observation is due
         self._seen = np.zeros((block, *observations.shape), observations.dtype)
         self._ticks = 0
@@ -50,12 +54,13 @@ class Batches:
         """
         arrays = self.mail.arrays
         for b, some in self._blocks(begin, end):
+            arrays["at"][0] = some.start
             given = {}
             if seeds is not None and not is_envpool(self.envs[b]):
                 given["seed"] = int(seeds[some.start])  # not all take one for each env
             try:
-                obs, _ = self.envs[b].reset(**given)
-                self._pack(obs)
+                obs, infos = self.envs[b].reset(**given)
+                self._pack(obs, infos, some)
             except Exception as error:
                 raise self._error(some, "reset", error) from error
             for name, value in (("reward", 0), ("done", LIVE), ("over", LIVE), ("alive", 1)):
@@ -100,15 +105,18 @@ class Batches:
         between = self._between[some.start - self.first : some.stop - self.first]
         actions = self.actions.unpack(arrays["actions"][some], arrays["axes"][some])
         obs, rewards, terminated, truncated, infos = env.step(actions)
-        if not np.isfinite(np.where(between, 0, rewards)).all():
-            bad = int(np.flatnonzero(~np.isfinite(np.where(between, 0, rewards)))[0])
-            raise ValueError(f"the reward of env {some.start + bad} is {rewards[bad]}")
+        sound = np.abs(np.where(between, 0, rewards)) <= FLOAT32_MAX  # nor NaN
+        if not sound.all():
+            bad = int(np.argmin(sound))
+            raise ValueError(
+                f"the reward of env {some.start + bad} is {rewards[bad]}, no finite float32"
+            )
         over = np.where(terminated, TERMINAL, np.where(truncated, TRUNCATED, LIVE))
         over[between] = LIVE
         ended = np.flatnonzero(over)
         arrays["reward"][some] = rewards
         arrays["over"][some] = over
-        self._pack(obs)
+        self._pack(obs, infos, some)
         self._finish(env, some, ended, infos)
         between[:] = False
         if self.autoreset is AutoresetMode.NEXT_STEP:
@@ -121,18 +129,37 @@ class Batches:
         if not len(ended):
             return
         final = self.mail.arrays["final"][some]
-        if self.autoreset is AutoresetMode.SAME_STEP:
-            for k in ended:
+        same_step = self.autoreset is AutoresetMode.SAME_STEP
+        for k in ended:
+            info = numbers_of(infos, k)
+            if same_step:
                 self.observations.pack(_one(infos["final_obs"], k), final[k])
+                self._look(final, k, some)
+                info = {**info.pop("final_info", {}), "episode": info.get("episode")}
+            tell(self.mail.arrays, some.start + k, [info])
+        if same_step:
             return
         final[ended] = self._seen[ended]
         if self.autoreset is AutoresetMode.DISABLED:
             mask = np.zeros(self.block, np.bool_)
             mask[ended] = True
-            self._pack(env.reset(options={"reset_mask": mask})[0])
+            seen, infos = env.reset(options={"reset_mask": mask})
+            self._pack(seen, infos, some)
 
-    def _pack(self, obs: Any) -> None:
+    def _pack(self, obs: Any, infos: Any, some: slice) -> None:
+        """Take what all envs of a block see and may do now."""
         self.observations.pack_batch(obs, self._seen)
+        if (bad := self._floats.first_bad(raw(self._seen))) >= 0:
+            self._look(self._seen, bad, some)
+        if self.legal is not None:
+            self.legal.write_batch(self.mail.arrays["legal"][some], obs, infos)
+
+    def _look(self, slots: npt.NDArray[Any], k: int, some: slice) -> None:
+        """Refuse a NaN or an infinity in what env k of a block sees."""
+        try:
+            self._floats.check(raw(slots), k)
+        except ValueError as error:
+            raise ValueError(f"env {some.start + k}: {error}") from None
 
     def _place(self, some: slice, who: npt.NDArray[Any]) -> None:
         """Put what these envs (of the block) see now into their next slots, or the mailbox."""

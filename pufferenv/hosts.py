@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from pufferenv._outside import Mail, Singles
 from pufferenv.batches import Batches, autoreset_of, is_envpool
+from pufferenv.masks import Legal, find
 from pufferenv.packing import ActionPacking, Packing
 from pufferenv.parallels import Parallels
 
@@ -31,6 +32,7 @@ class Outline(NamedTuple):
     num_agents: int  # of one env
     block: int  # envs that `make()` makes at once
     autoreset: AutoresetMode | None  # of a vector env
+    legal: Legal | None  # None: it tells no action masks
 
 
 def outline(env: Any, name: str | None = None, agents: int | None = None) -> Outline:
@@ -43,6 +45,7 @@ def outline(env: Any, name: str | None = None, agents: int | None = None) -> Out
     observation, action = _spaces(kind, env, name)
     try:
         observations, actions = Packing.of(observation), ActionPacking.of(action)
+        legal = find(env, kind, observations, actions)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
     for what, have, most in (
@@ -61,6 +64,7 @@ def outline(env: Any, name: str | None = None, agents: int | None = None) -> Out
         _places(env, name, agents) if kind == "parallel" else 1,
         _block(env, name) if kind == "batch" else 1,
         autoreset_of(env) if kind == "batch" else None,
+        legal,
     )
 
 
@@ -68,7 +72,10 @@ def make_host(
     form: Outline, make: Callable[[], Any], mail: Mail, first: int, last: int, mode: int
 ) -> Any:
     """Make envs [first, last) and who plays them."""
-    envs = [make() for _ in range(first, last, form.block)]
+    envs = []
+    for i in range(first, last, form.block):
+        mail.arrays["at"][0] = i
+        envs.append(make())
     known = form.observations.space, form.actions.space
     for i, env in enumerate(envs):
         spaces = _spaces(form.kind, env, form.name)
@@ -77,7 +84,7 @@ def make_host(
                 f"{form.name}: env {first + i * form.block} has spaces {spaces}, an env made "
                 f"before had {known}: all must be alike"
             )
-    what = form.name, form.observations, form.actions
+    what = form.name, form.observations, form.actions, form.legal
     if form.kind == "parallel":
         return Parallels(mail, envs, first, mode, *what, form.num_agents)
     if form.autoreset is not None:

@@ -57,7 +57,12 @@ static void observe_one(PufIO *io, size_t i) {
     const PufMail *mail = io->shared;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
-        const int ended = io->dones[a] || io->over;
+        const int ended = io->over || io->dones[a] == PUF_TRUNCATED; // who lives anew has not
+        if (io->mask && io->alive[a]) {
+            uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
+            if (ended) memset(mask, 1, io->mask_stride); // nobody acts on it
+            else memcpy(mask, mail->legal + agent * io->mask_stride, io->mask_stride);
+        }
         if (!io->alive[a] || (!ended && mail->written[agent] == io->slot[a])) continue;
         memcpy(io->obs + (size_t)io->slot[a] * io->obs_stride,
                (ended ? mail->final : mail->obs) + agent * io->obs_stride, io->obs_stride);
@@ -131,7 +136,8 @@ static void observe_some(void *envs, PufIO *ios, const uint32_t *which, size_t c
     for (size_t k = 0; k < count; k++) observe_one(ios + which[k], which[k]);
 }
 
-void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype) {
+void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+                      int has_mask) {
     *spec = (PufSpec){
         .abi = PUF_ABI,
         .env_size = sizeof(Env),
@@ -142,6 +148,7 @@ void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype
         .log = LOG,
         .num_log = sizeof(LOG) / sizeof(LOG[0]),
         .obs_dtype = obs_dtype,
+        .has_mask = has_mask != 0,
         .debug = 1, // hosts check always
         .obs_shape = obs_shape,
         .heads = heads,

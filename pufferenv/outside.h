@@ -9,7 +9,7 @@
 
 #include "pufferenv/spec.h"
 
-// Letters: E envs, A agents of all envs, *O one observation.
+// Letters: E envs, A agents of all envs, *O one observation, C the choices of all heads.
 typedef struct PufMail {
     const float *reward;    // (A,)
     const uint8_t *done;    // (A,) PufDone of a life that ended by itself
@@ -18,6 +18,7 @@ typedef struct PufMail {
     const int64_t *written; // (A,) slot that the host wrote the observation to; -1: to `obs`
     const char *obs;        // (A, *O)
     const char *final;      // (A, *O) what ended lives and episodes were last seen as
+    const uint8_t *legal;   // (A, C) choices; not read of a game without masks
 } PufMail;
 
 // The game's Config. The names of heads and axes belong to whoever made it.
@@ -30,6 +31,7 @@ typedef struct PufOutside {
 } PufOutside;
 
 // Fills a spec; name, doc and the spec itself belong to the caller.
-void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype);
+void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+                      int has_mask);
 
 #endif

@@ -17,6 +17,7 @@ from pufferenv._engine import DISABLED, NEXT_STEP, ROWS, Axis, Engine, Game, Hea
 from pufferenv._outside import EnvError, Mail, Table
 from pufferenv.backends import Backend, Serial, Threads
 from pufferenv.hosts import outline
+from pufferenv.infos import BYTES, Tally
 from pufferenv.memory import given_memory
 from pufferenv.processes import Processes
 
@@ -27,6 +28,7 @@ BACKENDS: dict[str, type[Backend]] = {
     "threads": Threads,
     "processes": Processes,
 }
+TIMEOUT = 300.0  # seconds
 SHARED = ("observations", "actions", "axes", "slot", "row_end")  # of the engine's arrays
 
 
@@ -37,7 +39,8 @@ class OutsideGame(Game):
         too); called in every worker, so it must not depend on this process's state.
     backend: "serial", "threads" or "processes"; `num_workers` of the latter two, default: the
         cores at hand.
-    timeout: seconds that a worker process may take for a step or a reset; None: any.
+    timeout: seconds that an env in a worker process may take to be made, reset or stepped; None:
+        any.
     agents: of a PettingZoo env without possible_agents, how many there are at once at most.
 
     One env is made here and closed, to look at its spaces. Raises TypeError or ValueError that
@@ -51,7 +54,7 @@ class OutsideGame(Game):
         name: str | None = None,
         backend: str = "serial",
         num_workers: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None = TIMEOUT,
         agents: int | None = None,
     ) -> None:
         if backend not in BACKENDS:
@@ -59,6 +62,8 @@ class OutsideGame(Game):
                 f"backend={backend!r}, must be one of {', '.join(map(repr, BACKENDS))}"
             )
         self.make, self.backend, self.num_workers = make, backend, num_workers
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout={timeout} must be above 0 seconds, or None: any time")
         self.timeout = timeout
         probe = make()
         form = self.outline = outline(probe, name, agents)
@@ -72,6 +77,7 @@ class OutsideGame(Game):
             [Head(head.name, f"{head.n} choices", head.n) for head in form.actions.heads],
             [Axis(axis.name, "", axis.low, axis.high) for axis in form.actions.axes],
             form.num_agents,
+            form.legal is not None,
         )
         super().__init__(form.name, self._table.address)
 
@@ -158,15 +164,20 @@ class OutsideEngine(Engine):
 
         agents = num_envs * form.num_agents
         obs = (agents, *form.observations.shape)
+        u1 = np.dtype("u1")
         box = {
             "reward": self._backend.memory((agents,), np.dtype("f4")),
-            "done": self._backend.memory((agents,), np.dtype("u1")),
-            "alive": self._backend.memory((agents,), np.dtype("u1")),
-            "over": self._backend.memory((num_envs,), np.dtype("u1")),
+            "done": self._backend.memory((agents,), u1),
+            "alive": self._backend.memory((agents,), u1),
+            "over": self._backend.memory((num_envs,), u1),
             "written": self._backend.memory((agents,), np.dtype("i8")),
             "obs": self._backend.memory(obs, form.observations.dtype),
             "final": self._backend.memory(obs, form.observations.dtype),
+            "legal": self._backend.memory((agents, form.legal.size if form.legal else 1), u1),
+            "told": self._backend.memory((num_envs,), np.dtype("i4")),
+            "infos": self._backend.memory((num_envs, BYTES * form.num_agents), u1),
         }
+        self._tally = Tally()  # of what is told in infos
         self._mail = Mail(box, mode == ROWS)  # the engine reads it: alive as long as this is
         config = game._table.config(self._mail)
         super().__init__(
@@ -218,7 +229,9 @@ class OutsideEngine(Engine):
 
     def receive(self, begin: int = 0, end: int | None = None) -> None:
         """Wait for envs [begin, end), and step them."""
-        self._try(self._backend.wait, begin, self.num_envs if end is None else end)
+        last = self.num_envs if end is None else end
+        self._try(self._backend.wait, begin, last)
+        self._tally.take(self._mail.arrays, begin, last)
         super().step(begin, end)
 
     def receive_any(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -231,6 +244,17 @@ class OutsideEngine(Engine):
     def ready(self, begin: int = 0, end: int | None = None) -> bool:
         """Whether `receive` would not wait."""
         return self._backend.ready(begin, self.num_envs if end is None else end)
+
+    def log(self) -> dict[str, tuple[float, float, float, float]]:
+        """Return the log of ended episodes, and the numbers that their envs told in infos.
+
+        A number that is named as a field of the log is `info/NAME`.
+        """
+        log = super().log()
+        if not log.get("episodes", (0,))[0]:
+            return log  # lives that ended are told of with the next episode
+        told = self._tally.log()
+        return log | {f"info/{name}" if name in log else name: s for name, s in told.items()}
 
     def _check(self) -> None:
         if self._refusal:

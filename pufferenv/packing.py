@@ -19,6 +19,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 MAX_DIMS = 4  # of a slot; PUF_MAX_DIMS in spec.h
 MAX_CHOICES = 1024  # of one integer of an action: an axis of whole numbers is a head
 INT32 = np.iinfo(np.int32)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 ADVICE = "leave it out or turn it into numbers with a gymnasium.ObservationWrapper"
 ACTION_ADVICE = "change it with a gymnasium.ActionWrapper"
 
@@ -44,6 +45,11 @@ class Part(NamedTuple):
         """Bytes of the part in a slot."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def spelled(self) -> str:
+        """The part as a message names it."""
+        return f"observation {self.name!r}" if self.name else "the observation"
+
     def checked(self, value: Any, lead: tuple[int, ...]) -> Any:
         """Return `value`, `lead` before the part's shape, if it can be stored; raise ValueError."""
         if type(value) is np.ndarray and value.shape == lead + self.shape:
@@ -59,7 +65,7 @@ class Part(NamedTuple):
         return self._converted(value, lead)
 
     def _converted(self, value: Any, lead: tuple[int, ...]) -> Array:
-        where = f"observation {self.name!r}" if self.name else "the observation"
+        where = self.spelled
         array = np.asarray(value)
         if array.shape != lead + self.shape:
             raise ValueError(
@@ -362,13 +368,12 @@ def _continuous(leaf: Space[Any]) -> bool:
 
 def _bounds(leaf: Any) -> tuple[list[float], list[float]]:
     """Return float32 bounds of each entry of a Box, so that nothing between them is outside it."""
-    most = float(np.finfo(np.float32).max)
     with np.errstate(over="ignore"):
         low, high = leaf.low.astype(np.float32), leaf.high.astype(np.float32)
     low = np.where(low < leaf.low, np.nextafter(low, np.float32(np.inf)), low)
     high = np.where(high > leaf.high, np.nextafter(high, np.float32(-np.inf)), high)
-    low = np.where(low <= -most, -np.inf, np.minimum(low, high))
-    high = np.where(high >= most, np.inf, high)
+    low = np.where(low <= -FLOAT32_MAX, -np.inf, np.minimum(low, high))
+    high = np.where(high >= FLOAT32_MAX, np.inf, high)
     return low.reshape(-1).tolist(), high.reshape(-1).tolist()
 
 

@@ -7,16 +7,17 @@ and its observation is the final one. An episode is over when nobody is left.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pufferenv._engine import DISABLED, NEXT_STEP
-from pufferenv._outside import EnvError, Mail
+from pufferenv._outside import EnvError, Floats, Mail, raw
 from pufferenv.done import LIVE, TERMINAL, TRUNCATED
-from pufferenv.packing import ActionPacking, Packing
+from pufferenv.infos import tell
+from pufferenv.masks import Legal
+from pufferenv.packing import FLOAT32_MAX, ActionPacking, Packing
 
 
 class Parallels:
@@ -31,12 +32,14 @@ class Parallels:
         name: str,
         observations: Packing,
         actions: ActionPacking,
+        legal: Legal | None,
         num_agents: int,
     ) -> None:
         self.mail, self.envs, self.first, self.mode, self.name = mail, envs, first, mode, name
         self.observations, self.actions, self.num_agents = observations, actions, num_agents
-        self._views = {
-            key: observations.views(mail.arrays[key])
+        self.legal, self._floats = legal, Floats(observations)
+        self._slots: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
+            key: (observations.views(mail.arrays[key]), raw(mail.arrays[key]))
             for key in ("slots", "obs", "final")
             if key in mail.arrays
         }
@@ -101,14 +104,14 @@ class Parallels:
         e = i - self.first
         env = self.envs[e]
         self.mail.arrays["at"][0] = i
-        seen, _ = env.reset() if seed is None else env.reset(seed=seed)
+        seen, infos = env.reset() if seed is None else env.reset(seed=seed)
         self._left[e] = set()
         self._live[e] = {}
         if not env.agents:
             raise ValueError("a new episode begins with no agents: nobody would ever act")
         for agent in env.agents:
             self._live[e][agent] = self._place(e, agent, set(self._live[e].values()))
-        self._look(i, seen, mailed)
+        self._look(i, seen, infos, mailed)
 
     def _place(
         self, e: int, agent: Any, taken: set[int], leaving: frozenset[int] = frozenset()
@@ -125,8 +128,10 @@ class Parallels:
             )
         return min(free, key=lambda place: (place in leaving, place))
 
-    def _look(self, i: int, seen: dict[Any, Any], mailed: bool = False) -> None:
-        """Write what everybody sees who is alive now."""
+    def _look(
+        self, i: int, seen: dict[Any, Any], infos: dict[Any, Any], mailed: bool = False
+    ) -> None:
+        """Write what everybody sees, and may do, who is alive now."""
         arrays, base = self.mail.arrays, i * self.num_agents
         arrays["alive"][self._agents(i)] = 0
         for agent, place in self._live[i - self.first].items():
@@ -134,9 +139,26 @@ class Parallels:
             at = -1 if mailed else self.mail.place(base + place)
             if at < 0:
                 arrays["written"][base + place] = -1
-                self.observations.write(self._views["obs"], base + place, _of(agent, seen))
+                self._write("obs", base + place, agent, seen)
             else:
-                self.observations.write(self._views["slots"], at, _of(agent, seen))
+                self._write("slots", at, agent, seen)
+            if self.legal is not None:
+                try:
+                    mask = arrays["legal"][base + place]
+                    self.legal.write(mask, seen[agent], infos.get(agent, {}))
+                except ValueError as error:
+                    raise ValueError(f"agent {agent!r}: {error}") from None
+
+    def _write(self, key: str, index: int, agent: Any, seen: dict[Any, Any]) -> None:
+        """Put what an agent sees to place `index` of slots, obs or final."""
+        if agent not in seen:
+            raise ValueError(f"there is no observation of {agent!r}, who lives or was truncated")
+        views, raw_slots = self._slots[key]
+        try:
+            self.observations.write(views, index, seen[agent])
+            self._floats.check(raw_slots, index)
+        except ValueError as error:
+            raise ValueError(f"agent {agent!r}: {error}") from None
 
     def _step(self, i: int) -> None:
         e, base, arrays = i - self.first, i * self.num_agents, self.mail.arrays
@@ -148,13 +170,13 @@ class Parallels:
             agent: self.actions.unpack(arrays["actions"][base + p], arrays["axes"][base + p])
             for agent, p in acting.items()
         }
-        seen, rewards, terminated, truncated, _ = env.step(actions)
+        seen, rewards, terminated, truncated, infos = env.step(actions)
         here = set(env.agents)
         leaving: dict[int, int] = {}  # by place: how its agent's life ended
         for agent, place in acting.items():
             reward = float(rewards.get(agent, 0.0))
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward of {agent!r} is {reward}")
+            if not abs(reward) <= FLOAT32_MAX:  # nor NaN
+                raise ValueError(f"the reward of {agent!r} is {reward}, no finite float32")
             arrays["reward"][base + place] = reward
             if truncated.get(agent) and not terminated.get(agent):
                 leaving[place] = TRUNCATED
@@ -164,13 +186,15 @@ class Parallels:
                 continue
             self._left[e].add(agent)
             if agent in seen or leaving[place] == TRUNCATED:
-                self.observations.write(self._views["final"], base + place, _of(agent, seen))
+                self._write("final", base + place, agent, seen)
+        if leaving:
+            tell(arrays, i, [infos.get(a, {}) for a, p in acting.items() if p in leaving])
         self._live[e] = {a: p for a, p in acting.items() if p not in leaving}
         self._enter(e, env.agents, leaving)
         for place, done in leaving.items():
             arrays["done"][base + place] = done
         if self._live[e]:
-            self._look(i, seen)
+            self._look(i, seen, infos)
             return
         # Who is ended by the episode's own reason has no end of its own.
         over = TERMINAL if TERMINAL in leaving.values() or not leaving else TRUNCATED
@@ -188,10 +212,3 @@ class Parallels:
         for agent in agents:
             if agent not in live and agent not in self._left[e]:
                 live[agent] = self._place(e, agent, cut | set(live.values()), frozenset(leaving))
-
-
-def _of(agent: Any, seen: dict[Any, Any]) -> Any:
-    """Return what an agent sees."""
-    if agent not in seen:
-        raise ValueError(f"there is no observation of {agent!r}, who lives or was truncated")
-    return seen[agent]

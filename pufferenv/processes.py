@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SPIN_US = 20  # how long to look for an answer before sleeping
 CLOSE_MS = 5000  # that a worker may take to close its envs
+MOST_MS = 2**31 - 1  # that a wait takes
 
 
 class Processes:
@@ -77,7 +78,7 @@ class Processes:
             worker.begin(cloudpickle.dumps(job))
         self._shared.close()
         for sent in [(worker, worker.send(READY, 0, 0)) for worker in self._workers]:
-            _wait([sent], None)
+            _wait([sent], self.game.timeout)
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
@@ -219,12 +220,20 @@ class Worker:
 
 
 def _wait(sent: Sequence[tuple[Worker, int]], timeout: float | None) -> None:
-    """Wait until one of these commands is done; raise EnvError where that will not come."""
+    """Wait until one of these commands is done; raise EnvError where that will not come.
+
+    A worker that comes to another env within `timeout` seconds is at work.
+    """
     lines = [worker.line for worker, _ in sent]
     numbers = [number for _, number in sent]
+    slept = -1 if timeout is None else min(int(timeout * 1000), MOST_MS)
     try:
-        if wait_any(lines, numbers, SPIN_US, -1 if timeout is None else int(timeout * 1000)):
-            return
+        while True:
+            before = [line.at for line in lines]
+            if wait_any(lines, numbers, SPIN_US, slept):
+                return
+            if before == [line.at for line in lines]:
+                break
     except EOFError:
         until = time.monotonic() + CLOSE_MS / 1000
         while time.monotonic() < until:
@@ -233,7 +242,10 @@ def _wait(sent: Sequence[tuple[Worker, int]], timeout: float | None) -> None:
             time.sleep(0.001)
         raise EnvError(f"{sent[0][0].spell()} or one beside it closed its socket") from None
     late = ", ".join(f"{worker.spell()} at env {worker.line.at}" for worker, _ in sent)
-    raise EnvError(f"no answer for timeout={timeout:g} s: {late}")
+    raise EnvError(
+        f"no answer for timeout={timeout:g} s: {late}. An env that needs longer gets it by "
+        "wrap(timeout=...) or --vec.timeout"
+    )
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
-from pufferenv.outside import Only, OutsideGame
+from pufferenv.outside import TIMEOUT, Only, OutsideGame
 from pufferenv.vector import Arrays, PufferVectorEnv
 
 
@@ -23,7 +23,7 @@ def wrap(
     *,
     backend: str = "serial",
     num_workers: int | None = None,
-    timeout: float | None = None,
+    timeout: float | None = TIMEOUT,
     agents: int | None = None,
     name: str | None = None,
     seed: int | Sequence[int] | None = None,
@@ -39,7 +39,8 @@ def wrap(
     num_envs: envs in all; None: as many as `env` makes at once.
     backend: "serial", "threads" (for envs that release the GIL) or "processes".
     num_workers: of threads or processes; None: one per core.
-    timeout: seconds that a worker process may take for a step or a reset; None: any.
+    timeout: seconds that an env in a worker process may take to be made, reset or stepped; None:
+        any.
     agents: of a PettingZoo env without possible_agents, how many there are at once at most.
     name: what it is called in messages and runs; None: its id or class.
     kwargs: what an id's env is made with.

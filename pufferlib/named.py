@@ -84,7 +84,7 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
         backend = "processes" if cores.usable() > 1 else "serial"
         made = dataclasses.replace(made, vec=dataclasses.replace(made.vec, backend=backend))
     if backend != "serial":
-        game = load(spec, kwargs, backend, made.vec.num_threads or None)
+        game = load(spec, kwargs, backend, made.vec.num_threads or None, made.vec.timeout or None)
     return made, game
 
 
@@ -110,10 +110,15 @@ def said(config: Config, game: OutsideGame) -> str:
 
 
 def load(
-    spec: str, kwargs: Mapping[str, Any], backend: str = "serial", workers: int | None = None
+    spec: str,
+    kwargs: Mapping[str, Any],
+    backend: str = "serial",
+    workers: int | None = None,
+    timeout: float | None = None,
 ) -> OutsideGame:
     """Make the game of a name; `kwargs` are what its envs are made with."""
-    return OutsideGame(Maker(spec, kwargs), name=spec, backend=backend, num_workers=workers)
+    make = Maker(spec, kwargs)
+    return OutsideGame(make, name=spec, backend=backend, num_workers=workers, timeout=timeout)
 
 
 def in_process(game: OutsideGame) -> OutsideGame:

@@ -118,6 +118,12 @@ class VecOptions(Section):
         "where envs written in Python play; auto: processes where there is more than one core",
         choices=("auto", "serial", "threads", "processes"),
     )
+    timeout: float = option(
+        300.0,
+        "wrapped envs in worker processes: seconds that one may take to be made, reset or stepped; "
+        "0: any",
+        min=0,
+    )
     asynchronous: bool = option(
         False,
         "wrapped envs: whichever group has stepped acts next, so that none waits for a slow one; "

@@ -1,0 +1,437 @@
+"""wrap: what outside envs tell besides: action masks, numbers in infos, values that are refused."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import RecordEpisodeStatistics
+
+import pufferlib
+from pufferenv.infos import BYTES, numbers
+from pufferenv.outside import EnvError, OutsideGame
+from pufferenv.rows import RowEnv
+from pufferlib.evaluate import evaluate
+from tests.outside_envs import LIVED, Teller, Village
+from tests.test_wrap_trainer import trainer_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows", "ignore:overflow encountered in cast")
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    """No test sees what was lived in another."""
+    LIVED.clear()
+
+
+# --- action masks -------------------------------------------------------------------------
+def legal_at(step: float, sizes=(5,)) -> list[np.ndarray]:
+    """Of each head the one choice, and the next, that are legal in a step."""
+    return [np.array([(k - int(step)) % n < 2 for k in range(n)], np.int8) for n in sizes]
+
+
+class Strict(gymnasium.Env):
+    """Takes the choices that it said are legal, and ends after some steps; `how` it says so."""
+
+    observation_space: Any = Box(0, 100, (1,), np.float32)
+    action_space: Any = Discrete(5, start=3)
+
+    def __init__(self, how="info", forbid=None):
+        self.how, self.forbid, self.step_count = how, forbid, 0
+        self.sizes, self.starts = (5,), (3,)
+        if how in ("heads", "tuple"):
+            self.sizes, self.starts = (3, 4), (0, 0)
+            self.action_space = MultiDiscrete([3, 4])
+        if how != "info":
+            inner = MultiBinary(sum(self.sizes))
+            if how == "tuple":
+                inner = Tuple([MultiBinary(3), MultiBinary(4)])
+            self.observation_space = Dict(
+                {"observation": self.observation_space, "action_mask": inner}
+            )
+
+    def _told(self):
+        self.legal = legal_at(self.step_count, self.sizes)
+        if self.step_count == self.forbid:
+            self.legal[-1][:] = 0
+        mask = tuple(self.legal) if self.how == "tuple" else np.concatenate(self.legal)
+        seen = np.array([self.step_count], np.float32)
+        if self.how == "info":
+            return seen, {"action_mask": mask}
+        return {"observation": seen, "action_mask": mask}, {}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_count, self.last = 0, int(self.np_random.integers(1, 9))
+        return self._told()
+
+    def step(self, action):
+        chosen = np.atleast_1d(action) - self.starts
+        for legal, choice in zip(self.legal, chosen, strict=True):
+            assert legal[choice], f"{choice} of {legal}"
+        self.step_count += 1
+        over = self.step_count > self.last
+        seen, info = self._told()
+        return seen, 1.0, over, False, info
+
+
+class StrictVillage(Village):
+    """Agents may choose but one thing, each another one, and are told so in infos."""
+
+    def __init__(self):
+        super().__init__()
+        self.legal = {}
+
+    def _infos(self):
+        self.legal = {name: (int(name[6:]) + int(self.seen[name][3])) % 3 for name in self.agents}
+        return {
+            name: {"action_mask": np.arange(3) == choice} for name, choice in self.legal.items()
+        }
+
+    def reset(self, seed=None, options=None):
+        seen, _ = super().reset(seed, options)
+        return seen, self._infos()
+
+    def step(self, actions):
+        assert all(actions[name] == self.legal[name] for name in actions), (actions, self.legal)
+        *told, _ = super().step(actions)
+        return *told, self._infos()
+
+
+STRICT = {how: functools.partial(Strict, how) for how in ("info", "seen", "heads", "tuple")}
+
+
+def strict_batch(how, mode):
+    return SyncVectorEnv([functools.partial(Strict, how)] * 2, autoreset_mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("make", "backend"),
+    [
+        *((make, "threads") for make in STRICT.values()),
+        *((functools.partial(strict_batch, "heads", mode), "serial") for mode in AutoresetMode),
+        *((functools.partial(strict_batch, "info", mode), "serial") for mode in AutoresetMode),
+        (StrictVillage, "serial"),
+        (StrictVillage, "processes"),
+        (STRICT["tuple"], "processes"),
+    ],
+)
+def test_a_policy_chooses_what_is_legal_only(make, backend):
+    """The envs assert it; the masks are in the rows; training and evaluation keep to them."""
+    game = OutsideGame(make, backend=backend, num_workers=2)
+    trainer = trainer_of(game, 4)
+    for _ in range(4):
+        trainer.update()
+    if game.outline.kind == "single":
+        rows = trainer.env.arrays
+        seen = game.outline.observations.views(rows["observations"])[-1][..., 0]
+        if game.outline.legal.seen:
+            seen = game.outline.observations.unpack(rows["observations"])["observation"][..., 0]
+        sizes = [head.n for head in game.outline.actions.heads]
+        for row, t in np.argwhere(rows["version"] >= 0):
+            expected = np.concatenate(legal_at(seen[row, t], sizes))
+            np.testing.assert_array_equal(rows["masks"][row, t], expected)
+    if backend != "processes":
+        assert evaluate(trainer.policy, game, {}, episodes=4).episodes == 4
+    trainer.close()
+
+
+def test_a_wrapped_env_tells_its_masks_with_every_step():
+    env = pufferlib.wrap(functools.partial(Strict, "heads"), 3, seed=1)
+    _, infos = env.reset()
+    for t in range(1, 3):
+        np.testing.assert_array_equal(
+            infos["action_mask"], [np.concatenate(legal_at(t - 1, (3, 4)))] * 3
+        )
+        *_, terminated, _, infos = env.step(np.full((3, 2), t - 1))
+        if terminated.any():
+            break
+
+
+@pytest.mark.parametrize(("how", "backend"), [("info", "serial"), ("tuple", "processes")])
+def test_a_mask_that_forbids_everything_is_an_error(how, backend):
+    make = functools.partial(Strict, how, forbid=1)
+    env = pufferlib.wrap(make, 2, backend=backend, num_workers=2, seed=1)
+    env.reset()
+    head = "action" if how == "info" else "action/1"
+    where = "info" if how == "info" else "observation"
+    words = rf"env 0, step 1: ValueError: 'action_mask' of its {where} forbids .* '{head}'"
+    with pytest.raises(EnvError, match=words):
+        env.step(np.full(2, 3) if how == "info" else np.zeros((2, 2), np.int64))
+    env.close()
+
+
+def test_masks_that_do_not_fit_are_refused():
+    class Short(Strict):
+        observation_space = Dict({"observation": Box(0, 1, (1,)), "action_mask": MultiBinary(4)})
+
+        def __init__(self):
+            self.sizes = (5,)
+
+    with pytest.raises(ValueError, match=r"'action_mask' has 4 entries, .* has 5 choices"):
+        pufferlib.wrap(Short)
+
+    class Forgets(Strict):
+        def step(self, action):
+            return *super().step(action)[:4], {}
+
+    env = pufferlib.wrap(Forgets, seed=1)
+    env.reset()
+    with pytest.raises(EnvError, match="step 1: ValueError: its info has no 'action_mask'"):
+        env.step(np.array([3]))
+
+
+def test_without_choices_an_action_mask_is_an_observation_like_any():
+    class Pushes(Teller):
+        observation_space = Dict({"action_mask": Box(0, 1, (2,))})
+        action_space = Box(-1, 1, (2,))
+
+    assert pufferlib.wrap(Pushes).action_masks is None
+
+
+# --- infos --------------------------------------------------------------------------------
+class Success(Teller):
+    """Tells numbers in the last step of an episode, and others, that do not count, before."""
+
+    def step(self, action):
+        seen, reward, terminated, truncated, _ = super().step(action)
+        info = {"is_success": 7}
+        if terminated or truncated:
+            info = {
+                "is_success": bool(self.life % 2),
+                "score": np.float32(self.life),
+                "inner": {"life": np.array(self.life), "text": "no", "many": np.ones(3)},
+                "lost": math.nan,
+            }
+        return seen, reward, terminated, truncated, info
+
+
+class Elders(Village):
+    """Its agents tell how old they became."""
+
+    def step(self, actions):
+        seen, rewards, terminated, truncated, infos = super().step(actions)
+        for name in infos:
+            infos[name] = {"age": self.seen[name][3] if name in self.seen else 0}
+        return seen, rewards, terminated, truncated, infos
+
+
+def ended(env, steps=30):
+    """Step -> the lives of the envs' episodes that ended, and the log."""
+    random, lives = np.random.default_rng(0), []
+    for _ in range(steps):
+        env.arrays["actions"][:] = random.integers(0, 3, env.arrays["actions"].shape)
+        env.step()
+        env.engine.clear_finals()
+    lives = [seen[2] for seen, step in LIVED.items() if step.done]
+    return lives, env.log()
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [
+        ("single", "threads"),
+        ("single", "processes"),
+        *((mode, "threads") for mode in AutoresetMode),
+    ],
+)
+def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
+    make = Success
+    if kind != "single":
+        make = functools.partial(SyncVectorEnv, [Success] * 2, autoreset_mode=kind)
+    expected: Any = None
+    for one in ("serial", backend):
+        game = OutsideGame(make, backend=one, num_workers=2)
+        LIVED.clear()
+        with RowEnv(game, 4, horizon=50, batch_rows=400, seed=3) as env:
+            lives, log = ended(env)
+            if one == "serial":
+                expected = lives, log
+                assert "is_success" not in env.log()  # it begins anew
+            else:
+                assert log == expected[1]
+    lives, log = expected
+    assert log["episodes"][0] == len(lives) > 5
+    assert log["is_success"][0] == pytest.approx(np.mean([life % 2 for life in lives]))
+    assert log["inner/life"] == pytest.approx(
+        (np.mean(lives), np.std(lives), min(lives), max(lives))
+    )
+    assert log["info/score"][3] == max(lives)  # `score` is the log's own
+    assert set(log) == {"episodes", "score", "length", "is_success", "inner/life", "info/score"}
+
+
+def test_agents_tell_of_their_lives_when_these_end():
+    with RowEnv(OutsideGame(Elders), 3, horizon=50, batch_rows=400, seed=3) as env:
+        _, log = ended(env)
+    ages = [step.after[3] for step in LIVED.values() if step.done]
+    whole = [
+        step.after[3]
+        for seen, step in LIVED.items()
+        if step.done and seen[2] < max(other[2] for other in LIVED if other[0] == seen[0])
+    ]
+    assert min(ages) <= log["age"][2] and log["age"][3] <= max(ages)
+    assert np.mean(whole) == pytest.approx(log["age"][0], rel=0.2)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_gymnasiums_episode_statistics_are_in_the_log(vector):
+    def make():
+        if not vector:
+            return RecordEpisodeStatistics(Teller())
+        envs = SyncVectorEnv([Teller] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+        return gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
+
+    with RowEnv(OutsideGame(make), 4, horizon=50, batch_rows=400, seed=3) as env:
+        _, log = ended(env)
+    for key, field in (("episode/r", "score"), ("episode/l", "length")):
+        assert log[key] == pytest.approx(log[field])
+
+
+def test_they_arrive_in_a_trainers_metrics():
+    trainer = trainer_of(OutsideGame(functools.partial(Success, 0.5)), 4)
+    metrics = trainer.update()
+    assert 0 <= metrics["env/is_success"] <= 1
+    assert metrics["env/inner/life"] >= 0
+    trainer.close()
+
+
+def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
+    class Talks(Teller):
+        def step(self, action):
+            return *super().step(action)[:4], {f"number_{k}": k for k in range(BYTES // 10)}
+
+    with RowEnv(OutsideGame(functools.partial(Talks, 1.0)), 2, horizon=4, seed=1) as env:
+        with pytest.warns(UserWarning, match=r"info\['number_\d+'\] is not logged"):
+            env.step()
+        log = env.log()
+    assert log["number_5"][0] == 5
+    assert f"number_{BYTES // 10 - 1}" not in log
+
+
+def test_what_a_number_is():
+    info = {"a": True, "b": np.int64(2), "c": "3", "d": None, "e": [4], "f": np.inf, 7: 8, "g": 1j}
+    assert dict(numbers(info)) == {"a": 1.0, "b": 2.0, "7": 8.0}
+
+
+# --- values that are refused --------------------------------------------------------------
+class Wild(Teller):
+    """Gives a number that is none in its third step."""
+
+    observation_space = Dict(
+        {
+            "who": Box(-1e9, 1e9, (2, 2)),
+            "wide": Box(-1e300, 1e300, (3,), np.float64),
+            "n": Discrete(9),
+        }
+    )
+
+    def __init__(self, where="who", value=np.nan, last=False):
+        super().__init__(end=0.0)
+        self.where, self.value, self.last = where, value, last
+
+    def _wild(self, seen):
+        told = {"who": seen.reshape(2, 2), "wide": np.zeros(3), "n": 1}
+        if seen[3] == 3 and self.where != "reward":
+            told[self.where].reshape(-1)[2] = self.value
+        return told
+
+    def reset(self, *, seed=None, options=None):
+        return self._wild(super().reset(seed=seed)[0]), {}
+
+    def step(self, action):
+        seen, reward, *_ = super().step(action)
+        if self.where == "reward" and seen[3] == 3:
+            reward = self.value
+        return self._wild(seen), reward, bool(self.last and seen[3] == 3), False, {}
+
+
+def wild_village(where, value, last):
+    class WildVillage(Village):
+        def step(self, actions):
+            self.last = 2 if not last else self.last
+            seen, rewards, *rest = super().step(actions)
+            if self.seen["agent_1"][3] == 3 and "agent_1" in actions:
+                if where == "reward":
+                    rewards["agent_1"] = value
+                elif "agent_1" in seen:
+                    seen["agent_1"][2] = value
+            return seen, rewards, *rest
+
+    return WildVillage()
+
+
+def until_refused(make, num_envs, backend="serial"):
+    env = pufferlib.wrap(make, num_envs, backend=backend, num_workers=2, seed=1)
+    env.reset()
+    with pytest.raises(EnvError) as caught:
+        for _ in range(200):
+            env.step(np.zeros(env.num_envs, np.int64))
+    env.close()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("last", "backend"), [(False, "serial"), (True, "serial"), (False, "processes")]
+)
+@pytest.mark.parametrize(
+    ("where", "value", "words"),
+    [
+        ("who", np.nan, "observation 'who' is nan at [1, 0]"),
+        ("who", -np.inf, "observation 'who' is -inf at [1, 0]"),
+        ("wide", 1e300, "observation 'wide' is inf at [2]"),  # not of float32
+    ],
+)
+def test_an_observation_that_is_not_finite_is_refused(where, value, words, last, backend):
+    said = until_refused(functools.partial(Wild, where, value, last), 2, backend)
+    assert f"Wild: env 0, step 3: ValueError: {words}" in said
+
+
+def test_a_plain_observation_that_is_not_finite_is_refused():
+    class Plain(Teller):
+        def step(self, action):
+            seen, *rest = super().step(action)
+            seen[2] = np.nan
+            return seen, *rest
+
+    assert "env 0, step 1: ValueError: the observation is nan at [2]" in until_refused(Plain, 2)
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("where", "value", "words"),
+    [
+        ("who", np.nan, "env 1: observation 'who' is nan at [1, 0]"),
+        ("wide", 1e300, "env 1: observation 'wide' is inf at [2]"),
+        ("reward", np.nan, "the reward of env 1 is nan"),
+        ("reward", 1e300, "the reward of env 1 is 1e+300, no finite float32"),
+    ],
+)
+def test_vector_envs_are_refused_the_same(where, value, words, last, mode):
+    make = functools.partial(
+        SyncVectorEnv,
+        [functools.partial(Wild, "who", 0.0), functools.partial(Wild, where, value, last)],
+        autoreset_mode=mode,
+    )
+    said = until_refused(make, 2)
+    assert f"envs [0, 2), step 3: ValueError: {words}" in said
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("where", "value", "words"),
+    [
+        ("seen", np.nan, "agent 'agent_1': the observation is nan at [2]"),
+        ("reward", np.nan, "the reward of 'agent_1' is nan"),
+        ("reward", 1e300, "the reward of 'agent_1' is 1e+300, no finite float32"),
+    ],
+)
+def test_parallel_envs_are_refused_the_same(where, value, words, last):
+    said = until_refused(functools.partial(wild_village, where, value, last), 2)
+    assert "village: env " in said and words in said
