@@ -44,7 +44,8 @@ ENV = ROOT / "pufferenv" / "env.c"  # what every game is compiled with
 MODULES = ("pufferenv._engine", "pufferenv._outside", "pufferlib._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
-STANDARD = ("-std=c17", "-ffp-contract=off", "-fPIC", "-pthread")
+# -fno-math-errno: a square root is one instruction, of a vector too.
+STANDARD = ("-std=c17", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-pthread")
 # -Wno-psabi: a note about vectors passed by value, as only static functions do here.
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
 # Other people's games: what is wrong, not what could be spelled out.

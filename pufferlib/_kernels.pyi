@@ -197,3 +197,23 @@ def mingru_back(
     grad_bias: Array,  # (2 * D,) added to
 ) -> None:
     """Go back through all steps of minGRU, from their results to the product."""
+
+# What moves the weights: W of them, in one array.
+
+def adam(
+    *,
+    weights: Array,  # (W,) in and out
+    grads: Array,  # (W,) 0 afterwards
+    mean: Array,  # (W,) in and out, first moment of the gradient
+    square: Array,  # (W,) in and out, second moment
+    steps: int,  # taken, with this one
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float = 0.0,
+) -> None:
+    """Take one step of AdamW (Loshchilov, Hutter 2019), as torch.optim.AdamW does."""
+
+def norm(x: Array) -> float:
+    """Return the Euclidean norm of x (W,), summed in double precision."""

@@ -132,6 +132,13 @@ cdef extern from "kernels.h" nogil:
         float *grad_state
         float *grad_gates
         float *grad_bias
+    ctypedef struct PufAdam:
+        int64_t size
+        float *weights
+        float *grads
+        float *mean
+        float *square
+        float beta1, beta2, eps, step_size, root_scale, keep
     ctypedef struct PufPasses:
         const char *width
         int (*sample)(const PufSample *, PufFault *) noexcept nogil
@@ -144,6 +151,8 @@ cdef extern from "kernels.h" nogil:
         void (*lstm_back)(const PufLSTMBack *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil
         void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
+        void (*adam)(const PufAdam *) noexcept nogil
+        double (*norm)(const float *, int64_t) noexcept nogil
     const PufPasses *puf_passes()
 
 cdef const PufPasses *PASSES = puf_passes()
@@ -637,3 +646,36 @@ def mingru_back(*, gates, keep, state, hidden, grad_out, grad_state, grad_gates,
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
     with nogil:
         PASSES.mingru_back(&p)
+
+
+def adam(
+    *, weights, grads, mean, square, int64_t steps, double learning_rate, double beta1, double beta2,
+    double eps, double weight_decay=0.0,
+):
+    """Take one step of AdamW; forget the gradients."""
+    cdef PufAdam p
+    cdef Arrays a = Arrays()
+    if steps < 1:
+        raise ValueError(f"steps={steps}: the first step is number 1")
+    p.size = length("weights", weights)
+    p.weights = <float *>a.take("weights", weights, F32, p.size, -1, True)
+    p.grads = <float *>a.take("grads", grads, F32, p.size, -1, True)
+    p.mean = <float *>a.take("mean", mean, F32, p.size, -1, True)
+    p.square = <float *>a.take("square", square, F32, p.size, -1, True)
+    p.beta1, p.beta2, p.eps = beta1, beta2, eps
+    p.step_size = learning_rate / (1 - beta1**steps)
+    p.root_scale = (1 - beta2**steps) ** -0.5
+    p.keep = 1 - learning_rate * weight_decay
+    with nogil:
+        PASSES.adam(&p)
+
+
+def norm(x):
+    """Return the Euclidean norm of a vector."""
+    cdef Arrays a = Arrays()
+    cdef int64_t size = length("x", x)
+    cdef const float *at = <const float *>a.take("x", x, F32, size)
+    cdef double found
+    with nogil:
+        found = PASSES.norm(at, size)
+    return found

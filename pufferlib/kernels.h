@@ -183,6 +183,17 @@ typedef struct PufMinGRUBack {
     float *grad_bias;                // (2 D) added to
 } PufMinGRUBack;
 
+// A step of AdamW; kernels_adam.h has the formulas.
+typedef struct PufAdam {
+    int64_t size;            // W
+    float *weights, *grads;  // (W) in and out; gradients are 0 afterwards
+    float *mean, *square;    // (W) in and out, moments of the gradient
+    float beta1, beta2, eps; //
+    float step_size;         // rate / (1 - beta1^t)
+    float root_scale;        // 1 / sqrt(1 - beta2^t)
+    float keep;              // 1 - rate * decay
+} PufAdam;
+
 // Those that return: 0, or -1 with the fault filled in and no output written.
 typedef struct PufPasses {
     const char *width; // "AVX-512", "AVX2" or "baseline"
@@ -196,6 +207,8 @@ typedef struct PufPasses {
     void (*lstm_back)(const PufLSTMBack *pass);
     void (*mingru)(const PufMinGRU *pass);
     void (*mingru_back)(const PufMinGRUBack *pass);
+    void (*adam)(const PufAdam *pass);
+    double (*norm)(const float *x, int64_t size);
 } PufPasses;
 const PufPasses *puf_passes(void);
 

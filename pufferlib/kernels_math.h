@@ -67,6 +67,13 @@ PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
     return puf_select(x > high, high, x);
 }
 
+PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
+    float lanes[PUF_LANES]; // of an array the compiler makes one instruction, of lanes many
+    puf_store(lanes, x);
+    for (int l = 0; l < PUF_LANES; l++) lanes[l] = sqrtf(lanes[l]);
+    return puf_load(lanes);
+}
+
 // e**x of the number in [PUF_EXP_MIN, PUF_EXP_MAX] next to x, relative error < 1e-7; NaN of NaN.
 PUF_INLINE PufFloats puf_exp_within(PufFloats x) {
     const PufFloats y = puf_at_most(puf_at_least(x, puf_all(PUF_EXP_MIN)), puf_all(PUF_EXP_MAX));
@@ -149,8 +156,7 @@ PUF_INLINE PufFloats puf_uniform(PufWords word) {
 PUF_INLINE void puf_normals(PufWords word0, PufWords word1, PufFloats *first, PufFloats *second) {
     const PufFloats u =
         __builtin_convertvector((PufInts)(word0 >> 1), PufFloats) * 0x1p-31f + 0x1p-32f;
-    PufFloats radius = -2.0f * puf_log(u);
-    for (int l = 0; l < PUF_LANES; l++) radius[l] = sqrtf(radius[l]);
+    const PufFloats radius = puf_sqrt(-2.0f * puf_log(u));
     const PufFloats turn = __builtin_convertvector((PufInts)(word1 >> 8), PufFloats) * 0x1p-24f;
     const PufFloats angle = (turn - 0.5f) * 1.57079633f;
     const PufFloats y = angle * angle;

@@ -3,6 +3,7 @@
 #ifndef PUF_KERNELS_PASSES_H
 #define PUF_KERNELS_PASSES_H
 
+#include "kernels_adam.h"
 #include "kernels_advantage.h"
 #include "kernels_dense.h"
 #include "kernels_gather.h"
@@ -11,7 +12,9 @@
 #include "kernels_sample.h"
 
 #define PUF_PASSES(name) \
-    {name,           puf_sample, puf_advantage, puf_ppo_loss, puf_gather,     puf_dense, \
-     puf_dense_back, puf_lstm,   puf_lstm_back, puf_mingru,   puf_mingru_back}
+    { \
+        name,           puf_sample, puf_advantage, puf_ppo_loss, puf_gather,      puf_dense, \
+        puf_dense_back, puf_lstm,   puf_lstm_back, puf_mingru,   puf_mingru_back, puf_adam, \
+        puf_norm}
 
 #endif

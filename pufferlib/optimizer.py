@@ -5,11 +5,13 @@ views: Adam, clipping and zeroing cost the same for any number of layers.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from pufferlib import _kernels
 from pufferlib.options import TrainOptions
 
 
@@ -37,11 +39,15 @@ class Optimizer:
             parameter.grad = self.grads[place].view(parameter.shape)
             self.places[name], begin = place, place.stop
         rest = begin - sum(p.numel() for p in muon.values())  # Adam's come first
-        self._adam = (weights[:rest], self.grads[:rest])
-        self._mean, self._square = (
-            torch.zeros_like(weights[:rest]),
-            torch.zeros_like(weights[:rest]),
+        self._mean, self._square = torch.zeros(
+            (2, rest), dtype=weights.dtype, device=weights.device
         )
+        self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
+        self._arrays: dict[str, Any] = {}  # for the native pass; empty: torch's does it
+        if weights.device.type == "cpu" and weights.dtype == torch.float32:
+            names = ("weights", "grads", "mean", "square")
+            self._arrays = {n: t.detach().numpy() for n, t in zip(names, self._adam, strict=True)}
+            self._all_grads = self.grads.numpy()
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
         self._muon: torch.optim.Optimizer | None = None
         if muon:
@@ -61,41 +67,58 @@ class Optimizer:
             for name, place in self.places.items()
         }
 
-    def clip(self) -> Tensor:
-        """Scale the gradients down to `max_grad_norm`; return their norm before."""
-        norm: Tensor = torch.linalg.vector_norm(self.grads)
+    def clip(self) -> float | Tensor:
+        """Scale the gradients down to `max_grad_norm`; return their norm before, on a GPU there."""
         limit = self.train.max_grad_norm
-        if limit and norm.is_cuda:  # without waiting for it
+        if self._arrays:
+            length = _kernels.norm(self._all_grads)
+            if limit and length > limit:
+                self.grads.mul_(limit / (length + 1e-6))
+            return length
+        norm: Tensor = torch.linalg.vector_norm(self.grads)
+        if limit:  # without waiting for it
             self.grads.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
-        elif limit and norm > limit:
-            self.grads.mul_(limit / (float(norm) + 1e-6))
         return norm
 
     @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients, and forget the gradients."""
-        train, (weights, grads) = self.train, self._adam
-        adamw(
-            [weights],
-            [grads],
-            [self._mean],
-            [self._square],
-            [],
-            [self._steps],
-            fused=True,
-            amsgrad=False,
-            maximize=False,
-            lr=self.learning_rate,
-            beta1=train.adam_beta1,
-            beta2=train.adam_beta2,
-            eps=train.adam_eps,
-            weight_decay=train.weight_decay,
-        )
+        train = self.train
+        settings: dict[str, Any] = {
+            "beta1": train.adam_beta1,
+            "beta2": train.adam_beta2,
+            "eps": train.adam_eps,
+            "weight_decay": train.weight_decay,
+        }
+        if self._arrays:
+            self._steps += 1
+            _kernels.adam(
+                **self._arrays,
+                steps=int(self._steps),
+                learning_rate=self.learning_rate,
+                **settings,
+            )
+        else:
+            weights, grads, mean, square = self._adam
+            adamw(
+                [weights],
+                [grads],
+                [mean],
+                [square],
+                [],
+                [self._steps],
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                lr=self.learning_rate,
+                **settings,
+            )
         if self._muon is not None:
             for group in self._muon.param_groups:
                 group["lr"] = self.learning_rate
             self._muon.step()
-        self.zero_grad()
+        if self._muon is not None or not self._arrays:
+            self.zero_grad()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

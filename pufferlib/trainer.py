@@ -189,7 +189,7 @@ class Trainer:
         """Train on the batch for some epochs; return means over all gradient steps."""
         train, timer, sizes = self.train, self.timer, self.sizes
         stats: list[LossStats] = []
-        norms: list[Tensor] = []
+        norms: list[float | Tensor] = []
         if self.policy.norm is not None:
             self._observe(self.policy.norm)
         for _ in range(train.update_epochs):
@@ -213,7 +213,7 @@ class Trainer:
             "weights", torch.stack(torch._foreach_norm(self._weights())).sum(), now=True
         )
         means = {f"loss/{name}": _mean(stats, name) for name in LossStats._fields}
-        means["loss/grad_norm"] = float(torch.stack(norms).mean())
+        means["loss/grad_norm"] = float(sum(norms) / len(norms))
         means["loss/explained_variance"] = self._explained_variance()
         return means
 

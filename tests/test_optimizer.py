@@ -1,9 +1,13 @@
 """The optimizer moves weights as torch's own do, parameter by parameter."""
 
+import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch import nn
+from torch.optim.adamw import adamw
 
+from pufferlib import _kernels
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
 
@@ -68,6 +72,48 @@ def test_weights_go_where_torchs_optimizers_bring_them(kind, max_norm):
     assert own == pytest.approx(learn(theirs, step, clip), rel=1e-4)
     for mine, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
+def test_the_native_step_is_torchs_fused_one(size):
+    rng = np.random.default_rng(size)
+    names = ("weights", "grads", "mean", "square")
+    arrays = {name: rng.normal(size=size).astype(np.float32) for name in names}
+    arrays["square"] **= 2
+    given = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-5, "weight_decay": 0.1}
+    tensors = [torch.tensor(arrays[name]) for name in names]
+    adamw(
+        *([tensor] for tensor in tensors),
+        [],
+        [torch.tensor(6.0)],
+        fused=True,
+        amsgrad=False,
+        maximize=False,
+        lr=0.02,
+        **given,
+    )
+    grads = arrays["grads"].copy()
+    assert _kernels.norm(grads) == pytest.approx(np.linalg.norm(grads.astype(np.float64)))
+    _kernels.adam(**arrays, steps=7, learning_rate=0.02, **given)
+    for name, tensor in zip(names, tensors, strict=True):
+        wanted = np.zeros(size) if name == "grads" else tensor.numpy()
+        assert_allclose(arrays[name], wanted, rtol=2e-6, atol=1e-7, err_msg=name)
+
+
+def test_moments_of_gradients_that_ceased_become_0():
+    arrays = {n: np.ones(20, np.float32) for n in ("weights", "grads", "mean", "square")}
+    given = {"learning_rate": 0.01, "beta1": 0.5, "beta2": 0.5, "eps": 1e-5}
+    for step in range(1, 150):
+        _kernels.adam(**arrays, steps=step, **given)
+    assert not arrays["mean"].any() and not arrays["square"].any()
+    assert np.isfinite(arrays["weights"]).all()
+
+
+def test_a_step_before_the_first_is_refused():
+    one = [np.zeros(1, np.float32) for _ in range(4)]
+    arrays = dict(zip(("weights", "grads", "mean", "square"), one, strict=True))
+    with pytest.raises(ValueError, match=r"steps=0: the first step is number 1"):
+        _kernels.adam(**arrays, steps=0, learning_rate=0.1, beta1=0.9, beta2=0.9, eps=1e-5)
 
 
 def test_a_new_learning_rate_holds_from_the_next_step_on():

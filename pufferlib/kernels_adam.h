@@ -1,0 +1,54 @@
+// pufferlib/kernels_adam.h - one step of AdamW (Loshchilov, Hutter 2019) over weights in one array.
+//
+// With g the gradient, t the steps taken with this one:
+//     m = m + (1 - beta1) (g - m),    v = beta2 v + (1 - beta2) g^2
+//     w = w (1 - rate decay) - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
+// The gradient is 0 afterwards: the next one is added up in its place. A moment below
+// PUF_ADAM_LEAST becomes 0: where gradients have ceased (a unit that is never active), moments
+// would shrink to denormal numbers and stay there, with which a step takes eight times as long.
+#ifndef PUF_KERNELS_ADAM_H
+#define PUF_KERNELS_ADAM_H
+
+#include "kernels_math.h"
+
+#define PUF_ADAM_LEAST 1e-30f
+
+PUF_INLINE PufFloats adam_moment(PufFloats x) {
+    return puf_select((x < PUF_ADAM_LEAST) & (x > -PUF_ADAM_LEAST), puf_all(0.0f), x);
+}
+
+PUF_INLINE void adam_some(const PufAdam *pass, int64_t at, int64_t n) {
+    const PufFloats g = puf_load_some(pass->grads + at, n);
+    PufFloats w = puf_load_some(pass->weights + at, n), m = puf_load_some(pass->mean + at, n);
+    PufFloats v = puf_load_some(pass->square + at, n);
+    m = adam_moment(m + (1.0f - pass->beta1) * (g - m));
+    v = adam_moment(pass->beta2 * v + (1.0f - pass->beta2) * g * g);
+    const PufFloats root = puf_sqrt(v) * pass->root_scale + pass->eps;
+    w = w * pass->keep - pass->step_size * (m / root);
+    puf_store_some(pass->weights + at, w, n);
+    puf_store_some(pass->mean + at, m, n);
+    puf_store_some(pass->square + at, v, n);
+    puf_store_some(pass->grads + at, puf_all(0.0f), n);
+}
+
+static void puf_adam(const PufAdam *pass) {
+    int64_t at = 0;
+    for (; at + PUF_LANES <= pass->size; at += PUF_LANES) adam_some(pass, at, PUF_LANES);
+    if (at < pass->size) adam_some(pass, at, pass->size - at);
+}
+
+// The sum of squares in 16 columns of doubles, whatever the width: the same bits everywhere.
+#define PUF_NORM_COLUMNS 16
+
+static double puf_norm(const float *x, int64_t size) {
+    double columns[PUF_NORM_COLUMNS] = {0}, sum = 0.0;
+    int64_t at = 0;
+    for (; at + PUF_NORM_COLUMNS <= size; at += PUF_NORM_COLUMNS)
+        for (int c = 0; c < PUF_NORM_COLUMNS; c++)
+            columns[c] += (double)x[at + c] * (double)x[at + c];
+    for (; at < size; at++) columns[0] += (double)x[at] * (double)x[at];
+    for (int c = 0; c < PUF_NORM_COLUMNS; c++) sum += columns[c];
+    return sqrt(sum);
+}
+
+#endif
