@@ -3,8 +3,9 @@
     python bench/sampling.py [--agents 4096] [--choices 4] [--horizon 64] [--repetitions 7]
 
 Each row is the median over the repetitions, which take turns. The last column says what a call
-gives. Ours also writes the pool's columns: once with one slot per row, which is what the others'
-outputs amount to, and once into rows of a horizon, where the slots of one step lie far apart.
+gives. Ours also writes the pool's columns, in the memory that training has: once with one slot per
+row, which is what the others' outputs amount to, and once into rows of a horizon, where the slots
+of one step lie far apart.
 """
 
 import argparse
@@ -18,7 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from pufferenv.rows import RowEnv
 from pufferlib import _kernels
+
+COLUMNS = ("action", "logprob", "value", "next_value", "version")  # of the pool
 
 
 def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]:
@@ -48,23 +52,20 @@ def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]
 
 
 def our_way(logits: torch.Tensor, horizon: int) -> Callable[[], None]:
-    """Return a call of `_kernels.sample` for a pool with one row of `horizon` slots per agent."""
+    """Return a call of `_kernels.sample` for one agent per row of logits, each in a row of a pool.
+
+    The pool is that of an engine with so many agents; whose game it is does not matter here.
+    """
     agents, choices = logits.shape
-    column = (agents, horizon)
+    pool = RowEnv("cartpole", agents, horizon=horizon).arrays
     given = {
         "values": np.zeros(agents, np.float32),
         "logits": logits.numpy(),
         "sizes": np.array([choices], np.int32),
-        "slot": np.arange(agents, dtype=np.int64) * horizon,
-        "waiting": np.full(agents, -1, np.int64),
         "counts": np.zeros(agents, np.uint64),
-        "actions": np.zeros((agents, 1), np.int32),
-        "pool_action": np.zeros((*column, 1), np.int32),
-        "pool_logprob": np.zeros(column, np.float32),
-        "pool_value": np.zeros(column, np.float32),
-        "pool_next_value": np.zeros(column, np.float32),
-        "pool_version": np.zeros(column, np.int32),
         "entropy": np.zeros(agents, np.float32),
+        **{name: pool[name] for name in ("slot", "waiting", "actions")},
+        **{f"pool_{name}": pool[name] for name in COLUMNS},
     }
     return lambda: _kernels.sample(**given, seed=1, version=0)
 

@@ -42,6 +42,12 @@ PUF_INLINE PufFloats puf_load(const float *from) {
     return x;
 }
 PUF_INLINE void puf_store(float *to, PufFloats x) { memcpy(to, &x, sizeof x); }
+PUF_INLINE PufWords puf_load_words(const uint32_t *from) {
+    PufWords x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+PUF_INLINE void puf_store_words(uint32_t *to, PufWords x) { memcpy(to, &x, sizeof x); }
 
 // The last vector of a row may be short: the lanes behind `n` are 0 and never stored.
 PUF_INLINE PufFloats puf_load_some(const float *from, int64_t n) {

@@ -102,6 +102,7 @@ def test_heads_equal_the_reference(sizes: tuple[int, ...], masked: bool, greedy:
     logprob, entropy = reference.logprob_and_entropy(action=action, **known)
     assert_array_equal(given["actions"], action)
     assert_array_equal(given["pool_action"][:, 0], action)
+    assert_array_equal(given["pool_value"][:, 0], given["values"])
     assert_allclose(given["pool_logprob"][:, 0], logprob, rtol=2e-6, atol=2e-6)
     assert_allclose(given["entropy"], entropy, rtol=2e-6, atol=2e-6)
 
@@ -272,6 +273,16 @@ def test_a_nan_lane_leaves_its_neighbours_alone() -> None:
     given, others = sampled(logits=logits), np.arange(40) != 13
     assert_array_equal(given["actions"][others], whole["actions"][others])
     assert_array_equal(given["pool_logprob"][others], whole["pool_logprob"][others])
+
+
+def test_a_nan_head_leaves_the_agents_other_heads_alone() -> None:
+    logits = rng().normal(size=(70, 5))
+    whole = sampled(logits=logits, sizes=(2, 3))
+    logits[[13, 66], :2] = math.nan
+    given = sampled(logits=logits, sizes=(2, 3))
+    assert given["actions"][[13, 66], 0].tolist() == [0, 0]
+    assert_array_equal(given["actions"][:, 1], whole["actions"][:, 1])
+    assert np.flatnonzero(np.isnan(given["entropy"])).tolist() == [13, 66]
 
 
 def test_a_nan_mean_gives_nan_and_an_axis_in_range() -> None:
