@@ -127,7 +127,8 @@ def defaults(packing: Packing, asked: str = "auto") -> dict[str, dict[str, Any]]
         "update_epochs": 8,
         "learning_rate": 1e-3,
         "ent_coef": 0.01,
-        "gamma": 0.99,
+        "gamma": 0.999,
+        "gae_lambda": 0.98,
         "norm_obs": norm_obs,
         "norm_return": True,
         "eval_episodes": 20,
@@ -140,8 +141,10 @@ def defaults(packing: Packing, asked: str = "auto") -> dict[str, dict[str, Any]]
         train["ent_coef"] = 0.002
         if asked in RECURRENT:
             train |= {"horizon": 128, "minibatch_size": 512, "ent_coef": 0.0}
+            train |= {"gamma": 0.99, "gae_lambda": 0.9}
     if large:  # Mnih et al. 2015; Huang et al. 2022, the 37 implementation details, for Atari
         train |= {"total_timesteps": 10_000_000, "horizon": 128, "update_epochs": 4}
         train |= {"learning_rate": 2.5e-4, "reward_clip": 1.0, "norm_return": False}
+        train |= {"gamma": 0.99, "gae_lambda": 0.95}
         policy |= {"hidden_size": 512, "num_layers": 1}
     return {"vec": {"num_envs": 16}, "train": train, "policy": policy}

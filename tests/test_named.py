@@ -206,10 +206,10 @@ def test_a_network_that_remembers_gets_longer_rows_unless_told():
     def chosen(**policy):
         layers = [config.Layer("test", {"policy": policy, "train": {"gamma": 0.5}})]
         train = named.configure("gym:CartPole-v1", layers)[0].train
-        return train.horizon, train.minibatch_size, train.ent_coef, train.gamma
+        return train.horizon, train.minibatch_size, train.ent_coef, train.gae_lambda, train.gamma
 
-    assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.5)
-    assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.5)
+    assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.98, 0.5)
+    assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.9, 0.5)
     layers = [config.Layer("test", {"policy": {"name": "lstm"}, "train": {"horizon": 32}})]
     assert named.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
 
