@@ -3,8 +3,10 @@
 The trainer learns; this file owns the run's folder and what a person sees of it.
 """
 
+import contextlib
 import dataclasses
 import json
+import os
 import signal
 import time
 import warnings
@@ -306,3 +308,5 @@ class Stop:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        with contextlib.suppress(OSError):  # not by print, which may be at work right now
+            os.write(1, b"stopping after this update; once more: at once\n")

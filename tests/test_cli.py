@@ -265,6 +265,7 @@ def test_a_stopped_run_saves_says_how_to_go_on_and_goes_on():
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err == ""
+    assert out.index("stopping after this update") < out.index("stopped after")
     assert "go on: puffer train --resume runs/squared/x" in out
     before = metrics("runs/squared/x")
     state = json.loads(Path("runs/squared/x/state.json").read_text())["trainer"]
