@@ -16,7 +16,7 @@ import pufferlib
 from pufferenv.outside import EnvError, OutsideGame
 from pufferenv.rows import RowEnv
 from tests import outside_envs
-from tests.outside_envs import LIVE, LIVED, TERMINAL, TRUNCATED, Nested, Teller, Village
+from tests.outside_envs import LIVE, LIVED, TERMINAL, TRUNCATED, Nested, Teller, Village, live
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 POISON = -12345.0
@@ -415,3 +415,34 @@ def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
         if between.any():
             np.testing.assert_array_equal(infos["final_obs"][between], seen[between])
     assert env.log()["episodes"][0] > 3
+
+
+class Relay(Village):
+    """One agent at a time: whoever dies, in its third step, is followed by a new one at once."""
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed, options)
+        self.agents = self.agents[:1]
+        return self._told(self.agents), {}
+
+    def step(self, actions):
+        (name,) = self.agents
+        _, self.seen[name] = live(self.seen[name], 0, LIVE)
+        dead = self.seen[name][3] == 3
+        seen = self._told([name])
+        if dead:
+            self.agents = []
+            self._enter(f"agent_{int(name[6:]) + 1}")
+            seen |= self._told(self.agents)
+        return seen, {name: 0.0}, {name: dead}, {name: False}, {name: {}}
+
+
+def test_who_follows_one_that_died_in_the_same_step_is_shown_what_it_sees_itself():
+    env = pufferlib.wrap(functools.partial(Relay, places=1, fresh=True), 1, agents=1, seed=1)
+    obs, _ = env.reset()
+    first = int(obs[0, 1])
+    for t in range(1, 10):
+        obs, _, terminated, _, _ = env.step(np.zeros(1, np.int64))
+        assert env.alive[0]
+        assert terminated[0] == (t % 3 == 0)
+        assert obs[0, [1, 3]].tolist() == [first + t // 3, t % 3]
