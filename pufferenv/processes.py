@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SPIN_US = 20  # how long to look for an answer before sleeping
 CLOSE_MS = 5000  # that a worker may take to close its envs
+START_S = 60.0  # seconds that an interpreter may take to start, before its first env is made
 MOST_MS = 2**31 - 1  # that a wait takes
 
 
@@ -77,8 +78,9 @@ class Processes:
             )
             worker.begin(cloudpickle.dumps(job))
         self._shared.close()
+        timeout = self.game.timeout
         for sent in [(worker, worker.send(READY, 0, 0)) for worker in self._workers]:
-            _wait([sent], self.game.timeout)
+            _wait([sent], None if timeout is None else timeout + START_S)
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
@@ -149,6 +151,7 @@ class Worker:
 
     def __init__(self, name: str, shared: Shared, first: int, last: int) -> None:
         self.name, self.first, self.last = name, first, last
+        self.hangs = False  # it will not close its envs either
         memory = shared.array((LINE_BYTES,), np.dtype("u1"))
         self._text = shared.array((TEXT_BYTES,), np.dtype("u1"))
         self.line_place, self._text_place = shared.place(memory), shared.place(self._text)
@@ -210,7 +213,7 @@ class Worker:
     def end(self) -> None:
         """See to it that the worker is gone."""
         try:
-            self._process.wait(CLOSE_MS / 1000)
+            self._process.wait(0 if self.hangs else CLOSE_MS / 1000)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -241,9 +244,11 @@ def _wait(sent: Sequence[tuple[Worker, int]], timeout: float | None) -> None:
                 raise EnvError("\n".join(whys)) from None
             time.sleep(0.001)
         raise EnvError(f"{sent[0][0].spell()} or one beside it closed its socket") from None
+    for worker, _ in sent:
+        worker.hangs = True
     late = ", ".join(f"{worker.spell()} at env {worker.line.at}" for worker, _ in sent)
     raise EnvError(
-        f"no answer for timeout={timeout:g} s: {late}. An env that needs longer gets it by "
+        f"no answer for {timeout:g} s: {late}. An env that needs longer gets it by "
         "wrap(timeout=...) or --vec.timeout"
     )
 

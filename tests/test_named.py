@@ -190,6 +190,14 @@ def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monk
         del gymnasium.registry["Talks-v0"]
 
 
+def test_the_time_that_an_env_may_take_is_an_option():
+    def timeout(**vec):
+        layers = [config.Layer("test", {"vec": {"backend": "processes", **vec}})]
+        return named.configure(CARTPOLE, layers)[1].timeout
+
+    assert (timeout(), timeout(timeout=7.5), timeout(timeout=0)) == (300, 7.5, None)
+
+
 def test_defaults_follow_the_kind_of_observation():
     def chosen(space):
         made = kinds.defaults(named.kinds.Packing.of(space))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import pufferlib
+from pufferenv import processes
 from pufferenv.outside import EnvError
 from pufferenv.shared import Shared, mapped
 from tests.outside_envs import Teller
@@ -87,10 +88,58 @@ def test_a_worker_that_does_not_answer_is_an_error_after_its_time():
     make = functools.partial(Fatal, "hang")
     env = pufferlib.wrap(make, 2, backend="processes", num_workers=1, timeout=0.5)
     env.reset()
-    with pytest.raises(EnvError, match=r"no answer for timeout=0.5 s: Fatal: .* \[0, 2\) at env 0"):
+    with pytest.raises(EnvError, match=r"no answer for 0.5 s: Fatal: .* \[0, 2\) at env 0"):
         for _ in range(3):
             env.step(np.zeros(2, np.int64))
     env.close()
+
+
+class Sleepy(Teller):
+    """Takes its time to be made, reset and stepped."""
+
+    def __init__(self):
+        super().__init__(end=0.0)
+        time.sleep(0.3)
+
+    def reset(self, **given):
+        time.sleep(0.3)
+        return super().reset(**given)
+
+    def step(self, action):
+        time.sleep(0.3)
+        return super().step(action)
+
+
+def test_a_worker_that_comes_from_env_to_env_is_waited_for():
+    """The time is each env's own: four take longer together."""
+    env = pufferlib.wrap(Sleepy, 4, backend="processes", num_workers=1, timeout=0.8)
+    env.reset(seed=1)
+    obs, *_ = env.step(np.zeros(4, np.int64))
+    assert obs[:, 3].tolist() == [1, 1, 1, 1]
+    env.close()
+
+
+def test_an_env_that_is_never_made_is_an_error_after_its_time(monkeypatch):
+    monkeypatch.setattr(processes, "START_S", 1.0)
+    here = os.getpid()
+
+    def make():
+        if os.getpid() != here:
+            time.sleep(1000)
+        return Teller()
+
+    env = pufferlib.wrap(make, 2, backend="processes", num_workers=1, timeout=1)
+    with pytest.raises(EnvError, match=r"no answer for 2 s: .* at env 0\. An env that"):
+        env.reset()
+    env.close()
+
+
+def test_a_worker_has_a_time_unless_told_otherwise():
+    assert pufferlib.wrap(Teller).game.timeout == 300
+    assert pufferlib.wrap(Teller, timeout=None).game.timeout is None
+    for timeout in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="must be above 0 seconds, or None"):
+            pufferlib.wrap(Teller, timeout=timeout)
 
 
 def test_an_env_that_cannot_be_made_is_told_with_its_traceback():
