@@ -115,9 +115,7 @@ class PlainCollector:
         self.steps += 1
 
     def _sample(self, output: Output, slot: npt.NDArray[np.int64]) -> None:
-        logits, mean, log_std, values = (
-            None if part is None else part.contiguous().numpy() for part in output
-        )
+        logits, mean, log_std, values = (None if part is None else part.numpy() for part in output)
         _kernels.sample(
             values=values,
             logits=logits,

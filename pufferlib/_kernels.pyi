@@ -52,7 +52,7 @@ def sample(
     An agent's draw depends on (seed, agent, counts[agent]) and its own logits, mean and mask, on
     nothing else. Greedy: the likeliest choice, ties to the lowest, and the mean. NaN, +inf or only
     -inf logits, or a mask without a choice, give NaN as log-probability and the lowest legal choice
-    (0 if there is none).
+    (0 if there is none). Logits, mean and log_std need contiguous rows only, values not even that.
     """
 
 def advantage(

@@ -20,12 +20,12 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufFault:
         const char *array
         int64_t index, value, begin, end
+    ctypedef struct PufRows:
+        float *at
+        int64_t stride
     ctypedef struct PufSample:
         int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
-        const float *logits
-        const float *mean
-        const float *log_std
-        const float *values
+        PufRows logits, mean, log_std, values
         const int32_t *sizes
         const uint8_t *masks
         const float *low
@@ -36,7 +36,7 @@ cdef extern from "kernels.h" nogil:
         uint64_t *counts
         uint64_t seed
         int32_t version
-        int log_std_shared, greedy
+        int greedy
         int32_t *actions
         float *axes
         int32_t *pool_action
@@ -60,9 +60,6 @@ cdef extern from "kernels.h" nogil:
         float *target
     enum:
         PUF_NUM_METRICS
-    ctypedef struct PufRows:
-        float *at
-        int64_t stride
     ctypedef struct PufLoss:
         int64_t num_slots, num_heads, num_choices, num_axes
         double count
@@ -246,6 +243,8 @@ cdef class Arrays:
             raise ValueError(
                 f"{name}: expected {expected(F32, items, -1, False)}, got {described(view)}"
             )
+        if view.strides[0] % sizeof(float):
+            raise ValueError(f"{name}: its stride is no whole number of floats")
         rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
@@ -351,27 +350,26 @@ def sample(
     p.first, p.version, p.greedy = first, version, greedy
     p.seed = <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     p.masks, p.agents, p.entropy = NULL, NULL, NULL
-    p.log_std_shared = 0
     if heads:
         p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
-        p.logits = <const float *>a.take("logits", logits, F32, n, choices)
+        p.logits = a.rows("logits", logits, n, choices)
         p.actions = <int32_t *>a.take("actions", actions, I32, num_agents, heads, True)
         p.pool_action = <int32_t *>a.take("pool_action", pool_action, I32, num_slots, heads, True, True)
         if masks is not None:
             p.masks = <const uint8_t *>a.take("masks", masks, U8, num_slots, choices, False, True)
     if num_axes:
-        p.mean = <const float *>a.take("mean", mean, F32, n, num_axes)
-        p.log_std_shared = getattr(log_std, "ndim", 2) == 1
-        if p.log_std_shared:
-            p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
+        p.mean = a.rows("mean", mean, n, num_axes)
+        if getattr(log_std, "ndim", 2) == 1:
+            p.log_std.at = <float *>a.take("log_std", log_std, F32, num_axes)
+            p.log_std.stride = 0
         else:
-            p.log_std = <const float *>a.take("log_std", log_std, F32, n, num_axes)
+            p.log_std = a.rows("log_std", log_std, n, num_axes)
         p.low = <const float *>a.take("low", low, F32, num_axes)
         p.high = <const float *>a.take("high", high, F32, num_axes)
         p.axes = <float *>a.take("axes", axes, F32, num_agents, num_axes, True)
         p.pool_axis = <float *>a.take("pool_axis", pool_axis, F32, num_slots, num_axes, True, True)
-    p.values = <const float *>a.take("values", values, F32, n)
+    p.values = a.column("values", values, n)
     if agents is not None:
         p.agents = <const int32_t *>a.take("agents", agents, I32, n)
     p.slot = <const int64_t *>a.take("slot", slot, I64, num_agents)

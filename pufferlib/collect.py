@@ -253,14 +253,11 @@ class Collector:
             cast(Tensor, self.state)[where] = state
 
     def _sample(self, output: Output, agents: Agents, version: int) -> None:
-        logits, mean, log_std, values = (
-            None if part is None else part.cpu().contiguous().numpy() for part in output
-        )
         _kernels.sample(
-            values=cast(npt.NDArray[Any], values),
-            logits=logits,
-            mean=mean,
-            log_std=log_std,
+            values=output.value.cpu().numpy(),
+            logits=_rows(output.logits),
+            mean=_rows(output.mean),
+            log_std=_rows(output.log_std),
             **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
             version=version,
             **self._sampling,
@@ -269,3 +266,11 @@ class Collector:
     def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
         """Make an index on the device of integers on the CPU."""
         return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
+
+
+def _rows(part: Tensor | None) -> npt.NDArray[Any] | None:
+    """Return what a network says, (N, C) or (X,), with contiguous rows, copied where it must be."""
+    if part is None:
+        return None
+    part = part.cpu()
+    return (part if part.stride(-1) == 1 else part.contiguous()).numpy()

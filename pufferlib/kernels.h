@@ -30,10 +30,10 @@ static inline float *puf_row(PufRows rows, int64_t row) { return rows.at + row *
 typedef struct PufSample {
     int64_t num_acting, num_agents, num_slots; // N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
-    const float *logits;                       // (N x C)
-    const float *mean;                         // (N x X)
-    const float *log_std;                      // (N x X), or (X) if log_std_shared
-    const float *values;                       // (N)
+    PufRows logits;                            // (N x C)
+    PufRows mean;                              // (N x X)
+    PufRows log_std;                           // (N x X); of stride 0: one for all
+    PufRows values;                            // (N x 1)
     const int32_t *sizes;                      // (K)
     const uint8_t *masks;                      // (S x C) 0: never chosen; or NULL
     const float *low, *high;                   // (X)
@@ -44,7 +44,7 @@ typedef struct PufSample {
     uint64_t *counts;                          // (A) in and out
     uint64_t seed;                             // key of the random numbers
     int32_t version;                           // of the policy that acts
-    int log_std_shared, greedy;                // booleans
+    int greedy;                                // boolean
     int32_t *actions;                          // (A x K) out
     float *axes;                               // (A x X) out, clipped
     int32_t *pool_action;                      // (S x K) out

@@ -79,14 +79,14 @@ PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
 
 PUF_INLINE void stage_logits(const PufSample *pass, const Acting *block, int64_t offset,
                              int32_t n) {
-    const int64_t choices = pass->num_choices;
-    const float *restrict logits = pass->logits + block->begin * choices + offset;
+    const int64_t stride = pass->logits.stride;
+    const float *restrict logits = puf_row(pass->logits, block->begin) + offset;
     float *restrict x = block->x;
     for (int32_t j = 0; j < n; j++)
-        for (int i = 0; i < block->used; i++) x[j * BLOCK + i] = logits[i * choices + j];
+        for (int i = 0; i < block->used; i++) x[j * BLOCK + i] = logits[i * stride + j];
     if (!pass->masks) return;
     for (int i = 0; i < block->used; i++) {
-        const uint8_t *mask = pass->masks + block->slot[i] * choices + offset;
+        const uint8_t *mask = pass->masks + block->slot[i] * pass->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
             if (!mask[j]) x[j * BLOCK + i] = -INFINITY;
     }
@@ -158,10 +158,9 @@ PUF_INLINE void sample_head(const PufSample *pass, Acting *block, int64_t head, 
 }
 
 PUF_INLINE void stage_axis(const PufSample *pass, Acting *block, int64_t axis) {
-    const int64_t axes = pass->num_axes, stride = pass->log_std_shared ? 0 : axes;
     for (int i = 0; i < block->used; i++) {
-        block->x[i] = pass->mean[(block->begin + i) * axes + axis];
-        block->x[BLOCK + i] = pass->log_std[(block->begin + i) * stride + axis];
+        block->x[i] = puf_row(pass->mean, block->begin + i)[axis];
+        block->x[BLOCK + i] = puf_row(pass->log_std, block->begin + i)[axis];
     }
 }
 
@@ -201,16 +200,17 @@ PUF_INLINE void sample_axis(const PufSample *pass, Acting *block, int64_t axis) 
 }
 
 PUF_INLINE void end_block(const PufSample *pass, const Acting *block) {
-    const float *values = pass->values + block->begin;
+    const float *values = puf_row(pass->values, block->begin);
+    const int64_t stride = pass->values.stride;
     const int used = block->used;
     for (int i = 0; i < used; i++) pass->pool_logprob[block->slot[i]] = block->logprob[i];
-    for (int i = 0; i < used; i++) pass->pool_value[block->slot[i]] = values[i];
+    for (int i = 0; i < used; i++) pass->pool_value[block->slot[i]] = values[i * stride];
     for (int i = 0; i < used; i++) pass->pool_version[block->slot[i]] = pass->version;
     for (int i = 0; i < used; i++) {
         const int64_t a = block->agent[i];
         pass->counts[a]++;
         if (pass->waiting[a] < 0) continue;
-        pass->pool_next_value[pass->waiting[a]] = values[i];
+        pass->pool_next_value[pass->waiting[a]] = values[i * stride];
         pass->waiting[a] = -1;
     }
     if (pass->entropy)

@@ -300,6 +300,17 @@ def test_choices_of_minus_infinity_and_far_apart_logits_are_exact() -> None:
     assert (given["entropy"] == 0).all()
 
 
+def test_one_product_may_hold_logits_means_and_values() -> None:
+    said = rng().normal(size=(67, 8)).astype(np.float32)  # 4 choices, 3 axes, a value
+    views = {"logits": said[:, :4], "mean": said[:, 4:7], "log_std": said[:, 1:4]}
+    parts = sampled(**{name: view.copy() for name, view in views.items()}, values=said[:, 7].copy())
+    whole = call(**views)
+    whole |= {**views, "values": said[:, 7]}
+    _kernels.sample(**whole)
+    for name in ("actions", "axes", "pool_logprob", "pool_value", "entropy"):
+        assert_array_equal(whole[name], parts[name])
+
+
 def test_nobody_acting_is_nothing_to_do() -> None:
     given = sampled(5, logits=np.zeros((0, 3)))
     assert (given["counts"] == 0).all()
@@ -329,7 +340,7 @@ def read_only() -> Call:
             ValueError,
             r"logits: expected float32 of shape \(3, 4\), got float32 of shape \(3, 5\)",
         ),
-        (strided(), ValueError, r"logits: not C-contiguous"),
+        (strided(), ValueError, r"logits: its rows are not contiguous"),
         (read_only(), ValueError, r"actions: .*read-only"),
         ({"logits": [[0.0]]}, TypeError, r"logits: expected a numpy array, got list"),
         ({"values": [1.0]}, TypeError, r"values: expected a numpy array, got list"),
