@@ -33,6 +33,7 @@ class Outline(NamedTuple):
     block: int  # envs that `make()` makes at once
     autoreset: AutoresetMode | None  # of a vector env
     legal: Legal | None  # None: it tells no action masks
+    limit: int | None  # steps after which it truncates an episode, where it says so
 
 
 def outline(env: Any, name: str | None = None, agents: int | None = None) -> Outline:
@@ -65,6 +66,7 @@ def outline(env: Any, name: str | None = None, agents: int | None = None) -> Out
         _block(env, name) if kind == "batch" else 1,
         autoreset_of(env) if kind == "batch" else None,
         legal,
+        _limit(env),
     )
 
 
@@ -152,6 +154,13 @@ def _places(env: Any, name: str, agents: int | None) -> int:
     if agents is not None and agents < 1:
         raise ValueError(f"agents={agents} must be at least 1")
     return agents or possible
+
+
+def _limit(env: Any) -> int | None:
+    """Return after how many steps an env truncates: Gymnasium's spec or PettingZoo's max_cycles."""
+    known = getattr(getattr(env, "spec", None), "max_episode_steps", None)
+    known = known or getattr(getattr(env, "unwrapped", env), "max_cycles", None)
+    return int(known) if known else None
 
 
 def _block(env: Any, name: str) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
 RECURRENT = ("lstm", "mingru")
 MIN_SIDE = 5  # pixels of an image; less is no picture
+FAR = 100  # steps that the discount looks ahead where nobody says how long an episode may last
 NATURE_SIDE = 36  # pixels from which on the three layers of Mnih et al. 2015 have something to see
 
 
@@ -111,12 +112,15 @@ def layout(game: "Game", config: bytes) -> Packing:
     return plain(game.obs_shape(config), game.obs_dtype)
 
 
-def defaults(packing: Packing, asked: str = "auto") -> dict[str, dict[str, Any]]:
+def defaults(
+    packing: Packing, asked: str = "auto", limit: int | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the settings that outside envs train with: few envs, normalization, reuse of steps.
 
-    `asked` is the network that the user names: one that remembers learns from longer rows. Rewards
-    of unknown size are divided by the running deviation of returns. The figures that they were
-    chosen by are in docs/outside.md.
+    `asked` is the network that the user names: one that remembers learns from longer rows. `limit`:
+    steps after which episodes are truncated, None: unknown; the discount looks as far. Rewards of
+    unknown size are divided by the running deviation of returns. The figures that they were chosen
+    by are in docs/outside.md.
     """
     large = any((image := picture(part)) and image.large for part in packing.parts)
     norm_obs = any(normalized(part) for part in packing.parts)
@@ -127,7 +131,7 @@ def defaults(packing: Packing, asked: str = "auto") -> dict[str, dict[str, Any]]
         "update_epochs": 8,
         "learning_rate": 1e-3,
         "ent_coef": 0.01,
-        "gamma": 0.999,
+        "gamma": round(1 - 1 / min(max(limit or FAR, 10), 1000), 4),
         "gae_lambda": 0.98,
         "norm_obs": norm_obs,
         "norm_return": True,

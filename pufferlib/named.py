@@ -74,7 +74,9 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
     ]
     asked = "auto"
     for _ in range(2):  # which network is asked for is known when the layers are merged
-        own = Layer(f"defaults for {spec}", kinds.defaults(game.outline.observations, asked))
+        form = game.outline
+        chosen = kinds.defaults(form.observations, asked, form.limit)
+        own = Layer(f"defaults for {spec}", chosen)
         made = dataclasses.replace(resolve(spec, game, [own, *rest]), env=kwargs)
         asked = made.policy.name
     if made.vec.debug:

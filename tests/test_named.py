@@ -8,9 +8,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+from pufferenv.hosts import outline
 from pufferlib import config, kinds, named
 from pufferlib.cli import main
 from pufferlib.runs import folder
+from tests.outside_envs import Village
 
 CARTPOLE = "gym:CartPole-v1"
 TINY = [
@@ -208,6 +210,25 @@ def test_defaults_follow_the_kind_of_observation():
     assert chosen(box(0, 255, (7, 7, 3), np.uint8)) == ("cnn", True, 128)
     assert chosen(box(0, 255, (4, 84, 84), np.uint8)) == ("cnn", False, 512)
     assert chosen(gymnasium.spaces.Discrete(9)) == ("mlp", False, 64)
+
+
+def test_the_discount_looks_as_far_as_an_episode_may_last():
+    """As far as the env says: Gymnasium's limit, PettingZoo's max_cycles."""
+
+    class Cycles(Village):
+        max_cycles = 40
+
+    def gamma(limit):
+        plain = named.kinds.Packing.of(gymnasium.spaces.Box(-1, 1, (3,)))
+        return kinds.defaults(plain, limit=limit)["train"]["gamma"]
+
+    assert [gamma(limit) for limit in (5, 10, 25, 500, 1000, 9000)] == [
+        *(0.9, 0.9, 0.96, 0.998, 0.999, 0.999)
+    ]
+    assert gamma(None) == 0.99
+    assert named.configure(CARTPOLE, [])[0].train.gamma == 0.998  # 500 steps
+    assert named.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.98
+    assert [outline(make()).limit for make in (Cycles, Village)] == [40, None]
 
 
 def test_a_network_that_remembers_gets_longer_rows_unless_told():
