@@ -157,7 +157,7 @@ def lstm(
 ) -> None:
     """Do the arithmetic of one LSTM step behind its products.
 
-    Sigmoid and tanh are within 2e-7 of the true values.
+    Gates are within 4e-7 of the true values, tanh of the cell within 2e-7.
     """
 
 def lstm_back(
@@ -183,7 +183,7 @@ def mingru(
     hidden: Array,  # (B, H, D) out
     out: Array,  # (B, H, D) out, x + hidden
 ) -> None:
-    """Do the arithmetic of all steps of minGRU behind their product."""
+    """Do the arithmetic of all steps of minGRU behind their product. Gates are within 2e-7."""
 
 def mingru_back(
     *,

@@ -11,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "kernels.h"
 
 typedef float PufFloats __attribute__((vector_size(4 * PUF_LANES)));
@@ -65,13 +69,26 @@ PUF_INLINE void puf_store_some(float *to, PufFloats x, int64_t n) {
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));
 }
-// NaN in `x` stays NaN.
+// The larger and the smaller of two, lane by lane; NaN in `x` stays NaN. x86 has an instruction for
+// it, which compilers do not see in the selection.
+#if defined(__x86_64__) && PUF_LANES == 16
+#define PUF_X86(name) _mm512_##name##_ps
+#elif defined(__x86_64__) && PUF_LANES == 8
+#define PUF_X86(name) _mm256_##name##_ps
+#elif defined(__x86_64__)
+#define PUF_X86(name) _mm_##name##_ps
+#endif
+#ifdef PUF_X86
+PUF_INLINE PufFloats puf_at_least(PufFloats x, PufFloats low) { return PUF_X86(max)(low, x); }
+PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) { return PUF_X86(min)(high, x); }
+#else
 PUF_INLINE PufFloats puf_at_least(PufFloats x, PufFloats low) {
     return puf_select(x < low, low, x);
 }
 PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
     return puf_select(x > high, high, x);
 }
+#endif
 
 PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
     float lanes[PUF_LANES]; // of an array the compiler makes one instruction, of lanes many
@@ -80,8 +97,8 @@ PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
     return puf_load(lanes);
 }
 
-// e**x of the number in [PUF_EXP_MIN, PUF_EXP_MAX] next to x, relative error < 1e-7; NaN of NaN.
-PUF_INLINE PufFloats puf_exp_within(PufFloats x) {
+// e**x, relative error < 1e-7; NaN of NaN.
+PUF_INLINE PufFloats puf_exp(PufFloats x) {
     const PufFloats y = puf_at_most(puf_at_least(x, puf_all(PUF_EXP_MIN)), puf_all(PUF_EXP_MAX));
     const float shift = 12582912.0f; // 1.5 * 2**23: adding it rounds to an integer
     const PufFloats turned = y * 1.44269504f + shift;
@@ -93,20 +110,40 @@ PUF_INLINE PufFloats puf_exp_within(PufFloats x) {
     q = q * r + 1.66665152e-1f;
     q = q * r + 4.99999940e-1f;
     const PufFloats power = (PufFloats)(((PufWords)turned << 23) + 0x3f800000u);
-    return (q * (r * r) + r + 1.0f) * power;
-}
-
-// e**x, relative error < 1e-7; NaN of NaN.
-PUF_INLINE PufFloats puf_exp(PufFloats x) {
-    const PufFloats e = puf_exp_within(x);
+    const PufFloats e = (q * (r * r) + r + 1.0f) * power;
     return puf_select(x < PUF_EXP_MIN, puf_all(0.0f),
                       puf_select(x > PUF_EXP_MAX, puf_all(INFINITY), e));
 }
 
+// What is added to 1 in sigmoid and tanh: e**x of the number in [-20, 20] next to x, for 1 + e**-20
+// is 1. Relative error < 2e-7 * (1 + |x|); NaN of NaN.
+PUF_INLINE PufFloats puf_exp_near(PufFloats x) {
+    const float shift = 12582912.0f, most = 20 * 1.44269504f; // as above, in powers of 2
+    const PufFloats y = puf_at_most(puf_at_least(x * 1.44269504f, puf_all(-most)), puf_all(most));
+    const PufFloats turned = y + shift;
+    const PufFloats f = y - (turned - shift);
+    PufFloats q = f * 1.32647273e-3f + 9.67151299e-3f;
+    q = q * f + 5.55073358e-2f;
+    q = q * f + 2.40222424e-1f;
+    q = q * f + 6.93147004e-1f;
+    return (PufFloats)((PufWords)(q * f + 1.0f) + ((PufWords)turned << 23));
+}
+
 // 1 / (1 + e**-x) and tanh(x), absolute error < 2e-7; NaN of NaN.
-PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_within(-x)); }
+PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_near(-x)); }
 PUF_INLINE PufFloats puf_tanh(PufFloats x) {
-    return 2.0f / (1.0f + puf_exp_within(-2.0f * x)) - 1.0f;
+    const PufFloats e = puf_exp_near(-2.0f * x);
+    return (1.0f - e) / (1.0f + e);
+}
+
+// x[0..2] become their sigmoids and x[3] its tanh, by one division; absolute error < 4e-7. NaN in
+// one is NaN in all.
+PUF_INLINE void puf_gates(PufFloats x[4]) {
+    const PufFloats i = 1.0f + puf_exp_near(-x[0]), f = 1.0f + puf_exp_near(-x[1]);
+    const PufFloats o = 1.0f + puf_exp_near(-x[2]), e = puf_exp_near(-2.0f * x[3]);
+    const PufFloats g = 1.0f + e, first = i * f, last = o * g; // at most e**40
+    const PufFloats both = 1.0f / (first * last), one = both * last, two = both * first;
+    x[0] = one * f, x[1] = one * i, x[2] = two * g, x[3] = (1.0f - e) * (two * o);
 }
 
 // Natural logarithm of a positive, normal, finite x, relative error < 1e-7; NaN of NaN.

@@ -12,30 +12,42 @@
 
 #include "kernels_math.h"
 
-PUF_INLINE void lstm_units(const PufLSTM *pass, int64_t row, int64_t d, int64_t n) {
-    const int64_t size = pass->size;
-    float *gates = puf_row(pass->gates, row) + d;
-    const float *bias = pass->bias + d;
-    const float keep = pass->keep ? pass->keep[row] : 1.0f;
-    PufFloats value[4];
-    for (int k = 0; k < 4; k++) {
-        const PufFloats x = puf_load_some(gates + k * size, n) + puf_load_some(bias + k * size, n);
-        value[k] = k < 3 ? puf_sigmoid(x) : puf_tanh(x);
-        puf_store_some(gates + k * size, value[k], n);
+// A row's gates, and its cell into `out`: two short loops keep more of a core busy than a long one.
+PUF_INLINE void lstm_cells(float *gates, const float *bias, const float *cell, float *out,
+                           int64_t size) {
+    for (int64_t d = 0; d < size; d += PUF_LANES) {
+        const int64_t n = size - d;
+        PufFloats value[4];
+        for (int k = 0; k < 4; k++)
+            value[k] =
+                puf_load_some(gates + k * size + d, n) + puf_load_some(bias + k * size + d, n);
+        puf_gates(value);
+        for (int k = 0; k < 4; k++) puf_store_some(gates + k * size + d, value[k], n);
+        puf_store_some(out + d, value[1] * puf_load_some(cell + d, n) + value[0] * value[3], n);
     }
-    const PufFloats before = puf_load_some(puf_row(pass->cell, row) + d, n);
-    const PufFloats cell = value[1] * before + value[0] * value[3];
-    const PufFloats hidden = value[2] * puf_tanh(cell);
-    puf_store_some(puf_row(pass->out, row) + d, hidden, n);
-    puf_store_some(puf_row(pass->next_cell, row) + d, cell * keep, n);
-    if (pass->next_hidden.at) puf_store_some(puf_row(pass->next_hidden, row) + d, hidden * keep, n);
+}
+
+// What a row gives: `out` is its cell before and its hidden state after. `next_hidden` may be NULL.
+PUF_INLINE void lstm_states(const float *output, float keep, float *out, float *next_cell,
+                            float *next_hidden, int64_t size) {
+    for (int64_t d = 0; d < size; d += PUF_LANES) {
+        const int64_t n = size - d;
+        const PufFloats cell = puf_load_some(out + d, n);
+        const PufFloats hidden = puf_load_some(output + d, n) * puf_tanh(cell);
+        puf_store_some(out + d, hidden, n);
+        puf_store_some(next_cell + d, cell * keep, n);
+        if (next_hidden) puf_store_some(next_hidden + d, hidden * keep, n);
+    }
 }
 
 static void puf_lstm(const PufLSTM *pass) {
+    const int64_t size = pass->size;
     for (int64_t row = 0; row < pass->num_rows; row++) {
-        int64_t d = 0;
-        for (; d + PUF_LANES <= pass->size; d += PUF_LANES) lstm_units(pass, row, d, PUF_LANES);
-        if (d < pass->size) lstm_units(pass, row, d, pass->size - d);
+        float *gates = puf_row(pass->gates, row), *out = puf_row(pass->out, row);
+        float *next_hidden = pass->next_hidden.at ? puf_row(pass->next_hidden, row) : NULL;
+        lstm_cells(gates, pass->bias, puf_row(pass->cell, row), out, size);
+        lstm_states(gates + 2 * size, pass->keep ? pass->keep[row] : 1.0f, out,
+                    puf_row(pass->next_cell, row), next_hidden, size);
     }
 }
 

@@ -82,15 +82,32 @@ def test_mingrus_steps_are_torchs_forward_and_back(
 
 
 def test_sigmoid_and_tanh_are_within_their_stated_error() -> None:
-    inner, outer = np.linspace(-12, 12, 2**18), np.geomspace(1e-30, 3e38, 2**17)
+    inner, outer = np.linspace(-25, 25, 2**20), np.geomspace(1e-30, 3e38, 2**17)
     x = np.concatenate([inner, outer, -outer]).astype(np.float32)[:, None]
-    gates = np.tile(x, (1, 4))
-    zero, out = np.zeros_like(x), np.zeros_like(x)
-    _kernels.lstm(gates=gates, bias=np.zeros(4, np.float32), cell=zero, out=out, next_cell=out)
+    zero, rng = np.zeros_like(x), np.random.default_rng(1)
     exact = x[:, 0].astype(np.float64)
     with np.errstate(over="ignore"):
-        assert np.abs(gates[:, 0] - 1 / (1 + np.exp(-exact))).max() < 2e-7
-    assert np.abs(gates[:, 3] - np.tanh(exact)).max() < 2e-7
+        sigmoid, tanh = 1 / (1 + np.exp(-exact)), np.tanh(exact)
+    for others in (x, rng.permutation(x)):  # four gates share a division
+        for gate in range(4):
+            gates, out = np.tile(others, (1, 4)), np.empty_like(x)
+            gates[:, gate] = x[:, 0]
+            none = np.zeros(4, np.float32)
+            _kernels.lstm(gates=gates, bias=none, cell=zero, out=out, next_cell=out)
+            assert np.abs(gates[:, gate] - (tanh if gate == 3 else sigmoid)).max() < 4e-7
+    open_gates, out = np.tile(np.float32([0, 99, 99, 0]), (len(x), 1)), np.empty_like(x)
+    none, cell = np.zeros(4, np.float32), np.empty_like(x)
+    _kernels.lstm(gates=open_gates, bias=none, cell=x, out=out, next_cell=cell)
+    assert np.abs(out[:, 0] - tanh).max() < 2e-7
+    gates = np.stack([x, zero], 2)
+    _kernels.mingru(
+        gates=gates,
+        bias=none[:2],
+        x=gates[:, :, :1].copy(),
+        state=zero,
+        **{name: np.empty((len(x), 1, 1), np.float32) for name in ("hidden", "out")},
+    )
+    assert np.abs(gates[:, 0, 0] - sigmoid).max() < 2e-7
 
 
 def test_nan_is_seen() -> None:
