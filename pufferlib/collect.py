@@ -17,12 +17,15 @@ from torch import Tensor
 
 from pufferenv.rows import RowEnv
 from pufferlib import _kernels
+from pufferlib.crew import Crew
 from pufferlib.loss import array
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
 Stepped = TypeVar("Stepped")
+Network = Callable[[Tensor, Tensor | None], tuple[Output, Tensor | None]]
+LEAST = 256  # agents that a further thread is worth waking for
 UNUSED = -1  # version of a slot that nobody has acted on since its row was free
 
 
@@ -31,7 +34,8 @@ class Collector:
 
     The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
     depend on their number, never on timing. Groups of envs that step apart (wrapped ones) do so
-    while others act. `asynchronous`: of these whichever has stepped acts next, out of turn.
+    while others act. `asynchronous`: of these whichever has stepped acts next, out of turn. With
+    several `networks` of the same weights each thread of `crew` acts for a share of the agents.
     Raises ValueError for more groups than envs, and where there is nobody to overtake.
     """
 
@@ -44,9 +48,11 @@ class Collector:
         timer: Timer,
         num_groups: int = 1,
         asynchronous: bool = False,
+        crew: Crew | None = None,
+        networks: list[Network] | None = None,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
-        self.forward: Callable[[Tensor, Tensor | None], tuple[Output, Tensor | None]] = policy
+        self.crew, self.networks = crew or Crew(1), networks or [policy]
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -156,13 +162,37 @@ class Collector:
         agents = everyone if live is None else live
         obs = self._observations(first, agents)
         state = self._begin(agents)
-        timer.enter("forward")
-        output, new = self.forward(obs, state)
-        if new is not None:
-            self._keep(agents, new)
-        timer.enter("sample")
-        self._sample(output, agents, version)
+        count = max(1, min(len(self.networks), len(obs) // LEAST))
+        bounds = [len(obs) * i // count for i in range(count + 1)]
+        jobs = []
+        for i, (begin, end) in enumerate(itertools.pairwise(bounds)):
+            place = slice(begin, end)
+            own = None if state is None else state[place]
+            given = (obs[place], own, _within(agents, place), version, None if i else timer)
+            jobs.append(functools.partial(self._act_some, self.networks[i], *given))
+        for some, new in self.crew.run(jobs):
+            if new is not None:
+                self._keep(some, new)
         self.agent_steps += len(obs)
+
+    @torch.no_grad()
+    def _act_some(
+        self,
+        network: Network,
+        obs: Tensor,
+        state: Tensor | None,
+        agents: Agents,
+        version: int,
+        timer: Timer | None,
+    ) -> tuple[Agents, Tensor | None]:
+        """Act for these agents; return them and their new state. One thread keeps the time."""
+        if timer:
+            timer.enter("forward")
+        output, new = network(obs, state)
+        if timer:
+            timer.enter("sample")
+        self._sample(output, agents, version)
+        return agents, new
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
         """Step some envs; whose life was cut short leaves the state that it was cut with."""
@@ -190,7 +220,9 @@ class Collector:
         obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
         state = None if self.state is None else self.state[self._index(agents)]
         self.timer.enter("forward")
-        values = self.forward(obs, state)[0].value  # the new state is dropped: they act on this yet
+        values = self.networks[0](obs, state)[
+            0
+        ].value  # the new state is dropped: they act on this yet
         self._next_value[waiting[agents]] = array(values.cpu())
         waiting[agents] = -1
         self.timer.enter("other")
@@ -203,7 +235,7 @@ class Collector:
             return
         self.timer.enter("forward")
         state = None if self._final_state is None else self._final_state[:count]
-        values = self.forward(self._finals[:count].to(self.device), state)[0].value
+        values = self.networks[0](self._finals[:count].to(self.device), state)[0].value
         self._next_value[self.env.arrays["final_slot"][:count]] = array(values.cpu())
         self.env.engine.clear_finals()
         self.timer.enter("other")
@@ -274,3 +306,10 @@ def _rows(part: Tensor | None) -> npt.NDArray[Any] | None:
         return None
     part = part.cpu()
     return (part if part.stride(-1) == 1 else part.contiguous()).numpy()
+
+
+def _within(agents: Agents, place: slice) -> Agents:
+    """Return those of the agents at these places."""
+    if isinstance(agents, slice):
+        return slice(agents.start + place.start, agents.start + place.stop)
+    return agents[place]

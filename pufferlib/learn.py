@@ -5,7 +5,7 @@ what the whole would have given. With several threads each takes an equal share 
 gradients of its own, and they are summed in a fixed order: a thread count has one result.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pufferlib.batch import Batch, Memory, Minibatch
+from pufferlib.crew import Crew
 from pufferlib.loss import LossStats, Standard, manual_loss, ppo_loss
 from pufferlib.manual import PART, Manual, manual
 from pufferlib.optimizer import Optimizer
@@ -45,14 +46,14 @@ class Learner:
         train: TrainOptions,
         head_sizes: npt.NDArray[np.int32] | None,
         timer: Timer,
-        threads: int = 1,
+        crew: Crew,
     ) -> None:
         self.policy, self.optimizer, self.batch, self.train = policy, optimizer, batch, train
-        self.head_sizes, self.timer = head_sizes, timer
+        self.head_sizes, self.timer, self.crew = head_sizes, timer, crew
         most = batch.sizes.minibatch_rows
         self.rows = min(most, max(1, PART // batch.sizes.horizon))
         self.hands: list[Hand] = []
-        for i in range(min(threads, -(-most // self.rows))):
+        for i in range(crew.size):
             grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads
             steps = self.rows * batch.sizes.horizon
             network = manual(policy, optimizer.views(grads), steps)
@@ -61,8 +62,6 @@ class Learner:
             self.hands.append(Hand(network, batch.memory(self.rows, as_float=True), grads))
         if not self.hands:
             self.rows, self._memory = most, batch.memory(most)
-        more = len(self.hands) - 1
-        self._pool = ThreadPoolExecutor(more, "learner", _alone) if more > 0 else None
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
@@ -70,14 +69,13 @@ class Learner:
         standard = self.standard(rows)
         if not self.hands:
             return self._by_autograd(rows, standard)
-        shares = torch.chunk(rows, len(self.hands)) if self._pool else (rows,)
-        others = [
-            self._pool.submit(self._by_hand, hand, share, standard)
-            for hand, share in zip(self.hands[1:], shares[1:], strict=False)
-            if self._pool
+        shares = torch.chunk(rows, min(self.crew.size, -(-len(rows) // self.rows)))
+        timers = [self.timer, *[None] * len(shares)]  # the first thread keeps the time
+        jobs = [
+            functools.partial(self._by_hand, hand, share, standard, timer)
+            for hand, share, timer in zip(self.hands, shares, timers, strict=False)
         ]
-        stats = [self._by_hand(self.hands[0], shares[0], standard, self.timer)]
-        stats += [other.result() for other in others]
+        stats = self.crew.run(jobs)
         for hand in self.hands[1 : len(shares)]:
             self.optimizer.grads += hand.grads
             hand.grads.zero_()
@@ -103,9 +101,9 @@ class Learner:
         return stats
 
     def _by_hand(
-        self, hand: Hand, rows: Tensor, standard: Standard, timer: Timer | None = None
+        self, hand: Hand, rows: Tensor, standard: Standard, timer: Timer | None
     ) -> LossStats:
-        """Do these rows part by part; return their share of the means. One thread keeps time."""
+        """Do these rows part by part; return their share of the means."""
         stats = []
         for part in torch.split(rows, self.rows):
             if timer:
@@ -118,12 +116,3 @@ class Learner:
             stats.append(self.loss(output, gradient, minibatch, part, standard))
             hand.network.back()
         return LossStats(*map(sum, zip(*stats, strict=True)))
-
-    def close(self) -> None:
-        """End the threads; twice is fine."""
-        if self._pool:
-            self._pool.shutdown()
-
-
-def _alone() -> None:
-    torch.set_num_threads(1)  # in this thread: it has a share of the work, not of the operators

@@ -45,12 +45,14 @@ def manual(policy: Policy, grads: Mapping[str, Tensor], steps: int = PART) -> Ma
     `grads`: of each parameter, by name, added to; `steps`: most to go back through. There is one
     for our own layers in float32 on the CPU, all of them trained.
     """
-    parameters = dict(policy.named_parameters())
+    return ManualMLP(cast(MLP, policy), grads, steps) if fits(policy) else None
+
+
+def fits(policy: Policy) -> bool:
+    """Return whether there is a way without autograd."""
+    kinds = {(p.device.type, p.dtype, p.requires_grad) for p in policy.parameters()}
     ours = type(policy) is MLP and policy.activation in ("relu", "tanh")
-    float32 = {(p.device.type, p.dtype) for p in parameters.values()} == {("cpu", torch.float32)}
-    if not ours or not float32 or parameters.keys() != grads.keys():
-        return None
-    return ManualMLP(cast(MLP, policy), grads, steps)
+    return ours and kinds == {("cpu", torch.float32, True)}
 
 
 class Matrix:

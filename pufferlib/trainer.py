@@ -21,8 +21,10 @@ from pufferenv.rows import RowEnv
 from pufferlib import cores, memory, threads
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
+from pufferlib.crew import Crew
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats
+from pufferlib.manual import fits
 from pufferlib.normalize import ObservationNorm, ReturnNorm
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
@@ -80,6 +82,9 @@ class Trainer:
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
         self.optimizer = Optimizer(self.policy, train)
+        self.crew = Crew(self.threads.number if fits(self.policy) else 1)
+        if self.crew.size > 1:
+            torch.set_num_threads(1)  # what is shared is whole parts of the work, not operators
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
@@ -92,6 +97,7 @@ class Trainer:
             self.timer,
             vec.num_groups,
             vec.asynchronous,
+            self.crew,
         )
         self.batch = Batch(self.collector, self.sizes, train, self.device)
         self.learner = self.learner_class(
@@ -101,10 +107,10 @@ class Trainer:
             train,
             self.collector.head_sizes,
             self.timer,
-            self.threads.number,
+            self.crew,
         )
         if self.learner.hands:
-            self.collector.forward = self.learner.hands[0].network.forward
+            self.collector.networks = [hand.network.forward for hand in self.learner.hands]
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0  # also the version of the weights
         self.trained_steps = 0
@@ -312,7 +318,7 @@ class Trainer:
 
     def close(self) -> None:
         """Stop the threads; twice is fine."""
-        self.learner.close()
+        self.crew.close()
         self.env.close()
 
 

@@ -134,7 +134,7 @@ def test_operands_are_made_as_they_lay(shape, stride):
 # The parts of the loop: what does it, and how long each call of it takes on the test's clock.
 PARTS = {
     "env": ("env.step", 3.0),
-    "forward": ("collector.forward", 2.0),
+    "forward": ("policy.forward", 2.0),
     "sample": ("collector._sample", 0.5),
     "copy": ("batch.minibatch", 0.25),
     "advantage": ("batch._reevaluate", 5.0),

@@ -1,0 +1,102 @@
+"""The gradient of a minibatch: the same by autograd, in parts, and by several threads."""
+
+import time
+
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pufferlib import learn
+from pufferlib.crew import Crew
+from pufferlib.loss import LossStats, ppo_loss
+from tests.support import load_game
+from tests.test_trainer import MORTAL, collect, make
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+
+
+def gradient(game, threads, monkeypatch, part=32):
+    """The gradient of one minibatch of eleven rows, its means, and both by autograd."""
+    monkeypatch.setattr(learn, "PART", part)
+    known = game == "probe"
+    trainer = make(
+        game if known else load_game(game),
+        num_envs=11,
+        minibatch_size=11 * 16,
+        batch_size=11 * 16,
+        threads=threads,
+        vf_clip_coef=0.1,
+    )
+    collect(trainer)
+    trainer.batch.load(trainer.policy, 0, 1.0)
+    trainer.batch.own["logprob"] += 0.3 * torch.randn(11, 16)  # as if the policy had moved on
+    rows = torch.randperm(11)
+    trainer.optimizer.zero_grad()
+    stats = trainer.learner.minibatch(rows)
+    found = trainer.optimizer.grads.clone()
+    trainer.optimizer.zero_grad()
+    minibatch = trainer.batch.minibatch(rows)
+    output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+    loss, wanted = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss.backward()
+    hands = len(trainer.learner.hands)
+    trainer.close()
+    return (found, stats), (trainer.optimizer.grads, wanted), hands
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("game", ["probe", "multihead", "masked", "continuous", "int8"])
+def test_parts_and_threads_add_up_to_the_gradient_by_autograd(game, threads, monkeypatch):
+    torch.manual_seed(threads)
+    (found, stats), (wanted, means), hands = gradient(game, threads, monkeypatch)
+    assert hands == threads
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    for name in LossStats._fields:
+        assert getattr(stats, name) == pytest.approx(getattr(means, name), rel=1e-4, abs=1e-6), name
+
+
+def test_a_number_of_threads_has_one_result(monkeypatch):
+    def run():
+        torch.manual_seed(3)
+        return gradient("probe", 3, monkeypatch)[0]
+
+    (first, stats), (second, again) = run(), run()
+    assert torch.equal(first, second) and stats == again
+
+
+def test_no_more_threads_than_parts_and_rows_longer_than_a_part(monkeypatch):
+    torch.manual_seed(0)
+    (found, _), (wanted, _), hands = gradient("probe", 3, monkeypatch, part=7)  # a row has 16
+    assert hands == 3
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    (found, _), (wanted, _), _ = gradient("probe", 3, monkeypatch, part=100)  # 6 rows, 5 rows, none
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("env", [{}, MORTAL])
+def test_threads_that_share_the_acting_act_as_one_does(env, monkeypatch):
+    monkeypatch.setattr("pufferlib.collect.LEAST", 2)
+    batches = []
+    for threads in (1, 3):
+        trainer = make(env=env, num_envs=7, threads=threads)
+        batches.append([collect(trainer) for _ in range(2)])
+        trainer.close()
+    for one, three in zip(*batches, strict=True):
+        for name in ("observations", "action", "reward", "done"):
+            assert_array_equal(one[name], three[name], err_msg=name)
+        for name in ("axis", "logprob", "value", "next_value"):
+            assert_allclose(one[name], three[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_what_a_thread_raises_is_raised_when_all_are_done():
+    crew, done = Crew(3), []
+
+    def fails():
+        raise OSError("the second job")
+
+    with pytest.raises(OSError, match="the second job"):
+        crew.run([lambda: done.append(0), fails, lambda: time.sleep(0.05) or done.append(2)])
+    assert sorted(done) == [0, 2]
+    assert crew.run([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+    crew.close(), crew.close()
