@@ -209,6 +209,8 @@ class Success(Teller):
                 "inner": {"life": np.array(self.life), "text": "no", "many": np.ones(3)},
                 "lost": math.nan,
             }
+            if self.life % 3 == 2:
+                info["third"] = self.life
         return seen, reward, terminated, truncated, info
 
 
@@ -263,7 +265,9 @@ def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
         (np.mean(lives), np.std(lives), min(lives), max(lives))
     )
     assert log["info/score"][3] == max(lives)  # `score` is the log's own
-    assert set(log) == {"episodes", "score", "length", "is_success", "inner/life", "info/score"}
+    assert log["third"][0] == pytest.approx(np.mean([life for life in lives if life % 3 == 2]))
+    told = {"is_success", "inner/life", "info/score", "third"}
+    assert set(log) == {"episodes", "score", "length"} | told
 
 
 def test_agents_tell_of_their_lives_when_these_end():
