@@ -131,7 +131,7 @@ class Batches:
         final = self.mail.arrays["final"][some]
         same_step = self.autoreset is AutoresetMode.SAME_STEP
         for k in ended:
-            info = numbers_of(infos, k)
+            info = numbers_of(infos, k, self.block)
             if same_step:
                 self.observations.pack(_one(infos["final_obs"], k), final[k])
                 self._look(final, k, some)

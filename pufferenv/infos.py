@@ -31,16 +31,19 @@ def numbers(info: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, floa
                 yield f"{path}{key}", float(array)
 
 
-def numbers_of(infos: Mapping[Any, Any], k: int) -> dict[str, Any]:
-    """Return the info of env k out of a vector env's infos: what its masks leave in."""
+def numbers_of(infos: Mapping[Any, Any], k: int, count: int) -> dict[str, Any]:
+    """Return the info of env k out of those of a vector env of `count`: what its masks leave in.
+
+    What is no array of one entry per env is of no env.
+    """
     mine: dict[str, Any] = {}
     for key, value in infos.items():
-        mask = infos.get(f"_{key}")
-        if str(key).startswith("_") or (mask is not None and not mask[k]):
+        mask: Any = infos.get(f"_{key}")
+        if str(key).startswith("_") or (np.shape(mask) == (count,) and not mask[k]):
             continue
         if isinstance(value, Mapping):
-            mine[key] = numbers_of(value, k)
-        elif isinstance(value, np.ndarray) and value.ndim:
+            mine[key] = numbers_of(value, k, count)
+        elif isinstance(value, np.ndarray) and value.shape[:1] == (count,):
             mine[key] = value[k]
     return mine
 

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 
 import pufferlib
-from pufferenv.infos import BYTES, numbers
+from pufferenv.infos import BYTES, numbers, numbers_of
 from pufferenv.outside import EnvError, OutsideGame
 from pufferenv.rows import RowEnv
 from tests.outside_envs import LIVED, Teller, Village
@@ -155,6 +155,19 @@ def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
 def test_what_a_number_is():
     info = {"a": True, "b": np.int64(2), "c": "3", "d": None, "e": [4], "f": np.inf, 7: 8, "g": 1j}
     assert dict(numbers(info)) == {"a": 1.0, "b": 2.0, "7": 8.0}
+
+
+def test_what_is_of_one_env_of_a_vector_env():
+    infos = {
+        "a": np.array([1.0, 2.0, 3.0]),
+        "_a": np.array([True, False, True]),
+        "inner": {"b": np.array([4, 5, 6]), "_b": np.array([False, True, True])},
+        "seen": np.ones((3, 2)),
+        "of_all": 7,
+        "two": np.ones(2),
+    }
+    found = [dict(numbers(numbers_of(infos, k, 3))) for k in range(3)]
+    assert found == [{"a": 1}, {"inner/b": 5}, {"a": 3, "inner/b": 6}]
 
 
 # --- values that are refused --------------------------------------------------------------
