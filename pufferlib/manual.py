@@ -76,17 +76,21 @@ class Dense:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.grad_weight, self.grad_bias = grads
         self.activation, self.norm = activation, norm
-        self._turned, self._bias = self.weight.t(), self.bias.numpy()
+        self._used = (self.weight, self.bias)
+        if norm is not None:
+            self._used = (torch.empty_like(self.weight), torch.empty_like(self.bias))
+        self._turned, self._bias = self._used[0].t(), self._used[1].numpy()
         self._sum = self.grad_bias.numpy()
+
+    def refresh(self) -> None:
+        """Take note of changed weights and statistics."""
+        if self.norm is not None:
+            self.norm.fold(self.weight, self.bias, out=self._used)
 
     def forward(self, x: Tensor, y: Matrix) -> None:
         """X (N, F) -> y (N, D)."""
-        turned, bias = self._turned, self._bias
-        if self.norm is not None:
-            folded = self.norm.fold(self.weight, self.bias)
-            turned, bias = folded[0].t(), folded[1].numpy()
-        torch.mm(x, turned, out=y.tensor)
-        _kernels.dense(y=y.array, bias=bias, activation=self.activation)
+        torch.mm(x, self._turned, out=y.tensor)
+        _kernels.dense(y=y.array, bias=self._bias, activation=self.activation)
 
     def back(self, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor | None) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
@@ -140,13 +144,14 @@ class ManualMLP:
         self.grad_log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self.grad_log_std = torch.empty((2, len(policy.spec.low)))
-            self._sum_log_std = grads["heads.log_std"]
+            self._sum_log_std, self._log_reach = grads["heads.log_std"], policy.heads.reach.log()
         self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
         self._last, self._x = self._part(0, 0), self.x[:0]  # what was unrolled
 
     @torch.no_grad()
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
+        self.layers[0].refresh()
         n = obs.shape[0]
         if n <= self.steps:
             return self._forward(obs, 0).output, None
@@ -190,7 +195,7 @@ class ManualMLP:
         if part.output.mean is not None:  # in the axes' own units
             mean, heads = part.output.mean, self.heads
             torch.addcmul(heads.middle, heads.reach, mean, out=mean)
-            torch.add(heads.log_std, heads.reach.log(), out=self.log_std)
+            torch.add(heads.log_std, self._log_reach, out=self.log_std)
         return part
 
 

@@ -40,10 +40,16 @@ class ObservationNorm(nn.Module):
         """Normalize x (..., F) float32."""
         return (x - self.mean) * self.scale
 
-    def fold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (D, F), bias (D,) of a layer that does to raw entries what it did to normal."""
-        weight = weight * self.scale
-        return weight, bias - weight @ self.mean
+    def fold(
+        self, weight: Tensor, bias: Tensor, out: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Weight (D, F), bias (D,) of a layer that does to raw entries what it did to normal.
+
+        Without gradient into `out`, if it is given.
+        """
+        into = out or (None, None)
+        weight = torch.mul(weight, self.scale, out=into[0])
+        return weight, torch.addmv(bias, weight, self.mean, alpha=-1, out=into[1])
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
