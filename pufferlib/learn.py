@@ -61,7 +61,8 @@ class Learner:
                 break
             self.hands.append(Hand(network, batch.memory(self.rows, as_float=True), grads))
         if not self.hands:
-            self.rows, self._memory = most, batch.memory(most)
+            self.rows = most
+            self._memory = batch.memory(most) if batch.device.type == "cpu" else None
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
