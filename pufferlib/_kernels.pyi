@@ -123,7 +123,8 @@ def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
 def gather_slots(pool: Array, slots: Array, out: Array, scale: float = 1.0) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
 
-# Between the products of dense layers: N rows, D units; activation: identity, relu or tanh.
+# Between the products of dense layers: N rows, D units; activation: identity, relu or tanh. Arrays
+# (N, D) need contiguous rows only.
 
 def dense(
     *,

@@ -92,13 +92,12 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufDense:
         int64_t num_rows, size
         PufActivation activation
-        float *y
+        PufRows y
         const float *bias
     ctypedef struct PufDenseBack:
         int64_t num_rows, size
         PufActivation activation
-        const float *y
-        float *grad
+        PufRows y, grad
         float *grad_bias
     ctypedef struct PufLSTM:
         int64_t num_rows, size
@@ -548,7 +547,7 @@ def dense(*, y, bias, str activation):
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("y", y), length("y", y, 1)
     p.activation = <PufActivation>activation_of(activation)
-    p.y = <float *>a.take("y", y, F32, p.num_rows, p.size, True)
+    p.y = a.rows("y", y, p.num_rows, p.size, True)
     p.bias = <const float *>a.take("bias", bias, F32, p.size)
     with nogil:
         PASSES.dense(&p)
@@ -560,8 +559,8 @@ def dense_back(*, y, grad, grad_bias, str activation):
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("y", y), length("y", y, 1)
     p.activation = <PufActivation>activation_of(activation)
-    p.y = <const float *>a.take("y", y, F32, p.num_rows, p.size)
-    p.grad = <float *>a.take("grad", grad, F32, p.num_rows, p.size, True)
+    p.y = a.rows("y", y, p.num_rows, p.size)
+    p.grad = a.rows("grad", grad, p.num_rows, p.size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
     with nogil:
         PASSES.dense_back(&p)

@@ -1,12 +1,11 @@
-"""Recurrent cells over whole rows, each as one autograd function: products by torch, gates between
-them by a native pass on the CPU.
+"""Recurrent cells over whole rows, forward and back without autograd, and as functions for it:
+products by torch, gates between them by a native pass on the CPU.
 
 `lstm`, `lstm_back`, `mingru` and `mingru_back` say in torch what the native passes of the same
 names do; on a GPU and in other float types they are what runs. Letters: B rows, H horizon, D units.
 Gradients go to inputs and weights; a row's first state is given and gets none.
 """
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -16,7 +15,6 @@ from torch import Tensor
 from pufferlib import _kernels
 
 Array = npt.NDArray[Any]
-CHUNK = 512  # steps whose gates stay in a core's cache between product and pass
 
 
 def lstm(
@@ -124,9 +122,9 @@ class Passes:
         """Return the tensor, or a view of it as an array."""
         return tensor.detach().numpy() if self.native else tensor.detach()
 
-    def steps(self, *tensors: Tensor) -> list[tuple[Any, ...]]:
-        """Return what the tensors (H, ...) hold for each step, from the first to the last."""
-        return list(zip(*cast("list[Iterable[Any]]", [self.show(x) for x in tensors]), strict=True))
+    def steps(self, tensor: Tensor) -> list[Any]:
+        """Return what the tensor (H, ...) holds for each step, from the first to the last."""
+        return list(self.show(tensor))
 
 
 class _TORCH:
@@ -134,130 +132,158 @@ class _TORCH:
     mingru, mingru_back = staticmethod(mingru), staticmethod(mingru_back)
 
 
-class LSTMScan(torch.autograd.Function):
-    """Hidden states (H, B, D) of x (H, B, D), weights of input and state (4 * D, D), bias (4 * D,),
-    hidden and cell (B, D) before the first step, keep (H, B): 0 where a life begins, else 1.
+class LSTMSteps:
+    """H steps of B rows of one LSTM layer, in memory that is made once.
 
-    Input and state lie side by side, so that a step is one product; a step's gates are still in
-    the cache when the pass and, on the way back, the next products read them.
+    Input and state lie side by side, so that a step is one product; its gates are still in the
+    cache when the pass and, on the way back, the next products read them. `weight` (4 * D, 2 * D)
+    is of the input, then of the state; steps leave their results in `out` (H, B, D).
     """
+
+    def __init__(self, weight: Tensor, bias: Tensor, keep: Tensor, out: Tensor) -> None:
+        """`keep` (H, B): 0 where a life begins, else 1."""
+        (horizon, rows, size), new = out.shape, weight.new_empty
+        self.weight, self.turned, self.keep = weight, weight.t(), keep
+        self.seen = new((horizon + 1, rows, 2 * size))
+        self.x, self.hidden = self.seen.split(size, dim=2)  # (H + 1, B, D) before each step
+        self.cell, gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
+        self.grad_seen, self.grad_gates = new((rows, 2 * size)), new((rows, 4 * size))
+        self.grad_x, self.grad_hidden = self.grad_seen.split(size, dim=1)
+        self.grad_cell = new((rows, size))
+        self._turned_grad = self.grad_gates.t()
+        self._passes = passes = Passes(weight)
+        self._products = list(zip(self.seen[:-1].unbind(), gates.unbind(), strict=True))
+        before = {"gates": passes.steps(gates), "cell": passes.steps(self.cell[:-1])}
+        before["keep"] = [*passes.steps(keep)[1:], None]
+        after = {"out": passes.steps(out), "next_cell": passes.steps(self.cell[1:])}
+        after["next_hidden"] = passes.steps(self.hidden[1:])
+        self._forth = _by_step({**before, **after}, bias=passes.show(bias))
+        names = ("grad_hidden", "grad_cell", "grad_gates")
+        self._back = _by_step(before, **{n: passes.show(getattr(self, n)) for n in names})
+
+    def begin(self, hidden: Tensor, cell: Tensor) -> None:
+        """Take the state (B, D) before the first step."""
+        keep = self.keep[0].unsqueeze(1)
+        torch.mul(hidden, keep, out=self.hidden[0])
+        torch.mul(cell, keep, out=self.cell[0])
+
+    def step(self, t: int) -> None:
+        """Go from `x[t]` to `out[t]`."""
+        seen, gates = self._products[t]
+        torch.mm(seen, self.turned, out=gates)
+        self._passes.of.lstm(**self._forth[t])
+
+    def begin_back(self) -> None:
+        """Nothing comes from behind the last step."""
+        self.grad_hidden.zero_()
+        self.grad_cell.zero_()
+
+    def back(self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any) -> None:
+        """Go back through step `t`, from the last to the first, to `grad_x` (B, D).
+
+        `grad_out` (B, D), and `grad_bias`, which like `grad_weight` is added to, as shown.
+        """
+        self._passes.of.lstm_back(grad_out=grad_out, grad_bias=grad_bias, **self._back[t])
+        torch.mm(self.grad_gates, self.weight, out=self.grad_seen)
+        torch.addmm(grad_weight, self._turned_grad, self._products[t][0], out=grad_weight)
+
+
+def _by_step(arrays: dict[str, list[Any]], **fixed: Any) -> list[dict[str, Any]]:
+    """Return the arguments of each step's pass."""
+    return [
+        {**fixed, **dict(zip(arrays, step, strict=True))}
+        for step in zip(*arrays.values(), strict=True)
+    ]
+
+
+class MinGRUSteps:
+    """H steps of B rows of one minGRU layer, in memory that is made once: from `x` (B, H, D), where
+    a life begins if `keep` (B, H) is 0, to `out` (B, H, D). `weight` (2 * D, D), `bias` (2 * D,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, keep: Tensor, x: Tensor, out: Tensor) -> None:
+        (rows, horizon, size), new = x.shape, weight.new_empty
+        gates, grad_gates = new((2, rows, horizon, 2 * size))
+        hidden, self._grad_state = new((rows, horizon, size)), new((rows, size))
+        self.weight, self.turned, self.x = weight, weight.t(), x.view(-1, size)
+        self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
+        self._passes = passes = Passes(weight)
+        show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
+        shown = {name: show(tensor) for name, tensor in given.items()}
+        self._forth = {**shown, "bias": show(bias), "x": show(x), "out": show(out)}
+        self._back = {**shown, "grad_gates": show(grad_gates), "grad_state": show(self._grad_state)}
+
+    def forward(self, state: Tensor) -> None:
+        """Go through all steps from `state` (B, D) before the first."""
+        torch.mm(self.x, self.turned, out=self.gates)
+        self._state = self._passes.show(state)
+        self._passes.of.mingru(state=self._state, **self._forth)
+
+    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any) -> None:
+        """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.
+
+        `grad_weight` and `grad_bias`, as shown, are added to.
+        """
+        self._grad_state.zero_()
+        given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
+        self._passes.of.mingru_back(**given, **self._back)
+        torch.addmm(grad_weight, self.grad_gates.t(), self.x, out=grad_weight)
+        grad_x = grad.view(self.x.shape)
+        torch.addmm(grad_x, self.grad_gates, self.weight, out=grad_x)
+
+
+class LSTMScan(torch.autograd.Function):
+    """Hidden states (H, B, D) of x (H, B, D), weight (4 * D, 2 * D), bias (4 * D,), hidden and cell
+    (B, D) before the first step, keep (H, B): LSTMSteps for autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Tensor) -> Tensor:
-        """Save each step's gates after their functions and what it saw."""
-        weight, recurrent, bias, hidden, cell, keep = given
-        horizon, rows, size = x.shape
-        both = torch.cat((weight, recurrent), 1)  # (4 * D, 2 * D)
-        seen = x.new_empty((horizon + 1, rows, 2 * size))  # input, hidden state
-        cells = x.new_empty((horizon + 1, rows, size))
-        gates, out = x.new_empty((horizon, rows, 4 * size)), x.new_empty((horizon, rows, size))
-        seen[:-1, :, :size] = x
-        torch.mul(hidden, keep[0].unsqueeze(1), out=seen[0, :, size:])
-        torch.mul(cell, keep[0].unsqueeze(1), out=cells[0])
-        passes, turned = Passes(x), both.t()
-        shown = passes.steps(gates, cells[:-1], out, cells[1:], seen[1:, :, size:])
-        keeps, bias = passes.show(keep), passes.show(bias)
-        for t, (g, c, o, next_cell, next_hidden) in enumerate(shown):
-            torch.mm(seen[t], turned, out=gates[t])
-            passes.of.lstm(
-                gates=g,
-                bias=bias,
-                cell=c,
-                keep=keeps[t + 1] if t + 1 < horizon else None,
-                out=o,
-                next_cell=next_cell,
-                next_hidden=next_hidden,
-            )
-        ctx.save_for_backward(both, keep, seen, cells, gates)
+        """Keep the steps."""
+        weight, bias, hidden, cell, keep = (part.detach() for part in given)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        ctx.steps = steps = LSTMSteps(weight, bias, keep, out.detach())
+        ctx.save_for_backward(given[0])  # tells of a change in place
+        steps.x[:-1] = x
+        steps.begin(hidden, cell)
+        for t in range(len(x)):
+            steps.step(t)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back step by step; the weights' gradients add up in one matrix."""
-        both, keep, seen, cells, gates = ctx.saved_tensors
-        horizon, size = len(gates), both.shape[1] // 2
-        grad_seen = torch.empty_like(seen)
-        grad_seen[-1].zero_()
-        grad_gates, grad_cell = torch.empty_like(gates[0]), torch.zeros_like(cells[0])
-        grad_both, grad_bias = torch.zeros_like(both), both.new_zeros(4 * size)
-        passes, grad_out = Passes(both), grads[0].contiguous()
-        shown = passes.steps(gates, cells[:-1], grad_out, grad_seen[1:, :, size:])
-        keeps, turned = passes.show(keep), grad_gates.t()
-        given = {"grad_cell": grad_cell, "grad_gates": grad_gates, "grad_bias": grad_bias}
-        fixed = {name: passes.show(tensor) for name, tensor in given.items()}
-        for t in range(horizon - 1, -1, -1):
-            g, c, o, grad_hidden = shown[t]
-            passes.of.lstm_back(
-                gates=g,
-                cell=c,
-                keep=keeps[t + 1] if t + 1 < horizon else None,
-                grad_out=o,
-                grad_hidden=grad_hidden,
-                **fixed,
-            )
-            torch.mm(grad_gates, both, out=grad_seen[t])
-            torch.addmm(grad_both, turned, seen[t], out=grad_both)
-        grad_weight, grad_recurrent = torch.split(grad_both, size, dim=1)
-        return grad_seen[:-1, :, :size], grad_weight, grad_recurrent, grad_bias, None, None, None
+        """Go back step by step."""
+        (weight,), steps = ctx.saved_tensors, ctx.steps
+        passes, grad_x = Passes(weight), torch.empty_like(grads[0])
+        grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
+        steps.begin_back()
+        for t, grad_out in reversed(list(enumerate(passes.steps(grads[0].contiguous())))):
+            steps.back(t, grad_out, grad_weight, passes.show(grad_bias))
+            grad_x[t] = steps.grad_x
+        return grad_x, grad_weight, grad_bias, None, None, None
 
 
 class MinGRUScan(torch.autograd.Function):
     """Outputs (B, H, D) of x (B, H, D), weight (2 * D, D), bias (2 * D,), state (B, D) before the
-    first step, keep (B, H): 0 where a life begins, else 1.
-
-    Some rows at a time, whose gates are still in the cache when the pass and the next products
-    read them.
-    """
+    first step, keep (B, H): MinGRUSteps for autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Tensor) -> Tensor:
-        """Save gates and candidates, and the hidden states."""
-        weight, bias, state, keep = given
-        rows, horizon, size = x.shape
-        x = x.contiguous()
-        gates = x.new_empty((rows, horizon, 2 * size))
-        hidden, out = torch.empty_like(x), torch.empty_like(x)
-        passes, turned = Passes(x), weight.t()
-        for part in _parts(rows, horizon):
-            torch.mm(x[part].flatten(0, 1), turned, out=gates[part].view(-1, 2 * size))
-            named = {"gates": gates, "keep": keep, "x": x, "hidden": hidden, "out": out}
-            passes.of.mingru(
-                bias=passes.show(bias),
-                state=passes.show(state[part]),
-                **{name: passes.show(tensor[part]) for name, tensor in named.items()},
-            )
-        ctx.save_for_backward(weight, state, keep, x, gates, hidden)
+        """Keep the steps."""
+        weight, bias, state, keep = (part.detach() for part in given)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        ctx.steps = MinGRUSteps(weight, bias, keep, x.detach().contiguous(), out.detach())
+        ctx.save_for_backward(x, given[0])  # tells of a change in place
+        ctx.steps.forward(state)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back through the same rows at a time."""
-        weight, state, keep, x, gates, hidden = ctx.saved_tensors
-        rows, horizon, size = x.shape
-        grad_out = grads[0].contiguous()
-        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
-        grad_bias = weight.new_zeros(2 * size)
-        passes = Passes(weight)
-        for part in _parts(rows, horizon):
-            grad_gates = torch.empty_like(gates[part])
-            given = {"gates": gates, "keep": keep, "hidden": hidden, "grad_out": grad_out}
-            passes.of.mingru_back(
-                state=passes.show(state[part]),
-                grad_state=passes.show(torch.zeros_like(state[part])),
-                grad_gates=passes.show(grad_gates),
-                grad_bias=passes.show(grad_bias),
-                **{name: passes.show(tensor[part]) for name, tensor in given.items()},
-            )
-            flat = grad_gates.view(-1, 2 * size)
-            torch.addmm(grad_out[part].flatten(0, 1), flat, weight, out=grad_x[part].view(-1, size))
-            torch.addmm(grad_weight, flat.t(), x[part].flatten(0, 1), out=grad_weight)
-        return grad_x, grad_weight, grad_bias, None, None
-
-
-def _parts(rows: int, horizon: int) -> list[slice]:
-    """Split rows into parts of about CHUNK steps."""
-    size = max(1, CHUNK // horizon)
-    return [slice(begin, begin + size) for begin in range(0, rows, size)]
+        """Go back through all steps at once."""
+        _, weight = ctx.saved_tensors
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
+        ctx.steps.back(grad, grad_weight, Passes(weight).show(grad_bias))
+        return grad, grad_weight, grad_bias, None, None
 
 
 def lstm_scan(x: Tensor, *given: Tensor) -> Tensor:

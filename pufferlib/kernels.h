@@ -125,15 +125,15 @@ typedef enum { PUF_IDENTITY, PUF_RELU, PUF_TANH } PufActivation;
 typedef struct PufDense {
     int64_t num_rows, size; // N, D
     PufActivation activation;
-    float *y;          // (N x D) in: product without bias; out: after its function
+    PufRows y;         // (N x D) in: product without bias; out: after its function
     const float *bias; // (D)
 } PufDense;
 
 typedef struct PufDenseBack {
     int64_t num_rows, size; // N, D
     PufActivation activation;
-    const float *y;   // (N x D)
-    float *grad;      // (N x D) in: of y; out: of the product
+    PufRows y;        // (N x D)
+    PufRows grad;     // (N x D) in: of y; out: of the product
     float *grad_bias; // (D) added to
 } PufDenseBack;
 

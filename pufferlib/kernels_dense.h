@@ -21,7 +21,7 @@ PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
 PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f) {
     const int64_t size = pass->size;
     for (int64_t row = 0; row < pass->num_rows; row++) {
-        float *y = pass->y + row * size;
+        float *y = puf_row(pass->y, row);
         for (int64_t d = 0; d < size; d += PUF_LANES) {
             const int64_t n = size - d;
             const PufFloats x = puf_load_some(y + d, n) + puf_load_some(pass->bias + d, n);
@@ -49,10 +49,10 @@ PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
             float *sum = pass->grad_bias + d;
             PufFloats total = puf_load_some(sum, n);
             for (int64_t row = begin; row < begin + rows; row++) {
-                float *grad = pass->grad + row * size + d;
+                float *grad = puf_row(pass->grad, row) + d;
                 PufFloats slope = puf_load_some(grad, n);
                 if (f != PUF_IDENTITY) {
-                    slope = dense_slope(f, puf_load_some(pass->y + row * size + d, n), slope);
+                    slope = dense_slope(f, puf_load_some(puf_row(pass->y, row) + d, n), slope);
                     puf_store_some(grad, slope, n);
                 }
                 total += slope;

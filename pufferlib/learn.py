@@ -16,7 +16,7 @@ from torch import Tensor
 from pufferlib.batch import Batch, Memory, Minibatch
 from pufferlib.crew import Crew
 from pufferlib.loss import LossStats, Standard, manual_loss, ppo_loss
-from pufferlib.manual import PART, Manual, manual
+from pufferlib.manual import Manual, manual, rows_at_once
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
 from pufferlib.policy import Output, Policy
@@ -51,7 +51,8 @@ class Learner:
         self.policy, self.optimizer, self.batch, self.train = policy, optimizer, batch, train
         self.head_sizes, self.timer, self.crew = head_sizes, timer, crew
         most = batch.sizes.minibatch_rows
-        self.rows = min(most, max(1, PART // batch.sizes.horizon))
+        share = -(-most // crew.size)
+        self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
         for i in range(crew.size):
             grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads

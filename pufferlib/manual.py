@@ -1,4 +1,5 @@
-"""Feed-forward networks without autograd: forward and back in memory that is there already.
+"""Networks without autograd, forward and back in memory that is there already: feed-forward ones,
+and what manual_recurrent.py shares.
 
 Autograd asks for memory in every operator, keeps sums beside what became of them, and for small
 networks takes longer than the products. Here each layer is one product and one native pass, on so
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 
 from pufferlib import _kernels
 from pufferlib.normalize import ObservationNorm
-from pufferlib.policy import MLP, Heads, Output, Policy
+from pufferlib.policy import MLP, Heads, InputLayer, Output, Policy
+from pufferlib.recurrent import LSTM, MinGRU, Recurrent
 
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
+ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
 
 
 class Manual(Protocol):
@@ -45,14 +48,27 @@ def manual(policy: Policy, grads: Mapping[str, Tensor], steps: int = PART) -> Ma
     `grads`: of each parameter, by name, added to; `steps`: most to go back through. There is one
     for our own layers in float32 on the CPU, all of them trained.
     """
-    return ManualMLP(cast(MLP, policy), grads, steps) if fits(policy) else None
+    from pufferlib.manual_recurrent import ManualLSTM, ManualMinGRU
+
+    if not fits(policy):
+        return None
+    if isinstance(policy, MLP):
+        return ManualMLP(policy, grads, steps)
+    kind = ManualLSTM if isinstance(policy, LSTM) else ManualMinGRU
+    return kind(cast(Recurrent, policy), grads)
 
 
 def fits(policy: Policy) -> bool:
     """Return whether there is a way without autograd."""
+    if type(policy) not in (MLP, LSTM, MinGRU) or not isinstance(policy.first, InputLayer):
+        return False
     kinds = {(p.device.type, p.dtype, p.requires_grad) for p in policy.parameters()}
-    ours = type(policy) is MLP and policy.activation in ("relu", "tanh")
-    return ours and kinds == {("cpu", torch.float32, True)}
+    return policy.activation in ("relu", "tanh") and kinds == {("cpu", torch.float32, True)}
+
+
+def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
+    """Return how many rows to go through at once; `share`: those of a minibatch for one thread."""
+    return min(ROWS, share) if isinstance(policy, LSTM) else max(1, PART // horizon)
 
 
 class Matrix:
@@ -108,43 +124,72 @@ class Dense:
             torch.mm(grad.tensor, self.weight, out=grad_x)
 
 
+class ByHand:
+    """What networks without autograd have in common: dense layers, and heads that say something."""
+
+    def __init__(self, policy: Policy, heads: Heads, grads: Mapping[str, Tensor]) -> None:
+        self.heads, self.outputs, self._policy, self._grads = heads, sum(heads.sizes), policy, grads
+        self.log_std: Tensor | None = None
+        self.grad_log_std: Tensor | None = None
+        if policy.spec.low:
+            self.log_std, self.grad_log_std = torch.empty((2, len(policy.spec.low)))
+            self._log_reach = heads.reach.log()
+
+    def dense(self, name: str, activation: str, norm: ObservationNorm | None = None) -> Dense:
+        """Make one of the policy's layers."""
+        grads = self._grads[f"{name}.weight"], self._grads[f"{name}.bias"]
+        return Dense(cast(nn.Linear, self._policy.get_submodule(name)), grads, activation, norm)
+
+    def apart(self, out: Tensor, log_std: Tensor | None) -> Output:
+        """Tell apart the columns (N, C + X + 1) of the last product, or of its gradient: views."""
+        logits, mean, value = torch.split(out, self.heads.sizes, dim=1)
+        return Output(
+            logits if self.heads.sizes[0] else None,
+            mean if self.heads.sizes[1] else None,
+            log_std,
+            value.squeeze(1),
+        )
+
+    def spoken(self, out: Tensor) -> Output:
+        """Return what the last product (N, C + X + 1) says, means in the axes' own units."""
+        output, heads = self.apart(out, self.log_std), self.heads
+        if output.mean is not None:
+            torch.addcmul(heads.middle, heads.reach, output.mean, out=output.mean)
+            torch.add(heads.log_std, self._log_reach, out=self.log_std)
+        return output
+
+    def heard(self, gradient: Output) -> None:
+        """Go back from there."""
+        if gradient.mean is not None:
+            gradient.mean.mul_(self.heads.reach)
+            self._grads["heads.log_std"].add_(cast(Tensor, gradient.log_std))
+
+
 class Part:
     """Views of the memory of N steps, made once: what each layer gives, and its gradient."""
 
     def __init__(self, network: "ManualMLP", begin: int, n: int) -> None:
-        heads, places = network.heads, [*(y[:n] for y in network.hidden)]
+        places = [y[:n] for y in network.hidden]
         self.x = network.x[:n]
         self.ys = [*map(Matrix, places), Matrix(network.said[begin : begin + n])]
         self.grads = [Matrix(grad[:n]) for grad in network.grads]
-        self.output = _apart(heads, self.ys[-1].tensor, network.log_std)
-        self.gradient = _apart(heads, self.grads[-1].tensor, network.grad_log_std)
+        self.gradient = network.apart(self.grads[-1].tensor, network.grad_log_std)
 
 
-class ManualMLP:
+class ManualMLP(ByHand):
     """An MLP by the policy's own weights. `grads`: of each parameter, by name, added to."""
 
     def __init__(self, policy: MLP, grads: Mapping[str, Tensor], steps: int) -> None:
-        self.steps, self.heads = steps, policy.heads
-        names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden))), "heads.out"]
-        self.layers = [
-            Dense(
-                cast(nn.Linear, policy.get_submodule(name)),
-                (grads[f"{name}.weight"], grads[f"{name}.bias"]),
-                "identity" if name == names[-1] else policy.activation,
-                policy.norm if name == names[0] else None,
-            )
-            for name in names
-        ]
+        super().__init__(policy, policy.heads, grads)
+        self.steps = steps
+        hidden = [self.dense(f"hidden.{i}", policy.activation) for i in range(len(policy.hidden))]
+        first = self.dense("first", policy.activation, policy.norm)
+        self.layers = [first, *hidden, self.dense("heads.out", "identity")]
         new = self.layers[0].weight.new_empty
         self.x = new((steps, policy.spec.obs_size))  # where observations become float32
         self.grads = [new((steps, len(layer.bias))) for layer in self.layers]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
-        self.log_std: Tensor | None = None
-        self.grad_log_std: Tensor | None = None
-        if policy.spec.low:
-            self.log_std, self.grad_log_std = torch.empty((2, len(policy.spec.low)))
-            self._sum_log_std, self._log_reach = grads["heads.log_std"], policy.heads.reach.log()
         self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
         self._last, self._x = self._part(0, 0), self.x[:0]  # what was unrolled
 
@@ -154,13 +199,13 @@ class ManualMLP:
         self.layers[0].refresh()
         n = obs.shape[0]
         if n <= self.steps:
-            return self._forward(obs, 0).output, None
+            return self.spoken(self._forward(obs, 0)), None
         if n > self.said.shape[0]:
             self.said = self.said.new_empty((n, self.said.shape[1]))
             self._part.cache_clear()
         for begin in range(0, n, self.steps):
             self._forward(obs[begin : begin + self.steps], begin)
-        return _apart(self.heads, self.said[:n], self.log_std), None
+        return self.spoken(self.said[:n]), None
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O) -> output of B * H. To go back from, at most `steps`."""
@@ -174,16 +219,14 @@ class ManualMLP:
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         part = self._last
-        if part.gradient.mean is not None:
-            part.gradient.mean.mul_(self.heads.reach)
-            self._sum_log_std += cast(Tensor, self.grad_log_std)
+        self.heard(part.gradient)
         for i in range(len(self.layers) - 1, 0, -1):
             below = (part.ys[i], part.grads[i], part.grads[i - 1].tensor)
             self.layers[i].back(part.ys[i - 1].tensor, *below)
         self.layers[0].back(self._x, part.ys[0], part.grads[0], None)
 
-    def _forward(self, obs: Tensor, begin: int) -> Part:
-        """Unroll at most `steps`; their output goes to `said` from `begin` on."""
+    def _forward(self, obs: Tensor, begin: int) -> Tensor:
+        """Unroll at most `steps`; return the last product's place, in `said` from `begin` on."""
         part = self._part(begin, obs.shape[0])
         x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
         if x.dtype != torch.float32:
@@ -192,19 +235,4 @@ class ManualMLP:
         for layer, y in zip(self.layers, part.ys, strict=True):
             layer.forward(x, y)
             x = y.tensor
-        if part.output.mean is not None:  # in the axes' own units
-            mean, heads = part.output.mean, self.heads
-            torch.addcmul(heads.middle, heads.reach, mean, out=mean)
-            torch.add(heads.log_std, self._log_reach, out=self.log_std)
-        return part
-
-
-def _apart(heads: Heads, out: Tensor, log_std: Tensor | None) -> Output:
-    """Tell apart the columns (N, C + X + 1) of the last product, or of its gradient: views."""
-    logits, mean, value = torch.split(out, heads.sizes, dim=1)
-    return Output(
-        logits if heads.sizes[0] else None,
-        mean if heads.sizes[1] else None,
-        log_std,
-        value.squeeze(1),
-    )
+        return x

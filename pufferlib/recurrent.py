@@ -10,10 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pufferlib.cells import CHUNK, Passes, lstm_scan, mingru_scan
+from pufferlib.cells import Passes, lstm_scan, mingru_scan
 from pufferlib.encode import input_layer
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
+
+CHUNK = 512  # agents whose gates stay in a core's cache between product and pass
 
 
 class Recurrent(Policy):
@@ -22,7 +24,7 @@ class Recurrent(Policy):
     A state (N, S) is the layers' states one after the other, S = L * `layer_state`.
     """
 
-    gates = 0  # outputs of a layer's input matrix, in units of D
+    gates = 0  # outputs of a layer's matrix, in units of D
     states = 0  # entries of a layer's state, in units of D
     time_first = False  # whether `scan` wants steps before rows
 
@@ -33,11 +35,12 @@ class Recurrent(Policy):
                 f"policy.num_layers={options.num_layers} must be at least 2 for {options.name}: "
                 "the first hidden layer is feed-forward, the others recurrent"
             )
-        size, self.num_layers = options.hidden_size, options.num_layers - 1
+        self.size = size = options.hidden_size
+        self.num_layers = options.num_layers - 1
         self.layer_state = self.states * size
         self.state_size = self.num_layers * self.layer_state
         self.first = input_layer(spec, size)
-        self.activation = ACTIVATIONS[options.activation]()
+        self.activation = options.activation
         self.input = nn.ModuleList(
             orthogonal(nn.Linear(size, self.gates * size), 1.0) for _ in range(self.num_layers)
         )
@@ -55,17 +58,21 @@ class Recurrent(Policy):
     @torch.no_grad()
     def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
         """Obs (N, *O), state (N, S) -> output of N, new state (N, S), both without gradient."""
-        x = self.activation(self.first(obs, self.norm))
-        state = cast(Tensor, state)
-        new = torch.empty_like(state)
+        x = ACTIVATIONS[self.activation]()(self.first(obs, self.norm))
+        new = torch.empty_like(cast(Tensor, state))
+        return self.heads(self.steps(x, cast(Tensor, state), new)), new
+
+    def steps(self, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
+        """Step all layers: x (N, D), state (N, S) -> output (N, D); the new state goes to `new`."""
         layers = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
         for layer, (before, after) in enumerate(layers):
             x = self.step(layer, x, before, after)
-        return self.heads(x), new
+        return x
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O), state (B, S) before the first, reset (B, H) bool -> output of B * H."""
-        x = self.activation(self.first(obs.flatten(0, 1), self.norm)).unflatten(0, reset.shape)
+        x = ACTIVATIONS[self.activation]()(self.first(obs.flatten(0, 1), self.norm))
+        x = x.unflatten(0, reset.shape)
         keep = (~reset).to(x.dtype)
         if self.time_first:
             x, keep = x.transpose(0, 1), keep.t().contiguous()
@@ -78,7 +85,8 @@ class Recurrent(Policy):
 
 
 class LSTM(Recurrent):
-    """Gates in the order input, forget, output, cell; a state is hidden, then cell."""
+    """Gates in the order input, forget, output, cell; a state is hidden, then cell. A layer's
+    weight (4 * D, 2 * D) is of its input, then of its hidden state."""
 
     gates = 4
     states = 2
@@ -87,36 +95,35 @@ class LSTM(Recurrent):
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec, options)
         size = options.hidden_size
-        self.recurrent = nn.ParameterList(
-            nn.Parameter(
-                torch.cat([nn.init.orthogonal_(torch.empty(size, size)) for _ in range(4)])
-            )
-            for _ in range(self.num_layers)
-        )
-        for layer in self.input:  # a forget gate that starts open (Jozefowicz et al. 2015)
-            nn.init.ones_(cast(nn.Linear, layer).bias[size : 2 * size])
+        for i, layer in enumerate(self.input):
+            given = cast(nn.Linear, layer)
+            blocks = [nn.init.orthogonal_(torch.empty(size, size)) for _ in range(4)]
+            both = nn.utils.skip_init(nn.Linear, 2 * size, 4 * size)
+            both.weight = nn.Parameter(torch.cat((given.weight.detach(), torch.cat(blocks)), 1))
+            both.bias = given.bias
+            nn.init.ones_(both.bias[size : 2 * size])  # forgets little (Jozefowicz et al. 2015)
+            self.input[i] = both
 
     def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
         """Some agents at a time, whose gates stay in the cache between products and pass."""
-        weights, recurrent = cast(nn.Linear, self.input[layer]), self.recurrent[layer].t()
-        passes, bias = Passes(x), weights.bias
-        gates = x.new_empty((min(CHUNK, len(x)), 4 * x.shape[1]))
+        both, passes = cast(nn.Linear, self.input[layer]), Passes(x)
+        weight, recurrent = (part.t() for part in both.weight.split(x.shape[1], dim=1))
+        bias, gates = passes.show(both.bias), x.new_empty((min(CHUNK, len(x)), len(both.bias)))
         for begin in range(0, len(x), CHUNK):
             part = slice(begin, begin + CHUNK)
             hidden, cell = state[part].chunk(2, 1)
             next_hidden, next_cell = new[part].chunk(2, 1)
             gate = gates[: len(cell)]
-            torch.mm(x[part], weights.weight.t(), out=gate)
+            torch.mm(x[part], weight, out=gate)
             torch.addmm(gate, hidden, recurrent, out=gate)
-            given = {"gates": gate, "bias": bias, "cell": cell}
-            given |= {"out": next_hidden, "next_cell": next_cell}
-            passes.of.lstm(**{name: passes.show(tensor) for name, tensor in given.items()})
+            given = {"gates": gate, "cell": cell, "out": next_hidden, "next_cell": next_cell}
+            passes.of.lstm(bias=bias, **{n: passes.show(tensor) for n, tensor in given.items()})
         return new[:, : x.shape[1]]
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """All steps of one layer."""
-        weights, (hidden, cell) = cast(nn.Linear, self.input[layer]), state.chunk(2, 1)
-        return lstm_scan(x, weights.weight, self.recurrent[layer], weights.bias, hidden, cell, keep)
+        both, (hidden, cell) = cast(nn.Linear, self.input[layer]), state.chunk(2, 1)
+        return lstm_scan(x, both.weight, both.bias, hidden, cell, keep)
 
 
 class MinGRU(Recurrent):

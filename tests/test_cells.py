@@ -119,17 +119,16 @@ def test_nan_is_seen() -> None:
 
 def plain(name: str, policy: Any, obs: torch.Tensor, state: torch.Tensor) -> Any:
     """One step as textbooks have it, for autograd to go back through."""
-    x, states = policy.activation(policy.first(obs, policy.norm)), []
+    x, states = torch.relu(policy.first(obs, policy.norm)), []
     for layer, before in enumerate(state.split(policy.layer_state, 1)):
-        product = policy.input[layer](x)
         if name == "lstm":
             hidden, cell = before.chunk(2, 1)
-            i, f, o, g = (product + hidden @ policy.recurrent[layer].t()).chunk(4, 1)
+            i, f, o, g = policy.input[layer](torch.cat((x, hidden), 1)).chunk(4, 1)
             cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
             x = o.sigmoid() * cell.tanh()
             states.append(torch.cat((x, cell), 1))
         else:
-            z, c = product.chunk(2, 1)
+            z, c = policy.input[layer](x).chunk(2, 1)
             hidden = before + z.sigmoid() * (c - before)
             x = x + hidden
             states.append(hidden)
@@ -168,13 +167,13 @@ def test_values_and_gradients_of_unrolling_are_those_of_plain_steps(
 
 def test_the_scans_pass_gradcheck() -> None:
     double = {"dtype": torch.float64}
-    x, weight = torch.randn(4, 2, 3, **double), torch.randn(12, 3, **double)
-    recurrent, bias = torch.randn(12, 3, **double), torch.randn(12, **double)
-    learnt = [part.requires_grad_() for part in (x, weight, recurrent, bias)]
+    x, weight = torch.randn(4, 2, 3, **double), torch.randn(12, 6, **double)
+    bias = torch.randn(12, **double)
+    learnt = [part.requires_grad_() for part in (x, weight, bias)]
     hidden, cell = torch.randn(2, 2, 3, **double)
     keep = torch.randint(0, 2, (4, 2)).double()
     assert torch.autograd.gradcheck(cells.lstm_scan, (*learnt, hidden, cell, keep))
-    learnt = [x, *(part[:6].detach().requires_grad_() for part in (weight, bias))]
+    learnt = [x, *(part.detach().requires_grad_() for part in (weight[:6, :3], bias[:6]))]
     state, keep = torch.randn(4, 3, **double), torch.randint(0, 2, (4, 2)).double()
     assert torch.autograd.gradcheck(cells.mingru_scan, (*learnt, state, keep))
 

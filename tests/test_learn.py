@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pufferlib import learn
+from pufferlib import manual
 from pufferlib.crew import Crew
 from pufferlib.loss import LossStats, ppo_loss
 from tests.support import load_game
@@ -15,9 +15,9 @@ from tests.test_trainer import MORTAL, collect, make
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 
-def gradient(game, threads, monkeypatch, part=32):
+def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     """The gradient of one minibatch of eleven rows, its means, and both by autograd."""
-    monkeypatch.setattr(learn, "PART", part)
+    monkeypatch.setattr(manual, "PART", part)
     known = game == "probe"
     trainer = make(
         game if known else load_game(game),
@@ -26,6 +26,7 @@ def gradient(game, threads, monkeypatch, part=32):
         batch_size=11 * 16,
         threads=threads,
         vf_clip_coef=0.1,
+        policy={"name": name},
     )
     collect(trainer)
     trainer.batch.load(trainer.policy, 0, 1.0)
@@ -54,6 +55,16 @@ def test_parts_and_threads_add_up_to_the_gradient_by_autograd(game, threads, mon
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
     for name in LossStats._fields:
         assert getattr(stats, name) == pytest.approx(getattr(means, name), rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "mingru"])
+@pytest.mark.parametrize("game", ["masked", "continuous"])
+def test_of_networks_with_memory_too(game, name, threads, monkeypatch):
+    torch.manual_seed(threads)
+    (found, _), (wanted, _), hands = gradient(game, threads, monkeypatch, name=name)
+    assert hands == threads
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
 
 
 def test_a_number_of_threads_has_one_result(monkeypatch):
