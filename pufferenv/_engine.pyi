@@ -150,6 +150,7 @@ class Engine:
 
         ValueError: names the array, the agent, the head, what was given and what is legal.
         """
+    env_bytes: int  # of one env's own state, the game's struct
     addresses: dict[str, int]  # engine, step, release: for loops in C, as bench/bare.c has one
     @property
     def begun(self) -> bool:

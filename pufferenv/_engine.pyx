@@ -426,6 +426,10 @@ cdef class Engine:
         return {"engine": <size_t>&self.engine, "step": <size_t>&puf_engine_step,
                 "release": <size_t>&puf_rows_release}
 
+    @property
+    def env_bytes(self):
+        return self.engine.spec.env_size
+
     # --- what is known after a step -----------------------------------------------------------
     @property
     def begun(self):

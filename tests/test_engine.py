@@ -57,6 +57,7 @@ def test_arrays_are_aligned_and_named_as_the_header_says():
     assert all(a.ctypes.data % 64 == 0 for a in engine.arrays.values() if a.size)
     assert engine.arrays["observations"].shape == (64, 11, 11)
     assert "reward" not in engine.arrays
+    assert engine.env_bytes == 2 * 8 + 8 + 4 * 4  # squared's log, its generator, four integers
     rows = open_engine(games.load("squared"), 64, mode=_engine.ROWS)
     assert rows.arrays["observations"].shape == (192, 4, 11, 11)
     assert "terminations" not in rows.arrays

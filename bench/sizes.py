@@ -1,0 +1,175 @@
+"""What a step costs, and an agent in memory, as the number of envs grows.
+
+    python bench/sizes.py [--games breakout squared] [--sizes 1024 4096 16384 65536] [--rounds 5]
+                          [--only loop | train] [--horizon 16] [--epochs 1]
+                          [--policy auto | lstm | mingru]
+
+One thread on one core, each figure from a process of its own, sizes in turns. `loop`:
+VectorEnv.step with copy=False and random actions drawn beforehand. `train`: Trainer.update with the
+game's defaults, but one row of `horizon` steps per agent, minibatches of 8,192 steps and one epoch,
+which hides least behind learning; from the third update on, for by then each row that is ever used
+has been used.
+
+Memory is the most that the training process had resident, less what one with 512 envs had, per
+agent that it has more; beside it what that is by the program's own arrays: rows that were ever used
+(two per agent while nobody dies, of the three that the pool has room for), the games' envs,
+recurrent states, the batch's own columns, and the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from step import stepper
+from timing import cores, describe, pin, rate, rounds, table
+
+import pufferenv
+from pufferenv import games
+from pufferlib.config import Layer, resolve
+from pufferlib.trainer import Trainer
+
+MINIBATCH = 8192  # steps
+FEWEST = 512  # envs of the run that others are compared with: one minibatch of rows of 16
+WARM = 2  # updates
+Figures = dict[str, float]
+
+
+def loop(args: argparse.Namespace) -> Figures:
+    """Step a vector env -> ns per agent-step."""
+    env = pufferenv.make(args.game, args.envs, seed=0)
+    step = stepper(env, np.int32)
+    rate(step, args.seconds / 2)
+    return {"ns": 1e9 / (rate(step, args.seconds) * env.num_envs)}
+
+
+def train(args: argparse.Namespace) -> Figures:
+    """Train -> ns per agent-step, and bytes of the whole process and what it consists of."""
+    trainer = trainer_of(args)
+    updates, rows, spent = 0, 0, 0.0
+    while updates <= WARM or spent < args.seconds:
+        begin = time.perf_counter()
+        trainer.update()
+        spent += time.perf_counter() - begin if updates >= WARM else 0.0
+        updates += 1
+        rows = max(rows, int(trainer.env.arrays["slot"].max()) // args.horizon + 1)
+    steps = (updates - WARM) * trainer.sizes.batch_size
+    return {"ns": 1e9 * spent / steps, "all": peak(), **memory(trainer, rows)}
+
+
+def trainer_of(args: argparse.Namespace) -> Trainer:
+    """Make a trainer with the game's defaults and these sizes."""
+    own = {
+        "vec": {"num_envs": args.envs, "num_threads": 1},
+        "train": {
+            "device": "cpu",
+            "threads": 1,
+            "horizon": args.horizon,
+            "minibatch_size": MINIBATCH,
+            "update_epochs": args.epochs,
+        },
+        "policy": {"name": args.policy},
+    }
+    layers = [Layer("defaults", games.defaults(args.game)), Layer("bench/sizes.py", own)]
+    options = resolve(args.game, games.load(args.game), layers)
+    return Trainer(args.game, options.env, options.vec, options.train, options.policy)
+
+
+def peak() -> int:
+    """The most bytes that this process has had resident."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def memory(trainer: Trainer, rows: int) -> Figures:
+    """Bytes of so many rows, of all that there is room for, of envs, states and batch; agents."""
+    env, collector = trainer.env, trainer.collector
+    pool = (env.num_rows, env.horizon)
+    in_row = sum(array[0].nbytes for array in env.arrays.values() if array.shape[:2] == pool)
+    states = (collector.state, collector.row_state, collector._final_state)
+    return {
+        "agents": env.num_agents,
+        "rows": rows * in_row,
+        "pool": env.num_rows * in_row,
+        "envs": env.num_envs * env.engine.env_bytes,
+        "recurrent": sum(state.nbytes for state in states if state is not None),
+        "batch": sum(column.nbytes for column in trainer.batch.own.values()),
+    }
+
+
+def alone(what: str, args: argparse.Namespace, game: str, envs: int) -> Figures:
+    """Measure in a process of its own."""
+    words = ["--child", what, "--game", game, "--envs", str(envs), "--seconds", str(args.seconds)]
+    for name in ("horizon", "epochs", "policy"):
+        words += [f"--{name}", str(getattr(args, name))]
+    answer = subprocess.check_output([sys.executable, __file__, *words])
+    return dict(json.loads(answer))
+
+
+def compare(what: str, args: argparse.Namespace, game: str) -> None:
+    """Measure all sizes in turns; print ns per agent-step, ratios to the best, and memory."""
+    found: dict[int, list[Figures]] = {envs: [] for envs in args.sizes}
+
+    def measure(envs: int) -> float:
+        found[envs].append(alone(what, args, game, envs))
+        return found[envs][-1]["ns"]
+
+    cases = [(f"{envs:,} envs", partial(measure, envs)) for envs in args.sizes]
+    figures = rounds(cases, args.rounds)
+    table(f"{game}, {what}: ns per agent-step", figures, 1)
+    best = min(statistics.median(values) for values in figures.values())
+    ratios = {name: [value / best for value in values] for name, values in figures.items()}
+    table("over the best size's median", ratios)
+    if what == "train":
+        print_memory(found, alone(what, args, game, FEWEST))
+
+
+def print_memory(found: dict[int, list[Figures]], fewest: Figures) -> None:
+    """Print what an agent takes at each size, and of what; and what the formula allows."""
+    parts = ("rows", "envs", "recurrent", "batch")
+    names = ("all", *parts, "rest", "pool + envs + recurrent + 200")
+    print("\nbytes per agent" + "".join(f"  {name:>9}" for name in names))
+    for envs, each in found.items():
+        more = {name: statistics.median(f[name] for f in each) - fewest[name] for name in fewest}
+        one = {name: value / more["agents"] for name, value in more.items()}
+        rest = one["all"] - sum(one[name] for name in parts)
+        allowed = one["pool"] + one["envs"] + one["recurrent"] + 200
+        shown = [one["all"], *(one[name] for name in parts), rest, allowed]
+        print(f"{envs:>10,} envs" + "".join(f"  {value:>9,.0f}" for value in shown))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--games", nargs="+", default=["breakout", "squared"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 4096, 16384, 65536])
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each figure, or one update")
+    parser.add_argument("--horizon", type=int, default=16, help="steps of a row (default 16)")
+    parser.add_argument("--epochs", type=int, default=1, help="of an update (default 1)")
+    parser.add_argument("--policy", default="auto", help="policy.name (default auto)")
+    parser.add_argument("--only", choices=("loop", "train"))
+    for hidden, kind in (("--child", str), ("--game", str), ("--envs", int)):
+        parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps({"loop": loop, "train": train}[args.child](args)))
+        return
+    describe()
+    allowed = cores()
+    pin(allowed[0] if allowed else None)  # children inherit it
+    for game in args.games:
+        for what in (args.only,) if args.only else ("loop", "train"):
+            compare(what, args, game)
+
+
+if __name__ == "__main__":
+    main()
