@@ -1,0 +1,72 @@
+"""How near training comes to the limit that its matrix products set, for each kind of policy.
+
+    python bench/roofline.py [breakout] [--rounds 5] [--seconds 3] [--policies mlp lstm mingru]
+                             [-- --train.update-epochs 3 ...]
+
+Each figure is what `puffer bench train GAME` prints in a process of its own, on one pinned core and
+by one thread, policies in turn: steps per second of the loop, of a loop that did nothing but the
+products (run by themselves between updates, same process, same shapes), and the share reached.
+What follows `--` goes to the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from timing import cores, describe, pin, table
+
+PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
+ALONE = ["--train.device=cpu", "--train.threads=1", "--vec.num-threads=1"]
+
+
+def report(words: list[str], policy: str) -> dict[str, Any]:
+    """Run the command with this policy; return its report."""
+    command = [*PUFFER, *words, *ALONE, f"--policy.name={policy}", "--json"]
+    answer: dict[str, Any] = json.loads(subprocess.check_output(command))
+    return answer
+
+
+def main() -> None:
+    """Measure the policies in turn, print speeds, limits and shares."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("game", nargs="?", default="breakout")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--policies", nargs="+", default=["mlp", "lstm", "mingru"])
+    parser.add_argument("--core", type=int, help="pin to this logical core; default: the first")
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    describe()
+    pin(given.core if given.core is not None else next(iter(cores()), None))
+    words = [given.game, "--seconds", str(given.seconds), *flags]
+    found: dict[str, list[dict[str, Any]]] = {policy: [] for policy in given.policies}
+    for _ in range(given.rounds):
+        for policy, reports in found.items():
+            reports.append(report(words, policy))
+    print(f"\n{'operations per step, thousand':<30} {'act':>9} {'epoch':>9} {'epochs':>9}")
+    for policy, reports in found.items():
+        flops = reports[0]["flops_per_step"]
+        shown = f"{flops['act'] / 1e3:9.1f} {flops['update_epoch'] / 1e3:9.1f}"
+        print(f"{policy:<30} {shown} {flops['update_epochs']:9}")
+    for title, key, scale, digits in (
+        ("thousand agent steps per second", "steps_per_second", 1e-3, 1),
+        ("roofline, thousand per second", "roofline", 1e-3, 1),
+        ("reached, % of the roofline", "reached", 100, 1),
+    ):
+        values = {p: [r[key] * scale for r in reports] for p, reports in found.items()}
+        table(title, values, digits)
+    table(
+        "GEMM, GFLOP/s of all products",
+        {p: [r["gemm_gflops"]["all"] for r in reports] for p, reports in found.items()},
+        0,
+    )
+
+
+if __name__ == "__main__":
+    main()
