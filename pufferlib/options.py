@@ -217,7 +217,10 @@ class TrainOptions(Section):
     clip_coef: float = option(0.2, "PPO's bound on the change of an action's odds", min=0, max=100)
     vf_coef: float = option(0.5, "weight of the value loss", min=0)
     vf_clip_coef: float = option(0.0, "bound on the change of a value; 0: none", min=0)
-    ent_coef: float = option(0.01, "weight of the entropy bonus", min=0)
+    ent_coef: float = option(0.01, "weight of the entropy bonus at the start", min=0)
+    ent_final: float = option(
+        1.0, "that at the end, as a part of it; falls as the step size does", min=0, max=1
+    )
     target_kl: float = option(
         0.0, "an update stops early at this mean KL divergence; 0: never", min=0
     )

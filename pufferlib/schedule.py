@@ -1,10 +1,10 @@
-"""How the step size falls while a run goes on."""
+"""How step size and entropy bonus fall while a run goes on."""
 
 import math
 
 
-def step_size(kind: str, start: float, final: float, progress: float) -> float:
-    """Return the step size at `progress`, 0 to 1 of the run; at its end it is `final` * `start`.
+def scheduled(kind: str, start: float, final: float, progress: float) -> float:
+    """Return what is `start` at the start and `final * start` at the end, at `progress`, 0 to 1.
 
     kind: `constant`; `linear`; `cosine`, half a wave (Loshchilov, Hutter 2017, equation 5).
     """

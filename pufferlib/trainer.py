@@ -5,6 +5,7 @@ at the ends; re-evaluate carried-over slots; advantages; epochs of shuffled mini
 rows; free the rows. A CPU run is reproduced bit for bit by its seed and thread count.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from pufferlib.optimizer import Optimizer
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
 from pufferlib.policy import PolicySpec, make_policy
 from pufferlib.profile import Timer
-from pufferlib.schedule import step_size
+from pufferlib.schedule import scheduled
 
 STREAMS = 2**40  # seeds of sampler and shuffle come after those of 2**40 envs
 
@@ -152,13 +153,11 @@ class Trainer:
             scale /= self.return_norm.deviation
         self.timer.enter("advantage")
         self.batch.load(self.policy, self.updates, scale)
-        learning_rate = step_size(
-            self.train.lr_schedule,
-            self.train.learning_rate,
-            self.train.lr_final,
-            before / self.train.total_timesteps,
-        )
+        train, progress = self.train, before / self.train.total_timesteps
+        learning_rate = scheduled(train.lr_schedule, train.learning_rate, train.lr_final, progress)
+        entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
         self.optimizer.learning_rate = learning_rate
+        self.learner.train = dataclasses.replace(train, ent_coef=entropy)
         losses = self._learn()
         self.batch.release()
         self.updates += 1

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
 from pufferlib.loss import ppo_loss
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions
@@ -549,6 +550,16 @@ def test_masks_hold_in_sampling_probability_entropy_and_gradient():
         trainer.updates += 1
     assert carried > 0
     assert trainer.env.log()["score"][:2] == (0, 0)  # the game counts illegal choices
+    trainer.close()
+
+
+def test_the_entropy_bonus_falls_as_the_step_size_does():
+    trainer = make(total_timesteps=4 * 24 * 16, learning_rate=0.01, ent_coef=0.1, ent_final=0.5)
+    seen = []
+    while not trainer.finished:
+        metrics = trainer.update()
+        seen.append((metrics["learning_rate"], trainer.learner.train.ent_coef))
+    assert_allclose(seen, [(0.01, 0.1), (0.0075, 0.0875), (0.005, 0.075), (0.0025, 0.0625)])
     trainer.close()
 
 
