@@ -1,12 +1,16 @@
-"""What several tests share: test games built on demand."""
+"""What several tests share: test games built on demand, networks with and without autograd."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from pufferenv import games
 from pufferenv._engine import Game
+from pufferlib.manual import Manual
+from pufferlib.policy import Output
 
 GAMES = Path(__file__).parent / "games"
 
@@ -21,3 +25,20 @@ def short_episodes(game: str) -> dict[str, int]:
     """The config of a game of the ocean package that truncates long episodes at 50 steps."""
     fields = [field.name for field in games.load(game).config_fields]
     return {"max_steps": 50} if "max_steps" in fields else {}
+
+
+def go_back_both_ways(wanted: Output, found: Output, by_hand: Manual) -> None:
+    """Hold what a network gave without autograd against what it gave with it, and go back from both
+    with the same random gradient."""
+    gradient, loss = by_hand.gradient(), torch.zeros(())
+    for part in Output._fields:
+        want, got, into = (getattr(o, part) for o in (wanted, found, gradient))
+        assert (want is None) == (got is None) == (into is None)
+        if want is None:
+            continue
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+        given = torch.randn(want.shape)
+        into.copy_(given)
+        loss = loss + (want * given).sum()
+    loss.backward()
+    by_hand.back()

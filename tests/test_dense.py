@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pufferlib import _kernels
 from pufferlib.manual import ManualMLP, manual
 from pufferlib.options import PolicyOptions
-from pufferlib.policy import Output, PolicySpec, make_policy
+from pufferlib.policy import PolicySpec, make_policy
+from tests.support import go_back_both_ways
 
 APPLY = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}
 SIZES = st.sampled_from([1, 3, 4, 8, 15, 16, 17, 31, 32, 40, 128])
@@ -98,18 +99,7 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
     for part in (slice(0, 15), slice(15, 23)):  # gradients add up, in memory that is used again
         seen = obs[part].unsqueeze(0)
         wanted, found = policy(obs[part])[0], by_hand.unroll(seen, None, torch.zeros(1, 1))
-        gradient, loss = by_hand.gradient(), torch.zeros(())
-        for name in Output._fields:
-            want, got, into = (getattr(o, name) for o in (wanted, found, gradient))
-            assert (want is None) == (got is None) == (into is None)
-            if want is None:
-                continue
-            torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
-            given = torch.randn(want.shape)
-            into.copy_(given)
-            loss = loss + (want * given).sum()
-        loss.backward()
-        by_hand.back()
+        go_back_both_ways(wanted, found, by_hand)
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(grads[name], parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
 

@@ -8,7 +8,8 @@ import torch
 from pufferlib import recurrent
 from pufferlib.manual import manual, rows_at_once
 from pufferlib.options import PolicyOptions
-from pufferlib.policy import Output, PolicySpec, make_policy
+from pufferlib.policy import PolicySpec, make_policy
+from tests.support import go_back_both_ways
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
 CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
@@ -46,18 +47,7 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
         obs, reset = observations(spec, rows, 7), torch.rand(rows, 7) < 0.3
         state = torch.randn(rows, policy.state_size)
         wanted, found = (net.unroll(obs, state, reset) for net in (policy, by_hand))
-        gradient, loss = by_hand.gradient(), torch.zeros(())
-        for part in Output._fields:
-            want, got, into = (getattr(o, part) for o in (wanted, found, gradient))
-            assert (want is None) == (got is None) == (into is None)
-            if want is None:
-                continue
-            torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
-            given = torch.randn(want.shape)
-            into.copy_(given)
-            loss = loss + (want * given).sum()
-        loss.backward()
-        by_hand.back()
+        go_back_both_ways(wanted, found, by_hand)
     for n, parameter in policy.named_parameters():
         wanted = before[n] + parameter.grad
         torch.testing.assert_close(grads[n], wanted, atol=3e-4, rtol=1e-4, msg=n)
