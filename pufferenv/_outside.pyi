@@ -48,6 +48,8 @@ class Mail:
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], rows: bool) -> None: ...
     def place(self, agent: int) -> int:
         """Note where an agent's next observation goes and return it: a slot, or -1: the mailbox."""
+    def has_told(self, begin: int, end: int) -> bool:
+        """Whether envs [begin, end) told numbers of an info that nobody has taken yet."""
 
 def raw(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return the bytes of (N, *shape) as (N, bytes)."""

@@ -7,6 +7,7 @@ from gymnasium.spaces import Discrete
 from pufferenv._engine import DISABLED, NEXT_STEP, DTYPES
 from pufferenv.infos import tell
 
+cimport cython
 from cpython.buffer cimport (
     Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_CheckBuffer,
     PyObject_GetBuffer
@@ -73,6 +74,7 @@ cdef class Mail:
     cdef int64_t[::1] written, slot, row_end
     cdef uint8_t[:, ::1] obs, final, slots, legal
     cdef int32_t[:, ::1] actions
+    cdef int32_t[::1] told
     cdef float[:, ::1] axes
     cdef int64_t advance
     cdef bint direct
@@ -85,7 +87,7 @@ cdef class Mail:
         self.alive, self.over = arrays["alive"], arrays["over"]
         self.written = arrays["written"]
         self.obs, self.final = raw(arrays["obs"]), raw(arrays["final"])
-        self.legal = arrays["legal"]
+        self.legal, self.told = arrays["legal"], arrays["told"]
         if "slot" not in arrays:  # the mailbox alone: what the engine reads
             return
         self.slot, self.row_end = arrays["slot"], arrays["row_end"]
@@ -99,6 +101,13 @@ cdef class Mail:
         cdef int64_t at = self.slot[agent] + self.advance
         self.written[agent] = at if self.direct and self.row_end[agent] > at else -1
         return self.written[agent]
+
+    def has_told(self, int64_t begin, int64_t end):
+        cdef int64_t i
+        cdef int32_t some = 0
+        for i in range(begin, end):
+            some |= self.told[i]
+        return some != 0
 
 
 def raw(array):
@@ -117,6 +126,7 @@ cdef class Floats:
         self.ranges = np.array(
             [[part.offset, part.num_bytes // 4] for part in self.parts], np.intp).reshape(-1, 2)
 
+    @cython.boundscheck(False)
     cdef Py_ssize_t bad_part(self, const char *slot):
         """The first part that has a NaN or an infinity; -1: none."""
         cdef Py_ssize_t p, k, count

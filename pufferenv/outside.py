@@ -231,7 +231,8 @@ class OutsideEngine(Engine):
         """Wait for envs [begin, end), and step them."""
         last = self.num_envs if end is None else end
         self._try(self._backend.wait, begin, last)
-        self._tally.take(self._mail.arrays, begin, last)
+        if self._mail.has_told(begin, last):
+            self._tally.take(self._mail.arrays, begin, last)
         super().step(begin, end)
 
     def receive_any(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -47,8 +47,9 @@ def wrap(
     seed, autoreset_mode, copy: as of `pufferenv.make`. Results are the same for every backend and
         number of workers.
 
-    Nothing starts before the first `reset`. To train, give it to a Trainer or a RowEnv in place of
-    a game's name: they start envs of their own.
+    Action masks that the envs tell are `action_masks` and in infos, the numbers of their last infos
+    in `log()`. Nothing starts before the first `reset`. To train, give it to a Trainer or a RowEnv
+    in place of a game's name: they start envs of their own.
     Raises TypeError or ValueError naming what cannot be handled.
     """
     make: Any = env if callable(env) else Only(env)
