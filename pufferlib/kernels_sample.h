@@ -9,6 +9,7 @@
 #include "kernels_math.h"
 
 enum { BLOCK = 64 }; // agents that are gathered, sampled for and written back together
+_Static_assert(BLOCK % PUF_LANES == 0, "a block is whole vectors");
 
 // A block of agents that act, side by side, as vectors want them. Places behind `used` hold what
 // an earlier block left there: it is computed with, and never stored.
