@@ -155,13 +155,13 @@ class PlainBatch:
         reset = np.zeros((1, sizes.horizon), np.uint8)
         self._columns = {**self._from, "reset": reset}
 
-    def memory(self, rows: int, as_float: bool = False) -> Memory:
+    def memory(self, rows: int, seen: torch.dtype | None = None) -> Memory:
         """Return where minibatches of up to so many rows are gathered, observations as float32."""
         made = {}
         for name, column in self._columns.items():
             dtype = torch.from_numpy(column[:0]).dtype
-            if as_float and name == "observations":
-                dtype = torch.float32
+            if seen and name == "observations":
+                dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype)
         return Memory(made)
 

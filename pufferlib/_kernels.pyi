@@ -117,7 +117,8 @@ def ppo_loss(
 def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
     """Copy whole rows (R, H, ...) of uint8, int8, int32 or float32 into (len(rows), H, ...).
 
-    `rows` is int32 or int64. `out` has the pool's dtype, and scale is 1, or float32: value * scale.
+    `rows` is int32 or int64. `out` has the pool's dtype, and scale is 1, or float32,
+    or bfloat16 as uint16, the nearest to it: value * scale.
     """
 
 def gather_slots(pool: Array, slots: Array, out: Array, scale: float = 1.0) -> None:
@@ -139,6 +140,27 @@ def dense_back(
     y: Array,  # (N, D)
     grad: Array,  # (N, D) of y; out: of the product
     grad_bias: Array,  # (D,) added to
+    activation: str,
+) -> None:
+    """Go back through a dense layer, from its result to its product."""
+
+# The same between products of bfloat16, which numpy has as uint16; arithmetic is in float32.
+
+def dense_bf16(
+    *,
+    product: Array,  # (N, D) bfloat16, without bias
+    y: Array,  # (N, D) out: activation(product + bias), bfloat16 or float32; may be the product
+    bias: Array,  # (D,)
+    activation: str,
+) -> None:
+    """Do the arithmetic of a dense layer behind its product; round to nearest, ties to even."""
+
+def dense_bf16_back(
+    *,
+    y: Array,  # (N, D) bfloat16 or float32
+    grad: Array,  # (N, D) of y, of the same dtype
+    out: Array,  # (N, D) bfloat16 out, of the product; may be grad
+    grad_bias: Array,  # (D,) added to, before the gradients are rounded
     activation: str,
 ) -> None:
     """Go back through a dense layer, from its result to its product."""

@@ -12,7 +12,7 @@ from cpython.buffer cimport (
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -85,6 +85,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *index32
         const int64_t *index64
         PufConvert convert
+        int to_bf16
         float scale
         void *out
     ctypedef enum PufActivation:
@@ -98,6 +99,22 @@ cdef extern from "kernels.h" nogil:
         int64_t num_rows, size
         PufActivation activation
         PufRows y, grad
+        float *grad_bias
+    ctypedef struct PufDenseBF16:
+        int64_t num_rows, size
+        PufActivation activation
+        const uint16_t *product
+        const float *bias
+        uint16_t *y
+        float *wide
+    ctypedef struct PufDenseBF16Back:
+        int64_t num_rows, size
+        PufActivation activation
+        const uint16_t *y
+        const uint16_t *grad
+        const float *wide_y
+        const float *wide_grad
+        uint16_t *out
         float *grad_bias
     ctypedef struct PufLSTM:
         int64_t num_rows, size
@@ -143,6 +160,8 @@ cdef extern from "kernels.h" nogil:
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
         void (*dense)(const PufDense *) noexcept nogil
         void (*dense_back)(const PufDenseBack *) noexcept nogil
+        void (*dense_bf16)(const PufDenseBF16 *) noexcept nogil
+        void (*dense_bf16_back)(const PufDenseBF16Back *) noexcept nogil
         void (*lstm)(const PufLSTM *) noexcept nogil
         void (*lstm_back)(const PufLSTMBack *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil
@@ -158,9 +177,9 @@ cdef enum:
     MAX_ARRAYS = 32
 
 cdef enum Kind:
-    F32, I32, I64, U64, U8, I8, NUM_KINDS
+    F32, BF16, I32, I64, U64, U8, I8, NUM_KINDS
 
-KIND_NAMES = ("float32", "int32", "int64", "uint64", "uint8 or bool", "int8")
+KIND_NAMES = ("float32", "bfloat16 as uint16", "int32", "int64", "uint64", "uint8 or bool", "int8")
 
 
 cdef class Arrays:
@@ -255,6 +274,8 @@ cdef Kind kind_of(const Py_buffer *view) noexcept:
         return NUM_KINDS
     if c == b"f":
         return F32
+    if c == b"H" and view.itemsize == 2:
+        return BF16
     if c == b"B" or c == b"?":
         return U8
     if c == b"b":
@@ -512,15 +533,17 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
             f"out: expected one item of pool, {described(from_view)}, for each of {p.num_taken}"
             f" {index_name}, got {described(out_view)}"
         )
-    if out_kind != F32 and (out_kind != kind or scale != 1.0):
+    if out_kind not in (F32, BF16) and (out_kind != kind or scale != 1.0):
         raise ValueError(
-            f"out: expected float32, or the dtype of pool and scale 1; got {described(out_view)}"
+            "out: expected float32, bfloat16 as uint16, or the dtype of pool and scale 1; got"
+            f" {described(out_view)}"
             f" for pool of {described(from_view)} and scale {scale:g}"
         )
     p.item_bytes = p.item_elements * from_view.itemsize
     p.pool, p.out, p.scale = <const char *>from_view.buf, out_view.buf, scale
     p.index32 = <const int32_t *>index_view.buf if index_kind == I32 else NULL
     p.index64 = <const int64_t *>index_view.buf if index_kind == I64 else NULL
+    p.to_bf16 = out_kind == BF16
     if out_kind == kind and scale == 1.0:
         p.convert = PUF_COPY
     else:
@@ -532,12 +555,12 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
 
 
 def gather(pool, rows, out, float scale=1.0):
-    """Copy whole rows of the pool, converted to float32 and scaled if `out` is float32."""
+    """Copy whole rows of the pool, converted and scaled if `out` is float32 or bfloat16."""
     take_items("rows", pool, rows, out, scale, 1)
 
 
 def gather_slots(pool, slots, out, float scale=1.0):
-    """Copy single slots of the pool, converted to float32 and scaled if `out` is float32."""
+    """Copy single slots of the pool, converted and scaled if `out` is float32 or bfloat16."""
     take_items("slots", pool, slots, out, scale, 0)
 
 
@@ -564,6 +587,50 @@ def dense_back(*, y, grad, grad_bias, str activation):
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
     with nogil:
         PASSES.dense_back(&p)
+
+
+cdef bint wide_of(str name, object array) except -1:
+    """Whether an array is of float32, not of bfloat16."""
+    cdef Arrays a = Arrays()
+    cdef Kind kind = kind_of(a.hold(name, array))
+    if kind not in (F32, BF16):
+        raise ValueError(f"{name}: expected float32 or bfloat16 as uint16, got {described(&a.views[0])}")
+    return kind == F32
+
+
+def dense_bf16(*, product, y, bias, str activation):
+    """Do the arithmetic of a dense layer behind its product of bfloat16."""
+    cdef PufDenseBF16 p
+    cdef Arrays a = Arrays()
+    cdef bint wide = wide_of("y", y)
+    cdef int64_t n = length("product", product), size = length("product", product, 1)
+    p.num_rows, p.size = n, size
+    p.activation = <PufActivation>activation_of(activation)
+    p.product = <const uint16_t *>a.take("product", product, BF16, n, size)
+    p.bias = <const float *>a.take("bias", bias, F32, size)
+    p.y = NULL if wide else <uint16_t *>a.take("y", y, BF16, n, size, True)
+    p.wide = <float *>a.take("y", y, F32, n, size, True) if wide else NULL
+    with nogil:
+        PASSES.dense_bf16(&p)
+
+
+def dense_bf16_back(*, y, grad, out, grad_bias, str activation):
+    """Go back through a dense layer, from its result to its product of bfloat16."""
+    cdef PufDenseBF16Back p
+    cdef Arrays a = Arrays()
+    cdef bint wide = wide_of("y", y)
+    cdef Kind kind = F32 if wide else BF16
+    cdef int64_t n = length("y", y), size = length("y", y, 1)
+    cdef void *given = a.take("y", y, kind, n, size)
+    cdef void *of_it = a.take("grad", grad, kind, n, size)
+    p.num_rows, p.size = n, size
+    p.activation = <PufActivation>activation_of(activation)
+    p.y, p.grad = NULL if wide else <const uint16_t *>given, <const uint16_t *>of_it
+    p.wide_y, p.wide_grad = <const float *>given, <const float *>of_it
+    p.out = <uint16_t *>a.take("out", out, BF16, n, size, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, size, -1, True)
+    with nogil:
+        PASSES.dense_bf16_back(&p)
 
 
 def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None):

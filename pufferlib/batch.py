@@ -16,6 +16,7 @@ from pufferenv.done import LIVE
 from pufferlib import _kernels, reference
 from pufferlib.collect import UNUSED, Collector
 from pufferlib.loss import Steps, array
+from pufferlib.manual import Manual, shown
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
 
@@ -43,7 +44,7 @@ class Memory:
         """Return the first rows as a minibatch and as arrays, made once for each number."""
         if rows not in self._views:
             columns = {name: column[:rows] for name, column in self.columns.items()}
-            arrays = {name: column.numpy() for name, column in columns.items()}
+            arrays = {name: shown(column) for name, column in columns.items()}
             self._views[rows] = Minibatch(columns), arrays
         return self._views[rows]
 
@@ -70,18 +71,21 @@ class Batch:
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
-    def memory(self, rows: int, as_float: bool = False) -> Memory:
-        """Return where minibatches of up to so many rows are gathered, observations as float32."""
+    def memory(self, rows: int, seen: torch.dtype | None = None) -> Memory:
+        """Return where minibatches of up to so many rows are gathered.
+
+        `seen`: observations as this, float32 or bfloat16, not as the pool has them.
+        """
         on_gpu = self.device.type == "cuda"
         made = {}
         for name, column in {**self.pool, **({} if on_gpu else self._own)}.items():
             dtype = torch.from_numpy(column[:0]).dtype
-            if as_float and name == "observations":
-                dtype = torch.float32
+            if seen and name == "observations":
+                dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
         return Memory(made)
 
-    def load(self, policy: Policy, version: int, reward_scale: float) -> None:
+    def load(self, policy: Policy | Manual, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
         arrays, own = self.env.arrays, self._own
         self.rows = self.env.engine.batch()
@@ -108,7 +112,7 @@ class Batch:
         self._upload()
         self.collector.timer.enter("other")
 
-    def _reevaluate(self, policy: Policy, version: int) -> npt.NDArray[np.float32] | None:
+    def _reevaluate(self, policy: Policy | Manual, version: int) -> npt.NDArray[np.float32] | None:
         """Give slots written by older weights the value and log-probability of the present ones.
 
         Fills `logprob` and `reset`; returns the ratio (B, H) of new to old probability, None
@@ -135,7 +139,7 @@ class Batch:
         return ratio
 
     @torch.no_grad()
-    def _evaluate(self, policy: Policy, part: npt.NDArray[Any]) -> tuple[Any, Any]:
+    def _evaluate(self, policy: Policy | Manual, part: npt.NDArray[Any]) -> tuple[Any, Any]:
         """Return value and log-probability (n, H) of n rows of the batch by present weights."""
         rows = self.rows[part]
         given = {n: torch.from_numpy(c[rows]).to(self.device) for n, c in self.pool.items()}

@@ -49,6 +49,7 @@ def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
         report = _about(config, game)
         count, why = trainer.threads
         report["torch"] = f"{torch.__version__}, {count} threads ({why}), {trainer.device}"
+        report["precision"] = "{} ({})".format(*trainer.precision)
         report["batch_size"] = trainer.sizes.batch_size
         report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
         return report | measure(trainer, roofline(trainer), seconds)
@@ -70,11 +71,12 @@ def roofline(trainer: "Trainer") -> "Roofline":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
     hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
     network = hands[0].network if hands else None
-    given = pool[:rows].to(trainer.device, torch.float32 if hands else pool.dtype, copy=True)
-    learn = learning(trainer.policy, given, network)
+    dtype = hands[0].memory.columns["observations"].dtype if hands else pool.dtype
+    given = pool[:rows].to(trainer.device, dtype, copy=True)
+    learn = learning(trainer.learner.policy, given, network)
     trainer.optimizer.zero_grad()
     return Roofline(
-        acting(trainer.policy, seen, network),
+        acting(trainer.learner.policy, seen, network),
         agents,
         learn,
         rows * sizes.horizon,

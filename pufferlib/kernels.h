@@ -115,6 +115,7 @@ typedef struct PufGather {
     const int32_t *index32;            // (num_taken), or NULL: index64
     const int64_t *index64;            // (num_taken)
     PufConvert convert;                // PUF_COPY: the bytes as they are; else to float32
+    int to_bf16;                       // boolean: else to bfloat16
     float scale;                       // of what is converted
     void *out;                         // (num_taken x item_elements)
 } PufGather;
@@ -136,6 +137,25 @@ typedef struct PufDenseBack {
     PufRows grad;     // (N x D) in: of y; out: of the product
     float *grad_bias; // (D) added to
 } PufDenseBack;
+
+// The same with products of bfloat16 operands, held as 16-bit words; kernels_bf16.h has them.
+typedef struct PufDenseBF16 {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    const uint16_t *product; // (N x D) without bias
+    const float *bias;       // (D)
+    uint16_t *y;             // (N x D) out, may be the product; or NULL: wide
+    float *wide;             // (N x D) out, the same in float32
+} PufDenseBF16;
+
+typedef struct PufDenseBF16Back {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    const uint16_t *y, *grad;        // (N x D) grad is of y; or NULL: wide
+    const float *wide_y, *wide_grad; // (N x D) the same in float32
+    uint16_t *out;                   // (N x D) out, of the product; may be grad
+    float *grad_bias;                // (D) added to
+} PufDenseBF16Back;
 
 // The recurrent cells, D units wide; kernels_recurrent.h has the formulas.
 
@@ -203,6 +223,8 @@ typedef struct PufPasses {
     int (*gather)(const PufGather *pass, PufFault *fault);
     void (*dense)(const PufDense *pass);
     void (*dense_back)(const PufDenseBack *pass);
+    void (*dense_bf16)(const PufDenseBF16 *pass);
+    void (*dense_bf16_back)(const PufDenseBF16Back *pass);
     void (*lstm)(const PufLSTM *pass);
     void (*lstm_back)(const PufLSTMBack *pass);
     void (*mingru)(const PufMinGRU *pass);

@@ -20,6 +20,7 @@
 typedef float PufFloats __attribute__((vector_size(4 * PUF_LANES)));
 typedef int32_t PufInts __attribute__((vector_size(4 * PUF_LANES)));
 typedef uint32_t PufWords __attribute__((vector_size(4 * PUF_LANES)));
+typedef uint16_t PufHalves __attribute__((vector_size(2 * PUF_LANES)));
 
 #define PUF_INLINE static inline __attribute__((always_inline))
 
@@ -63,6 +64,29 @@ PUF_INLINE PufFloats puf_load_some(const float *from, int64_t n) {
 PUF_INLINE void puf_store_some(float *to, PufFloats x, int64_t n) {
     if (n >= PUF_LANES) puf_store(to, x);
     else memcpy(to, &x, (size_t)n * sizeof(float));
+}
+
+// bfloat16, the upper half of a float32: what a vector of it is in float32, and what is nearest to
+// one of float32; a tie goes to the even, NaN stays NaN.
+PUF_INLINE PufFloats puf_of_bf16(PufHalves x) {
+    return (PufFloats)(__builtin_convertvector(x, PufWords) << 16);
+}
+PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
+    const PufWords bits = (PufWords)x, number = (PufWords)(x == x);
+    const PufWords nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+    const PufWords nan = bits | 0x00400000u; // its lower half may be all there is to it
+    return __builtin_convertvector(((nearest & number) | (nan & ~number)) >> 16, PufHalves);
+}
+PUF_INLINE PufFloats puf_load_some_bf16(const uint16_t *from, int64_t n) {
+    PufHalves x = {0};
+    if (n >= PUF_LANES) memcpy(&x, from, sizeof x);
+    else memcpy(&x, from, (size_t)n * sizeof *from);
+    return puf_of_bf16(x);
+}
+PUF_INLINE void puf_store_some_bf16(uint16_t *to, PufFloats x, int64_t n) {
+    const PufHalves y = puf_to_bf16(x);
+    if (n >= PUF_LANES) memcpy(to, &y, sizeof y);
+    else memcpy(to, &y, (size_t)n * sizeof *to);
 }
 
 // Lane by lane `yes` where the comparison holds (all bits set), else `no`.

@@ -5,6 +5,7 @@
 
 #include "kernels_adam.h"
 #include "kernels_advantage.h"
+#include "kernels_bf16.h"
 #include "kernels_dense.h"
 #include "kernels_gather.h"
 #include "kernels_loss.h"
@@ -12,9 +13,20 @@
 #include "kernels_sample.h"
 
 #define PUF_PASSES(name) \
-    { \
-        name,           puf_sample, puf_advantage, puf_ppo_loss, puf_gather,      puf_dense, \
-        puf_dense_back, puf_lstm,   puf_lstm_back, puf_mingru,   puf_mingru_back, puf_adam, \
-        puf_norm}
+    {name, \
+     puf_sample, \
+     puf_advantage, \
+     puf_ppo_loss, \
+     puf_gather, \
+     puf_dense, \
+     puf_dense_back, \
+     puf_dense_bf16, \
+     puf_dense_bf16_back, \
+     puf_lstm, \
+     puf_lstm_back, \
+     puf_mingru, \
+     puf_mingru_back, \
+     puf_adam, \
+     puf_norm}
 
 #endif

@@ -20,6 +20,7 @@ from pufferlib.manual import Manual, manual, rows_at_once
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
 from pufferlib.policy import Output, Policy
+from pufferlib.precision import Autocast
 from pufferlib.profile import Timer
 
 
@@ -54,16 +55,27 @@ class Learner:
         share = -(-most // crew.size)
         self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
+        rounded, seen = None, torch.float32
+        if train.precision == "bfloat16":
+            rounded = optimizer.copy(torch.bfloat16)
+            seen = torch.float32 if policy.norm else torch.bfloat16
+            self.policy = Autocast(policy)
         for i in range(crew.size):
             grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads
             steps = self.rows * batch.sizes.horizon
-            network = manual(policy, optimizer.views(grads), steps)
+            network = manual(policy, optimizer.views(grads), steps, rounded)
             if network is None:
                 break
-            self.hands.append(Hand(network, batch.memory(self.rows, as_float=True), grads))
+            self.hands.append(Hand(network, batch.memory(self.rows, seen), grads))
         if not self.hands:
             self.rows = most
             self._memory = batch.memory(most) if batch.device.type == "cpu" else None
+
+    @property
+    def evaluator(self) -> Manual | Policy:
+        """Unrolls rows to what acting says of them; in bfloat16 another's roundings would show."""
+        by_hand = self.hands and self.train.precision == "bfloat16"
+        return self.hands[0].network if by_hand else self.policy
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""

@@ -4,7 +4,8 @@ and what manual_recurrent.py shares.
 Autograd asks for memory in every operator, keeps sums beside what became of them, and for small
 networks takes longer than the products. Here each layer is one product and one native pass, on so
 few steps at a time that all they leave stays in a core's cache, and gradients are added up where
-the optimizer reads them. One thread's work: each thread has one of its own.
+the optimizer reads them. One thread's work: each thread has one of its own. With weights of
+bfloat16 so are the operands of all products but the heads'; all else stays float32.
 
 Letters as in policy.py; N steps of a part.
 """
@@ -42,18 +43,24 @@ class Manual(Protocol):
         """Go back from there: add the gradients of all parameters to those that were given."""
 
 
-def manual(policy: Policy, grads: Mapping[str, Tensor], steps: int = PART) -> Manual | None:
+def manual(
+    policy: Policy,
+    grads: Mapping[str, Tensor],
+    steps: int = PART,
+    rounded: Mapping[str, Tensor] | None = None,
+) -> Manual | None:
     """Return `policy` without autograd, if there is a way; hooks of its modules are not called.
 
-    `grads`: of each parameter, by name, added to; `steps`: most to go back through. There is one
-    for our own layers in float32 on the CPU, all of them trained.
+    `grads`: of each parameter, by name, added to; `steps`: most to go back through; `rounded`: the
+    parameters in bfloat16, to use in products. There is one for our own layers in float32 on the
+    CPU, all of them trained.
     """
     from pufferlib.manual_recurrent import ManualLSTM, ManualMinGRU
 
     if not fits(policy):
         return None
     if isinstance(policy, MLP):
-        return ManualMLP(policy, grads, steps)
+        return ManualMLP(policy, grads, steps, rounded)
     kind = ManualLSTM if isinstance(policy, LSTM) else ManualMinGRU
     return kind(cast(Recurrent, policy), grads)
 
@@ -72,24 +79,32 @@ def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
 
 
 class Matrix:
-    """A float32 matrix as torch and the native passes see it: views made once."""
+    """A matrix as torch and the native passes see it: views made once."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.turned = tensor, tensor.t()
-        self.array: npt.NDArray[Any] = tensor.numpy()
+        self.array: npt.NDArray[Any] = shown(tensor)
+
+
+def shown(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return the tensor as an array; bfloat16, which numpy has not, as uint16."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class Dense:
     """One layer, y = f(x W' + b); f is named as the native pass has it. `norm` is folded in."""
 
+    dtype = torch.float32  # of x
+
     def __init__(
         self,
-        layer: nn.Linear,
-        grads: tuple[Tensor, Tensor],  # of weight (D, F) and bias (D,)
+        weight: Tensor,  # (D, F)
+        bias: Tensor,  # (D,)
+        grads: tuple[Tensor, Tensor],  # of both, added to
         activation: str,
         norm: ObservationNorm | None = None,
     ) -> None:
-        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.weight, self.bias = weight, bias
         self.grad_weight, self.grad_bias = grads
         self.activation, self.norm = activation, norm
         self._used = (self.weight, self.bias)
@@ -124,6 +139,57 @@ class Dense:
             torch.mm(grad.tensor, self.weight, out=grad_x)
 
 
+class DenseBF16:
+    """One layer of which x and W are bfloat16; y and its gradient are, or float32."""
+
+    dtype = torch.bfloat16  # of x
+
+    def __init__(
+        self,
+        weight: Tensor,  # (D, F)
+        bias: Tensor,  # (D,) float32
+        grads: tuple[Tensor, Tensor],  # of both, float32, added to
+        activation: str,
+        steps: int,
+    ) -> None:
+        self.weight, self.bias, self.activation = weight, bias, activation
+        self.grad_weight, self.grad_bias = grads
+        self._turned, self._bias = weight.t(), bias.numpy()
+        self._sum, self._part = self.grad_bias.numpy(), torch.empty_like(weight)
+        memory = weight.new_empty((steps, len(bias)))
+        self._beside = functools.lru_cache(maxsize=128)(lambda n: Matrix(memory[:n]))
+
+    def refresh(self) -> None:
+        """Rely on whoever gave the weights; nothing is folded in."""
+
+    def forward(self, x: Tensor, y: Matrix) -> None:
+        """X (N, F) -> y (N, D)."""
+        product = self._place(y)
+        torch.mm(x, self._turned, out=product.tensor)
+        _kernels.dense_bf16(
+            product=product.array, y=y.array, bias=self._bias, activation=self.activation
+        )
+
+    def back(self, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor | None) -> None:
+        """Go back from `grad` (N, D), of y, to that of x (N, F)."""
+        product = self._place(grad)
+        _kernels.dense_bf16_back(
+            y=y.array,
+            grad=grad.array,
+            out=product.array,
+            grad_bias=self._sum,
+            activation=self.activation,
+        )
+        torch.mm(product.turned, x, out=self._part)
+        self.grad_weight += self._part
+        if grad_x is not None:
+            torch.mm(product.tensor, self.weight, out=grad_x)
+
+    def _place(self, y: Matrix) -> Matrix:
+        """Return where the product of y or its gradient is: there, unless that is float32."""
+        return y if y.tensor.dtype == self.dtype else self._beside(len(y.tensor))
+
+
 class ByHand:
     """What networks without autograd have in common: dense layers, and heads that say something."""
 
@@ -137,8 +203,13 @@ class ByHand:
 
     def dense(self, name: str, activation: str, norm: ObservationNorm | None = None) -> Dense:
         """Make one of the policy's layers."""
+        return Dense(*self._layer(name), activation, norm)
+
+    def _layer(self, name: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Return a layer's weight and bias, and where their gradients are added up."""
+        layer = cast(nn.Linear, self._policy.get_submodule(name))
         grads = self._grads[f"{name}.weight"], self._grads[f"{name}.bias"]
-        return Dense(cast(nn.Linear, self._policy.get_submodule(name)), grads, activation, norm)
+        return layer.weight.detach(), layer.bias.detach(), grads
 
     def apart(self, out: Tensor, log_std: Tensor | None) -> Output:
         """Tell apart the columns (N, C + X + 1) of the last product, or of its gradient: views."""
@@ -177,17 +248,36 @@ class Part:
 
 
 class ManualMLP(ByHand):
-    """An MLP by the policy's own weights. `grads`: of each parameter, by name, added to."""
+    """An MLP by the policy's own weights. `grads`: of each parameter, by name, added to; `rounded`:
+    the parameters in bfloat16, if hidden layers are to use these."""
 
-    def __init__(self, policy: MLP, grads: Mapping[str, Tensor], steps: int) -> None:
+    def __init__(
+        self,
+        policy: MLP,
+        grads: Mapping[str, Tensor],
+        steps: int,
+        rounded: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(policy, policy.heads, grads)
-        self.steps = steps
-        hidden = [self.dense(f"hidden.{i}", policy.activation) for i in range(len(policy.hidden))]
-        first = self.dense("first", policy.activation, policy.norm)
-        self.layers = [first, *hidden, self.dense("heads.out", "identity")]
-        new = self.layers[0].weight.new_empty
-        self.x = new((steps, policy.spec.obs_size))  # where observations become float32
-        self.grads = [new((steps, len(layer.bias))) for layer in self.layers]
+        self.steps, f = steps, policy.activation
+        names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden)))]
+        self.layers: list[Dense | DenseBF16] = [self.dense("heads.out", "identity")]
+        self.norm: ObservationNorm | None = None  # of what is seen, if that is not folded in
+        if rounded:
+            self.norm = policy.norm  # while it has all its digits
+            layers = [(rounded[f"{name}.weight"], *self._layer(name)[1:]) for name in names]
+            self.layers[:0] = [DenseBF16(*layer, f, steps) for layer in layers]
+        else:
+            hidden = [self.dense(name, f) for name in names[1:]]
+            self.layers[:0] = [self.dense("first", f, policy.norm), *hidden]
+        first, *above = (layer.dtype for layer in self.layers)
+        self.x = torch.empty((steps, policy.spec.obs_size), dtype=first)  # where that is not theirs
+        if self.norm is not None:
+            self.normal = torch.empty(self.x.shape)
+        self.grads = [
+            torch.empty((steps, len(layer.bias)), dtype=dtype)
+            for layer, dtype in zip(self.layers, [*above, torch.float32], strict=True)
+        ]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
         self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
@@ -229,7 +319,9 @@ class ManualMLP(ByHand):
         """Unroll at most `steps`; return the last product's place, in `said` from `begin` on."""
         part = self._part(begin, obs.shape[0])
         x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
-        if x.dtype != torch.float32:
+        if x.dtype != self.x.dtype:
+            if self.norm is not None:
+                x = torch.sub(x, self.norm.mean, out=self.normal[: len(x)]).mul_(self.norm.scale)
             x = part.x.copy_(x)
         self._last, self._x = part, x
         for layer, y in zip(self.layers, part.ys, strict=True):

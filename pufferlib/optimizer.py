@@ -30,6 +30,7 @@ class Optimizer:
         muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
         self.parameters = {n: p for n, p in trained.items() if n not in muon} | muon
         weights = torch.cat([p.detach().flatten() for p in self.parameters.values()])  # (W,)
+        self._weights, self._copy = weights, weights
         self.grads = torch.zeros_like(weights)
         self.places: dict[str, slice] = {}  # of each parameter in them
         begin = 0
@@ -66,6 +67,16 @@ class Optimizer:
             name: tensor[place].view(self.parameters[name].shape)
             for name, place in self.places.items()
         }
+
+    def copy(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return each weight in this dtype, by name, brought up to date by `step` and `renew`."""
+        self._copy = self._weights.to(dtype)
+        return self.views(self._copy)
+
+    def renew(self) -> None:
+        """Bring the copy up to date after weights were changed from outside."""
+        if self._copy is not self._weights:
+            self._copy.copy_(self._weights)
 
     def clip(self) -> float | Tensor:
         """Scale the gradients down to `max_grad_norm`; return their norm before, on a GPU there."""
@@ -119,6 +130,7 @@ class Optimizer:
             self._muon.step()
         if self._muon is not None or not self._arrays:
             self.zero_grad()
+        self.renew()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -173,6 +173,12 @@ class TrainOptions(Section):
         max=256,
         auto=True,
     )
+    precision: str = option(
+        "auto",
+        "what matrix products take; auto: bfloat16 where the CPU has it and it pays, measured at "
+        "the start",
+        choices=("auto", "float32", "bfloat16"),
+    )
 
     horizon: int = option(64, "steps of one row", min=1, max=65536)
     batch_size: int = option(

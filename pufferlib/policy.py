@@ -159,7 +159,20 @@ class InputLayer(nn.Linear):
 
     def forward(self, obs: Tensor, norm: ObservationNorm | None = None) -> Tensor:
         """Obs (N, *O) of any dtype -> (N, D)."""
-        return F.linear(flat_float(obs, 1), *self.weights(norm))
+        flat = flat_float(obs, 1)
+        if norm is not None and torch.is_autocast_enabled(flat.device.type):
+            flat, norm = norm(flat), None  # before digits are lost
+        return F.linear(flat, *self.weights(norm))
+
+
+class LastLayer(nn.Linear):
+    """The heads': of the weights' own dtype under autocast too, for it costs little, and a value
+    of bfloat16's three digits would drown what an action is worth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Units (N, D) of any dtype -> (N, C + X + 1)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
 
 
 class Heads(nn.Module):
@@ -171,7 +184,7 @@ class Heads(nn.Module):
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__()
         self.sizes = [spec.num_choices, len(spec.low), 1]
-        self.out = orthogonal(nn.Linear(hidden_size, sum(self.sizes)), 1.0)
+        self.out = orthogonal(LastLayer(hidden_size, sum(self.sizes)), 1.0)
         for part, gain in zip(self.parts(), (0.01, 0.01, 1.0), strict=True):
             if len(part):
                 nn.init.orthogonal_(part, gain)

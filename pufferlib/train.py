@@ -51,8 +51,8 @@ def train(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
-    # Sums are split by threads: a run that shall repeat this one needs as many.
-    settled = dataclasses.replace(config.train, threads=trainer.threads.number)
+    # What was measured at the start: a run that shall repeat this one needs the same.
+    settled = dataclasses.replace(trainer.train, threads=trainer.threads.number)
     config = dataclasses.replace(config, train=settled)
     try:
         run = resume or Run.create(run_dir, game.name, name, config.asdict())
@@ -217,9 +217,11 @@ class Session:
 
     def _picked(self) -> str:
         trainer, (threads, why) = self.trainer, self.trainer.threads
+        floats, because = trainer.precision
         return (
             f"{trainer.device}, {threads} torch ({why}) and {trainer.env.engine.num_threads} env "
-            f"threads, {trainer.env.num_agents:,} agents, {trainer.sizes.batch_size:,}-step batches"
+            f"threads, {floats} ({because}), {trainer.env.num_agents:,} agents, "
+            f"{trainer.sizes.batch_size:,}-step batches"
         )
 
     def _say_how_to_go_on(self, code: int) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
-from pufferlib import cores, memory, threads
+from pufferlib import cores, memory, precision, threads
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
 from pufferlib.crew import Crew
@@ -57,7 +57,6 @@ class Trainer:
         train: TrainOptions,
         policy: PolicyOptions,
     ) -> None:
-        self.train = train
         self.device = pick_device(train.device)
         memory.keep_freed()
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
@@ -82,10 +81,14 @@ class Trainer:
         self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
-        self.optimizer = Optimizer(self.policy, train)
         self.crew = Crew(self.threads.number if fits(self.policy) else 1)
         if self.crew.size > 1:
             torch.set_num_threads(1)  # what is shared is whole parts of the work, not operators
+        self.precision = precision.pick(
+            train.precision, self.policy, self.device, steps, policy.hidden_size
+        )
+        self.train = train = dataclasses.replace(train, precision=self.precision.name)
+        self.optimizer = Optimizer(self.policy, train)
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
@@ -110,8 +113,8 @@ class Trainer:
             self.timer,
             self.crew,
         )
-        if self.learner.hands:
-            self.collector.networks = [hand.network.forward for hand in self.learner.hands]
+        self.collector.networks = [hand.network.forward for hand in self.learner.hands]
+        self.collector.networks = self.collector.networks or [self.learner.policy]
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0  # also the version of the weights
         self.trained_steps = 0
@@ -152,7 +155,7 @@ class Trainer:
         if self.train.norm_return:
             scale /= self.return_norm.deviation
         self.timer.enter("advantage")
-        self.batch.load(self.policy, self.updates, scale)
+        self.batch.load(self.learner.evaluator, self.updates, scale)
         train, progress = self.train, before / self.train.total_timesteps
         learning_rate = scheduled(train.lr_schedule, train.learning_rate, train.lr_final, progress)
         entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
@@ -307,6 +310,7 @@ class Trainer:
         uptime, returns = float(meta["uptime"]), dict(meta["returns"])
         self.optimizer.load(parts["optimizer"])
         self.policy.load_state_dict(parts["policy"])
+        self.optimizer.renew()
         self.shuffle.set_state(parts["random"]["shuffle"].cpu())
         counts[:] = parts["random"]["counts"].cpu().numpy()
         self.collector.agent_steps, self.trained_steps = steps, trained

@@ -84,7 +84,7 @@ BYTES = np.zeros((3, 4, 5), np.uint8)
             ValueError,
             r"out: .*got float32 of shape \(2, 5\)",
         ),
-        (FLOATS, ROWS, BYTES[:2], 1, ValueError, r"out: expected float32, or the dtype of pool"),
+        (FLOATS, ROWS, BYTES[:2], 1, ValueError, r"out: expected float32, bfloat16 as uint16, or"),
         (BYTES, ROWS, BYTES[:2], 0.5, ValueError, r"out: .*scale 0\.5"),
         (FLOATS.astype(float), ROWS, FLOATS[:2], 1, ValueError, r"pool: expected uint8, int8.*'d'"),
         (FLOATS[:, :, ::2], ROWS, FLOATS[:2], 1, ValueError, r"pool: not C-contiguous"),

@@ -1,0 +1,140 @@
+"""Which floats matrix products take: float32, or bfloat16 where the CPU has it and it pays.
+
+Either way the optimizer's weights and sums of gradients, all arithmetic between products, what the
+heads say, losses and advantages are float32. What can do without autograd has its products in
+manual.py; of anything else torch's autocast chooses what takes bfloat16.
+"""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pufferlib.manual import PART, Dense, DenseBF16, Matrix
+from pufferlib.policy import Output, Policy
+from pufferlib.recurrent import Recurrent
+
+CPUINFO = Path("/proc/cpuinfo")
+FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
+ROUNDS = 5
+AT_LEAST = 2e-3  # seconds of one measurement
+WORTH = 1.3  # times the speed that bfloat16 has to bring
+
+
+class Picked(NamedTuple):
+    """Which floats, and why, in a few words."""
+
+    name: str
+    why: str
+
+
+def pick(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Picked:
+    """Return what products shall take: `given`, or where that is auto what is best.
+
+    On a CPU with bfloat16 that is measured, on a layer of `width` units and up to `steps` steps;
+    takes some hundredths of a second. Raise ValueError where there is no bfloat16.
+    """
+    recurrent = isinstance(policy, Recurrent)
+    if given == "bfloat16" and recurrent:
+        raise ValueError(
+            f"train.precision='bfloat16' with {type(policy).__name__}: our recurrent layers have "
+            "float32 only; take auto or float32, or an mlp or cnn"
+        )
+    if given != "auto":
+        emulated = given == "bfloat16" and device.type == "cpu" and not supported()
+        return Picked(given, "emulated: this CPU has none" if emulated else "as given")
+    if device.type != "cpu":
+        return Picked("float32", "on a GPU unless told otherwise")
+    if recurrent:
+        return Picked("float32", "all that recurrent layers have")
+    if not supported():
+        return Picked("float32", "this CPU has no bfloat16")
+    times = measure(min(PART, steps), width)
+    if times >= WORTH:
+        return Picked("bfloat16", f"{times:.1f} times as fast")
+    return Picked("float32", f"bfloat16 would be {times:.1f} times as fast")
+
+
+def supported(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether the CPU multiplies bfloat16; False where the OS does not say."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    names = (line.partition(":") for line in lines)
+    return any(
+        FLAGS.intersection(value.split())
+        for name, _, value in names
+        if name.strip() in ("flags", "Features")
+    )
+
+
+@torch.no_grad()
+def measure(rows: int, width: int) -> float:
+    """Return how many times as fast as in float32 a layer is in bfloat16, its rounding included.
+
+    A layer of `width` units on as many, forward and back; medians of rounds in turn.
+    """
+    weight, bias = torch.full((width, width), 1 / width), torch.zeros(width)
+    sums = torch.zeros_like(weight), torch.zeros_like(bias)
+    layers: list[Dense | DenseBF16] = [
+        Dense(weight, bias, sums, "relu"),
+        DenseBF16(weight.bfloat16(), bias, sums, "relu", rows),
+    ]
+    taken: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for layer, found in zip(layers, taken, strict=True):
+            x, y, grad, grad_x = torch.ones((4, rows, width), dtype=layer.dtype)
+            given = (x, Matrix(y), Matrix(grad), grad_x)
+            found.append(_seconds(functools.partial(_there_and_back, layer, *given)))
+    return statistics.median(taken[0]) / statistics.median(taken[1])
+
+
+def _there_and_back(
+    layer: Dense | DenseBF16, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor
+) -> None:
+    layer.forward(x, y)
+    layer.back(x, y, grad, grad_x)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """Return the seconds of one call."""
+    run()
+    calls, begin = 0, time.perf_counter()
+    while (passed := time.perf_counter() - begin) < AT_LEAST:
+        run()
+        calls += 1
+    return passed / calls
+
+
+class Autocast(Policy):
+    """A policy whose products take bfloat16 where torch's autocast says so; it speaks float32."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy.spec)
+        self.policy, self.norm, self.state_size = policy, policy.norm, policy.state_size
+
+    def initial_state(self, n: int) -> Tensor | None:
+        """State (n, S) at the start of a life."""
+        return self.policy.initial_state(n)
+
+    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Act once, as Policy.forward."""
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            output, new = self.policy(obs, state)
+        return _float32(output), None if new is None else new.float()
+
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Act H times, as Policy.unroll."""
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            output = self.policy.unroll(obs, state, reset)
+        return _float32(output)
+
+
+def _float32(output: Output) -> Output:
+    return Output._make(part if part is None else part.float() for part in output)
