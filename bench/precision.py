@@ -1,0 +1,90 @@
+"""Whether a game is learned as well in bfloat16 as in float32: seeds of both, curves and ends.
+
+    python bench/precision.py cartpole [--seeds 1 2 3 4 5] [-- --train.total-timesteps 500000 ...]
+
+Each seed is trained twice with the game's defaults, on one thread; what follows `--` goes to
+both. The first table has training's own score over the episodes that ended in each tenth of the
+steps, the second the last policy over 100 episodes that training never saw, in float32 as always.
+A CPU without bfloat16 emulates it: the same roundings, only slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+from timing import describe
+
+PARTS = 10  # of a training
+KINDS = ("float32", "bfloat16")
+
+
+def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float], float]:
+    """Train and evaluate. -> mean score in each part of the training, and of the last policy."""
+    from pufferenv import games
+    from pufferlib.cli import split_settings
+    from pufferlib.config import Layer, resolve
+    from pufferlib.evaluate import evaluate, main_field
+    from pufferlib.trainer import Trainer
+
+    own = [f"--train.seed={seed}", f"--train.precision={kind}", "--train.threads=1"]
+    settings, unknown = split_settings([*flags, *own, "--train.device=cpu", "--vec.num-threads=1"])
+    if unknown:
+        raise SystemExit(f"{unknown[0]} is no option")
+    loaded = games.load(game)
+    layers = [Layer(f"{game}.toml", games.defaults(game)), Layer("--", settings)]
+    config = resolve(game, loaded, layers)
+    trainer = Trainer(loaded, config.env, config.vec, config.train, config.policy)
+    field, total = main_field(loaded), trainer.train.total_timesteps
+    if field is None:
+        raise SystemExit(f"{game} logs nothing: its curve is not known")
+    sums, episodes = [0.0] * PARTS, [0.0] * PARTS
+    while not trainer.finished:
+        part = min(PARTS - 1, PARTS * trainer.agent_steps // total)
+        metrics = trainer.update()
+        if metrics["env/episodes"]:
+            sums[part] += metrics["env/episodes"] * metrics[f"env/{field}"]
+            episodes[part] += metrics["env/episodes"]
+    curve = [a / b if b else float("nan") for a, b in zip(sums, episodes, strict=True)]
+    last = evaluate(trainer.policy, loaded, config.env, episodes=100, seed=2**32 - 1)
+    trainer.close()
+    return curve, last.fields[field].mean
+
+
+def spread(values: list[float]) -> str:
+    """Write mean, least and most."""
+    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def main() -> None:
+    """Train all, a line of progress for each; print both tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("game")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    describe()
+    curves: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
+    ends: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for seed in given.seeds:
+        for kind in KINDS:
+            curve, end = train(given.game, kind, seed, flags)
+            curves[kind].append(curve)
+            ends[kind].append(end)
+            print(f"seed {seed}, {kind}: {end:.1f}", file=sys.stderr, flush=True)
+    head = "| --- " * (1 + len(KINDS)) + "|"
+    print(f"\n| steps | {' | '.join(KINDS)} |\n{head}")
+    for part in range(PARTS):
+        cells = [spread([curve[part] for curve in curves[kind]]) for kind in KINDS]
+        print(f"| {part / PARTS:.0%} to {(part + 1) / PARTS:.0%} | {' | '.join(cells)} |")
+    print(f"\n| seed | {' | '.join(KINDS)} |\n{head}")
+    for i, seed in enumerate(given.seeds):
+        print(f"| {seed} | {' | '.join(f'{ends[kind][i]:.1f}' for kind in KINDS)} |")
+    print(f"| mean | {' | '.join(f'{statistics.mean(ends[kind]):.1f}' for kind in KINDS)} |")
+
+
+if __name__ == "__main__":
+    main()

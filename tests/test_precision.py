@@ -1,0 +1,275 @@
+"""Training in bfloat16: near to float32 in all it says and learns, taken only where it pays."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from pufferlib import config, precision
+from pufferlib.cli import main
+from pufferlib.loss import ppo_loss
+from pufferlib.manual import manual
+from pufferlib.options import PolicyOptions
+from pufferlib.policy import Adapted, Output, PolicySpec, make_policy
+from pufferlib.precision import Autocast
+from tests.learning import play, train
+from tests.test_cli import SHORT, stop_after
+from tests.test_dense import CONTINUOUS, DISCRETE
+from tests.test_trainer import MORTAL, collect, make
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+
+# --- networks ----------------------------------------------------------------------------------
+
+NEAR = 0.02  # relative error of what is said: a rounding's is 0.004 at most
+ABOUT = 0.1  # of gradients: a relu near 0 may be on the other side
+
+
+def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
+    """One policy by hand in float32 and in bfloat16, each with what it adds gradients to."""
+    chosen = PolicyOptions(hidden_size=48, num_layers=3, **options)
+    policy = make_policy(chosen, spec, norm_obs=norm)
+    for name, parameter in policy.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    rounded = {name: p.detach().bfloat16() for name, p in policy.named_parameters()}
+    made = []
+    for copies in (None, rounded):
+        grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+        made.append((manual(policy, grads, 64, copies), grads))
+    return policy, made
+
+
+def error(got: torch.Tensor, want: torch.Tensor) -> float:
+    """Relative, of all entries together."""
+    return float((got - want).norm() / want.norm())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS])
+def test_a_network_is_as_near_to_float32_as_torchs_autocast(
+    spec: PolicySpec, activation: str, norm: bool
+) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(spec, norm, activation=activation)
+    obs = torch.randint(0, 9, (4, 16, *spec.obs_shape)).to(spec.obs_dtype)
+    if policy.norm is not None:  # entries of which bfloat16 does not have the last digits
+        obs = obs + (100 if spec.obs_dtype == torch.uint8 else 100_000)
+        policy.norm.update(policy.parts.numbers(obs.flatten(0, 1)))
+        policy.norm.publish()
+    reset = torch.zeros(4, 16, dtype=torch.bool)
+    said = [network.unroll(obs, None, reset) for network, _ in made]
+    torchs, loss = Autocast(policy).unroll(obs, None, reset), torch.zeros(())
+    for name in Output._fields:
+        want, got, theirs = (getattr(output, name) for output in (*said, torchs))
+        if want is None:
+            continue
+        assert want.dtype == got.dtype == torch.float32
+        assert error(got, want) < NEAR, name
+        given = torch.randn(want.shape)
+        loss = loss + (theirs * given).sum()
+        for network, _ in made:
+            getattr(network.gradient(), name).copy_(given)
+    loss.backward()
+    before = torch.randn(48, 48)
+    for network, grads in made:
+        grads["hidden.0.weight"] += before  # gradients are added to what is there
+        network.back()
+        grads["hidden.0.weight"] -= before
+    for name, parameter in policy.named_parameters():
+        want, got = (grads[name] for _, grads in made)
+        assert got.dtype == torch.float32
+        assert want.norm() > 0
+        assert error(got, want) < min(ABOUT, 1.5 * error(parameter.grad, want) + 2e-3), name
+
+
+def test_only_the_heads_say_more_than_bfloat16_has() -> None:
+    _, made = networks(CONTINUOUS, False)
+    network = made[1][0]
+    assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
+    network.forward(torch.randn(9, 6))
+    assert [y.dtype for y in network.hidden] == [torch.bfloat16] * 2 + [torch.float32]
+    for y in (network.hidden[-1][:9], network.said[:9]):
+        assert (y.bfloat16().float() != y).any()
+
+
+class Counting(torch.nn.Module):
+    """A user's own, which notes the dtype of its product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = torch.nn.Linear(6, 4)
+        self.dtype = torch.float32
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = self.both(obs)
+        self.dtype = out.dtype
+        return out[:, :3], out[:, 3:]
+
+
+def test_a_users_own_network_is_autocast_and_speaks_float32() -> None:
+    module = Counting()
+    policy = Autocast(Adapted(PolicySpec((6,), torch.float32, (3,), (), ()), module))
+    output = policy.unroll(torch.randn(2, 5, 6), None, torch.zeros(2, 5))
+    assert module.dtype == torch.bfloat16
+    assert output.logits.dtype == output.value.dtype == torch.float32
+    (output.logits.sum() + output.value.sum()).backward()
+    assert module.both.weight.grad.dtype == torch.float32
+    module.both(torch.randn(1, 6))
+    assert policy(torch.randn(2, 6), None)[0].value.shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_our_layers_are_autocast_but_for_the_heads(name: str) -> None:
+    spec = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    policy = make_policy(PolicyOptions(name=name, hidden_size=32), spec, norm_obs=name == "mlp")
+    obs = torch.randint(0, 255, (8, *spec.obs_shape), dtype=torch.uint8)
+    if policy.norm is not None:
+        policy.norm.update(policy.parts.numbers(obs))
+        policy.norm.publish()
+    seen = []
+    policy.heads.out.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    with torch.no_grad():
+        want, got = policy(obs, None)[0], Autocast(policy)(obs, None)[0]
+    assert seen[1][0].dtype == torch.bfloat16 and seen[1][1].dtype == torch.float32
+    for a, b in ((want.logits, got.logits), (want.value, got.value)):
+        assert error(b, a) < NEAR
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env", [{}, MORTAL])
+def test_steps_that_older_weights_took_say_what_acting_says(env: dict[str, Any]) -> None:
+    trainer = make("probe", env=env, precision="bfloat16")
+    batch = collect(trainer)
+    rows = torch.from_numpy(trainer.env.engine.batch()).long()
+    obs = torch.from_numpy(trainer.env.arrays["observations"])[rows]
+    said = trainer.learner.evaluator.unroll(obs, None, torch.zeros(obs.shape[:2]))
+    assert_allclose(said.value.view(batch["value"].shape), batch["value"], rtol=1e-5, atol=1e-6)
+    trainer.close()
+
+
+def test_masters_stay_float32_and_products_follow_them() -> None:
+    trainer = make("squared", precision="bfloat16", num_envs=8)
+    assert trainer.train.precision == "bfloat16"
+    for _ in range(2):
+        trainer.update()
+    for name, parameter in trainer.policy.named_parameters():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32, name
+    layer, copy = trainer.policy.hidden[0], trainer.learner.hands[0].network.layers[1]
+    assert torch.equal(copy.weight, layer.weight.bfloat16())
+    assert (layer.weight != copy.weight.float()).any()  # they have digits that bfloat16 has not
+    tensors, meta = trainer.state()
+    assert all(t.dtype != torch.bfloat16 for t in tensors.values())
+    changed = {k: t + 0.01 if k == "policy.hidden.0.weight" else t for k, t in tensors.items()}
+    trainer.load_state(changed, meta)
+    assert torch.equal(copy.weight, changed["policy.hidden.0.weight"].bfloat16())
+    trainer.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(threads: int) -> None:
+    trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01)
+    collect(trainer)
+    trainer.batch.load(trainer.learner.evaluator, 0, 1e-4)
+    rows = torch.arange(4)
+    trainer.learner.minibatch(rows)
+    got = trainer.optimizer.grads.clone()
+    trainer.optimizer.zero_grad()
+    minibatch = trainer.batch.minibatch(rows)
+    output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+    loss, _ = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss.backward()
+    want = trainer.optimizer.grads
+    assert want.norm() > 0
+    assert error(got, want) < ABOUT / 2
+    trainer.close()
+
+
+def test_cartpole_is_learned_in_bfloat16() -> None:
+    fresh, trained = train("cartpole", 120_000, {"train": {"precision": "bfloat16"}})
+    assert play(fresh, "cartpole", 20)["score"].mean < 60
+    assert play(trained, "cartpole", 20)["score"].mean > 400
+
+
+# --- which one ---------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+def picked(given: str, name: str = "mlp", device: torch.device = CPU) -> tuple[str, str]:
+    policy = make_policy(PolicyOptions(name=name, hidden_size=8), DISCRETE)
+    return precision.pick(given, policy, device, 512, 64)
+
+
+@pytest.mark.parametrize(
+    ("flags", "want"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 avx512vl", True),
+        ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16", True),
+        ("Features\t: fp asimd i8mm bf16 bti", True),
+        ("flags\t\t: fpu avx512f avx512vl avx512_vnni", False),
+        ("model name\t: bf16 avx512_bf16", False),
+        ("", False),
+    ],
+)
+def test_the_cpus_flags_say_whether_it_has_bfloat16(tmp_path: Path, flags: str, want: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(flags + "\nbugs\t\t: none\n")
+    assert precision.supported(tmp_path / "cpuinfo") is want
+    assert not precision.supported(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("times", "want"), [(2.34, "bfloat16"), (1.2, "float32")])
+def test_auto_takes_bfloat16_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, times: float, want: str
+) -> None:
+    asked = []
+    monkeypatch.setattr(precision, "supported", lambda: True)
+    monkeypatch.setattr(precision, "measure", lambda *sizes: asked.append(sizes) or times)
+    name, why = picked("auto")
+    assert (name, asked) == (want, [(512, 64)])
+    assert f"{times:.1f} times" in why
+    assert picked("auto", "lstm")[0] == picked("auto", device=torch.device("cuda"))[0] == "float32"
+    assert picked("bfloat16", device=torch.device("cuda")) == ("bfloat16", "as given")
+    assert picked("float32") == ("float32", "as given")
+    assert len(asked) == 1
+
+
+def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "supported", lambda: False)
+    monkeypatch.setattr(precision, "measure", None)
+    assert picked("auto") == ("float32", "this CPU has no bfloat16")
+    assert picked("bfloat16") == ("bfloat16", "emulated: this CPU has none")
+
+
+def test_bfloat16_is_refused_where_there_is_none() -> None:
+    for name in ("lstm", "mingru"):
+        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: our recurrent"):
+            picked("bfloat16", name)
+
+
+def test_measuring_gives_a_ratio() -> None:
+    assert 0 < precision.measure(32, 16) < 1000
+
+
+def test_a_run_goes_on_as_it_began(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = precision.Picked("bfloat16", "9.0 times as fast")
+    with monkeypatch.context() as patch:
+        patch.setattr(precision, "pick", lambda *given: begun)
+        stop_after(patch, 2)
+        assert main(["train", "squared", "--name", "x", *SHORT]) == 130
+    assert "bfloat16 (9.0 times as fast)" in capsys.readouterr().out
+    assert config.read("runs/squared/x/config.toml")["train"]["precision"] == "bfloat16"
+    monkeypatch.setattr(precision, "supported", lambda: False)
+    assert main(["train", "--resume", "runs/squared/x"]) == 0
+    assert "bfloat16 (emulated: this CPU has none)" in capsys.readouterr().out
+    again = ["--config", "runs/squared/x/config.toml", "--name", "y"]
+    assert main(["train", *again]) == 0
+    assert config.read("runs/squared/y/config.toml")["train"]["precision"] == "bfloat16"
