@@ -6,6 +6,7 @@ names do; on a GPU and in other float types they are what runs. Letters: B rows,
 Gradients go to inputs and weights; a row's first state is given and gets none.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from torch import Tensor
 from pufferlib import _kernels
 
 Array = npt.NDArray[Any]
+New = Callable[[tuple[int, ...]], Tensor]
 
 
 def lstm(
@@ -140,15 +142,22 @@ class LSTMSteps:
     is of the input, then of the state; steps leave their results in `out` (H, B, D).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, keep: Tensor, out: Tensor) -> None:
-        """`keep` (H, B): 0 where a life begins, else 1."""
-        (horizon, rows, size), new = out.shape, weight.new_empty
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        keep: Tensor,  # (H, B) 0 where a life begins, else 1
+        out: Tensor,
+        new: New | None = None,
+    ) -> None:
+        """`new` makes memory of a shape, of the weight's type and device."""
+        (horizon, rows, size), new = out.shape, new or weight.new_empty
         self.weight, self.turned, self.keep = weight, weight.t(), keep
         self.seen = new((horizon + 1, rows, 2 * size))
-        self.x, self.hidden = self.seen.split(size, dim=2)  # (H + 1, B, D) before each step
+        self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
         self.cell, gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
         self.grad_seen, self.grad_gates = new((rows, 2 * size)), new((rows, 4 * size))
-        self.grad_x, self.grad_hidden = self.grad_seen.split(size, dim=1)
+        self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
         self.grad_cell = new((rows, size))
         self._turned_grad = self.grad_gates.t()
         self._passes = passes = Passes(weight)
@@ -201,8 +210,17 @@ class MinGRUSteps:
     a life begins if `keep` (B, H) is 0, to `out` (B, H, D). `weight` (2 * D, D), `bias` (2 * D,).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, keep: Tensor, x: Tensor, out: Tensor) -> None:
-        (rows, horizon, size), new = x.shape, weight.new_empty
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        keep: Tensor,
+        x: Tensor,
+        out: Tensor,
+        new: New | None = None,
+    ) -> None:
+        """`new` makes memory of a shape, of the weight's type and device."""
+        (rows, horizon, size), new = x.shape, new or weight.new_empty
         gates, grad_gates = new((2, rows, horizon, 2 * size))
         hidden, self._grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.turned, self.x = weight, weight.t(), x.view(-1, size)

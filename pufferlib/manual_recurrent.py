@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pufferlib import memory
 from pufferlib.cells import LSTMSteps, MinGRUSteps
 from pufferlib.manual import ByHand, Matrix
 from pufferlib.normalize import flat_float
@@ -58,12 +59,12 @@ class LSTMPart:
     """Memory of B rows of H steps; a step's rows lie together."""
 
     def __init__(self, network: "ManualLSTM", rows: int, horizon: int) -> None:
-        new, size, outputs = network.last.weight.new_empty, network.policy.size, network.outputs
+        new, size, outputs = memory.floats, network.policy.size, network.outputs
         self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
         self.layers: list[LSTMSteps] = []
         out = self.hidden
         for weight, bias in reversed(network.weights):  # a layer writes into the one above it
-            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out))
+            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new))
             out = self.layers[0].x[:-1]
         self.xs = [Matrix(x) for x in out]
         self.grad_hidden, self.grad_x = new((rows, size)), Matrix(self.layers[0].grad_x)
@@ -89,7 +90,7 @@ class ManualLSTM(ManualRecurrent):
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O), state (B, S), reset (B, H) bool -> output of B * H."""
         self._last = part = self._part(*reset.shape)
-        self._seen = flat_float(obs.flatten(0, 1), 1).unflatten(0, reset.shape).unbind(1)
+        self._seen = flat_float(obs.flatten(0, 1), 1).view(*reset.shape, -1).unbind(1)
         self.first.refresh()
         torch.logical_not(reset.t(), out=part.keep)
         for steps, before in zip(part.layers, self.states(state), strict=True):
@@ -128,12 +129,12 @@ class MinGRUPart:
     """Memory of B rows of H steps; a row's steps lie together."""
 
     def __init__(self, network: "ManualMinGRU", rows: int, horizon: int) -> None:
-        new, size, outputs = network.last.weight.new_empty, network.policy.size, network.outputs
+        new, size, outputs = memory.floats, network.policy.size, network.outputs
         self.keep, x = new((rows, horizon)), new((rows, horizon, size))
         self.x, self.layers = Matrix(x.view(-1, size)), []
         for weight, bias in network.weights:
-            out = torch.empty_like(x)
-            self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out))
+            out = new(x.shape)
+            self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out, new))
             x = out
         self.hidden, self.grad_x = x.view(-1, size), Matrix(new((rows * horizon, size)))
         self.said, self.grad = (Matrix(y) for y in new((2, rows * horizon, outputs)))

@@ -98,7 +98,7 @@ class LSTM(Recurrent):
         for i, layer in enumerate(self.input):
             given = cast(nn.Linear, layer)
             blocks = [nn.init.orthogonal_(torch.empty(size, size)) for _ in range(4)]
-            both = nn.utils.skip_init(nn.Linear, 2 * size, 4 * size)
+            both = nn.utils.skip_init(nn.Linear, 2 * size, 4 * size)  # type: ignore[no-untyped-call]
             both.weight = nn.Parameter(torch.cat((given.weight.detach(), torch.cat(blocks)), 1))
             both.bias = given.bias
             nn.init.ones_(both.bias[size : 2 * size])  # forgets little (Jozefowicz et al. 2015)
@@ -107,7 +107,7 @@ class LSTM(Recurrent):
     def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
         """Some agents at a time, whose gates stay in the cache between products and pass."""
         both, passes = cast(nn.Linear, self.input[layer]), Passes(x)
-        weight, recurrent = (part.t() for part in both.weight.split(x.shape[1], dim=1))
+        weight, recurrent = (part.t() for part in torch.split(both.weight, x.shape[1], dim=1))
         bias, gates = passes.show(both.bias), x.new_empty((min(CHUNK, len(x)), len(both.bias)))
         for begin in range(0, len(x), CHUNK):
             part = slice(begin, begin + CHUNK)
