@@ -216,7 +216,7 @@ def mingru_back(
     hidden: Array,  # (B, H, D)
     grad_out: Array,  # (B, H, D)
     grad_state: Array,  # (B, D) 0; out
-    grad_gates: Array,  # (B, H, 2 * D) out, of the products
+    grad_gates: Array,  # (B, H, 2 * D) out, of the products; may be where the gates are
     grad_bias: Array,  # (2 * D,) added to
 ) -> None:
     """Go back through all steps of minGRU, from their results to the product."""

@@ -98,7 +98,7 @@ def mingru_back(
     hidden: Tensor,  # (B, H, D)
     grad_out: Tensor,  # (B, H, D)
     grad_state: Tensor,  # (B, D) 0; out
-    grad_gates: Tensor,  # (B, H, 2 * D) out, of the products
+    grad_gates: Tensor,  # (B, H, 2 * D) out, of the products; may be where the gates are
     grad_bias: Tensor,  # (2 * D,) added to
 ) -> None:
     """Go back through all steps, from the last to the first."""
@@ -107,9 +107,9 @@ def mingru_back(
         kept = keep[:, t, None]
         seen = (hidden[:, t - 1] if t else state) * kept
         dh = grad_out[:, t] + grad_state
+        torch.mul(dh, (1 - z[:, t]) * kept, out=grad_state)
         grad_z = dh * (c[:, t] - seen) * (z[:, t] - z[:, t] * z[:, t])
         torch.cat((grad_z, dh * z[:, t]), 1, out=grad_gates[:, t])
-        torch.mul(dh, (1 - z[:, t]) * kept, out=grad_state)
     grad_bias += grad_gates.sum((0, 1))
 
 
@@ -218,10 +218,13 @@ class MinGRUSteps:
         x: Tensor,
         out: Tensor,
         new: New | None = None,
+        once: bool = False,
     ) -> None:
-        """`new` makes memory of a shape, of the weight's type and device."""
+        """`new` makes memory of a shape, of the weight's type and device. `once`: gradients take
+        the place of the gates, and the way back can be gone once."""
         (rows, horizon, size), new = x.shape, new or weight.new_empty
-        gates, grad_gates = new((2, rows, horizon, 2 * size))
+        gates = new((rows, horizon, 2 * size))
+        grad_gates = gates if once else torch.empty_like(gates)
         hidden, self._grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.turned, self.x = weight, weight.t(), x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))

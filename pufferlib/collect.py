@@ -268,9 +268,9 @@ class Collector:
             return None
         fresh, slot = self.env.arrays["fresh"][agents], self.env.arrays["slot"][agents]
         state = self.state[agents if isinstance(agents, slice) else self._index(agents)]
-        if fresh.any():
-            begins = torch.from_numpy(fresh.astype(bool)).to(self.device).unsqueeze(1)
-            state = torch.where(begins, initial, state)
+        begins = np.flatnonzero(fresh)
+        if len(begins):
+            state[self._index(begins)] = initial  # few; what ended there has left its state
         at_start = np.flatnonzero(slot % self.env.horizon == 0)
         if len(at_start):
             rows = self._index(slot[at_start] // self.env.horizon)

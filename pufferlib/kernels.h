@@ -199,7 +199,7 @@ typedef struct PufMinGRUBack {
     PufRows state;                   // (B x D)
     const float *hidden, *grad_out;  // (B x H x D)
     float *grad_state;               // (B x D) in: 0; out
-    float *grad_gates;               // (B x H x 2 D) out, of the products
+    float *grad_gates;               // (B x H x 2 D) out, of the products; may be the gates
     float *grad_bias;                // (2 D) added to
 } PufMinGRUBack;
 

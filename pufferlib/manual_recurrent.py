@@ -134,7 +134,7 @@ class MinGRUPart:
         self.x, self.layers = Matrix(x.view(-1, size)), []
         for weight, bias in network.weights:
             out = new(x.shape)
-            self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out, new))
+            self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out, new, once=True))
             x = out
         self.hidden, self.grad_x = x.view(-1, size), Matrix(new((rows * horizon, size)))
         self.said, self.grad = (Matrix(y) for y in new((2, rows * horizon, outputs)))

@@ -134,17 +134,18 @@ class MinGRU(Recurrent):
     states = 1
 
     def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
-        """A row of one step for each agent."""
-        weights, out = cast(nn.Linear, self.input[layer]), torch.empty_like(x)
-        passes, bias = Passes(x), weights.bias
-        given = {"x": x, "gates": x @ weights.weight.t(), "hidden": torch.empty_like(x), "out": out}
+        """A row of one step for each agent; the output takes the place of `x`."""
+        weights, passes = cast(nn.Linear, self.input[layer]), Passes(x)
+        hidden = new if new.is_contiguous() else torch.empty_like(x)
+        given = {"x": x, "gates": x @ weights.weight.t(), "hidden": hidden, "out": x}
         passes.of.mingru(
-            bias=passes.show(bias),
+            bias=passes.show(weights.bias),
             state=passes.show(state),
             **{name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()},
         )
-        new.copy_(given["hidden"])
-        return out
+        if hidden is not new:
+            new.copy_(hidden)
+        return x
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """All steps of one layer."""
