@@ -1,0 +1,103 @@
+// tests/c/recurrent.c - the recurrent passes for vectors of PUF_LANES, on given numbers.
+//
+//     program ROWS HORIZON SIZE < inputs > outputs
+//
+// float32 arrays, in the order of the lines below. Each is a block of exactly its size, so that a
+// sanitizer sees what reaches past one. Ends with 77 where the CPU lacks the width.
+#include <stdio.h>
+
+#include "pufferlib/kernels_recurrent.h"
+
+static float *made(int64_t count) { return malloc((size_t)count * sizeof(float)); }
+static float *given(int64_t count) {
+    float *array = made(count);
+    if (fread(array, sizeof(float), (size_t)count, stdin) != (size_t)count) exit(1);
+    return array;
+}
+static void give(float *array, int64_t count) {
+    fwrite(array, sizeof(float), (size_t)count, stdout);
+    free(array);
+}
+
+static void lstm(int64_t rows, int64_t size) {
+    const int64_t one = rows * size, four = 4 * one;
+    float *gates = given(four), *bias = given(4 * size), *keep = given(rows), *cell = given(one);
+    float *out = made(one), *next_cell = made(one), *next_hidden = made(one);
+    const PufLSTM pass = {.num_rows = rows,
+                          .size = size,
+                          .gates = {gates, 4 * size},
+                          .bias = bias,
+                          .keep = keep,
+                          .cell = {cell, size},
+                          .out = {out, size},
+                          .next_cell = {next_cell, size},
+                          .next_hidden = {next_hidden, size}};
+    puf_lstm(&pass);
+    give(gates, four), give(out, one), give(next_cell, one), give(next_hidden, one);
+    free(bias), free(keep), free(cell);
+}
+
+static void lstm_back(int64_t rows, int64_t size) {
+    const int64_t one = rows * size, four = 4 * one;
+    float *gates = given(four), *keep = given(rows), *cell = given(one), *grad_out = given(one);
+    float *grad_hidden = given(one), *grad_cell = given(one), *grad_bias = given(4 * size);
+    float *grad_gates = made(four);
+    const PufLSTMBack pass = {.num_rows = rows,
+                              .size = size,
+                              .gates = {gates, 4 * size},
+                              .keep = keep,
+                              .cell = {cell, size},
+                              .grad_out = {grad_out, size},
+                              .grad_hidden = {grad_hidden, size},
+                              .grad_cell = {grad_cell, size},
+                              .grad_gates = {grad_gates, 4 * size},
+                              .grad_bias = grad_bias};
+    puf_lstm_back(&pass);
+    give(grad_cell, one), give(grad_gates, four), give(grad_bias, 4 * size);
+    free(gates), free(keep), free(cell), free(grad_out), free(grad_hidden);
+}
+
+static void mingru(int64_t rows, int64_t horizon, int64_t size) {
+    const int64_t steps = rows * horizon, all = steps * size;
+    float *gates = given(2 * all), *bias = given(2 * size), *keep = given(steps);
+    float *x = given(all), *state = given(rows * size), *hidden = made(all), *out = made(all);
+    const PufMinGRU pass = {rows, horizon, size, gates, bias, keep, x, {state, size}, hidden, out};
+    puf_mingru(&pass);
+    give(gates, 2 * all), give(hidden, all), give(out, all);
+    free(bias), free(keep), free(x), free(state);
+}
+
+static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
+    const int64_t steps = rows * horizon, all = steps * size;
+    float *gates = given(2 * all), *keep = given(steps), *state = given(rows * size);
+    float *hidden = given(all), *grad_out = given(all), *grad_state = given(rows * size);
+    float *grad_bias = given(2 * size); // the gradients of the gates take their place
+    const PufMinGRUBack pass = {rows,   horizon,  size,       gates, keep,     {state, size},
+                                hidden, grad_out, grad_state, gates, grad_bias};
+    puf_mingru_back(&pass);
+    give(grad_state, rows * size), give(gates, 2 * all), give(grad_bias, 2 * size);
+    free(keep), free(state), free(hidden), free(grad_out);
+}
+
+static int supported(void) {
+#if PUF_LANES == 16
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+#elif PUF_LANES == 8
+    return __builtin_cpu_supports("avx2");
+#else
+    return 1;
+#endif
+}
+
+int main(int count, char **arguments) {
+    if (!supported()) return 77;
+    if (count != 4) return 1;
+    const int64_t rows = atoi(arguments[1]), horizon = atoi(arguments[2]);
+    const int64_t size = atoi(arguments[3]);
+    lstm(rows, size);
+    lstm_back(rows, size);
+    mingru(rows, horizon, size);
+    mingru_back(rows, horizon, size);
+    return 0;
+}
