@@ -4,6 +4,7 @@ They wait without spinning and are kept on cores of their own, so that two of th
 no slower than one.
 """
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ class Crew:
     """`size` threads with the calling one; in the others torch's operators use no more threads."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size, self._process = size, os.getpid()
         self._pool: ThreadPoolExecutor | None = None
         if size > 1:
             started: list[int] = []
@@ -40,10 +41,16 @@ class Crew:
     def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """Do at most `size` jobs side by side; return what they return, in their order.
 
-        What a job raises is raised when all are done, the first of them first.
+        What a job raises is raised when all are done, the first of them first. Raise RuntimeError
+        in a fork of the process that the threads are of.
         """
         if not self._pool or len(jobs) == 1:
             return [job() for job in jobs]
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"the trainer's threads were started in process {self._process} and did not follow "
+                f"the fork into process {os.getpid()}: make a new trainer here"
+            )
         others = [self._pool.submit(job) for job in jobs[1:]]
         try:
             first = jobs[0]()

@@ -89,10 +89,12 @@ class Learner:
             functools.partial(self._by_hand, hand, share, standard, timer)
             for hand, share, timer in zip(self.hands, shares, timers, strict=False)
         ]
+        others = [hand.grads for hand in self.hands[1 : len(shares)]]
+        for grads in others:
+            grads.zero_()
         stats = self.crew.run(jobs)
-        for hand in self.hands[1 : len(shares)]:
-            self.optimizer.grads += hand.grads
-            hand.grads.zero_()
+        for grads in others:
+            self.optimizer.grads += grads
         return LossStats(*map(sum, zip(*stats, strict=True)))
 
     def standard(self, rows: Tensor) -> Standard:

@@ -43,6 +43,7 @@ class Optimizer:
         self._mean, self._square = torch.zeros(
             (2, rest), dtype=weights.dtype, device=weights.device
         )
+        self._weights = weights
         self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
         self._arrays: dict[str, Any] = {}  # for the native pass; empty: torch's does it
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
@@ -77,6 +78,18 @@ class Optimizer:
         """Bring the copy up to date after weights were changed from outside."""
         if self._copy is not self._weights:
             self._copy.copy_(self._weights)
+
+    def check(self, policy: nn.Module) -> None:
+        """Raise RuntimeError if what is trained here is not the policy's any more."""
+        begin, size = self._weights.data_ptr(), self._weights.element_size()
+        there = {n: p.data_ptr() for n, p in policy.named_parameters() if p.requires_grad}
+        for name, place in self.places.items():
+            if place.start < place.stop and there.get(name) != begin + size * place.start:
+                raise RuntimeError(
+                    f"{name} of the policy was replaced, moved or frozen after its trainer was "
+                    "made, which goes on with what it was: change it in place, by load_state_dict "
+                    "or copy_, or make a new trainer"
+                )
 
     def clip(self) -> float | Tensor:
         """Scale the gradients down to `max_grad_norm`; return their norm before, on a GPU there."""

@@ -146,8 +146,10 @@ class Trainer:
         """Collect a batch, learn from it, return flat metrics.
 
         Raise TrainingDiverged before a NaN or an infinity reaches the weights; weights and
-        state() are then those of the last sound gradient step, on a GPU not to be saved.
+        state() are then those of the last sound gradient step, on a GPU not to be saved. Raise
+        RuntimeError if the policy's parameters are not those that it had when this was made.
         """
+        self.optimizer.check(self.policy)
         self.timer.enter("other")
         before, steps_before = self.agent_steps, self.collector.steps
         self._collect()
@@ -198,6 +200,7 @@ class Trainer:
         train, timer, sizes = self.train, self.timer, self.sizes
         stats: list[LossStats] = []
         norms: list[float | Tensor] = []
+        self.optimizer.zero_grad()  # what an update that was broken off has left
         if self.policy.norm is not None:
             self._observe(self.policy.norm)
         for _ in range(train.update_epochs):

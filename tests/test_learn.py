@@ -100,6 +100,31 @@ def test_threads_that_share_the_acting_act_as_one_does(env, monkeypatch):
             assert_allclose(one[name], three[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
+    monkeypatch.setattr(manual, "PART", 16)  # a row
+    trainer = make(num_envs=11, threads=threads)
+    tensors = {name: value.clone() for name, value in trainer.state()[0].items()}
+    meta, loss, found, calls = trainer.state()[1], trainer.learner.loss, [], []
+
+    def stopped(*given):
+        if calls.append(0) or len(calls) == 9:
+            raise KeyboardInterrupt
+        return loss(*given)
+
+    for _ in range(2):
+        trainer.load_state(tensors, meta)
+        trainer.update()
+        found.append([p.detach().clone() for p in trainer.policy.parameters()])
+        if not calls:
+            trainer.learner.loss = stopped
+            with pytest.raises(KeyboardInterrupt):
+                trainer.update()
+            trainer.learner.loss = loss
+    trainer.close()
+    assert all(map(torch.equal, *found))
+
+
 def test_what_a_thread_raises_is_raised_when_all_are_done():
     crew, done = Crew(3), []
 
@@ -111,3 +136,11 @@ def test_what_a_thread_raises_is_raised_when_all_are_done():
     assert sorted(done) == [0, 2]
     assert crew.run([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
     crew.close(), crew.close()
+
+
+def test_threads_do_not_follow_a_fork(monkeypatch):
+    crew = Crew(2)
+    monkeypatch.setattr("pufferlib.crew.os.getpid", lambda: 0)
+    with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
+        crew.run([lambda: 1, lambda: 2])
+    crew.close()

@@ -367,6 +367,27 @@ def test_training_that_diverges_stops_before_the_weights_are_spoiled(where):
     trainer.close()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda policy: policy.hidden[0].bias.requires_grad_(False),
+        lambda policy: policy.hidden[0].double(),
+        lambda policy: policy.load_state_dict(
+            {name: tensor.clone() for name, tensor in policy.state_dict().items()}, assign=True
+        ),
+    ],
+    ids=["frozen", "moved", "replaced"],
+)
+def test_a_policy_whose_weights_are_not_the_trained_ones_is_refused(change):
+    trainer = make()
+    trainer.policy.load_state_dict(trainer.policy.state_dict())
+    trainer.update()
+    change(trainer.policy)
+    with pytest.raises(RuntimeError, match="of the policy was replaced, moved or frozen after"):
+        trainer.update()
+    trainer.close()
+
+
 def test_times_of_an_update_are_the_whole_of_it():
     trainer = make("cartpole", num_envs=32)
     ticks = []
