@@ -3,26 +3,27 @@
 // With g the gradient, t the steps taken with this one:
 //     m = m + (1 - beta1) (g - m),    v = beta2 v + (1 - beta2) g^2
 //     w = w (1 - rate decay) - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
-// The gradient is 0 afterwards: the next one is added up in its place. A moment below
-// PUF_ADAM_LEAST becomes 0: where gradients have ceased (a unit that is never active), moments
-// would shrink to denormal numbers and stay there, with which a step takes eight times as long.
+// The gradient is 0 afterwards: the next one is added up in its place. Moments that are next to
+// nothing become 0: where gradients have ceased (a unit that is never active), they would shrink to
+// denormal numbers and stay there, with which a step takes eight times as long.
 #ifndef PUF_KERNELS_ADAM_H
 #define PUF_KERNELS_ADAM_H
 
 #include "kernels_math.h"
 
-#define PUF_ADAM_LEAST 1e-30f
+#define PUF_ADAM_LEAST_MEAN 1e-30f   // divided by a large root it is not denormal yet
+#define PUF_ADAM_LEAST_SQUARE 1e-36f // of gradients below the smallest legal eps
 
-PUF_INLINE PufFloats adam_moment(PufFloats x) {
-    return puf_select((x < PUF_ADAM_LEAST) & (x > -PUF_ADAM_LEAST), puf_all(0.0f), x);
+PUF_INLINE PufFloats adam_moment(PufFloats x, float least) {
+    return puf_select((x < least) & (x > -least), puf_all(0.0f), x);
 }
 
 PUF_INLINE void adam_some(const PufAdam *pass, int64_t at, int64_t n) {
     const PufFloats g = puf_load_some(pass->grads + at, n);
     PufFloats w = puf_load_some(pass->weights + at, n), m = puf_load_some(pass->mean + at, n);
     PufFloats v = puf_load_some(pass->square + at, n);
-    m = adam_moment(m + (1.0f - pass->beta1) * (g - m));
-    v = adam_moment(pass->beta2 * v + (1.0f - pass->beta2) * g * g);
+    m = adam_moment(m + (1.0f - pass->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
+    v = adam_moment(pass->beta2 * v + (1.0f - pass->beta2) * g * g, PUF_ADAM_LEAST_SQUARE);
     const PufFloats root = puf_sqrt(v) * pass->root_scale + pass->eps;
     w = w * pass->keep - pass->step_size * (m / root);
     puf_store_some(pass->weights + at, w, n);

@@ -109,6 +109,17 @@ def test_moments_of_gradients_that_ceased_become_0():
     assert np.isfinite(arrays["weights"]).all()
 
 
+def test_a_tiny_gradient_moves_a_weight_no_further_than_a_large_one():
+    moved = []
+    for grad in (1.0, 1e-14):  # of which the square is small even for a float
+        arrays = {n: np.zeros(20, np.float32) for n in ("weights", "mean", "square")}
+        given = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-16}
+        _kernels.adam(**arrays, grads=np.full(20, grad, np.float32), steps=1, **given)
+        moved.append(arrays["weights"])
+    assert_allclose(moved[0], -0.01, rtol=1e-5)
+    assert_allclose(moved[1], -0.01, rtol=0.01)
+
+
 def test_a_step_before_the_first_is_refused():
     one = [np.zeros(1, np.float32) for _ in range(4)]
     arrays = dict(zip(("weights", "grads", "mean", "square"), one, strict=True))
