@@ -116,7 +116,8 @@ PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int at, int32_t 
     PufFloats chosen = max; // its logit
     if (!pass->greedy) {
         // The first running sum above u * total. A choice of probability 0 adds nothing, so it is
-        // never the first; u * total < total for every u, so there is one, the last if no other. (A comparison is -1 where it holds.)
+        // never the first; u * total < total for every u, so there is one, the last if no other.
+        // (A comparison is -1 where it holds.)
         const PufFloats threshold = puf_uniform(word) * total;
         choice = (PufInts){0};
         chosen = puf_load(x);

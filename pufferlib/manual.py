@@ -46,21 +46,21 @@ class Manual(Protocol):
 def manual(
     policy: Policy,
     grads: Mapping[str, Tensor],
-    steps: int = PART,
+    steps: int = 0,
     rounded: Mapping[str, Tensor] | None = None,
 ) -> Manual | None:
     """Return `policy` without autograd, if there is a way; hooks of its modules are not called.
 
-    `grads`: of each parameter, by name, added to; `steps`: most to go back through; `rounded`: the
-    parameters in bfloat16, to use in products. There is one for our own layers in float32 on the
-    CPU, all of them trained.
+    `grads`: of each parameter, by name, added to; `steps`: to go back through at once, if they are
+    more than PART; `rounded`: the parameters in bfloat16, to use in products. There is one for our
+    own layers in float32 on the CPU, all of them trained.
     """
     from pufferlib.manual_recurrent import ManualLSTM, ManualMinGRU
 
     if not fits(policy):
         return None
     if isinstance(policy, MLP):
-        return ManualMLP(policy, grads, steps, rounded)
+        return ManualMLP(policy, grads, max(PART, steps), rounded)
     kind = ManualLSTM if isinstance(policy, LSTM) else ManualMinGRU
     return kind(cast(Recurrent, policy), grads)
 
@@ -82,7 +82,7 @@ class Matrix:
     """A matrix as torch and the native passes see it: views made once."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.turned = tensor, tensor.t()
+        self.tensor = tensor
         self.array: npt.NDArray[Any] = shown(tensor)
 
 
@@ -128,11 +128,11 @@ class Dense:
         given: dict[str, Any] = {"y": y.array, "grad": grad.array, "activation": self.activation}
         if self.norm is None:
             _kernels.dense_back(grad_bias=self._sum, **given)
-            torch.addmm(self.grad_weight, grad.turned, x, out=self.grad_weight)
+            torch.addmm(self.grad_weight, grad.tensor.t(), x, out=self.grad_weight)
         else:  # the folded weights are W scale, the bias is b - W scale mean
             grad_bias = torch.zeros_like(self.bias)
             _kernels.dense_back(grad_bias=grad_bias.numpy(), **given)
-            folded = torch.addr(grad.turned @ x, grad_bias, self.norm.mean, alpha=-1)
+            folded = torch.addr(grad.tensor.t() @ x, grad_bias, self.norm.mean, alpha=-1)
             self.grad_weight.addcmul_(folded, self.norm.scale)
             self.grad_bias += grad_bias
         if grad_x is not None:
@@ -180,7 +180,7 @@ class DenseBF16:
             grad_bias=self._sum,
             activation=self.activation,
         )
-        torch.mm(product.turned, x, out=self._part)
+        torch.mm(product.tensor.t(), x, out=self._part)
         self.grad_weight += self._part
         if grad_x is not None:
             torch.mm(product.tensor, self.weight, out=grad_x)
@@ -237,14 +237,12 @@ class ByHand:
 
 
 class Part:
-    """Views of the memory of N steps, made once: what each layer gives, and its gradient."""
+    """Views of the memory of N steps, made once: what each layer gives."""
 
     def __init__(self, network: "ManualMLP", begin: int, n: int) -> None:
-        places = [y[:n] for y in network.hidden]
         self.x = network.x[:n]
-        self.ys = [*map(Matrix, places), Matrix(network.said[begin : begin + n])]
-        self.grads = [Matrix(grad[:n]) for grad in network.grads]
-        self.gradient = network.apart(self.grads[-1].tensor, network.grad_log_std)
+        self.ys = [Matrix(y[:n]) for y in network.hidden]
+        self.ys.append(Matrix(network.said[begin : begin + n]))
 
 
 class ManualMLP(ByHand):
@@ -281,6 +279,7 @@ class ManualMLP(ByHand):
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
         self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
+        self._slopes = functools.lru_cache(maxsize=4)(self._gradients)
         self._last, self._x = self._part(0, 0), self.x[:0]  # what was unrolled
 
     @torch.no_grad()
@@ -303,17 +302,20 @@ class ManualMLP(ByHand):
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last."""
-        return self._last.gradient
+        return self.apart(self._slopes(len(self._x))[-1].tensor, self.grad_log_std)
 
     @torch.no_grad()
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
-        part = self._last
-        self.heard(part.gradient)
+        ys, grads = self._last.ys, self._slopes(len(self._x))
+        self.heard(self.gradient())
         for i in range(len(self.layers) - 1, 0, -1):
-            below = (part.ys[i], part.grads[i], part.grads[i - 1].tensor)
-            self.layers[i].back(part.ys[i - 1].tensor, *below)
-        self.layers[0].back(self._x, part.ys[0], part.grads[0], None)
+            self.layers[i].back(ys[i - 1].tensor, ys[i], grads[i], grads[i - 1].tensor)
+        self.layers[0].back(self._x, ys[0], grads[0], None)
+
+    def _gradients(self, n: int) -> list[Matrix]:
+        """Return the place of N steps of each layer's gradient."""
+        return [Matrix(grad[:n]) for grad in self.grads]
 
     def _forward(self, obs: Tensor, begin: int) -> Tensor:
         """Unroll at most `steps`; return the last product's place, in `said` from `begin` on."""

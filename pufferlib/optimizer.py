@@ -43,7 +43,6 @@ class Optimizer:
         self._mean, self._square = torch.zeros(
             (2, rest), dtype=weights.dtype, device=weights.device
         )
-        self._weights = weights
         self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
         self._arrays: dict[str, Any] = {}  # for the native pass; empty: torch's does it
         if weights.device.type == "cpu" and weights.dtype == torch.float32:

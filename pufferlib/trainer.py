@@ -150,6 +150,7 @@ class Trainer:
         RuntimeError if the policy's parameters are not those that it had when this was made.
         """
         self.optimizer.check(self.policy)
+        self.optimizer.renew()
         self.timer.enter("other")
         before, steps_before = self.agent_steps, self.collector.steps
         self._collect()

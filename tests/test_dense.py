@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib import _kernels
-from pufferlib.manual import ManualMLP, manual
+from pufferlib.manual import PART, ManualMLP, manual
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import PolicySpec, make_policy
 from tests.support import go_back_both_ways
@@ -114,6 +114,11 @@ def test_many_act_at_once_and_any_number_of_them() -> None:
         assert state is None
         torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
+
+
+def test_parts_to_act_in_are_no_smaller_for_small_minibatches() -> None:
+    policy, _, grads, _ = network(DISCRETE, 4)
+    assert [manual(policy, grads, steps).steps for steps in (4, 5000)] == [PART, 5000]
 
 
 def test_only_what_it_knows_goes_without_autograd() -> None:
