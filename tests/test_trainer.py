@@ -388,6 +388,18 @@ def test_a_policy_whose_weights_are_not_the_trained_ones_is_refused(change):
     trainer.close()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precision):
+    trainer = make(precision=precision)
+    trainer.update()
+    for parameter in (*trainer.policy.first.parameters(), *trainer.policy.hidden.parameters()):
+        parameter.data.zero_()
+    trainer.update()
+    trainer.close()
+    value = trainer.batch.own["value"]  # as acting said it: what the last bias is, whatever is seen
+    assert torch.equal(value, value[0, 0].expand_as(value))
+
+
 def test_times_of_an_update_are_the_whole_of_it():
     trainer = make("cartpole", num_envs=32)
     ticks = []
