@@ -8,6 +8,14 @@ PUF_INLINE int64_t index_of(const PufGather *pass, int64_t i) {
     return pass->index32 ? pass->index32[i] : pass->index64[i];
 }
 
+// What puf_to_bf16 does, of one number: in a plain loop, which compilers make vectors of any dtype.
+PUF_INLINE uint16_t one_to_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u), nan = bits | 0x00400000u;
+    return (uint16_t)((x == x ? nearest : nan) >> 16);
+}
+
 // One item of `n` elements; `restrict` is what lets these loops become vectors.
 #define CONVERT(name, type) \
     PUF_INLINE void name(const type *restrict from, float *restrict to, int64_t n, float scale) { \
@@ -15,12 +23,7 @@ PUF_INLINE int64_t index_of(const PufGather *pass, int64_t i) {
     } \
     PUF_INLINE void name##_to_bf16(const type *restrict from, uint16_t *restrict to, int64_t n, \
                                    float scale) { \
-        for (int64_t begin = 0; begin < n; begin += PUF_LANES) { \
-            const int64_t left = n - begin < PUF_LANES ? n - begin : PUF_LANES; \
-            float some[PUF_LANES] = {0}; \
-            name(from + begin, some, left, scale); \
-            puf_store_some_bf16(to + begin, puf_load(some), left); \
-        } \
+        for (int64_t e = 0; e < n; e++) to[e] = one_to_bf16((float)from[e] * scale); \
     }
 CONVERT(from_u8, uint8_t)
 CONVERT(from_i8, int8_t)

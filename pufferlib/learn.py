@@ -16,7 +16,7 @@ from torch import Tensor
 from pufferlib.batch import Batch, Memory, Minibatch
 from pufferlib.crew import Crew
 from pufferlib.loss import LossStats, Standard, manual_loss, ppo_loss
-from pufferlib.manual import Manual, manual, rows_at_once
+from pufferlib.manual import Manual, fits, manual, rows_at_once
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
 from pufferlib.policy import Output, Policy
@@ -57,7 +57,7 @@ class Learner:
         self.hands: list[Hand] = []
         rounded, seen = None, torch.float32
         if train.precision == "bfloat16":
-            rounded = optimizer.copy(torch.bfloat16)
+            rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
             seen = torch.float32 if policy.norm else torch.bfloat16
             self.policy = Autocast(policy)
         for i in range(crew.size):

@@ -30,12 +30,22 @@ def every_float32() -> Any:
     return (upper[:, None] | LOWER).view(np.float32)
 
 
-def test_every_bit_pattern_is_rounded_to_the_nearest_ties_to_even() -> None:
-    x = every_float32()
+def gathered(x: Any) -> Any:
     y = np.zeros(x.shape, np.uint16)
     _kernels.gather(x, np.arange(len(x)), y)
-    want = rounded(x)
-    nan = np.isnan(x)
+    return y
+
+
+def gone_back(x: Any) -> Any:
+    y, grad_bias = np.zeros(x.shape, np.uint16), np.zeros(x.shape[1], np.float32)
+    _kernels.dense_bf16_back(y=x, grad=x, out=y, grad_bias=grad_bias, activation="identity")
+    return y
+
+
+@pytest.mark.parametrize("through", [gathered, gone_back])
+def test_every_bit_pattern_is_rounded_to_the_nearest_ties_to_even(through: Any) -> None:
+    x = every_float32()
+    y, want, nan = through(x), rounded(x), np.isnan(x)
     assert nan.sum() > 1000
     assert_array_equal(y[~nan], words(want)[~nan])
     assert torch.from_numpy(y).view(torch.bfloat16)[torch.from_numpy(nan)].isnan().all()
