@@ -121,10 +121,12 @@ def test_a_users_own_network_is_autocast_and_speaks_float32() -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_our_layers_are_autocast_but_for_the_heads(name: str) -> None:
-    spec = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    spec = picture if name == "cnn" else PolicySpec((6,), torch.float32, (3,), (), ())
     policy = make_policy(PolicyOptions(name=name, hidden_size=32), spec, norm_obs=name == "mlp")
-    obs = torch.randint(0, 255, (8, *spec.obs_shape), dtype=torch.uint8)
-    if policy.norm is not None:
+    obs = torch.randint(0, 255, (8, *spec.obs_shape)).to(spec.obs_dtype)
+    if policy.norm is not None:  # digits are lost after normalization, not before
+        obs += 100_000
         policy.norm.update(policy.parts.numbers(obs))
         policy.norm.publish()
     seen = []
