@@ -106,7 +106,7 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
 
 def test_many_act_at_once_and_any_number_of_them() -> None:
     policy, by_hand, _, _ = network(CONTINUOUS, 4)
-    for n in (3, 23, 1, 9, 4):
+    for n in (3, 6, 23, 1, 9, 4):
         obs = torch.randn(n, 6)
         with torch.no_grad():
             wanted = policy(obs)[0]

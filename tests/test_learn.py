@@ -85,12 +85,13 @@ def test_no_more_threads_than_parts_and_rows_longer_than_a_part(monkeypatch):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("env", [{}, MORTAL])
-def test_threads_that_share_the_acting_act_as_one_does(env, monkeypatch):
+def test_threads_that_share_the_acting_act_as_one_does(env, groups, monkeypatch):
     monkeypatch.setattr("pufferlib.collect.LEAST", 2)
     batches = []
     for threads in (1, 3):
-        trainer = make(env=env, num_envs=7, threads=threads)
+        trainer = make(env=env, num_envs=7, num_groups=groups, threads=threads)
         batches.append([collect(trainer) for _ in range(2)])
         trainer.close()
     for one, three in zip(*batches, strict=True):
