@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pufferlib.encode import Encoded
 from pufferlib.manual import PART, Dense, DenseBF16, Matrix
-from pufferlib.policy import Output, Policy
+from pufferlib.policy import MLP, Output, Policy
 from pufferlib.recurrent import Recurrent
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -37,7 +38,7 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
     """Return what products shall take: `given`, or where that is auto what is best.
 
     On a CPU with bfloat16 that is measured, on a layer of `width` units and up to `steps` steps;
-    takes some hundredths of a second. Raise ValueError where there is no bfloat16.
+    takes some hundredths of a second. Raise ValueError for bfloat16 in a network that has none.
     """
     recurrent = isinstance(policy, Recurrent)
     if given == "bfloat16" and recurrent:
@@ -52,6 +53,8 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
         return Picked("float32", "on a GPU unless told otherwise")
     if recurrent:
         return Picked("float32", "all that recurrent layers have")
+    if not isinstance(policy, (MLP, Encoded)):  # which may not bear it, and was not measured
+        return Picked("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")
     times = measure(min(PART, steps), width)

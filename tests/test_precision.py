@@ -235,6 +235,9 @@ def test_auto_takes_bfloat16_where_it_pays(
     assert picked("auto", "lstm")[0] == picked("auto", device=torch.device("cuda"))[0] == "float32"
     assert picked("bfloat16", device=torch.device("cuda")) == ("bfloat16", "as given")
     assert picked("float32") == ("float32", "as given")
+    own = Adapted(DISCRETE, Counting())
+    assert precision.pick("auto", own, CPU, 512, 64)[0] == "float32"
+    assert precision.pick("bfloat16", own, CPU, 512, 64) == ("bfloat16", "as given")
     assert len(asked) == 1
 
 
