@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--traceback" in words or bool(os.environ.get("PUFFER_DEBUG"))
     try:
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # gym:my_module:MyEnv-v0 may lie here, as for `python -m`
         settings, rest = split_settings(words)
         parser = make_parser()
         args, extra = parser.parse_known_args(rest)

@@ -245,9 +245,9 @@ class Trainer:
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"{name} is {float(value)} in update {self.updates + 1}, after "
-                f"{self.agent_steps} agent steps: the weights are not saved. A lower "
-                "train.learning_rate, or train.reward_scale so that returns are of order 1, "
-                "often helps; vec.debug=true finds NaN observations and rewards of the game"
+                f"{self.agent_steps} agent steps: the weights are not saved. vec.debug=true finds "
+                "NaN in the game's observations and rewards; where there is none, a lower "
+                "train.learning_rate or train.reward_scale (returns of order 1) often helps"
             )
 
     def _explained_variance(self) -> float:

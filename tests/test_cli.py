@@ -65,6 +65,14 @@ def error_of(capsys, *words, code=2):
 # --- training ----------------------------------------------------------------------------------
 
 
+def test_modules_in_the_current_folder_are_found_behind_all_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = [path for path in sys.path if path not in ("", str(tmp_path))]
+    monkeypatch.setattr(sys, "path", list(elsewhere))
+    assert main(["games"]) == main(["games"]) == 0
+    assert sys.path == [*elsewhere, str(tmp_path)]
+
+
 def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
     picked = threads.Picked(1, "1 was fastest")
     monkeypatch.setattr(threads, "pick", lambda given, *rest: picked if given == 0 else None)
