@@ -82,6 +82,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
         rows * sizes.horizon,
         trainer.train.update_epochs,
         torch.cuda.synchronize if trainer.device.type == "cuda" else None,
+        trainer.crew.size,
     )
 
 

@@ -4,10 +4,11 @@ And threads kept on them: two threads that wait for each other often are often p
 the OS, where together they are slower than one. No torch here.
 """
 
+import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -48,6 +49,20 @@ def keep_apart(workers: Iterable[int]) -> None:
             os.sched_setaffinity(thread, {cpu})
         except OSError:  # it has ended, or the OS forbids it: as good as before
             continue
+
+
+@contextlib.contextmanager
+def on_first() -> Iterator[None]:
+    """Keep the calling thread on the first core meanwhile: there `keep_apart` puts nobody."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _quota(cgroups: Path, own: Path) -> int:

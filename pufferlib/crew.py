@@ -1,7 +1,7 @@
 """Threads that share work evenly: the caller does the first job, each of the others one more.
 
-They wait without spinning and are kept on cores of their own, so that two of them on one core are
-no slower than one.
+They wait without spinning and are kept on cores of their own, the caller too while it works: two
+threads that the OS puts on one core are slower than one.
 """
 
 import os
@@ -51,12 +51,13 @@ class Crew:
                 f"the trainer's threads were started in process {self._process} and did not follow "
                 f"the fork into process {os.getpid()}: make a new trainer here"
             )
-        others = [self._pool.submit(job) for job in jobs[1:]]
-        try:
-            first = jobs[0]()
-        finally:
-            for other in others:
-                other.exception()  # waits
+        with cores.on_first():
+            others = [self._pool.submit(job) for job in jobs[1:]]
+            try:
+                first = jobs[0]()
+            finally:
+                for other in others:
+                    other.exception()  # waits
         return [first, *(other.result() for other in others)]
 
     def close(self) -> None:

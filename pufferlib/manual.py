@@ -23,6 +23,7 @@ from pufferlib.normalize import ObservationNorm
 from pufferlib.policy import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
 
+BY_PARTS = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
 ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
 

@@ -127,7 +127,8 @@ class Roofline:
     """The products of acting by `agents` at once, and of `epochs` on minibatches of `steps`.
 
     `measure` once between any two updates: then the products meet the same moods of the machine as
-    the loop. `synchronize` waits for a GPU.
+    the loop. `synchronize` waits for a GPU. `threads` that each take parts of the work would run at
+    so many times the speed of one, which is what is measured.
     """
 
     def __init__(
@@ -138,10 +139,12 @@ class Roofline:
         steps: int,
         epochs: int,
         synchronize: Callable[[], None] | None = None,
+        threads: int = 1,
     ) -> None:
         self.passes = {"act": act.products(), "learn": learn.products()}
         self.opaque = sorted(act.opaque | learn.opaque)
         self.share = {"act": 1 / agents, "learn": epochs / steps}  # of a pass, per agent step
+        self.threads = threads
         self.epochs = epochs
         self._synchronize = synchronize or (lambda: None)
         self._seconds: dict[Product, list[float]] = {
@@ -180,9 +183,8 @@ class Roofline:
 
     def seconds(self, name: str) -> float:
         """Return how long the products of a pass take per agent step, by the measured medians."""
-        return self.share[name] * sum(
-            p.calls * statistics.median(self._seconds[p]) for p in self.passes[name]
-        )
+        alone = sum(p.calls * statistics.median(self._seconds[p]) for p in self.passes[name])
+        return self.share[name] * alone / self.threads
 
     def speeds(self) -> dict[str, float]:
         """Return GFLOP/s by pass and shape."""

@@ -4,6 +4,7 @@ A second thread pays where a second core is really there and the product is larg
 Neither can be read off the machine: a virtual core may be half of one or busy with something else.
 """
 
+import functools
 import statistics
 import time
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from pufferlib import cores
+from pufferlib.crew import Crew
 
 ROUNDS = 5
 AT_LEAST = 2e-3  # seconds of one measurement
@@ -25,23 +27,27 @@ class Picked(NamedTuple):
     why: str
 
 
-def pick(given: int, rows: int, width: int) -> Picked:
+def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
     """Set and return torch's thread count: `given`, or where that is 0 what is fastest.
 
     Tried are 1, 2, 4, ... threads up to the usable cores on (rows, width) @ (width, width); the
-    workers are kept on cores of their own. Takes some hundredths of a second.
+    workers are kept on cores of their own. With `part`, threads take parts of so many rows each,
+    whole products by themselves: no more threads than parts. Takes some hundredths of a second.
     """
     limit = cores.usable()
+    if part:
+        limit = min(limit, -(-rows // part))
     if given:
         torch.set_num_threads(given)
         return Picked(given, "as given")
     if limit == 1:
         torch.set_num_threads(1)
-        return Picked(1, "one core")
+        return Picked(1, "one core" if cores.usable() == 1 else "too little to share")
     counts = [1]
     while counts[-1] < limit:
         counts.append(min(2 * counts[-1], limit))
-    speeds = measure(counts, min(rows, max(1, LARGEST // width)), width)
+    rows = min(rows, max(1, LARGEST // width))
+    speeds = measure_parts(counts, part, width) if part else measure(counts, rows, width)
     count = best(speeds)
     torch.set_num_threads(count)
     if count > 1:
@@ -77,4 +83,30 @@ def measure(counts: list[int], rows: int, width: int) -> dict[int, float]:
                 torch.mm(x, weight, out=out)
                 calls += 1
             found.append(calls / passed)
+    return {count: statistics.median(found) for count, found in speeds.items()}
+
+
+@torch.no_grad()
+def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
+    """Return products per second of all threads of a crew together, by its size; as `measure`."""
+    torch.set_num_threads(1)
+    weight = torch.randn(width, width)
+    crews = {count: Crew(count) for count in counts}
+    given = [(torch.randn(rows, width), torch.empty(rows, width)) for _ in range(max(counts))]
+
+    def work(x: torch.Tensor, out: torch.Tensor, calls: int) -> None:
+        for _ in range(calls):
+            torch.mm(x, weight, out=out)
+
+    begin = time.perf_counter()
+    work(*given[0], 4)
+    calls = max(1, round(4 * AT_LEAST / (time.perf_counter() - begin)))
+    speeds: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(ROUNDS):
+        for count, crew in crews.items():
+            begin = time.perf_counter()
+            crew.run([functools.partial(work, *given[i], calls) for i in range(count)])
+            speeds[count].append(count * calls / (time.perf_counter() - begin))
+    for crew in crews.values():
+        crew.close()
     return {count: statistics.median(found) for count, found in speeds.items()}

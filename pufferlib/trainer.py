@@ -25,7 +25,7 @@ from pufferlib.collect import Collector
 from pufferlib.crew import Crew
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats
-from pufferlib.manual import fits
+from pufferlib.manual import BY_PARTS, PART, fits
 from pufferlib.normalize import ObservationNorm, ReturnNorm
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
@@ -60,7 +60,9 @@ class Trainer:
         self.device = pick_device(train.device)
         memory.keep_freed()
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
-        self.threads = threads.pick(train.threads, steps, policy.hidden_size)
+        by_parts = self.device.type == "cpu" and policy.name in BY_PARTS and not policy.path
+        size, part = policy.hidden_size, PART if by_parts else 0
+        self.threads = threads.pick(train.threads, steps, size, part)
         env_threads = vec.num_threads or self.threads.number
         before = cores.threads()
         self.env = RowEnv(

@@ -108,9 +108,30 @@ def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_thr
     assert threads.pick(3, 512, 64).number == torch.get_num_threads() == 3
 
 
-def test_measuring_gives_a_speed_for_each_count(torch_threads):
-    speeds = threads.measure([1, 2], 8, 4)
+def test_no_more_threads_are_picked_than_there_are_parts(monkeypatch, torch_threads):
+    asked = []
+    monkeypatch.setattr(cores, "usable", lambda: 8)
+    found = {1: 10.0, 2: 19.0, 3: 28.0}
+    monkeypatch.setattr(threads, "measure_parts", lambda *given: asked.append(given) or found)
+    assert threads.pick(0, 2500, 64, part=1024) == (3, "2.8 times one")
+    assert asked == [([1, 2, 3], 1024, 64)]
+    assert threads.pick(0, 1024, 64, part=1024) == (1, "too little to share")
+
+
+@pytest.mark.parametrize("measure", [threads.measure, threads.measure_parts])
+def test_measuring_gives_a_speed_for_each_count(torch_threads, measure):
+    speeds = measure([1, 2], 8, 4)
     assert list(speeds) == [1, 2] and min(speeds.values()) > 0
+
+
+def test_who_is_kept_on_the_first_core_may_go_everywhere_again():
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this OS does not let a thread be pinned")
+    before = os.sched_getaffinity(0)
+    with pytest.raises(OSError, match="inside"), cores.on_first():
+        assert os.sched_getaffinity(0) == {min(before)}
+        raise OSError("inside")
+    assert os.sched_getaffinity(0) == before
 
 
 def test_there_is_always_a_core(tmp_path):

@@ -122,6 +122,8 @@ def test_the_roofline_follows_from_operations_and_speed(monkeypatch):
     assert list(said["gemm_gflops"].values()) == pytest.approx([0.5] * len(said["gemm_gflops"]))
     assert said["roofline"] == pytest.approx(0.5e9 / needed)
     assert said["reached"] == pytest.approx(500 / said["roofline"])
+    roof.threads = 2  # each takes parts of the work
+    assert roof.report(500.0)["roofline"] == pytest.approx(2 * said["roofline"])
 
 
 @pytest.mark.parametrize("shape, stride", [((3, 4), (4, 1)), ((4, 3), (1, 4)), ((2, 5), (640, 1))])
