@@ -501,6 +501,11 @@ def ppo_loss(
     return tuple([metrics[i] for i in range(PUF_NUM_METRICS)])
 
 
+# Bytes up to which a copy is over sooner than Python's lock is had back from another thread.
+cdef enum:
+    WORTH_LETTING_GO = 1 << 16
+
+
 cdef take_items(str index_name, pool, index, out, float scale, int leading):
     """Gather by `index`; `leading` is how many dimensions of the pool one index runs over, 0: any."""
     cdef PufGather p
@@ -548,8 +553,11 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
         p.convert = PUF_COPY
     else:
         p.convert = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}[kind]
-    with nogil:
+    if p.num_taken * p.item_bytes < WORTH_LETTING_GO:
         bad = PASSES.gather(&p, &fault)
+    else:
+        with nogil:
+            bad = PASSES.gather(&p, &fault)
     if bad:
         raise_fault(&fault, index_name)
 
