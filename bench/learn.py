@@ -83,7 +83,7 @@ def main() -> None:
     given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
     folder = given.runs or Path(tempfile.mkdtemp())
     describe()
-    print(f"{len(cores())} cores usable\n")
+    print(f"usable cores: {len(cores())}\n")
     print(
         f"seed  train s  peak MB  {given.log} over {given.episodes} episodes: mean, std, min, max"
     )

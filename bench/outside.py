@@ -125,7 +125,7 @@ def main() -> None:
         parser.error(f"no task {unknown[0]}: there are {', '.join(TASKS)}")
     root = given.runs or Path(tempfile.mkdtemp())
     describe()
-    print(f"{len(cores())} cores usable\n")
+    print(f"usable cores: {len(cores())}\n")
     print("task      seed    steps  train s  score, sampled  greedy   target")
     curves: dict[str, list[list[tuple[float, float]]]] = {}
     for name in given.tasks or TASKS:

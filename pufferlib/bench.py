@@ -155,7 +155,7 @@ def _about(config: Config, game: "Game") -> dict[str, Any]:
         "flags": str(built["flags"]),
         "debug_build": game.debug or bool(built["debug"]),
         "python": f"{platform.python_version()}, numpy {np.__version__}",
-        "machine": f"{platform.machine()}, {cores.usable()} cores usable",
+        "machine": f"{platform.machine()}, usable cores: {cores.usable()}",
     }
 
 

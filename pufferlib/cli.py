@@ -98,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Declare the commands and their plain flags."""
     parser = _Parser(
         prog="puffer",
-        description="Train and watch policies in games written in C.",
+        description="Train and evaluate policies in games written in C and envs written in Python.",
         allow_abbrev=False,
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
@@ -299,7 +299,8 @@ def _configure(spec: str | None, file: str | None, flags: Settings) -> "tuple[co
         layers.append(config.Layer(str(file), content))
     if not spec:
         raise config.ConfigError(
-            f"which game? There are {', '.join(shelf.names())}; or give a header"
+            f"which game? There are {', '.join(shelf.names())}; or give a header, or an env such "
+            "as gym:CartPole-v1"
         )
     layers.append(config.Layer("--", flags))
     game: Game
