@@ -16,6 +16,7 @@ from pufferlib.crew import Crew
 
 ROUNDS = 5
 AT_LEAST = 2e-3  # seconds of one measurement
+PARTS_AT_LEAST = 1e-2  # seconds, with threads that have to be woken first
 WORTH = 1.15  # times the speed that twice the threads have to bring
 LARGEST = 2**22  # entries of the matrix that is measured with
 
@@ -100,7 +101,7 @@ def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
 
     begin = time.perf_counter()
     work(*given[0], 4)
-    calls = max(1, round(4 * AT_LEAST / (time.perf_counter() - begin)))
+    calls = max(1, round(4 * PARTS_AT_LEAST / (time.perf_counter() - begin)))
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
         for count, crew in crews.items():
