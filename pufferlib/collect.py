@@ -49,10 +49,10 @@ class Collector:
         num_groups: int = 1,
         asynchronous: bool = False,
         crew: Crew | None = None,
-        networks: list[Network] | None = None,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
-        self.crew, self.networks = crew or Crew(1), networks or [policy]
+        self.crew = crew or Crew(1)
+        self.networks: list[Network] = [policy]
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -220,10 +220,8 @@ class Collector:
         obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
         state = None if self.state is None else self.state[self._index(agents)]
         self.timer.enter("forward")
-        values = self.networks[0](obs, state)[
-            0
-        ].value  # the new state is dropped: they act on this yet
-        self._next_value[waiting[agents]] = array(values.cpu())
+        output, _ = self.networks[0](obs, state)  # no new state: they act on this yet
+        self._next_value[waiting[agents]] = array(output.value.cpu())
         waiting[agents] = -1
         self.timer.enter("other")
 

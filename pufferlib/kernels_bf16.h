@@ -43,27 +43,14 @@ PUF_INLINE void dense_bf16_back_rows(const PufDenseBF16Back *pass, PufActivation
     }
 }
 
-// Compiled for each activation, wide and not.
-#define EACH(rows, pass, wide) \
-    if (pass->activation == PUF_RELU) rows(pass, PUF_RELU, wide); \
-    else if (pass->activation == PUF_TANH) rows(pass, PUF_TANH, wide); \
-    else rows(pass, PUF_IDENTITY, wide)
-
 static void puf_dense_bf16(const PufDenseBF16 *pass) {
-    if (pass->y) {
-        EACH(dense_bf16_rows, pass, 0);
-    } else {
-        EACH(dense_bf16_rows, pass, 1);
-    }
+    if (pass->y) PUF_EACH_ACTIVATION(pass->activation, dense_bf16_rows(pass, f, 0));
+    else PUF_EACH_ACTIVATION(pass->activation, dense_bf16_rows(pass, f, 1));
 }
 
 static void puf_dense_bf16_back(const PufDenseBF16Back *pass) {
-    if (pass->y) {
-        EACH(dense_bf16_back_rows, pass, 0);
-    } else {
-        EACH(dense_bf16_back_rows, pass, 1);
-    }
+    if (pass->y) PUF_EACH_ACTIVATION(pass->activation, dense_bf16_back_rows(pass, f, 0));
+    else PUF_EACH_ACTIVATION(pass->activation, dense_bf16_back_rows(pass, f, 1));
 }
-#undef EACH
 
 #endif

@@ -18,6 +18,21 @@ PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
     return f == PUF_TANH ? grad * (1.0f - y * y) : grad;
 }
 
+// Runs `call`, which names the activation f, compiled for each of them.
+#define PUF_EACH_ACTIVATION(activation, call) \
+    do { \
+        if ((activation) == PUF_RELU) { \
+            const PufActivation f = PUF_RELU; \
+            call; \
+        } else if ((activation) == PUF_TANH) { \
+            const PufActivation f = PUF_TANH; \
+            call; \
+        } else { \
+            const PufActivation f = PUF_IDENTITY; \
+            call; \
+        } \
+    } while (0)
+
 PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f) {
     const int64_t size = pass->size;
     for (int64_t row = 0; row < pass->num_rows; row++) {
@@ -31,9 +46,7 @@ PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f) {
 }
 
 static void puf_dense(const PufDense *pass) {
-    if (pass->activation == PUF_RELU) dense_rows(pass, PUF_RELU);
-    else if (pass->activation == PUF_TANH) dense_rows(pass, PUF_TANH);
-    else dense_rows(pass, PUF_IDENTITY);
+    PUF_EACH_ACTIVATION(pass->activation, dense_rows(pass, f));
 }
 
 // Sums of a few rows at a time are added to the bias's gradient: fewer visits to it.
@@ -63,9 +76,7 @@ PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
 }
 
 static void puf_dense_back(const PufDenseBack *pass) {
-    if (pass->activation == PUF_RELU) dense_back_rows(pass, PUF_RELU);
-    else if (pass->activation == PUF_TANH) dense_back_rows(pass, PUF_TANH);
-    else dense_back_rows(pass, PUF_IDENTITY);
+    PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f));
 }
 
 #endif

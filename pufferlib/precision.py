@@ -7,8 +7,6 @@ manual.py; of anything else torch's autocast chooses what takes bfloat16.
 
 import functools
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from pufferlib.encode import Encoded
 from pufferlib.manual import PART, Dense, DenseBF16, Matrix
 from pufferlib.policy import MLP, Output, Policy
+from pufferlib.profile import seconds_of
 from pufferlib.recurrent import Recurrent
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -94,7 +93,8 @@ def measure(rows: int, width: int) -> float:
         for layer, found in zip(layers, taken, strict=True):
             x, y, grad, grad_x = torch.ones((4, rows, width), dtype=layer.dtype)
             given = (x, Matrix(y), Matrix(grad), grad_x)
-            found.append(_seconds(functools.partial(_there_and_back, layer, *given)))
+            run = functools.partial(_there_and_back, layer, *given)
+            found.append(seconds_of(run, AT_LEAST))
     return statistics.median(taken[0]) / statistics.median(taken[1])
 
 
@@ -103,16 +103,6 @@ def _there_and_back(
 ) -> None:
     layer.forward(x, y)
     layer.back(x, y, grad, grad_x)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """Return the seconds of one call."""
-    run()
-    calls, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < AT_LEAST:
-        run()
-        calls += 1
-    return passed / calls
 
 
 class Autocast(Policy):

@@ -52,3 +52,13 @@ class Timer:
         taken = dict(self._seconds)
         self._seconds = dict.fromkeys(taken, 0.0)
         return taken
+
+
+def seconds_of(run: Callable[[], object], at_least: float) -> float:
+    """Return the seconds of one call, after one to warm up, measured for `at_least` seconds."""
+    run()
+    calls, begin = 0, time.perf_counter()
+    while (passed := time.perf_counter() - begin) < at_least:
+        run()
+        calls += 1
+    return passed / calls

@@ -13,6 +13,7 @@ import torch
 
 from pufferlib import cores
 from pufferlib.crew import Crew
+from pufferlib.profile import seconds_of
 
 ROUNDS = 5
 AT_LEAST = 2e-3  # seconds of one measurement
@@ -33,7 +34,7 @@ def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
 
     Tried are 1, 2, 4, ... threads up to the usable cores on (rows, width) @ (width, width); the
     workers are kept on cores of their own. With `part`, threads take parts of so many rows each,
-    whole products by themselves: no more threads than parts. Takes some hundredths of a second.
+    whole products by themselves: no more threads than parts. Takes some tenths of a second.
     """
     limit = cores.usable()
     if part:
@@ -79,11 +80,8 @@ def measure(counts: list[int], rows: int, width: int) -> dict[int, float]:
     for _ in range(ROUNDS):
         for count, found in speeds.items():
             torch.set_num_threads(count)
-            calls, begin = 0, time.perf_counter()
-            while (passed := time.perf_counter() - begin) < AT_LEAST:
-                torch.mm(x, weight, out=out)
-                calls += 1
-            found.append(calls / passed)
+            product = functools.partial(torch.mm, x, weight, out=out)
+            found.append(1 / seconds_of(product, AT_LEAST))
     return {count: statistics.median(found) for count, found in speeds.items()}
 
 

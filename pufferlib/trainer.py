@@ -21,7 +21,7 @@ from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
 from pufferlib import cores, memory, precision, threads
 from pufferlib.batch import Batch
-from pufferlib.collect import Collector
+from pufferlib.collect import Collector, Network
 from pufferlib.crew import Crew
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats
@@ -115,8 +115,8 @@ class Trainer:
             self.timer,
             self.crew,
         )
-        self.collector.networks = [hand.network.forward for hand in self.learner.hands]
-        self.collector.networks = self.collector.networks or [self.learner.policy]
+        by_hand: list[Network] = [hand.network.forward for hand in self.learner.hands]
+        self.collector.networks = by_hand or [self.learner.policy]
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0  # also the version of the weights
         self.trained_steps = 0
