@@ -1,8 +1,9 @@
 """A batch: the rows that one update trains on, their advantages, and minibatches of them.
 
 On the CPU a minibatch is gathered from the pool when it is needed; on a GPU the batch is copied
-there once. Letters: B rows of a batch, m of a minibatch, H horizon, S entries of a recurrent
-state, *O one observation.
+there once. What is done to a whole batch is done part by part, so that beside the pool's rows there
+is only what learning adds to them. Letters: B rows of a batch, b of a part, m of a minibatch, H
+horizon, S entries of a recurrent state, *O one observation.
 """
 
 from typing import Any
@@ -19,6 +20,9 @@ from pufferlib.loss import Steps, array
 from pufferlib.manual import Manual, shown
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
+
+POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
+PART = 8192  # slots of the batch at a time on the CPU: what is made of them stays in its cache
 
 
 class Minibatch:
@@ -59,13 +63,15 @@ class Batch:
         self.sizes, self.device = sizes, device
         shape, on_gpu = (sizes.batch_rows, sizes.horizon), device.type == "cuda"
         self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)
-        own = ("logprob", "value", "advantage", "target")
-        self.own = {name: torch.zeros(shape, pin_memory=on_gpu) for name in own}
+        names = ("advantage", "target")
+        self.own = {name: torch.zeros(shape, pin_memory=on_gpu) for name in names}
         self.own["reset"] = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu)
         self._own: dict[str, npt.NDArray[Any]] = {n: t.numpy() for n, t in self.own.items()}
-        pooled = ("observations", "masks", "action", "axis")
-        pool = {name: self.env.arrays[name] for name in pooled if name in self.env.arrays}
+        arrays = self.env.arrays
+        pool = {name: arrays[name] for name in POOLED if name in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
+        part = sizes.minibatch_rows if on_gpu else max(1, PART // sizes.horizon)
+        self._parts = [slice(b, b + part) for b in range(0, sizes.batch_rows, part)]
         self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
         self.density = 1.0  # share of slots that carry a transition
@@ -87,16 +93,56 @@ class Batch:
 
     def load(self, policy: Policy | Manual, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
-        arrays, own = self.env.arrays, self._own
         self.rows = self.env.engine.batch()
-        ratio = self._reevaluate(policy, version)
+        used = age = carried = 0
+        for part in self._parts:
+            written = self._reset(part)
+            ages = version - written  # (b, H); never rises within a row
+            used += np.count_nonzero(written != UNUSED)
+            age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
+            self._advantage(part, self._reevaluate(policy, part, ages), reward_scale)
+        slots = self.rows.size * self.sizes.horizon
+        self.density, self.age, self.carried = used / slots, age / slots, carried / slots
+        self.collector.timer.enter("copy")
+        self._upload()
+        self.collector.timer.enter("other")
+
+    def _reset(self, part: slice) -> npt.NDArray[np.int32]:
+        """Find where lives begin in these rows; return the versions (b, H) that acted in them."""
+        arrays, rows = self.env.arrays, self.rows[part]
+        done, starts = arrays["done"][rows], arrays["piece_start"][rows]
+        self._own["reset"][part, 1:] = (done[:, :-1] != LIVE) | starts[:, 1:]
+        written: npt.NDArray[np.int32] = arrays["version"][rows]
+        return written
+
+    def _reevaluate(
+        self, policy: Policy | Manual, part: slice, ages: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float32] | None:
+        """Give slots written by older weights the value and log-probability of the present ones.
+
+        Return the ratio (b, H) of new to old probability, None where no slot is old.
+        """
+        some = np.flatnonzero(ages[:, 0] > 0)
+        if not len(some):
+            return None
+        arrays, rows, old = self.env.arrays, self.rows[part][some], ages[some] > 0
+        reset = self.own["reset"][part][torch.from_numpy(some)]
+        value, logprob = self._evaluate(policy, rows, reset.bool().to(self.device))
+        ratio = np.ones(ages.shape, np.float32)
+        acted = arrays["logprob"][rows]
+        arrays["logprob"][rows] = now = np.where(old, logprob, acted)
+        arrays["value"][rows] = np.where(old, value, arrays["value"][rows])
+        ratio[some] = np.exp(now - acted)
+        return ratio
+
+    def _advantage(
+        self, part: slice, ratio: npt.NDArray[np.float32] | None, reward_scale: float
+    ) -> None:
+        """Compute advantages and value targets of these rows."""
+        names = ("reward", "value", "next_value", "done", "piece_start")
         _kernels.advantage(
-            rows=self.rows,
-            reward=arrays["reward"],
-            value=arrays["value"],
-            next_value=arrays["next_value"],
-            done=arrays["done"],
-            piece_start=arrays["piece_start"],
+            rows=self.rows[part],
+            **{name: self.env.arrays[name] for name in names},
             ratio=ratio,
             gamma=self.train.gamma,
             gae_lambda=self.train.gae_lambda,
@@ -104,46 +150,21 @@ class Batch:
             c_clip=self.train.c_clip,
             reward_scale=reward_scale,
             reward_clip=self.train.reward_clip,
-            out_advantage=own["advantage"],
-            out_target=own["target"],
+            out_advantage=self._own["advantage"][part],
+            out_target=self._own["target"][part],
         )
-        _kernels.gather(arrays["value"], self.rows, own["value"])
-        self.collector.timer.enter("copy")
-        self._upload()
-        self.collector.timer.enter("other")
-
-    def _reevaluate(self, policy: Policy | Manual, version: int) -> npt.NDArray[np.float32] | None:
-        """Give slots written by older weights the value and log-probability of the present ones.
-
-        Fills `logprob` and `reset`; returns the ratio (B, H) of new to old probability, None
-        where no slot is old.
-        """
-        arrays, own = self.env.arrays, self._own
-        _kernels.gather(arrays["logprob"], self.rows, own["logprob"])
-        done, starts = arrays["done"][self.rows], arrays["piece_start"][self.rows]
-        own["reset"][:, 1:] = (done[:, :-1] != LIVE) | starts[:, 1:].astype(bool)
-        written = arrays["version"][self.rows]
-        self.density = float((written != UNUSED).mean())
-        age = version - written  # (B, H); never rises within a row
-        self.age, self.carried = float(age.mean()), float((age > 0).mean())
-        old = np.flatnonzero(age[:, 0] > 0)
-        if not len(old):
-            return None
-        for part in np.array_split(old, -(-len(old) // self.sizes.minibatch_rows)):
-            where = age[part] > 0
-            value, logprob = self._evaluate(policy, part)
-            own["logprob"][part] = np.where(where, logprob, own["logprob"][part])
-            rows = self.rows[part]
-            arrays["value"][rows] = np.where(where, value, arrays["value"][rows])
-        ratio: npt.NDArray[np.float32] = np.exp(own["logprob"] - arrays["logprob"][self.rows])
-        return ratio
 
     @torch.no_grad()
-    def _evaluate(self, policy: Policy | Manual, part: npt.NDArray[Any]) -> tuple[Any, Any]:
-        """Return value and log-probability (n, H) of n rows of the batch by present weights."""
-        rows = self.rows[part]
-        given = {n: torch.from_numpy(c[rows]).to(self.device) for n, c in self.pool.items()}
-        reset = self.own["reset"][torch.from_numpy(part)].bool().to(self.device)
+    def _evaluate(
+        self, policy: Policy | Manual, rows: npt.NDArray[Any], reset: Tensor
+    ) -> tuple[Any, Any]:
+        """Return value and log-probability (n, H) of n rows of the pool by present weights."""
+        seen = ("observations", "masks", "action", "axis")
+        given = {
+            name: torch.from_numpy(self.pool[name][rows]).to(self.device)
+            for name in seen
+            if name in self.pool
+        }
         output = policy.unroll(given["observations"], self._state(rows), reset)
         flat = {n: c.flatten(0, 1) for n, c in given.items() if n != "observations"}
         logprob, _ = reference.logprob_and_entropy(

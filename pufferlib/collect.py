@@ -26,7 +26,7 @@ Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascen
 Stepped = TypeVar("Stepped")
 Network = Callable[[Tensor, Tensor | None], tuple[Output, Tensor | None]]
 LEAST = 256  # agents that a further thread is worth waking for
-UNUSED = -1  # version of a slot that nobody has acted on since its row was free
+UNUSED = 0  # version of a slot that nobody has acted on since its row was free
 
 
 class Collector:
@@ -69,7 +69,6 @@ class Collector:
         bounds = [env.num_envs * g // num_groups for g in range(num_groups + 1)]
         self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # of envs
         agents, pool = env.num_agents, env.arrays
-        pool["version"].fill(UNUSED)
         self.counts = np.zeros(agents, np.uint64)
         self.agent_steps = 0  # transitions that agents lived through
         self.steps = 0.0  # of every env, on average
@@ -115,7 +114,8 @@ class Collector:
     def reset(self, seed: int) -> None:
         """Begin new episodes in envs made afresh, with an empty pool."""
         self.env.reset(seed)
-        self.env.arrays["version"].fill(UNUSED)
+        versions = self.env.arrays["version"]
+        versions[versions[:, 0] != UNUSED] = UNUSED  # rows that were ever used, no others
         self._under_way = []
 
     @torch.no_grad()

@@ -118,11 +118,16 @@ class Trainer:
         by_hand: list[Network] = [hand.network.forward for hand in self.learner.hands]
         self.collector.networks = by_hand or [self.learner.policy]
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
-        self.updates = 0  # also the version of the weights
+        self.updates = 0
         self.trained_steps = 0
         self.lost_steps = 0  # dropped at earlier ends of this run
         self._started, self._uptime = time.perf_counter(), 0.0
         self.timer.enter("log")
+
+    @property
+    def version(self) -> int:
+        """Of the weights: 1, and one more after each update."""
+        return self.updates + 1
 
     @property
     def agent_steps(self) -> int:
@@ -160,7 +165,7 @@ class Trainer:
         if self.train.norm_return:
             scale /= self.return_norm.deviation
         self.timer.enter("advantage")
-        self.batch.load(self.learner.evaluator, self.updates, scale)
+        self.batch.load(self.learner.evaluator, self.version, scale)
         train, progress = self.train, before / self.train.total_timesteps
         learning_rate = scheduled(train.lr_schedule, train.learning_rate, train.lr_final, progress)
         entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
@@ -191,7 +196,7 @@ class Trainer:
         engine, arrays = self.env.engine, self.env.arrays
         while engine.num_full < self.sizes.batch_rows:
             acted = arrays["alive"].copy() if self.train.norm_return else None
-            stepped = self.collector.step(self.updates)
+            stepped = self.collector.step(self.version)
             if acted is not None:
                 acted[: stepped.start] = acted[stepped.stop :] = False
                 over = arrays["fresh"] | ~arrays["alive"]
@@ -254,9 +259,9 @@ class Trainer:
 
     def _explained_variance(self) -> float:
         """Share of the value targets' variance that the acting values foresaw; without any, 0."""
-        target, value = self.batch.own["target"].numpy(), self.batch.own["value"].numpy()
-        variance = float(target.var())
-        return 1 - float((target - value).var()) / variance if variance > 0 else 0.0
+        names = ("advantage", "target")  # what acting did not foresee of the target, and that
+        missed, variance = (float(self.batch.own[n].var(correction=0)) for n in names)
+        return 1 - missed / variance if variance > 0 else 0.0
 
     def _row_metrics(self, steps_before: float, agent_steps: int) -> dict[str, float]:
         engine = self.env.engine

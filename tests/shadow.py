@@ -93,7 +93,7 @@ class Shadow:
                     self.seen[agent].copy(),
                     agent,
                     self.steps,
-                    self.trainer.updates,
+                    self.trainer.version,
                     self._choices[agent].copy(),
                     self._push[agent, 0],
                     reward[agent],

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from pufferenv import games
 from pufferenv._engine import Game
 from pufferlib.manual import Manual
 from pufferlib.policy import Output
+from pufferlib.trainer import Trainer
 
 GAMES = Path(__file__).parent / "games"
 
@@ -42,3 +45,9 @@ def go_back_both_ways(wanted: Output, found: Output, by_hand: Manual) -> None:
         loss = loss + (want * given).sum()
     loss.backward()
     by_hand.back()
+
+
+def learned_from(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:
+    """What a batch's slots are learned from, beside what was seen and done: name -> (B, H)."""
+    pool = {name: trainer.env.arrays[name][trainer.batch.rows] for name in ("logprob", "value")}
+    return pool | {name: tensor.numpy() for name, tensor in trainer.batch.own.items()}

@@ -36,14 +36,14 @@ def of_a_step(game, num_envs, **policy):
     """The bytes that torch asks for in one step of a rollout, and the most that numpy does."""
     trainer = make(game, num_envs=num_envs, horizon=64, policy=policy)
     for _ in range(3):
-        trainer.collector.step(0)
+        trainer.collector.step(1)
     with Allocations() as asked:
-        trainer.collector.step(0)
+        trainer.collector.step(1)
     tracemalloc.start()
-    trainer.collector.step(0)
+    trainer.collector.step(1)
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
-    trainer.collector.step(0)
+    trainer.collector.step(1)
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     trainer.close()

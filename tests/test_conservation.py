@@ -20,6 +20,7 @@ from pufferlib.reference import logprob_and_entropy
 from pufferlib.trainer import Trainer
 from tests.known_policy import mixed
 from tests.shadow import LIVE, TERMINAL, TRUNCATED, Lived, Shadow
+from tests.support import learned_from
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 KNOWN = f"{Path(__file__).parent / 'known_policy.py'}:Known"
@@ -85,12 +86,14 @@ class Versions:
     def values(self, version: Any, obs: Any) -> Any:
         """Value (B, H) of observations (B, H, 4) by the weights of `version` (B, H)."""
         shift = np.array([w["shift"].item() for w in self.weights])
-        return shift[version] + mixed(obs.reshape(-1, 4).astype(int)).reshape(version.shape) / 256
+        return (
+            shift[version - 1] + mixed(obs.reshape(-1, 4).astype(int)).reshape(version.shape) / 256
+        )
 
     def logprobs(self, version: Any, columns: dict[str, Any]) -> Any:
         """Log-probability (B, H) of what stands in a batch's action and axis."""
         number = mixed(torch.from_numpy(columns["observations"]).reshape(-1, 4).long())
-        flat = version.reshape(-1)
+        flat = version.reshape(-1) - 1
         weights = {k: torch.stack([w[k] for w in self.weights])[flat] for k in self.weights[0]}
         said, _ = logprob_and_entropy(
             logits=weights["bias"] + (number[:, None] * (2 * torch.arange(8) + 3) % 11) / 8,
@@ -126,7 +129,7 @@ def check_learned_from(
     """What the pool held, and what the batch makes of it, is by the book."""
     close = {"rtol": 2e-5, "atol": 2e-5}
     acted = lived.version
-    now = np.full_like(acted, trainer.updates)
+    now = np.full_like(acted, trainer.version)
     stored_logprob = versions.logprobs(acted, columns)
     np.testing.assert_allclose(columns["value"], versions.values(acted, lived.seen), **close)
     np.testing.assert_allclose(columns["logprob"], stored_logprob, **close)
@@ -138,7 +141,7 @@ def check_learned_from(
     logprob = versions.logprobs(now, columns)
     next_value = np.where(ends, after, versions.values(now, lived.after))
     next_value[lived.done == TERMINAL] = 0
-    own = {name: tensor.numpy() for name, tensor in trainer.batch.own.items()}
+    own = learned_from(trainer)
     np.testing.assert_allclose(own["value"], value, **close)
     np.testing.assert_allclose(own["logprob"], logprob, **close)
     ratio = np.where(acted == now, 1.0, np.exp(logprob - stored_logprob))

@@ -15,7 +15,7 @@ import pytest
 
 from pufferlib.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.trainer import Trainer
-from tests.support import load_game
+from tests.support import learned_from, load_game
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 SPELLED = f"{Path(__file__).parent / 'known_policy.py'}:Spelled"
@@ -50,8 +50,8 @@ class Scripted:
         """Collect a batch; its advantages by (agent, life, step)."""
         trainer = self.trainer
         trainer._collect()
-        trainer.batch.load(trainer.policy, trainer.updates, 1.0)
-        own = {name: tensor.numpy().reshape(-1) for name, tensor in trainer.batch.own.items()}
+        trainer.batch.load(trainer.policy, trainer.version, 1.0)
+        own = {name: column.reshape(-1) for name, column in learned_from(trainer).items()}
         np.testing.assert_allclose(own["target"], own["value"] + own["advantage"])
         seen = trainer.env.arrays["observations"][trainer.batch.rows].reshape(-1, 4)[:, 1:]
         trainer.batch.release()

@@ -29,8 +29,9 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
         policy={"name": name},
     )
     collect(trainer)
-    trainer.batch.load(trainer.policy, 0, 1.0)
-    trainer.batch.own["logprob"] += 0.3 * torch.randn(11, 16)  # as if the policy had moved on
+    trainer.batch.load(trainer.policy, trainer.version, 1.0)
+    moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
+    trainer.env.arrays["logprob"][trainer.batch.rows] += moved
     rows = torch.randperm(11)
     trainer.optimizer.zero_grad()
     stats = trainer.learner.minibatch(rows)

@@ -174,7 +174,7 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
 def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(threads: int) -> None:
     trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01)
     collect(trainer)
-    trainer.batch.load(trainer.learner.evaluator, 0, 1e-4)
+    trainer.batch.load(trainer.learner.evaluator, trainer.version, 1e-4)
     rows = torch.arange(4)
     trainer.learner.minibatch(rows)
     got = trainer.optimizer.grads.clone()
