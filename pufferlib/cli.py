@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pufferenv
 from pufferlib import config, show
+from pufferlib.options import nearest
 
 if TYPE_CHECKING:
     from pufferenv._engine import Game
@@ -342,9 +343,7 @@ def _unknown_word(word: str, args: argparse.Namespace) -> config.ConfigError:
         return config.ConfigError(f"{word!r} is one word too many for puffer {args.command}")
     known = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("run", "parser")]
     known += [config.flag(s, key) for s, keys in config.tables().items() for key in keys]
-    near = config.nearest(
-        word.partition("=")[0].replace("-", "_"), [k.replace("-", "_") for k in known]
-    )
+    near = nearest(word.partition("=")[0].replace("-", "_"), [k.replace("-", "_") for k in known])
     return config.ConfigError(f"{word}: no such flag; nearest: {near.replace('_', '-')}")
 
 

@@ -6,7 +6,6 @@ Every layer is `{section: {key: value}}` with the sections `env`, `vec`, `train`
 checked against the same table, so that flags, files and `--help` cannot disagree. No torch here.
 """
 
-import difflib
 import json
 import math
 import sys
@@ -15,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pufferlib.options import SECTIONS, Option, PolicyOptions, TrainOptions, Value, VecOptions
+from pufferlib.options import (
+    SECTIONS,
+    Option,
+    PolicyOptions,
+    TrainOptions,
+    Value,
+    VecOptions,
+    nearest,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -208,17 +215,6 @@ def unknown(source: str, name: str, known: Tables, is_section: bool = False) -> 
         )
     what = "no such section or key" if is_section else "no such key"
     return ConfigError(f"{source}: {name}: {what}; nearest: {near}")
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """Return the name most like this one; what stands behind the dot counts more."""
-    last = name.rpartition(".")[2]
-
-    def likeness(candidate: str) -> float:
-        whole = difflib.SequenceMatcher(None, name, candidate).ratio()
-        return whole + difflib.SequenceMatcher(None, last, candidate.rpartition(".")[2]).ratio()
-
-    return max(names, key=likeness)
 
 
 def _checked(source: str, section: str, option: Option, value: object) -> Value:

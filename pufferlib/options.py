@@ -15,6 +15,23 @@ Value = bool | int | float | str
 T = TypeVar("T", bound="Section")
 
 
+def nearest(name: str, names: list[str]) -> str:
+    """Return the name most like this one; what stands behind the dot counts more.
+
+    Initials are a name: `lr` is learning_rate rather than lr_final.
+    """
+    last = name.rpartition(".")[2].lstrip("_")  # of a flag without a section too
+
+    def likeness(candidate: str) -> float:
+        key = candidate.rpartition(".")[2]
+        initials = "".join(word[:1] for word in key.split("_"))
+        whole = difflib.SequenceMatcher(None, name, candidate).ratio()
+        behind = 1.0 if initials == last else difflib.SequenceMatcher(None, last, key).ratio()
+        return whole + behind
+
+    return max(names, key=likeness)
+
+
 class Option(NamedTuple):
     """One option as its table declares it; `min` and `max` are inclusive, None: no bound.
 
@@ -94,7 +111,7 @@ class Section:
         known = [item.name for item in cls.options()]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1, 0.0)[0]
+                near = nearest(key, known)
                 raise ValueError(f"{cls.section()}.{key}: no such option; the nearest is {near}")
         return cls(**cast(Any, values))
 

@@ -39,6 +39,7 @@ def test_an_int_is_taken_for_a_float_and_becomes_one():
         ({"horizon": True}, TypeError, "horizon=True is bool, not int"),
         ({"optimizer": "sgd"}, ValueError, "optimizer='sgd' is none of adam, muon"),
         ({"learning_rat": 1.0}, ValueError, "learning_rat: .* nearest is learning_rate"),
+        ({"lr": 1.0}, ValueError, "lr: .* nearest is learning_rate"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_legal(values, error, text):
