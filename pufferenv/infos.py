@@ -72,10 +72,10 @@ class Tally:
     def __init__(self) -> None:
         self._stats: dict[str, list[float]] = {}  # count, mean, sum of squared deviations, min, max
 
-    def take(self, arrays: Arrays, begin: int, end: int) -> None:
-        """Take what envs [begin, end) told out of the mailbox."""
+    def take(self, arrays: Arrays, begin: int, end: int, counted: npt.NDArray[np.bool_]) -> None:
+        """Take what envs [begin, end) told out of the mailbox, and keep what is `counted` (E,)."""
         told = arrays["told"][begin:end]
-        for k in np.flatnonzero(told):
+        for k in np.flatnonzero((told > 0) & counted[begin:end]):
             text = arrays["infos"][begin + k, : told[k]].tobytes()
             for name, values in json.loads(text).items():
                 for value in values:

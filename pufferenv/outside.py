@@ -178,6 +178,7 @@ class OutsideEngine(Engine):
             "infos": self._backend.memory((num_envs, BYTES * form.num_agents), u1),
         }
         self._tally = Tally()  # of what is told in infos
+        self.counted = np.ones(num_envs, bool)  # (E,) whose infos the log has; writable
         self._mail = Mail(box, mode == ROWS)  # the engine reads it: alive as long as this is
         config = game._table.config(self._mail)
         super().__init__(
@@ -232,7 +233,7 @@ class OutsideEngine(Engine):
         last = self.num_envs if end is None else end
         self._try(self._backend.wait, begin, last)
         if self._mail.has_told(begin, last):
-            self._tally.take(self._mail.arrays, begin, last)
+            self._tally.take(self._mail.arrays, begin, last, self.counted)
         super().step(begin, end)
 
     def receive_any(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -99,6 +99,9 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     alive: npt.NDArray[np.bool_]  # (A,) who acts in the next step; a view
     over: npt.NDArray[np.bool_]  # (envs,) episode over, waiting for its reset; a view
     action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
+    counted: (
+        npt.NDArray[np.bool_] | None
+    )  # (envs,) outside envs: whose infos are in `log`; writable
     heads: tuple[Head, ...]
     axes: tuple[Axis, ...]
 
@@ -143,6 +146,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         for one, other in combinations(given, 2):
             if np.may_share_memory(self._engine.arrays[one], self._engine.arrays[other]):
                 raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")
+        self.counted = getattr(self._engine, "counted", None)
         self._copy = copy
         self._ready = False  # reset was called
         self._bind(self._engine.arrays)

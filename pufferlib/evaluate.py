@@ -47,7 +47,7 @@ class Evaluation:
     unfinished: int  # of those asked for, still running after `max_steps` steps
     agent_steps: int
     seconds: float
-    fields: dict[str, Stats]  # by log field
+    fields: dict[str, Stats]  # by log field, then numbers of outside envs' infos
 
     def asdict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -128,6 +128,8 @@ def evaluate(
         while quota.any() and steps < max_steps:
             output, state = policy(torch.from_numpy(obs).to(device), state)
             dead = ~env.alive
+            if env.counted is not None:
+                env.counted[:] = quota > 0
             obs, _, terminated, truncated, infos = env.step(
                 _actions(env, output, None if greedy else random)
             )
@@ -136,11 +138,13 @@ def evaluate(
                 _begin_lives(policy, state, terminated | truncated | dead)
             if "final_info" in infos:
                 found.append(_ended(env, infos, quota))
+        told = env.log()
     finally:
         policy.train(was_training)
         env.close()
     logs = np.concatenate([np.empty((0, len(game.log_fields))), *found])
     fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(game.log_fields) if len(logs)}
+    fields |= {n: Stats(*s) for n, s in told.items() if n not in fields and n != "episodes"}
     return Evaluation(
         episodes=int((wanted - quota).sum()),
         unfinished=int(quota.sum()),

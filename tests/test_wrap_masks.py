@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from pufferenv.outside import EnvError, OutsideGame
 from pufferlib.evaluate import evaluate
 from tests.outside_envs import LIVED, Teller, Village
 from tests.test_wrap_trainer import trainer_of
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not import torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -17,8 +19,13 @@ import pufferlib
 from pufferenv.infos import BYTES, numbers, numbers_of
 from pufferenv.outside import EnvError, OutsideGame
 from pufferenv.rows import RowEnv
+from pufferlib.evaluate import evaluate
+from pufferlib.options import PolicyOptions
+from pufferlib.policy import PolicySpec, make_policy
 from tests.outside_envs import LIVED, Teller, Village
 from tests.test_wrap_trainer import trainer_of
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not import torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows", "ignore:overflow encountered in cast")
 
@@ -137,6 +144,35 @@ def test_they_arrive_in_a_trainers_metrics():
     assert 0 <= metrics["env/is_success"] <= 1
     assert metrics["env/inner/life"] >= 0
     trainer.close()
+
+
+class Gone(Village):
+    """Its agents tell which episode they left."""
+
+    def step(self, actions):
+        *rest, infos = super().step(actions)
+        return *rest, {name: {"episode": self.episode} for name in infos}
+
+
+@pytest.mark.parametrize("backend", ["serial", "processes"])
+def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
+    def play(make):
+        LIVED.clear()
+        game = OutsideGame(make, backend=backend, num_workers=2)
+        policy = make_policy(
+            PolicyOptions(hidden_size=8), PolicySpec.of(game, game.pack({})), seed=3
+        )
+        return evaluate(policy, game, {}, episodes=10, num_envs=4, seed=3)  # 3, 3, 2, 2
+
+    result = play(lambda: RecordEpisodeStatistics(Success()))
+    fields = result.fields
+    assert result.episodes == 10
+    assert fields["episode/r"] == pytest.approx(fields["score"])
+    assert fields["episode/l"] == pytest.approx(fields["length"])
+    assert fields["inner/life"] == pytest.approx((0.8, np.sqrt(0.56), 0, 2))
+    assert {"is_success", "info/score", "episode/r"} < set(fields) and "episodes" not in fields
+    assert fields["third"].min == fields["third"].max == 2
+    assert play(Gone).fields["episode"].max == 2
 
 
 def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
