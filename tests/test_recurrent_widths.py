@@ -2,14 +2,15 @@
 
 import platform
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from pufferlib import cells
-from tests.test_sanitizers import build_with
+from pufferlib import cells, cores
+from tests.test_sanitizers import ROOT, build_with
 
 SIZES = [(1, 1, 1), (3, 2, 5), (2, 4, 16), (4, 3, 23), (2, 2, 40)]  # rows, horizon, units
 WIDTHS = {"baseline": ["-DPUF_LANES=4"]}
@@ -62,15 +63,18 @@ def case(request):
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """The program of each width that the CPU has."""
-    found = {}
-    for width, flags in WIDTHS.items():
-        folder = tmp_path_factory.mktemp(width)
-        program = build_with(
-            "address,undefined", folder, *flags, "-Wno-psabi", "tests/c/recurrent.c"
-        )
-        if subprocess.run([program], stdin=subprocess.DEVNULL).returncode != 77:
-            found[width] = program
-    return found
+
+    def build(width):
+        flags = [*WIDTHS[width], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]
+        return build_with("address,undefined", tmp_path_factory.mktemp(width), *flags)
+
+    with ThreadPoolExecutor(cores.usable()) as pool:
+        built = dict(zip(WIDTHS, pool.map(build, WIDTHS), strict=True))
+    return {
+        width: program
+        for width, program in built.items()
+        if subprocess.run([program], stdin=subprocess.DEVNULL).returncode != 77
+    }
 
 
 def test_every_width_gives_torchs_values_and_gradients_and_the_same_bits(case, programs):
