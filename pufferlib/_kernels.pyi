@@ -19,6 +19,36 @@ Array = npt.NDArray[Any]
 
 WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all give the same bits
 
+class Tape:
+    """Passes with their arrays, checked once and held; a pass with `tape` is put on it, not run."""
+
+    def play(self) -> None:
+        """Run all passes, from the first to the last, without the GIL. On one thread at a time.
+
+        Raise ValueError if it reads a Given to which nothing was given.
+        """
+
+class Given:
+    """A matrix (N, F) that tapes read and that changes."""
+
+    shape: tuple[int, int]
+    def __init__(self, rows: int, columns: int) -> None: ...
+    def put(self, array: Array) -> None:
+        """Be this one (N, F), of which only the rows are contiguous, from now on."""
+
+def product(
+    *,
+    left: Array | Given,  # (N, F) of an array rows or columns are contiguous
+    right: Array | Given,  # (F, D)
+    out: Array,  # (N, D) out, or added to; only the rows contiguous
+    add: bool = False,
+    tape: Tape,
+) -> None:
+    """Put a matrix product on a tape. Raise RuntimeError before `use_sgemm`."""
+
+def use_sgemm(address: int) -> None:
+    """Multiply by the function at this address, `sgemm_` as BLAS defines it, from now on."""
+
 def sample(
     *,
     values: Array,  # (N,)
@@ -132,6 +162,7 @@ def dense(
     y: Array,  # (N, D) product without bias; out: activation(product + bias)
     bias: Array,  # (D,)
     activation: str,
+    tape: Tape | None = None,
 ) -> None:
     """Do the arithmetic of a dense layer behind its product. Tanh is within 2e-7."""
 
@@ -141,6 +172,7 @@ def dense_back(
     grad: Array,  # (N, D) of y; out: of the product
     grad_bias: Array,  # (D,) added to
     activation: str,
+    tape: Tape | None = None,
 ) -> None:
     """Go back through a dense layer, from its result to its product."""
 
@@ -177,6 +209,7 @@ def lstm(
     out: Array,  # (B, D) out, hidden state
     next_cell: Array,  # (B, D) out, times keep
     next_hidden: Array | None = None,  # (B, D) out, times keep
+    tape: Tape | None = None,
 ) -> None:
     """Do the arithmetic of one LSTM step behind its products.
 
@@ -193,6 +226,7 @@ def lstm_back(
     grad_cell: Array,  # (B, D) of next_cell; out: of cell
     grad_gates: Array,  # (B, 4 * D) out, of the products
     grad_bias: Array,  # (4 * D,) added to
+    tape: Tape | None = None,
 ) -> None:
     """Go back through one LSTM step, from its states to its products."""
 
@@ -205,6 +239,7 @@ def mingru(
     state: Array,  # (B, D) before the first step
     hidden: Array,  # (B, H, D) out
     out: Array,  # (B, H, D) out, x + hidden
+    tape: Tape | None = None,
 ) -> None:
     """Do the arithmetic of all steps of minGRU behind their product. Gates are within 2e-7."""
 
@@ -218,6 +253,7 @@ def mingru_back(
     grad_state: Array,  # (B, D) 0; out
     grad_gates: Array,  # (B, H, 2 * D) out, of the products; may be where the gates are
     grad_bias: Array,  # (2 * D,) added to
+    tape: Tape | None = None,
 ) -> None:
     """Go back through all steps of minGRU, from their results to the product."""
 

@@ -13,162 +13,9 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
 
-
-cdef extern from "kernels.h" nogil:
-    # Only names: the C compiler holds every assignment below against the types in kernels.h.
-    ctypedef struct PufFault:
-        const char *array
-        int64_t index, value, begin, end
-    ctypedef struct PufRows:
-        float *at
-        int64_t stride
-    ctypedef struct PufSample:
-        int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
-        PufRows logits, mean, log_std, values
-        const int32_t *sizes
-        const uint8_t *masks
-        const float *low
-        const float *high
-        const int32_t *agents
-        const int64_t *slot
-        int64_t *waiting
-        uint64_t *counts
-        uint64_t seed
-        int32_t version
-        int greedy
-        int32_t *actions
-        float *axes
-        int32_t *pool_action
-        float *pool_axis
-        float *pool_logprob
-        float *pool_value
-        float *pool_next_value
-        int32_t *pool_version
-        float *entropy
-    ctypedef struct PufAdvantage:
-        int64_t num_rows, batch_rows, horizon
-        const int32_t *rows
-        const float *reward
-        const float *value
-        const float *next_value
-        const uint8_t *done
-        const uint8_t *piece_start
-        const float *ratio
-        float gamma, gae_lambda, rho_clip, c_clip, reward_scale, reward_clip
-        float *advantage
-        float *target
-    enum:
-        PUF_NUM_METRICS
-    ctypedef struct PufLoss:
-        int64_t num_slots, num_heads, num_choices, num_axes
-        double count
-        PufRows logits, mean, values, grad_logits, grad_mean, grad_values
-        const float *log_std
-        const int32_t *sizes
-        const uint8_t *masks
-        const int32_t *action
-        const float *axis
-        const float *logprob
-        const float *old_value
-        const float *advantage
-        const float *target
-        float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef
-        int log_std_shared
-        float *grad_log_std
-        double *metrics
-    ctypedef enum PufConvert:
-        PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
-    ctypedef struct PufGather:
-        int64_t num_items, num_taken, item_elements, item_bytes
-        const char *pool
-        const int32_t *index32
-        const int64_t *index64
-        PufConvert convert
-        int to_bf16
-        float scale
-        void *out
-    ctypedef enum PufActivation:
-        pass
-    ctypedef struct PufDense:
-        int64_t num_rows, size
-        PufActivation activation
-        PufRows y
-        const float *bias
-    ctypedef struct PufDenseBack:
-        int64_t num_rows, size
-        PufActivation activation
-        PufRows y, grad
-        float *grad_bias
-    ctypedef struct PufDenseBF16:
-        int64_t num_rows, size
-        PufActivation activation
-        const uint16_t *product
-        const float *bias
-        uint16_t *y
-        float *wide
-    ctypedef struct PufDenseBF16Back:
-        int64_t num_rows, size
-        PufActivation activation
-        const uint16_t *y
-        const uint16_t *grad
-        const float *wide_y
-        const float *wide_grad
-        uint16_t *out
-        float *grad_bias
-    ctypedef struct PufLSTM:
-        int64_t num_rows, size
-        PufRows gates, cell, out, next_cell, next_hidden
-        const float *bias
-        const float *keep
-    ctypedef struct PufLSTMBack:
-        int64_t num_rows, size
-        PufRows gates, cell, grad_out, grad_hidden, grad_cell, grad_gates
-        const float *keep
-        float *grad_bias
-    ctypedef struct PufMinGRU:
-        int64_t num_rows, horizon, size
-        float *gates
-        const float *bias
-        const float *keep
-        const float *x
-        PufRows state
-        float *hidden
-        float *out
-    ctypedef struct PufMinGRUBack:
-        int64_t num_rows, horizon, size
-        const float *gates
-        const float *keep
-        PufRows state
-        const float *hidden
-        const float *grad_out
-        float *grad_state
-        float *grad_gates
-        float *grad_bias
-    ctypedef struct PufAdam:
-        int64_t size
-        float *weights
-        float *grads
-        float *mean
-        float *square
-        float beta1, beta2, eps, step_size, root_scale, keep
-    ctypedef struct PufPasses:
-        const char *width
-        int (*sample)(const PufSample *, PufFault *) noexcept nogil
-        int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
-        int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
-        int (*gather)(const PufGather *, PufFault *) noexcept nogil
-        void (*dense)(const PufDense *) noexcept nogil
-        void (*dense_back)(const PufDenseBack *) noexcept nogil
-        void (*dense_bf16)(const PufDenseBF16 *) noexcept nogil
-        void (*dense_bf16_back)(const PufDenseBF16Back *) noexcept nogil
-        void (*lstm)(const PufLSTM *) noexcept nogil
-        void (*lstm_back)(const PufLSTMBack *) noexcept nogil
-        void (*mingru)(const PufMinGRU *) noexcept nogil
-        void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
-        void (*adam)(const PufAdam *) noexcept nogil
-        double (*norm)(const float *, int64_t) noexcept nogil
-    const PufPasses *puf_passes()
 
 cdef const PufPasses *PASSES = puf_passes()
 WIDTH = PASSES.width.decode()
@@ -335,6 +182,196 @@ cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:
             raise ValueError(f"sizes[{k}] = {sizes[k]}: a head needs at least one choice")
         total += sizes[k]
     return total
+
+
+# A product as BLAS has it. Sizes are read as 32 or 64 bits, whichever the library was built for.
+ctypedef void (*Sgemm)(
+    const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const float *,
+    const float *, const int64_t *, const float *, const int64_t *, const float *, float *,
+    const int64_t *,
+) noexcept nogil
+cdef Sgemm SGEMM = NULL
+
+
+cdef struct Factor:
+    PufRows fixed
+    const PufRows *given  # what a Given was given last, or NULL
+    char turned
+
+
+cdef struct Product:
+    int64_t num_rows, inner, num_columns
+    Factor left, right
+    PufRows out
+    float beta
+
+
+# The passes that a tape can hold.
+cdef enum Pass:
+    PRODUCT, DENSE, DENSE_BACK, LSTM, LSTM_BACK, MINGRU, MINGRU_BACK
+
+
+cdef struct Entry:
+    Pass which
+    void *args
+
+
+cdef PufRows rows_of(const Factor *factor) noexcept nogil:
+    return factor.fixed if factor.given == NULL else factor.given[0]
+
+
+cdef void multiply(const Product *p) noexcept nogil:
+    """Give BLAS, which counts column by column, the factors the other way round."""
+    cdef PufRows left = rows_of(&p.left), right = rows_of(&p.right)
+    cdef float alpha = 1.0
+    SGEMM(
+        &p.right.turned, &p.left.turned, &p.num_columns, &p.num_rows, &p.inner, &alpha,
+        right.at, &right.stride, left.at, &left.stride, &p.beta, p.out.at, &p.out.stride,
+    )
+
+
+cdef void run(Pass which, const void *p) noexcept nogil:
+    if which == PRODUCT:
+        multiply(<const Product *>p)
+    elif which == DENSE:
+        PASSES.dense(<const PufDense *>p)
+    elif which == DENSE_BACK:
+        PASSES.dense_back(<const PufDenseBack *>p)
+    elif which == LSTM:
+        PASSES.lstm(<const PufLSTM *>p)
+    elif which == LSTM_BACK:
+        PASSES.lstm_back(<const PufLSTMBack *>p)
+    elif which == MINGRU:
+        PASSES.mingru(<const PufMinGRU *>p)
+    elif which == MINGRU_BACK:
+        PASSES.mingru_back(<const PufMinGRUBack *>p)
+
+
+cdef class Tape:
+    """Passes with their arrays, checked once, played one after the other without the GIL."""
+
+    cdef Entry *entries
+    cdef int64_t length, room
+    cdef list held, givens
+
+    def __cinit__(self):
+        self.held, self.givens = [], []
+
+    def __dealloc__(self):
+        cdef int64_t i
+        for i in range(self.length):
+            free(self.entries[i].args)
+        free(self.entries)
+
+    cdef int add(self, Pass which, const void *args, size_t size, Arrays arrays) except -1:
+        cdef int64_t room = self.room if self.length < self.room else 2 * self.room + 8
+        cdef Entry *entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
+        if entries == NULL:
+            raise MemoryError("out of memory for a tape")
+        self.entries, self.room = entries, room
+        cdef void *own = malloc(size)
+        if own == NULL:
+            raise MemoryError("out of memory for a tape")
+        memcpy(own, args, size)
+        self.held.append(arrays)
+        entries[self.length].which, entries[self.length].args = which, own
+        self.length += 1
+        return 0
+
+    def play(self):
+        """Run all passes, from the first to the last."""
+        cdef int64_t i
+        cdef Given given
+        for given in self.givens:
+            if given.rows.at == NULL:
+                raise ValueError(f"a matrix {given.shape} that this tape reads was never put")
+        with nogil:
+            for i in range(self.length):
+                run(self.entries[i].which, self.entries[i].args)
+
+
+cdef int play_or_record(
+    Pass which, const void *args, size_t size, Arrays arrays, Tape tape
+) except -1:
+    if tape is not None:
+        return tape.add(which, args, size, arrays)
+    with nogil:
+        run(which, args)
+    return 0
+
+
+cdef class Given:
+    """A matrix (N, F) that tapes read and that changes: what `put` was given last."""
+
+    cdef PufRows rows
+    cdef Arrays held
+    cdef readonly tuple shape
+
+    def __init__(self, int64_t rows, int64_t columns):
+        self.shape = rows, columns
+        self.rows.at = NULL
+
+    def put(self, array):
+        """Be this one, float32 of which only the rows are contiguous."""
+        cdef Arrays a = Arrays()
+        cdef PufRows rows = a.rows("array", array, self.shape[0], self.shape[1])
+        rows.stride = leading("array", rows.stride, self.shape[0], self.shape[1])
+        self.rows, self.held = rows, a
+
+
+cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) except -1:
+    """What BLAS wants to hear of the elements between two lines, even if there is only one."""
+    if lines > 1 and stride < width:
+        raise ValueError(f"{name}: its lines overlap; pass numpy.ascontiguousarray({name})")
+    return max(stride if lines > 1 else width, 1)
+
+
+cdef int fill(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
+    """Fill in a factor: a Given, or float32 of which rows or columns are contiguous."""
+    cdef Py_buffer *view
+    cdef int64_t one = sizeof(float)
+    cdef int along
+    factor.given, factor.turned = NULL, b"N"
+    if isinstance(matrix, Given):
+        factor.given = &(<Given>matrix).rows
+        tape.givens.append(matrix)
+        return 0
+    view = a.hold(name, matrix, False, False)
+    if kind_of(view) != F32 or view.ndim != 2:
+        raise ValueError(f"{name}: expected float32 of two dimensions, got {described(view)}")
+    along = 1 if view.shape[1] == 1 or view.strides[1] == one else 0  # its lines
+    if (view.shape[along] > 1 and view.strides[along] != one) or view.strides[1 - along] % one:
+        raise ValueError(f"{name}: neither its rows nor its columns are contiguous")
+    factor.turned = b"N" if along else b"T"
+    factor.fixed.at = <float *>view.buf
+    factor.fixed.stride = leading(
+        name, view.strides[1 - along] // one, view.shape[1 - along], view.shape[along]
+    )
+    return 0
+
+
+def product(*, left, right, out, bint add=False, Tape tape not None):
+    """Record a matrix product."""
+    cdef Product p
+    cdef Arrays a = Arrays()
+    if SGEMM == NULL:
+        raise RuntimeError("there is no BLAS to multiply with; call use_sgemm first")
+    p.num_rows, p.inner = length("left", left), length("left", left, 1)
+    p.num_columns = length("right", right, 1)
+    if length("right", right) != p.inner:
+        raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
+    fill(&p.left, "left", left, a, tape)
+    fill(&p.right, "right", right, a, tape)
+    p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
+    p.out.stride = leading("out", p.out.stride, p.num_rows, p.num_columns)
+    p.beta = 1.0 if add else 0.0
+    tape.add(PRODUCT, &p, sizeof(p), a)
+
+
+def use_sgemm(address):
+    """Multiply by the function at this address, `sgemm_` as BLAS has it."""
+    global SGEMM
+    SGEMM = <Sgemm><size_t>int(address)
 
 
 ACTIVATIONS = ("identity", "relu", "tanh")  # as PufActivation has them
@@ -572,7 +609,7 @@ def gather_slots(pool, slots, out, float scale=1.0):
     take_items("slots", pool, slots, out, scale, 0)
 
 
-def dense(*, y, bias, str activation):
+def dense(*, y, bias, str activation, Tape tape=None):
     """Do the arithmetic of a dense layer behind its product."""
     cdef PufDense p
     cdef Arrays a = Arrays()
@@ -580,11 +617,10 @@ def dense(*, y, bias, str activation):
     p.activation = <PufActivation>activation_of(activation)
     p.y = a.rows("y", y, p.num_rows, p.size, True)
     p.bias = <const float *>a.take("bias", bias, F32, p.size)
-    with nogil:
-        PASSES.dense(&p)
+    play_or_record(DENSE, &p, sizeof(p), a, tape)
 
 
-def dense_back(*, y, grad, grad_bias, str activation):
+def dense_back(*, y, grad, grad_bias, str activation, Tape tape=None):
     """Go back through a dense layer, from its result to its product."""
     cdef PufDenseBack p
     cdef Arrays a = Arrays()
@@ -593,8 +629,7 @@ def dense_back(*, y, grad, grad_bias, str activation):
     p.y = a.rows("y", y, p.num_rows, p.size)
     p.grad = a.rows("grad", grad, p.num_rows, p.size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
-    with nogil:
-        PASSES.dense_back(&p)
+    play_or_record(DENSE_BACK, &p, sizeof(p), a, tape)
 
 
 cdef bint wide_of(str name, object array) except -1:
@@ -641,7 +676,9 @@ def dense_bf16_back(*, y, grad, out, grad_bias, str activation):
         PASSES.dense_bf16_back(&p)
 
 
-def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None):
+def lstm(
+    *, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Tape tape=None,
+):
     """Do the arithmetic of one LSTM step behind its products."""
     cdef PufLSTM p
     cdef Arrays a = Arrays()
@@ -657,12 +694,12 @@ def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None):
         p.next_hidden = a.rows("next_hidden", next_hidden, n, size, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    with nogil:
-        PASSES.lstm(&p)
+    play_or_record(LSTM, &p, sizeof(p), a, tape)
 
 
 def lstm_back(
     *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
+    Tape tape=None,
 ):
     """Go back through one LSTM step, from its states to its products."""
     cdef PufLSTMBack p
@@ -678,11 +715,10 @@ def lstm_back(
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    with nogil:
-        PASSES.lstm_back(&p)
+    play_or_record(LSTM_BACK, &p, sizeof(p), a, tape)
 
 
-def mingru(*, gates, bias, keep=None, x, state, hidden, out):
+def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
     """Do the arithmetic of all steps of minGRU behind their product."""
     cdef PufMinGRU p
     cdef Arrays a = Arrays()
@@ -697,11 +733,12 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out):
     p.out = <float *>a.take("out", out, F32, steps, size, True, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
-    with nogil:
-        PASSES.mingru(&p)
+    play_or_record(MINGRU, &p, sizeof(p), a, tape)
 
 
-def mingru_back(*, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias):
+def mingru_back(
+    *, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias, Tape tape=None,
+):
     """Go back through all steps of minGRU, from their results to the product."""
     cdef PufMinGRUBack p
     cdef Arrays a = Arrays()
@@ -716,8 +753,7 @@ def mingru_back(*, gates, keep, state, hidden, grad_out, grad_state, grad_gates,
     p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
     p.grad_gates = <float *>a.take("grad_gates", grad_gates, F32, steps, 2 * size, True, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
-    with nogil:
-        PASSES.mingru_back(&p)
+    play_or_record(MINGRU_BACK, &p, sizeof(p), a, tape)
 
 
 def adam(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pufferlib import _kernels
+from pufferlib.tape import NOW, Doer
 
 Array = npt.NDArray[Any]
 New = Callable[[tuple[int, ...]], Tensor]
@@ -152,14 +153,13 @@ class LSTMSteps:
     ) -> None:
         """`new` makes memory of a shape, of the weight's type and device."""
         (horizon, rows, size), new = out.shape, new or weight.new_empty
-        self.weight, self.turned, self.keep = weight, weight.t(), keep
+        self.weight, self.keep = weight, keep
         self.seen = new((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
         self.cell, gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
         self.grad_seen, self.grad_gates = new((rows, 2 * size)), new((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
         self.grad_cell = new((rows, size))
-        self._turned_grad = self.grad_gates.t()
         self._passes = passes = Passes(weight)
         self._products = list(zip(self.seen[:-1].unbind(), gates.unbind(), strict=True))
         before = {"gates": passes.steps(gates), "cell": passes.steps(self.cell[:-1])}
@@ -176,25 +176,28 @@ class LSTMSteps:
         torch.mul(hidden, keep, out=self.hidden[0])
         torch.mul(cell, keep, out=self.cell[0])
 
-    def step(self, t: int) -> None:
+    def step(self, t: int, do: Doer = NOW) -> None:
         """Go from `x[t]` to `out[t]`."""
         seen, gates = self._products[t]
-        torch.mm(seen, self.turned, out=gates)
-        self._passes.of.lstm(**self._forth[t])
+        do.product(seen, self.weight.t(), gates)
+        do.run(self._passes.of.lstm, **self._forth[t])
 
     def begin_back(self) -> None:
         """Nothing comes from behind the last step."""
         self.grad_hidden.zero_()
         self.grad_cell.zero_()
 
-    def back(self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any) -> None:
+    def back(
+        self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, do: Doer = NOW
+    ) -> None:
         """Go back through step `t`, from the last to the first, to `grad_x` (B, D).
 
         `grad_out` (B, D), and `grad_bias`, which like `grad_weight` is added to, as shown.
         """
-        self._passes.of.lstm_back(grad_out=grad_out, grad_bias=grad_bias, **self._back[t])
-        torch.mm(self.grad_gates, self.weight, out=self.grad_seen)
-        torch.addmm(grad_weight, self._turned_grad, self._products[t][0], out=grad_weight)
+        given = {"grad_out": grad_out, "grad_bias": grad_bias, **self._back[t]}
+        do.run(self._passes.of.lstm_back, **given)
+        do.product(self.grad_gates, self.weight, self.grad_seen)
+        do.product(self.grad_gates.t(), self._products[t][0], grad_weight, add=True)
 
 
 def _by_step(arrays: dict[str, list[Any]], **fixed: Any) -> list[dict[str, Any]]:
@@ -226,7 +229,7 @@ class MinGRUSteps:
         gates = new((rows, horizon, 2 * size))
         grad_gates = gates if once else torch.empty_like(gates)
         hidden, self._grad_state = new((rows, horizon, size)), new((rows, size))
-        self.weight, self.turned, self.x = weight, weight.t(), x.view(-1, size)
+        self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
         self._passes = passes = Passes(weight)
         show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
@@ -234,23 +237,26 @@ class MinGRUSteps:
         self._forth = {**shown, "bias": show(bias), "x": show(x), "out": show(out)}
         self._back = {**shown, "grad_gates": show(grad_gates), "grad_state": show(self._grad_state)}
 
-    def forward(self, state: Tensor) -> None:
+    def forward(self, state: Tensor, do: Doer = NOW) -> None:
         """Go through all steps from `state` (B, D) before the first."""
-        torch.mm(self.x, self.turned, out=self.gates)
+        do.product(self.x, self.weight.t(), self.gates)
         self._state = self._passes.show(state)
-        self._passes.of.mingru(state=self._state, **self._forth)
+        do.run(self._passes.of.mingru, state=self._state, **self._forth)
 
-    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any) -> None:
+    def begin_back(self) -> None:
+        """Nothing comes from behind the last step."""
+        self._grad_state.zero_()
+
+    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Doer = NOW) -> None:
         """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.
 
         `grad_weight` and `grad_bias`, as shown, are added to.
         """
-        self._grad_state.zero_()
-        given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
-        self._passes.of.mingru_back(**given, **self._back)
-        torch.addmm(grad_weight, self.grad_gates.t(), self.x, out=grad_weight)
         grad_x = grad.view(self.x.shape)
-        torch.addmm(grad_x, self.grad_gates, self.weight, out=grad_x)
+        given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
+        do.run(self._passes.of.mingru_back, **given, **self._back)
+        do.product(self.grad_gates.t(), self.x, grad_weight, add=True)
+        do.product(self.grad_gates, self.weight, grad_x, add=True)
 
 
 class LSTMScan(torch.autograd.Function):
@@ -303,6 +309,7 @@ class MinGRUScan(torch.autograd.Function):
         _, weight = ctx.saved_tensors
         grad = grads[0].clone(memory_format=torch.contiguous_format)
         grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
+        ctx.steps.begin_back()
         ctx.steps.back(grad, grad_weight, Passes(weight).show(grad_bias))
         return grad, grad_weight, grad_bias, None, None
 

@@ -8,7 +8,7 @@ F final slots, S entries of a recurrent state, *O one observation.
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,21 @@ from pufferlib.profile import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
 Stepped = TypeVar("Stepped")
-Network = Callable[[Tensor, Tensor | None], tuple[Output, Tensor | None]]
 LEAST = 256  # agents that a further thread is worth waking for
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
+
+
+class Network(Protocol):
+    """Acts once, as Policy.forward; it may write the new state to `new`, which may be the state."""
+
+    def __call__(
+        self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
+    ) -> tuple[Output, Tensor | None]: ...
+
+
+def plainly(policy: Policy) -> Network:
+    """Return the policy as one that writes new states to new memory."""
+    return lambda obs, state, new=None: policy(obs, state)
 
 
 class Collector:
@@ -52,7 +64,7 @@ class Collector:
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.crew = crew or Crew(1)
-        self.networks: list[Network] = [policy]
+        self.networks: list[Network] = [plainly(policy)]
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -188,7 +200,7 @@ class Collector:
         """Act for these agents; return them and their new state. One thread keeps the time."""
         if timer:
             timer.enter("forward")
-        output, new = network(obs, state)
+        output, new = network(obs, state, state)
         if timer:
             timer.enter("sample")
         self._sample(output, agents, version)
@@ -276,11 +288,15 @@ class Collector:
         return state
 
     def _keep(self, agents: Agents, state: Tensor) -> None:
+        """Remember their new state, where it was not written there already."""
+        kept = cast(Tensor, self.state)
+        if isinstance(agents, slice) and kept[agents].data_ptr() == state.data_ptr():
+            return
         if len(state) == self.env.num_agents:
             self.state = state
         else:
             where = agents if isinstance(agents, slice) else self._index(agents)
-            cast(Tensor, self.state)[where] = state
+            kept[where] = state
 
     def _sample(self, output: Output, agents: Agents, version: int) -> None:
         _kernels.sample(

@@ -22,6 +22,7 @@ from pufferlib import _kernels
 from pufferlib.normalize import ObservationNorm
 from pufferlib.policy import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
+from pufferlib.tape import Doer, Input, Tape
 
 BY_PARTS = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
@@ -31,8 +32,11 @@ ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
 class Manual(Protocol):
     """A network that goes back by itself, through what it unrolled last."""
 
-    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
-        """Act once, as Policy.forward. Valid until the next call."""
+    def forward(
+        self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
+    ) -> tuple[Output, Tensor | None]:
+        """Act once, as Policy.forward. Valid until the next call; so is the new state, unless `new`
+        says where it shall be written, which may be where the state is."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times, as Policy.unroll. Valid until the next call."""
@@ -79,14 +83,6 @@ def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
     return min(ROWS, share) if isinstance(policy, LSTM) else max(1, PART // horizon)
 
 
-class Matrix:
-    """A matrix as torch and the native passes see it: views made once."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self.array: npt.NDArray[Any] = shown(tensor)
-
-
 def shown(tensor: Tensor) -> npt.NDArray[Any]:
     """Return the tensor as an array; bfloat16, which numpy has not, as uint16."""
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -105,39 +101,47 @@ class Dense:
         activation: str,
         norm: ObservationNorm | None = None,
     ) -> None:
-        self.weight, self.bias = weight, bias
-        self.grad_weight, self.grad_bias = grads
+        self.weight, self.bias, self.grads = weight, bias, grads
         self.activation, self.norm = activation, norm
-        self._used = (self.weight, self.bias)
+        self._used, self._sums = (weight, bias), grads
         if norm is not None:
-            self._used = (torch.empty_like(self.weight), torch.empty_like(self.bias))
-        self._turned, self._bias = self._used[0].t(), self._used[1].numpy()
-        self._sum = self.grad_bias.numpy()
+            self._used = (torch.empty_like(weight), torch.empty_like(bias))
+            self._sums = (torch.empty_like(weight), torch.empty_like(bias))
 
     def refresh(self) -> None:
         """Take note of changed weights and statistics."""
         if self.norm is not None:
             self.norm.fold(self.weight, self.bias, out=self._used)
 
-    def forward(self, x: Tensor, y: Matrix) -> None:
+    def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
         """X (N, F) -> y (N, D)."""
-        torch.mm(x, self._turned, out=y.tensor)
-        _kernels.dense(y=y.array, bias=self._bias, activation=self.activation)
+        weight, bias = self._used
+        do.product(x, weight.t(), y)
+        do.run(_kernels.dense, y=y.numpy(), bias=bias.numpy(), activation=self.activation)
 
-    def back(self, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor | None) -> None:
+    def begin_back(self) -> None:
+        """Before any number of `back`."""
+        if self.norm is not None:
+            for part in self._sums:
+                part.zero_()
+
+    def back(
+        self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
+    ) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
-        given: dict[str, Any] = {"y": y.array, "grad": grad.array, "activation": self.activation}
-        if self.norm is None:
-            _kernels.dense_back(grad_bias=self._sum, **given)
-            torch.addmm(self.grad_weight, grad.tensor.t(), x, out=self.grad_weight)
-        else:  # the folded weights are W scale, the bias is b - W scale mean
-            grad_bias = torch.zeros_like(self.bias)
-            _kernels.dense_back(grad_bias=grad_bias.numpy(), **given)
-            folded = torch.addr(grad.tensor.t() @ x, grad_bias, self.norm.mean, alpha=-1)
-            self.grad_weight.addcmul_(folded, self.norm.scale)
-            self.grad_bias += grad_bias
+        weight, bias = self._sums
+        given = {"y": y.numpy(), "grad": grad.numpy(), "grad_bias": bias.numpy()}
+        do.run(_kernels.dense_back, activation=self.activation, **given)
+        do.product(grad.t(), x, weight, add=True)
         if grad_x is not None:
-            torch.mm(grad.tensor, self.weight, out=grad_x)
+            do.product(grad, self.weight, grad_x)
+
+    def end_back(self) -> None:
+        """After them."""
+        if self.norm is not None:  # the folded weights are W scale, the bias is b - W scale mean
+            (weight, bias), (folded, sums) = self.grads, self._sums
+            weight.addcmul_(folded.addr_(sums, self.norm.mean, alpha=-1), self.norm.scale)
+            bias += sums
 
 
 class DenseBF16:
@@ -155,40 +159,33 @@ class DenseBF16:
     ) -> None:
         self.weight, self.bias, self.activation = weight, bias, activation
         self.grad_weight, self.grad_bias = grads
-        self._turned, self._bias = weight.t(), bias.numpy()
-        self._sum, self._part = self.grad_bias.numpy(), torch.empty_like(weight)
-        memory = weight.new_empty((steps, len(bias)))
-        self._beside = functools.lru_cache(maxsize=128)(lambda n: Matrix(memory[:n]))
+        self._part = torch.empty_like(weight)
+        self._beside = weight.new_empty((steps, len(bias)))
 
-    def refresh(self) -> None:
-        """Rely on whoever gave the weights; nothing is folded in."""
-
-    def forward(self, x: Tensor, y: Matrix) -> None:
+    def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
         """X (N, F) -> y (N, D)."""
         product = self._place(y)
-        torch.mm(x, self._turned, out=product.tensor)
-        _kernels.dense_bf16(
-            product=product.array, y=y.array, bias=self._bias, activation=self.activation
-        )
+        do.product(x, self.weight.t(), product)
+        given = {"product": product, "y": y, "bias": self.bias}
+        arrays = {name: shown(tensor) for name, tensor in given.items()}
+        do.run(_kernels.dense_bf16, activation=self.activation, **arrays)
 
-    def back(self, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor | None) -> None:
+    def back(
+        self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
+    ) -> None:
         """Go back from `grad` (N, D), of y, to that of x (N, F)."""
         product = self._place(grad)
-        _kernels.dense_bf16_back(
-            y=y.array,
-            grad=grad.array,
-            out=product.array,
-            grad_bias=self._sum,
-            activation=self.activation,
-        )
-        torch.mm(product.tensor.t(), x, out=self._part)
-        self.grad_weight += self._part
+        given = {"y": y, "grad": grad, "out": product, "grad_bias": self.grad_bias}
+        arrays = {name: shown(tensor) for name, tensor in given.items()}
+        do.run(_kernels.dense_bf16_back, activation=self.activation, **arrays)
+        do.product(product.t(), x, self._part)
+        do.do(functools.partial(torch.add, self.grad_weight, self._part, out=self.grad_weight))
         if grad_x is not None:
-            torch.mm(product.tensor, self.weight, out=grad_x)
+            do.product(product, self.weight, grad_x)
 
-    def _place(self, y: Matrix) -> Matrix:
+    def _place(self, y: Tensor) -> Tensor:
         """Return where the product of y or its gradient is: there, unless that is float32."""
-        return y if y.tensor.dtype == self.dtype else self._beside(len(y.tensor))
+        return y if y.dtype == self.dtype else self._beside[: len(y)]
 
 
 class ByHand:
@@ -238,12 +235,30 @@ class ByHand:
 
 
 class Part:
-    """Views of the memory of N steps, made once: what each layer gives."""
+    """Views of the memory of N steps, and what is done there: the way forth and the way back."""
 
     def __init__(self, network: "ManualMLP", begin: int, n: int) -> None:
-        self.x = network.x[:n]
-        self.ys = [Matrix(y[:n]) for y in network.hidden]
-        self.ys.append(Matrix(network.said[begin : begin + n]))
+        self.network, self.seen = network, Input(n, network.x.shape[1])
+        self.said, self.grads = network.said[begin : begin + n], [g[:n] for g in network.grads]
+        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), self.said]
+        self._xs: list[Tensor | Input] = [self.seen, *self._ys[:-1]]
+
+    @functools.cached_property
+    def forth(self) -> Tape:
+        """From `seen` to `said`."""
+        tape = Tape(native=self.network.native)
+        for layer, x, y in zip(self.network.layers, self._xs, self._ys, strict=True):
+            layer.forward(tape, x, y)
+        return tape
+
+    @functools.cached_property
+    def back(self) -> Tape:
+        """From the last of `grads` to those of the parameters."""
+        tape, layers = Tape(native=self.network.native), self.network.layers
+        for i in range(len(layers) - 1, -1, -1):
+            grad_x = self.grads[i - 1] if i else None
+            layers[i].back(tape, self._xs[i], self._ys[i], self.grads[i], grad_x)
+        return tape
 
 
 class ManualMLP(ByHand):
@@ -258,17 +273,18 @@ class ManualMLP(ByHand):
         rounded: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(policy, policy.heads, grads)
-        self.steps, f = steps, policy.activation
+        self.steps, self.native, f = steps, not rounded, policy.activation
         names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden)))]
-        self.layers: list[Dense | DenseBF16] = [self.dense("heads.out", "identity")]
         self.norm: ObservationNorm | None = None  # of what is seen, if that is not folded in
+        self.first: Dense | None = None  # which it is folded into
         if rounded:
             self.norm = policy.norm  # while it has all its digits
             layers = [(rounded[f"{name}.weight"], *self._layer(name)[1:]) for name in names]
-            self.layers[:0] = [DenseBF16(*layer, f, steps) for layer in layers]
+            hidden: list[Any] = [DenseBF16(*layer, f, steps) for layer in layers]
         else:
-            hidden = [self.dense(name, f) for name in names[1:]]
-            self.layers[:0] = [self.dense("first", f, policy.norm), *hidden]
+            self.first = self.dense("first", f, policy.norm)
+            hidden = [self.first, *(self.dense(name, f) for name in names[1:])]
+        self.layers: list[Dense | DenseBF16] = [*hidden, self.dense("heads.out", "identity")]
         first, *above = (layer.dtype for layer in self.layers)
         self.x = torch.empty((steps, policy.spec.obs_size), dtype=first)  # where that is not theirs
         if self.norm is not None:
@@ -280,13 +296,15 @@ class ManualMLP(ByHand):
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
         self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
-        self._slopes = functools.lru_cache(maxsize=4)(self._gradients)
-        self._last, self._x = self._part(0, 0), self.x[:0]  # what was unrolled
+        self._last = self._part(0, 1)  # what was unrolled
 
     @torch.no_grad()
-    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
+    def forward(
+        self, obs: Tensor, state: Tensor | None = None, new: Tensor | None = None
+    ) -> tuple[Output, None]:
         """Obs (N, *O) -> output of N; there is no state."""
-        self.layers[0].refresh()
+        if self.first is not None:
+            self.first.refresh()
         n = obs.shape[0]
         if n <= self.steps:
             return self.spoken(self._forward(obs, 0)), None
@@ -303,31 +321,26 @@ class ManualMLP(ByHand):
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last."""
-        return self.apart(self._slopes(len(self._x))[-1].tensor, self.grad_log_std)
+        return self.apart(self._last.grads[-1], self.grad_log_std)
 
     @torch.no_grad()
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
-        ys, grads = self._last.ys, self._slopes(len(self._x))
         self.heard(self.gradient())
-        for i in range(len(self.layers) - 1, 0, -1):
-            self.layers[i].back(ys[i - 1].tensor, ys[i], grads[i], grads[i - 1].tensor)
-        self.layers[0].back(self._x, ys[0], grads[0], None)
-
-    def _gradients(self, n: int) -> list[Matrix]:
-        """Return the place of N steps of each layer's gradient."""
-        return [Matrix(grad[:n]) for grad in self.grads]
+        if self.first is not None:
+            self.first.begin_back()
+        self._last.back.play()
+        if self.first is not None:
+            self.first.end_back()
 
     def _forward(self, obs: Tensor, begin: int) -> Tensor:
         """Unroll at most `steps`; return the last product's place, in `said` from `begin` on."""
-        part = self._part(begin, obs.shape[0])
+        self._last = part = self._part(begin, obs.shape[0])
         x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
         if x.dtype != self.x.dtype:
             if self.norm is not None:
                 x = torch.sub(x, self.norm.mean, out=self.normal[: len(x)]).mul_(self.norm.scale)
-            x = part.x.copy_(x)
-        self._last, self._x = part, x
-        for layer, y in zip(self.layers, part.ys, strict=True):
-            layer.forward(x, y)
-            x = y.tensor
-        return x
+            x = self.x[: len(x)].copy_(x)
+        part.seen.put(x)
+        part.forth.play()
+        return part.said

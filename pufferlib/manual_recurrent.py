@@ -13,10 +13,31 @@ from torch import Tensor, nn
 
 from pufferlib import memory
 from pufferlib.cells import LSTMSteps, MinGRUSteps
-from pufferlib.manual import ByHand, Matrix
+from pufferlib.manual import ByHand
 from pufferlib.normalize import flat_float
 from pufferlib.policy import Output
 from pufferlib.recurrent import CHUNK, Recurrent
+from pufferlib.tape import Input, Tape
+
+PARTS = 4  # places to act from that are remembered: as many groups, or fewer
+
+
+class ActPart:
+    """One step of N agents whose states lie in one place, a few that stay in the cache at a time;
+    states are written to `new`."""
+
+    def __init__(self, network: "ManualRecurrent", state: Tensor, new: Tensor) -> None:
+        self.held = state, new  # so that no other memory has their address
+        given = (state, new, network.said[: len(state)])
+        chunks = [torch.split(part, CHUNK) for part in given]
+        self.seen, self.forth = [], Tape()
+        for before, after, said in zip(*chunks, strict=True):
+            n = len(before)
+            self.seen.append(Input(n, network.policy.spec.obs_size))
+            x, gates = network.x[:n], network.gates[:n]
+            network.first.forward(self.forth, self.seen[-1], x)
+            hidden = network.policy.steps(x, before, after, gates, self.forth)
+            network.last.forward(self.forth, hidden, said)
 
 
 class ManualRecurrent(ByHand):
@@ -33,22 +54,40 @@ class ManualRecurrent(ByHand):
         self.sums: list[tuple[Tensor, Any]] = [  # of their gradients
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
-        self._x = self.last.weight.new_empty((CHUNK, policy.size))
+        new, size = memory.floats, policy.size
+        self.x, self.gates = new((CHUNK, size)), new((CHUNK, policy.gates * size))
+        self.said, self._new = new((0, self.outputs)), new((0, policy.state_size))
+        self._floats = new((0, 0))  # what is seen, if that is not floats
+        self._parts: dict[tuple[int, int, int], ActPart] = {}  # by number and places of states
 
     @torch.no_grad()
-    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
-        """Obs (N, *O), state (N, S) -> output of N and new state, in new memory."""
+    def forward(
+        self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
+    ) -> tuple[Output, Tensor]:
+        """Obs (N, *O), state (N, S) -> output of N and new state, `new` if that is given."""
+        state, n = cast(Tensor, state), len(obs)
+        if n > len(self.said):
+            self.said = memory.floats((n, self.outputs))
+            if obs.dtype != torch.float32:
+                self._floats = memory.floats((n, self.policy.spec.obs_size))
+            self._parts.clear()
+        if new is None:
+            if n > len(self._new):
+                self._new = torch.empty((n, state.shape[1]))
+            new = self._new[:n]
         self.first.refresh()
-        state = cast(Tensor, state)
-        new, said = torch.empty_like(state), state.new_empty((len(obs), len(self.last.bias)))
-        for begin in range(0, len(obs), CHUNK):
-            part = slice(begin, begin + CHUNK)
-            seen = flat_float(obs[part], 1)
-            x = Matrix(self._x[: len(seen)])
-            self.first.forward(seen, x)
-            hidden = self.policy.steps(x.tensor, state[part], new[part])
-            self.last.forward(hidden, Matrix(said[part]))
-        return self.spoken(said), new
+        key = n, state.data_ptr(), new.data_ptr()
+        part = self._parts.pop(key, None) or ActPart(self, state, new)
+        self._parts[key] = part  # the last used is the last
+        if len(self._parts) > PARTS:
+            del self._parts[next(iter(self._parts))]
+        x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
+        if x.dtype != torch.float32:
+            x = self._floats[:n].copy_(x)
+        for seen, some in zip(part.seen, torch.split(x, CHUNK), strict=True):
+            seen.put(some)
+        part.forth.play()
+        return self.spoken(self.said[:n]), new
 
     def states(self, state: Tensor | None) -> tuple[Tensor, ...]:
         """Split a state (B, S) into those of the layers."""
@@ -60,23 +99,45 @@ class LSTMPart:
 
     def __init__(self, network: "ManualLSTM", rows: int, horizon: int) -> None:
         new, size, outputs = memory.floats, network.policy.size, network.outputs
-        self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
+        self.network, self.keep = network, new((horizon, rows))
+        self.hidden = new((horizon, rows, size))
         self.layers: list[LSTMSteps] = []
         out = self.hidden
         for weight, bias in reversed(network.weights):  # a layer writes into the one above it
             self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new))
             out = self.layers[0].x[:-1]
-        self.xs = [Matrix(x) for x in out]
-        self.grad_hidden, self.grad_x = new((rows, size)), Matrix(self.layers[0].grad_x)
-        grads = [*(steps.grad_x for steps in self.layers[1:]), self.grad_hidden]
-        shown = [grad.numpy() for grad in grads]
-        self.back = list(zip(self.layers, shown, network.sums, strict=True))[::-1]
+        self.xs = out.unbind()
+        self.seen = [Input(rows, network.policy.spec.obs_size) for _ in self.xs]
         said, grad = new((2, horizon, rows, outputs))
-        self.said, self.grad = Matrix(said.view(-1, outputs)), Matrix(grad.view(-1, outputs))
-        self.grads = grad.unbind()
+        self.said, self.grad = said.view(-1, outputs), grad.view(-1, outputs)
         turned = new((2, rows, horizon, outputs))  # as the loss has them
         self.turned = list(zip((said, grad), turned.transpose(1, 2), strict=True))
         self.whole, self.gradient = turned[0].view(-1, outputs), turned[1].view(-1, outputs)
+
+    @functools.cached_property
+    def forth(self) -> Tape:
+        """From `seen` and the layers' first states to `said`."""
+        tape, network = Tape(), self.network
+        for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
+            network.first.forward(tape, seen, x)
+            for steps in self.layers:
+                steps.step(t, tape)
+        network.last.forward(tape, self.hidden.flatten(0, 1), self.said)
+        return tape
+
+    @functools.cached_property
+    def back(self) -> Tape:
+        """From `grad` to the gradients of the parameters."""
+        tape, network, hidden = Tape(), self.network, torch.empty_like(self.hidden[0])
+        network.last.back(tape, self.hidden.flatten(0, 1), self.said, self.grad, None)
+        grads = [*(steps.grad_x for steps in self.layers[1:]), hidden]
+        back = list(zip(self.layers, grads, network.sums, strict=True))[::-1]
+        for t in range(len(self.xs) - 1, -1, -1):
+            tape.product(self.grad.view_as(self.turned[1][0])[t], network.last.weight, hidden)
+            for steps, grad_out, sums in back:
+                steps.back(t, grad_out.numpy(), *sums, tape)
+            network.first.back(tape, self.seen[t], self.xs[t], self.layers[0].grad_x, None)
+        return tape
 
 
 class ManualLSTM(ManualRecurrent):
@@ -90,16 +151,14 @@ class ManualLSTM(ManualRecurrent):
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O), state (B, S), reset (B, H) bool -> output of B * H."""
         self._last = part = self._part(*reset.shape)
-        self._seen = flat_float(obs.flatten(0, 1), 1).view(*reset.shape, -1).unbind(1)
+        self._seen = flat_float(obs.flatten(0, 1), 1).view(*reset.shape, -1)  # lives as long
+        for seen, x in zip(part.seen, self._seen.unbind(1), strict=True):
+            seen.put(x)
         self.first.refresh()
         torch.logical_not(reset.t(), out=part.keep)
         for steps, before in zip(part.layers, self.states(state), strict=True):
             steps.begin(*before.chunk(2, 1))
-        for t, (seen, x) in enumerate(zip(self._seen, part.xs, strict=True)):
-            self.first.forward(seen, x)
-            for steps in part.layers:
-                steps.step(t)
-        self.last.forward(part.hidden.flatten(0, 1), part.said)
+        part.forth.play()
         said, turned = part.turned[0]
         turned.copy_(said)
         return self.spoken(part.whole)
@@ -115,14 +174,11 @@ class ManualLSTM(ManualRecurrent):
         self.heard(self.gradient())
         grad, turned = part.turned[1]
         grad.copy_(turned)
-        self.last.back(part.hidden.flatten(0, 1), part.said, part.grad, None)
         for steps in part.layers:
             steps.begin_back()
-        for t in range(len(self._seen) - 1, -1, -1):
-            torch.mm(part.grads[t], self.last.weight, out=part.grad_hidden)
-            for steps, grad_out, sums in part.back:
-                steps.back(t, grad_out, *sums)
-            self.first.back(self._seen[t], part.xs[t], part.grad_x, None)
+        self.first.begin_back()
+        part.back.play()
+        self.first.end_back()
 
 
 class MinGRUPart:
@@ -130,14 +186,36 @@ class MinGRUPart:
 
     def __init__(self, network: "ManualMinGRU", rows: int, horizon: int) -> None:
         new, size, outputs = memory.floats, network.policy.size, network.outputs
-        self.keep, x = new((rows, horizon)), new((rows, horizon, size))
-        self.x, self.layers = Matrix(x.view(-1, size)), []
+        self.network, self.keep = network, new((rows, horizon))
+        self.seen = Input(rows * horizon, network.policy.spec.obs_size)
+        self.x, self.layers = new((rows, horizon, size)), []
+        self.state, x = new((rows, network.policy.state_size)), self.x
         for weight, bias in network.weights:
             out = new(x.shape)
             self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out, new, once=True))
             x = out
-        self.hidden, self.grad_x = x.view(-1, size), Matrix(new((rows * horizon, size)))
-        self.said, self.grad = (Matrix(y) for y in new((2, rows * horizon, outputs)))
+        self.hidden, self.grad_x = x.view(-1, size), new((rows * horizon, size))
+        self.said, self.grad = new((2, rows * horizon, outputs))
+
+    @functools.cached_property
+    def forth(self) -> Tape:
+        """From `seen` and `state` to `said`."""
+        tape, network = Tape(), self.network
+        network.first.forward(tape, self.seen, self.x.flatten(0, 1))
+        for steps, before in zip(self.layers, network.states(self.state), strict=True):
+            steps.forward(before, tape)
+        network.last.forward(tape, self.hidden, self.said)
+        return tape
+
+    @functools.cached_property
+    def back(self) -> Tape:
+        """From `grad` to the gradients of the parameters."""
+        tape, network, grad_x = Tape(), self.network, self.grad_x
+        network.last.back(tape, self.hidden, self.said, self.grad, grad_x)
+        for steps, sums in reversed(list(zip(self.layers, network.sums, strict=True))):
+            steps.back(grad_x.view_as(self.x), *sums, tape)
+        network.first.back(tape, self.seen, self.x.flatten(0, 1), grad_x, None)
+        return tape
 
 
 class ManualMinGRU(ManualRecurrent):
@@ -151,25 +229,24 @@ class ManualMinGRU(ManualRecurrent):
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O), state (B, S), reset (B, H) bool -> output of B * H."""
         self._last = part = self._part(*reset.shape)
-        self._seen = flat_float(obs.flatten(0, 1), 1)
+        part.seen.put(flat_float(obs.flatten(0, 1), 1))
+        part.state.copy_(cast(Tensor, state))
         self.first.refresh()
         torch.logical_not(reset, out=part.keep)
-        self.first.forward(self._seen, part.x)
-        for steps, before in zip(part.layers, self.states(state), strict=True):
-            steps.forward(before)
-        self.last.forward(part.hidden, part.said)
-        return self.spoken(part.said.tensor)
+        part.forth.play()
+        return self.spoken(part.said)
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last."""
-        return self.apart(self._last.grad.tensor, self.grad_log_std)
+        return self.apart(self._last.grad, self.grad_log_std)
 
     @torch.no_grad()
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         part = self._last
         self.heard(self.gradient())
-        self.last.back(part.hidden, part.said, part.grad, part.grad_x.tensor)
-        for steps, sums in reversed(list(zip(part.layers, self.sums, strict=True))):
-            steps.back(part.grad_x.tensor, *sums)
-        self.first.back(self._seen, part.x, part.grad_x, None)
+        for steps in part.layers:
+            steps.begin_back()
+        self.first.begin_back()
+        part.back.play()
+        self.first.end_back()

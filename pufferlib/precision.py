@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from pufferlib.encode import Encoded
-from pufferlib.manual import PART, Dense, DenseBF16, Matrix
+from pufferlib.manual import PART, Dense, DenseBF16
 from pufferlib.policy import MLP, Output, Policy
 from pufferlib.profile import seconds_of
 from pufferlib.recurrent import Recurrent
+from pufferlib.tape import NOW
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
@@ -92,17 +93,16 @@ def measure(rows: int, width: int) -> float:
     for _ in range(ROUNDS):
         for layer, found in zip(layers, taken, strict=True):
             x, y, grad, grad_x = torch.ones((4, rows, width), dtype=layer.dtype)
-            given = (x, Matrix(y), Matrix(grad), grad_x)
-            run = functools.partial(_there_and_back, layer, *given)
+            run = functools.partial(_there_and_back, layer, x, y, grad, grad_x)
             found.append(seconds_of(run, AT_LEAST))
     return statistics.median(taken[0]) / statistics.median(taken[1])
 
 
 def _there_and_back(
-    layer: Dense | DenseBF16, x: Tensor, y: Matrix, grad: Matrix, grad_x: Tensor
+    layer: Dense | DenseBF16, x: Tensor, y: Tensor, grad: Tensor, grad_x: Tensor
 ) -> None:
-    layer.forward(x, y)
-    layer.back(x, y, grad, grad_x)
+    layer.forward(NOW, x, y)
+    layer.back(NOW, x, y, grad, grad_x)
 
 
 class Autocast(Policy):

@@ -5,6 +5,7 @@ The first hidden layer is feed-forward, the others are recurrent (cells.py has t
 is multiplied by 0, which is the initial state. Letters as in policy.py; L recurrent layers.
 """
 
+import functools
 from typing import cast
 
 import torch
@@ -14,6 +15,7 @@ from pufferlib.cells import Passes, lstm_scan, mingru_scan
 from pufferlib.encode import input_layer
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
+from pufferlib.tape import NOW, Doer
 
 CHUNK = 512  # agents whose gates stay in a core's cache between product and pass
 
@@ -46,8 +48,11 @@ class Recurrent(Policy):
         )
         self.heads = Heads(spec, size)
 
-    def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
-        """Input x (N, D), state (N, states * D) -> output (N, D); the new state goes into `new`."""
+    def step(
+        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+    ) -> Tensor:
+        """Input x (N, D), state (N, states * D) -> output (N, D); the new state goes into `new`,
+        which may be the state. `gates` (N, gates * D): memory for the products."""
         raise NotImplementedError
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
@@ -59,14 +64,18 @@ class Recurrent(Policy):
     def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
         """Obs (N, *O), state (N, S) -> output of N, new state (N, S), both without gradient."""
         x = ACTIVATIONS[self.activation]()(self.first(obs, self.norm))
-        new = torch.empty_like(cast(Tensor, state))
-        return self.heads(self.steps(x, cast(Tensor, state), new)), new
+        new, given = torch.empty_like(cast(Tensor, state)), cast(Tensor, state)
+        gates = x.new_empty((min(CHUNK, len(x)), self.gates * self.size))
+        chunks = zip(*(torch.split(part, CHUNK) for part in (x, given, new)), strict=True)
+        said = [self.steps(x, before, after, gates[: len(x)]) for x, before, after in chunks]
+        return self.heads(torch.cat(said)), new
 
-    def steps(self, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
-        """Step all layers: x (N, D), state (N, S) -> output (N, D); the new state goes to `new`."""
+    def steps(self, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer = NOW) -> Tensor:
+        """Step all layers, of at most CHUNK agents: x (N, D), state (N, S) -> output (N, D); the
+        new state goes to `new`."""
         layers = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
         for layer, (before, after) in enumerate(layers):
-            x = self.step(layer, x, before, after)
+            x = self.step(layer, x, before, after, gates, do)
         return x
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
@@ -104,21 +113,19 @@ class LSTM(Recurrent):
             nn.init.ones_(both.bias[size : 2 * size])  # forgets little (Jozefowicz et al. 2015)
             self.input[i] = both
 
-    def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
-        """Some agents at a time, whose gates stay in the cache between products and pass."""
+    def step(
+        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+    ) -> Tensor:
+        """A product of the input, one of the state."""
         both, passes = cast(nn.Linear, self.input[layer]), Passes(x)
-        weight, recurrent = (part.t() for part in torch.split(both.weight, x.shape[1], dim=1))
-        bias, gates = passes.show(both.bias), x.new_empty((min(CHUNK, len(x)), len(both.bias)))
-        for begin in range(0, len(x), CHUNK):
-            part = slice(begin, begin + CHUNK)
-            hidden, cell = state[part].chunk(2, 1)
-            next_hidden, next_cell = new[part].chunk(2, 1)
-            gate = gates[: len(cell)]
-            torch.mm(x[part], weight, out=gate)
-            torch.addmm(gate, hidden, recurrent, out=gate)
-            given = {"gates": gate, "cell": cell, "out": next_hidden, "next_cell": next_cell}
-            passes.of.lstm(bias=bias, **{n: passes.show(tensor) for n, tensor in given.items()})
-        return new[:, : x.shape[1]]
+        weight, recurrent = torch.split(both.weight.detach(), self.size, dim=1)
+        (hidden, cell), (next_hidden, next_cell) = state.chunk(2, 1), new.chunk(2, 1)
+        do.product(x, weight.t(), gates)
+        do.product(hidden, recurrent.t(), gates, add=True)
+        given = {"gates": gates, "cell": cell, "out": next_hidden, "next_cell": next_cell}
+        arrays = {name: passes.show(tensor) for name, tensor in given.items()}
+        do.run(passes.of.lstm, bias=passes.show(both.bias), **arrays)
+        return next_hidden
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """All steps of one layer."""
@@ -133,18 +140,19 @@ class MinGRU(Recurrent):
     gates = 2
     states = 1
 
-    def step(self, layer: int, x: Tensor, state: Tensor, new: Tensor) -> Tensor:
+    def step(
+        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+    ) -> Tensor:
         """A row of one step for each agent; the output takes the place of `x`."""
         weights, passes = cast(nn.Linear, self.input[layer]), Passes(x)
         hidden = new if new.is_contiguous() else torch.empty_like(x)
-        given = {"x": x, "gates": x @ weights.weight.t(), "hidden": hidden, "out": x}
-        passes.of.mingru(
-            bias=passes.show(weights.bias),
-            state=passes.show(state),
-            **{name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()},
-        )
+        do.product(x, weights.weight.detach().t(), gates)
+        given = {"x": x, "gates": gates, "hidden": hidden, "out": x}
+        arrays = {name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()}
+        bias, before = passes.show(weights.bias), passes.show(state)
+        do.run(passes.of.mingru, bias=bias, state=before, **arrays)
         if hidden is not new:
-            new.copy_(hidden)
+            do.do(functools.partial(new.copy_, hidden))
         return x
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from pufferlib.manual import Manual
 from pufferlib.policy import Policy
+from pufferlib.tape import watched
 
 aten = torch.ops.aten
 MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
@@ -95,7 +96,7 @@ class Counter(TorchDispatchMode):
 def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
     counter = Counter()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), watched(), counter:
         (network.forward if network else policy)(obs, policy.initial_state(len(obs)))
     return counter
 
@@ -108,7 +109,7 @@ def learning(policy: Policy, obs: Tensor, network: Manual | None = None) -> Coun
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
     counter = Counter()
     if network:
-        with torch.no_grad(), counter:
+        with torch.no_grad(), watched(), counter:
             network.unroll(obs, policy.initial_state(len(obs)), reset)
             network.back()
         return counter

@@ -233,7 +233,7 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     sizes = [32] if groups == 1 else [10, 11, 11]
     seen = []
     forward = trainer.collector.networks[0]
-    trainer.collector.networks[0] = lambda obs, state: seen.append(obs) or forward(obs, state)
+    trainer.collector.networks[0] = lambda obs, state, new=None: seen.append(obs) or forward(obs, state)
     pool = trainer.env.arrays["observations"]
     for _ in range(10):
         seen.clear()

@@ -1,0 +1,160 @@
+# cython: language_level=3
+"""The structs of kernels.h as _kernels.pyx fills them."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+
+
+cdef extern from "kernels.h" nogil:
+    # Only names: the C compiler holds every assignment below against the types in kernels.h.
+    ctypedef struct PufFault:
+        const char *array
+        int64_t index, value, begin, end
+    ctypedef struct PufRows:
+        float *at
+        int64_t stride
+    ctypedef struct PufSample:
+        int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
+        PufRows logits, mean, log_std, values
+        const int32_t *sizes
+        const uint8_t *masks
+        const float *low
+        const float *high
+        const int32_t *agents
+        const int64_t *slot
+        int64_t *waiting
+        uint64_t *counts
+        uint64_t seed
+        int32_t version
+        int greedy
+        int32_t *actions
+        float *axes
+        int32_t *pool_action
+        float *pool_axis
+        float *pool_logprob
+        float *pool_value
+        float *pool_next_value
+        int32_t *pool_version
+        float *entropy
+    ctypedef struct PufAdvantage:
+        int64_t num_rows, batch_rows, horizon
+        const int32_t *rows
+        const float *reward
+        const float *value
+        const float *next_value
+        const uint8_t *done
+        const uint8_t *piece_start
+        const float *ratio
+        float gamma, gae_lambda, rho_clip, c_clip, reward_scale, reward_clip
+        float *advantage
+        float *target
+    enum:
+        PUF_NUM_METRICS
+    ctypedef struct PufLoss:
+        int64_t num_slots, num_heads, num_choices, num_axes
+        double count
+        PufRows logits, mean, values, grad_logits, grad_mean, grad_values
+        const float *log_std
+        const int32_t *sizes
+        const uint8_t *masks
+        const int32_t *action
+        const float *axis
+        const float *logprob
+        const float *old_value
+        const float *advantage
+        const float *target
+        float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef
+        int log_std_shared
+        float *grad_log_std
+        double *metrics
+    ctypedef enum PufConvert:
+        PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
+    ctypedef struct PufGather:
+        int64_t num_items, num_taken, item_elements, item_bytes
+        const char *pool
+        const int32_t *index32
+        const int64_t *index64
+        PufConvert convert
+        int to_bf16
+        float scale
+        void *out
+    ctypedef enum PufActivation:
+        pass
+    ctypedef struct PufDense:
+        int64_t num_rows, size
+        PufActivation activation
+        PufRows y
+        const float *bias
+    ctypedef struct PufDenseBack:
+        int64_t num_rows, size
+        PufActivation activation
+        PufRows y, grad
+        float *grad_bias
+    ctypedef struct PufDenseBF16:
+        int64_t num_rows, size
+        PufActivation activation
+        const uint16_t *product
+        const float *bias
+        uint16_t *y
+        float *wide
+    ctypedef struct PufDenseBF16Back:
+        int64_t num_rows, size
+        PufActivation activation
+        const uint16_t *y
+        const uint16_t *grad
+        const float *wide_y
+        const float *wide_grad
+        uint16_t *out
+        float *grad_bias
+    ctypedef struct PufLSTM:
+        int64_t num_rows, size
+        PufRows gates, cell, out, next_cell, next_hidden
+        const float *bias
+        const float *keep
+    ctypedef struct PufLSTMBack:
+        int64_t num_rows, size
+        PufRows gates, cell, grad_out, grad_hidden, grad_cell, grad_gates
+        const float *keep
+        float *grad_bias
+    ctypedef struct PufMinGRU:
+        int64_t num_rows, horizon, size
+        float *gates
+        const float *bias
+        const float *keep
+        const float *x
+        PufRows state
+        float *hidden
+        float *out
+    ctypedef struct PufMinGRUBack:
+        int64_t num_rows, horizon, size
+        const float *gates
+        const float *keep
+        PufRows state
+        const float *hidden
+        const float *grad_out
+        float *grad_state
+        float *grad_gates
+        float *grad_bias
+    ctypedef struct PufAdam:
+        int64_t size
+        float *weights
+        float *grads
+        float *mean
+        float *square
+        float beta1, beta2, eps, step_size, root_scale, keep
+    ctypedef struct PufPasses:
+        const char *width
+        int (*sample)(const PufSample *, PufFault *) noexcept nogil
+        int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
+        int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
+        int (*gather)(const PufGather *, PufFault *) noexcept nogil
+        void (*dense)(const PufDense *) noexcept nogil
+        void (*dense_back)(const PufDenseBack *) noexcept nogil
+        void (*dense_bf16)(const PufDenseBF16 *) noexcept nogil
+        void (*dense_bf16_back)(const PufDenseBF16Back *) noexcept nogil
+        void (*lstm)(const PufLSTM *) noexcept nogil
+        void (*lstm_back)(const PufLSTMBack *) noexcept nogil
+        void (*mingru)(const PufMinGRU *) noexcept nogil
+        void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
+        void (*adam)(const PufAdam *) noexcept nogil
+        double (*norm)(const float *, int64_t) noexcept nogil
+    const PufPasses *puf_passes()

@@ -1,0 +1,149 @@
+"""Tapes: what is noted and played later is what would have been done at once, to the bit."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pufferlib import _kernels, tape
+from pufferlib.manual import manual
+from pufferlib.options import PolicyOptions
+from pufferlib.policy import PolicySpec, make_policy
+from pufferlib.tape import NOW, Input, Tape, watched
+
+SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
+
+
+@pytest.fixture
+def blas() -> None:
+    if not tape.sgemm():
+        pytest.skip("torch's library here does not show its sgemm: tapes go through torch")
+
+
+def matrix(rows: int, columns: int, *, turned: bool = False, apart: int = 0) -> torch.Tensor:
+    """Random, in memory with so many floats between its lines."""
+    lines, width = (columns, rows) if turned else (rows, columns)
+    made = torch.randn(lines, width + apart)[:, :width]
+    return made.t() if turned else made
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 9)] * 3),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    apart=st.tuples(*[st.integers(0, 3)] * 3),
+    add=st.booleans(),
+    put=st.booleans(),
+)
+def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, add, put):
+    n, f, d = sizes
+    left = matrix(n, f, turned=turned[0] and not put, apart=apart[0])
+    right = matrix(f, d, turned=turned[1], apart=apart[1])
+    out = matrix(n, d, apart=apart[2])
+    wanted, around = left @ right + (out if add else 0), out.clone()
+    noted, changing = Tape(), Input(n, f)
+    noted.product(changing if put else left, right, out, add=add)
+    assert torch.equal(out, around)  # nothing is done yet
+    changing.put(torch.full((n, f), torch.nan))
+    changing.put(left if put else torch.zeros(n, f))
+    noted.play()
+    torch.testing.assert_close(out, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("blas")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"right": np.zeros((4, 2), np.float32)}, r"right: expected 3 rows, got shape \(4, 2\)"),
+        ({"left": np.zeros((2, 3))}, r"left: expected float32 of two dimensions"),
+        ({"left": np.zeros((4, 6), np.float32)[::2, ::2]}, "left: neither its rows nor"),
+        ({"left": np.broadcast_to(np.float32(1), (2, 3))}, "left: neither its rows nor"),
+        ({"left": np.broadcast_to(np.ones(3, np.float32), (2, 3))}, "left: its lines overlap"),
+        ({"out": np.zeros((2, 3), np.float32)}, r"out: expected float32 of shape \(2, 2\)"),
+        ({"out": np.zeros((2, 2), np.float32).T}, "out: its rows are not contiguous"),
+    ],
+)
+def test_bad_factors_are_named(change, message):
+    call = {"left": np.zeros((2, 3), np.float32), "right": np.zeros((3, 2), np.float32)}
+    call["out"] = np.zeros((2, 2), np.float32)
+    with pytest.raises(ValueError, match=message):
+        _kernels.product(**{**call, **change}, tape=_kernels.Tape())
+
+
+@pytest.mark.usefixtures("blas")
+def test_what_was_never_put_and_what_has_another_shape_is_refused():
+    noted, changing = Tape(), Input(2, 3)
+    noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
+    with pytest.raises(ValueError, match=r"\(2, 3\) that this tape reads was never put"):
+        noted.play()
+    with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
+        changing.put(torch.zeros(3, 2))
+
+
+def run(name: str) -> list[torch.Tensor]:
+    """All that a network says, and its gradients, twice through the same memory."""
+    torch.manual_seed(2)
+    policy = make_policy(PolicyOptions(name=name, hidden_size=17, num_layers=3), SPEC)
+    grads = {n: torch.zeros_like(p) for n, p in policy.named_parameters()}
+    network, found = manual(policy, grads), []
+    for _ in range(2):
+        obs, reset = torch.randn(5, 7, 6), torch.rand(5, 7) < 0.3
+        state = torch.randn(5, policy.state_size) if policy.state_size else None
+        acted, new = network.forward(obs[:, 0], state)
+        found += [part.clone() for part in (*acted, new) if part is not None]
+        found += [part.clone() for part in network.unroll(obs, state, reset) if part is not None]
+        for part in network.gradient():
+            if part is not None:
+                part.copy_(torch.randn(part.shape))
+        network.back()
+    return [*found, *grads.values()]
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
+def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(name, monkeypatch):
+    wanted = run(name)
+    with watched():
+        seen = run(name)
+    monkeypatch.setattr(tape, "sgemm", lambda: False)
+    for other in (seen, run(name)):
+        for want, got in zip(wanted, other, strict=True):
+            torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("blas")
+def test_python_runs_while_a_tape_is_played():
+    x, out, noted = torch.ones(512, 512), torch.zeros(512, 512), Tape()
+    for _ in range(200):
+        noted.product(x, x, out)
+    playing = threading.Thread(target=noted.play)
+    playing.start()
+    turns = 0
+    while playing.is_alive():
+        turns += 1
+    assert turns > 100
+    assert torch.equal(out, torch.full((512, 512), 512.0))
+
+
+def test_what_is_no_pass_is_done_in_its_place():
+    out, noted = torch.zeros(1, 1), Tape()
+    noted.product(torch.full((1, 1), 3.0), torch.ones(1, 1), out)
+    noted.do(lambda: out.add_(1))
+    noted.product(torch.full((1, 1), 10.0), torch.ones(1, 1), out, add=True)
+    noted.play()
+    assert out.item() == 14
+
+
+def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch, "addmm", lambda *_: torch.zeros(3, 7))
+    assert not tape.sgemm.__wrapped__()
+    monkeypatch.setattr(torch, "__file__", "/nowhere/torch/__init__.py")
+    assert not tape.sgemm.__wrapped__()
+
+
+def test_now_adds_or_replaces():
+    out = torch.ones(2, 2)
+    NOW.product(torch.ones(2, 3), torch.ones(3, 2), out, add=True)
+    assert out.tolist() == [[4, 4], [4, 4]]
