@@ -64,6 +64,7 @@ cdef extern from "pufferenv/engine.h" nogil:
         const char *name
         const char *code
         int64_t *dims
+        int64_t usual
         int32_t ndim, present
     ctypedef struct PufStat:
         double mean, m2, min, max

@@ -258,7 +258,8 @@ cdef class Engine:
             shape = tuple([infos[k].dims[d] for d in range(infos[k].ndim)])
             given = allocate(name, shape, dtype) if allocate is not None else None
             if given is None:
-                memory = own_memory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, k)
+                item = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+                memory = own_memory(shape[0] * item, k, infos[k].usual * item)
             else:
                 memory = given_memory(name, given, shape, dtype)
             self.memory.append(memory)

@@ -39,6 +39,14 @@ static void describe(const PufEngine *e, PufArrayInfo *info, int modes, int rows
         [POOL] = e->options.num_rows,   [FINALS] = e->options.num_finals,
         [SLOTS] = e->num_slots + extra,
     };
+    const int64_t used = e->options.batch_rows + e->num_agents; // lowest rows first, see rows.h
+    const int64_t usual[] = {
+        [AGENTS] = length[AGENTS],
+        [ENVS] = length[ENVS],
+        [POOL] = used,
+        [FINALS] = 0,
+        [SLOTS] = in_rows ? used * e->options.horizon : length[SLOTS],
+    };
     const int64_t width[] = {
         [ONE] = 1,
         [HEADS] = e->num_heads,
@@ -49,6 +57,7 @@ static void describe(const PufEngine *e, PufArrayInfo *info, int modes, int rows
     };
     info->present = (modes == ALL || (modes == ROWS) == in_rows) &&
                     (width[shape] > 0 || shape == LOGS || shape == HEADS || shape == AXES);
+    info->usual = usual[rows] < length[rows] ? usual[rows] : length[rows];
     info->dims[info->ndim++] = length[rows];
     if (rows == POOL) info->dims[info->ndim++] = e->options.horizon;
     if (shape == OBS)

@@ -69,6 +69,7 @@ typedef struct PufArrays {
 typedef struct PufArrayInfo {
     const char *name, *code; // numpy type, "obs": the game's dtype
     int64_t dims[2 + PUF_MAX_DIMS];
+    int64_t usual; // of dims[0], from the first on: what agents use that never die
     int32_t ndim;
     int32_t present; // 0: not in this mode, or of no use to this game
 } PufArrayInfo;

@@ -11,17 +11,20 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 HUGE_PAGE = 2 << 20  # bytes; arrays from this size on ask for huge pages
+SMALL = 1 << 16  # bytes; larger arrays are mapped: what is never used of them is nowhere
 
 
-def own_memory(num_bytes: int, place: int = 0) -> Bytes:
+def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Bytes:
     """Zeroed memory, aligned to 64 bytes, on huge pages where it is large and the OS has them.
 
+    `usual`: bytes from the first on that will surely be used. What lies behind them is not on huge
+    pages, for it costs nothing until it is used. None: all.
     `place` tells arrays that are used together apart: each begins another 64 bytes into its page.
     Columns that all began a page would meet in the same sets of the cache.
     Raises MemoryError, which says how much was asked for and what to reduce.
     """
     shift = 64 * (place % 64)
-    if num_bytes < HUGE_PAGE:
+    if num_bytes < SMALL:
         room = np.zeros(num_bytes + 64 + shift, np.uint8)
         shift += -room.ctypes.data % 64
         return room[shift : shift + num_bytes]
@@ -32,9 +35,10 @@ def own_memory(num_bytes: int, place: int = 0) -> Bytes:
             f"one array needs {num_bytes / 2**30:,.1f} GiB of memory, more than there is: "
             f"give fewer num_envs, or a shorter horizon or smaller batch of rows"
         ) from None
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    huge = len(pages) if usual is None else min(len(pages), shift + usual)
+    if hasattr(mmap, "MADV_HUGEPAGE") and huge >= HUGE_PAGE:
         with contextlib.suppress(OSError):  # a kernel without transparent huge pages
-            pages.madvise(mmap.MADV_HUGEPAGE)
+            pages.madvise(mmap.MADV_HUGEPAGE, 0, huge)
     return np.frombuffer(pages, np.uint8, num_bytes, shift)
 
 
