@@ -28,9 +28,10 @@ from pufferlib import _kernels
 from pufferlib.batch import Memory, Minibatch
 from pufferlib.collect import Collector
 from pufferlib.learn import Learner
-from pufferlib.loss import LossStats, Standard, Steps, array, manual_loss
+from pufferlib.loss import LossStats, Standard, Steps, array, note_loss
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Output, Policy
+from pufferlib.tape import NOW, Doer
 from pufferlib.trainer import Trainer
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
@@ -181,11 +182,13 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def minibatch(self, part: Tensor, memory: Memory) -> Minibatch:
-        """Return these rows, `part` (m,) int64, in `memory`."""
-        made, arrays = memory.views(len(part))
+    def note(
+        self, do: Doer, memory: Memory, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]
+    ) -> Minibatch:
+        """Gather these rows, `index` (m,), into `memory`; `rows` are the same here."""
+        made, arrays = memory.views(len(index))
         for name, column in self._from.items():
-            _kernels.gather(column, part.numpy(), arrays[name])
+            do.run(_kernels.gather, pool=column, rows=index, out=arrays[name])
         return made
 
     def release(self) -> None:
@@ -226,27 +229,46 @@ class PaddedLearner(Learner):
         live = torch.from_numpy(self.batch.buffer["live"])[rows]
         return Standard.of(self.batch.own["advantage"][rows][live], self.train)
 
-    def loss(
-        self, output: Output, gradient: Output, minibatch: Minibatch, rows: Tensor, of: Standard
-    ) -> LossStats:
+    def minibatch(self, rows: Tensor) -> LossStats:
+        """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
+        hand, timer, metrics = self.hands[0], self.timer, np.zeros(len(LossStats._fields))
+        timer.enter("copy")
+        numbers = np.array(self.standard(rows).numbers(self.train))
+        for part in torch.split(rows, self.rows):
+            timer.enter("copy")
+            made = self.batch.note(NOW, hand.memory, part.numpy(), self.batch.rows)
+            timer.enter("loss_backward")
+            output = hand.network.unroll(made.obs, None, made.reset)
+            self._loss(output, hand.network.gradient(), made, part, numbers, metrics)
+            hand.network.back()
+        return LossStats(*metrics.tolist())
+
+    def _loss(
+        self,
+        output: Output,
+        gradient: Output,
+        minibatch: Minibatch,
+        rows: Tensor,
+        numbers: npt.NDArray[np.float64],
+        metrics: npt.NDArray[np.float64],
+    ) -> None:
         """Write the gradient of the loss over the live slots, 0 for the others."""
         live = torch.from_numpy(np.flatnonzero(self.batch.buffer["live"][rows.numpy()]))
         slots = len(output.value)
         for part in gradient:
-            if part is not None:
+            if part is not None and len(part) == slots:
                 part.zero_()
         if not len(live):
-            return LossStats(*[0.0] * len(LossStats._fields))
+            return
         steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
         mine = _of(output, live, slots)
-        into = Output(*(None if x is None else torch.empty_like(x) for x in mine))
-        stats = manual_loss(mine, into, steps, self.head_sizes, self.train, of)
+        into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
+        note_loss(NOW, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
         for whole, part in zip(gradient, into, strict=True):
             if whole is not None and len(whole) == slots:
                 whole.index_copy_(0, live, part)
-            elif whole is not None:
-                whole.copy_(part)
-        return stats
+            elif whole is not None:  # log_std for all
+                whole += part
 
 
 class PaddedTrainer(PlainTrainer):

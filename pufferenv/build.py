@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
 ENV = ROOT / "pufferenv" / "env.c"  # what every game is compiled with
+THREADS = ROOT / "pufferenv" / "threads.c"
 MODULES = ("pufferenv._engine", "pufferenv._outside", "pufferlib._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
@@ -111,7 +112,8 @@ def cache_dir() -> Path:
 def c_files(module: str) -> list[Path]:
     """C that is linked into a module: a name that begins with a module's is that one's.
 
-    All other files of a package belong to its first module, but env.c, which belongs to games.
+    All other files of a package belong to its first module, but env.c, which belongs to games;
+    threads.c is in both packages.
     """
     package = module.partition(".")[0]
     modules = [name for name in MODULES if name.startswith(f"{package}.")]
@@ -121,7 +123,8 @@ def c_files(module: str) -> list[Path]:
         return named[0] if named else modules[0]
 
     found = sorted((ROOT / package).glob("*.c"))
-    return [file for file in found if file.stem != ENV.stem and home(file) == module]
+    files = [file for file in found if file.stem != ENV.stem and home(file) == module]
+    return [*files, THREADS] if package == "pufferlib" else files
 
 
 def module_path(name: str, into: Path = ROOT) -> Path:

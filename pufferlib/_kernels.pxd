@@ -77,6 +77,11 @@ cdef extern from "kernels.h" nogil:
         int to_bf16
         float scale
         void *out
+    ctypedef struct PufFloat:
+        int64_t num_rows, size, stride
+        const char *from_ "from"
+        PufConvert convert
+        float *out
     ctypedef enum PufActivation:
         pass
     ctypedef struct PufDense:
@@ -134,6 +139,23 @@ cdef extern from "kernels.h" nogil:
         float *grad_state
         float *grad_gates
         float *grad_bias
+    ctypedef struct PufTurn:
+        int64_t num_rows, num_steps, size
+        const float *from_ "from"
+        float *out
+    ctypedef struct PufKeep:
+        int64_t num_rows, num_steps
+        const uint8_t *reset
+        float *out
+        int steps_first
+    ctypedef struct PufCarry:
+        int64_t num_rows, size
+        PufRows state, out
+        const float *keep
+    ctypedef struct PufFill:
+        int64_t num_rows, size
+        PufRows out
+        float value
     ctypedef struct PufAdam:
         int64_t size
         float *weights
@@ -147,6 +169,7 @@ cdef extern from "kernels.h" nogil:
         int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
         int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
+        void (*to_float)(const PufFloat *) noexcept nogil
         void (*dense)(const PufDense *) noexcept nogil
         void (*dense_back)(const PufDenseBack *) noexcept nogil
         void (*dense_bf16)(const PufDenseBF16 *) noexcept nogil
@@ -155,6 +178,20 @@ cdef extern from "kernels.h" nogil:
         void (*lstm_back)(const PufLSTMBack *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil
         void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
+        void (*turn)(const PufTurn *) noexcept nogil
+        void (*keep)(const PufKeep *) noexcept nogil
+        void (*carry)(const PufCarry *) noexcept nogil
+        void (*fill)(const PufFill *) noexcept nogil
         void (*adam)(const PufAdam *) noexcept nogil
         double (*norm)(const float *, int64_t) noexcept nogil
     const PufPasses *puf_passes()
+
+
+cdef extern from "pufferenv/threads.h" nogil:
+    ctypedef struct PufThreads:
+        pass
+    PufThreads *puf_threads_new(int count)
+    void puf_threads_run(
+        PufThreads *threads, void (*run)(void *, size_t) noexcept nogil, void *job, size_t chunks
+    )
+    void puf_threads_free(PufThreads *threads, int forked)

@@ -22,17 +22,31 @@ WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all giv
 class Tape:
     """Passes with their arrays, checked once and held; a pass with `tape` is put on it, not run."""
 
-    def play(self) -> None:
-        """Run all passes, from the first to the last, without the GIL. On one thread at a time.
+class Crew:
+    """Threads that play tapes, `size` with the calling one.
 
-        Raise ValueError if it reads a Given to which nothing was given.
+    Raise ValueError for none, RuntimeError if they cannot be started.
+    """
+
+    size: int
+    def __init__(self, size: int) -> None: ...
+    def play(self, tracks: list[list[Tape]]) -> list[float]:
+        """Play tracks side by side without the GIL, the tapes of each one after the other.
+
+        Returns the seconds that each of the first track's tapes took; the caller plays that one.
+        The first fault of the first track that has one is raised when all are done; the rest of
+        that track is not played. Raise ValueError for a Given to which nothing was given,
+        RuntimeError after `close`.
         """
 
+    def close(self, forked: bool = False) -> None:
+        """End the threads; `forked`: they stayed behind in the parent process."""
+
 class Given:
-    """A matrix (N, F) that tapes read and that changes."""
+    """A matrix (N, F) of the dtype of `array` that tapes read and that changes."""
 
     shape: tuple[int, int]
-    def __init__(self, rows: int, columns: int) -> None: ...
+    def __init__(self, rows: int, columns: int, array: Array) -> None: ...
     def put(self, array: Array) -> None:
         """Be this one (N, F), of which only the rows are contiguous, from now on."""
 
@@ -65,7 +79,7 @@ def sample(
     waiting: Array,  # (A,) int64
     counts: Array,  # (A,) uint64 steps each agent has acted; the key of its random numbers; +1
     seed: int,  # taken modulo 2**64
-    version: int,
+    version: int | Array,  # or (1,) int32, read when it is run
     greedy: bool = False,
     actions: Array | None = None,  # out (A, K) int32 what the game reads
     axes: Array | None = None,  # out (A, X) clipped
@@ -76,6 +90,7 @@ def sample(
     pool_next_value: Array,  # out (S,) at waiting[a], which becomes -1
     pool_version: Array,  # out (S,) int32
     entropy: Array | None = None,  # out (N,)
+    tape: Tape | None = None,
 ) -> None:
     """Choose an action for each of N agents and write it where the game and the pool want it.
 
@@ -128,9 +143,12 @@ def ppo_loss(
     count: int = 0,  # of slots that means are taken over: 0: M; more: these are a part of them
     grad_logits: Array | None = None,  # out, d(loss)/d(logits)
     grad_mean: Array | None = None,
-    grad_log_std: Array | None = None,  # (M, X) or (X,): as log_std
+    grad_log_std: Array | None = None,  # as log_std: (M, X), or (X,), which is added to
     grad_values: Array,
-) -> tuple[float, float, float, float, float, float, float]:
+    numbers: Array | None = None,  # (4,) float64 adv_mean, adv_scale, ent_coef, count instead
+    metrics: Array | None = None,  # (7,) float64 added to, instead of being returned
+    tape: Tape | None = None,  # with metrics; the numbers are read when it is played
+) -> tuple[float, float, float, float, float, float, float] | None:
     """Compute PPO's clipped loss and its gradient in one pass.
 
     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count`:
@@ -144,15 +162,22 @@ def ppo_loss(
     and their gradients need contiguous rows only, values and theirs not even that.
     """
 
-def gather(pool: Array, rows: Array, out: Array, scale: float = 1.0) -> None:
+def gather(
+    pool: Array, rows: Array, out: Array, scale: float = 1.0, tape: Tape | None = None
+) -> None:
     """Copy whole rows (R, H, ...) of uint8, int8, int32 or float32 into (len(rows), H, ...).
 
     `rows` is int32 or int64. `out` has the pool's dtype, and scale is 1, or float32,
     or bfloat16 as uint16, the nearest to it: value * scale.
     """
 
-def gather_slots(pool: Array, slots: Array, out: Array, scale: float = 1.0) -> None:
+def gather_slots(
+    pool: Array, slots: Array, out: Array, scale: float = 1.0, tape: Tape | None = None
+) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
+
+def to_float(*, rows: Given, out: Array, tape: Tape | None = None) -> None:
+    """Make float32 (N, F) of what was given: uint8, int8, int32 or float32."""
 
 # Between the products of dense layers: N rows, D units; activation: identity, relu or tanh. Arrays
 # (N, D) need contiguous rows only.
@@ -258,6 +283,32 @@ def mingru_back(
     """Go back through all steps of minGRU, from their results to the product."""
 
 # What moves the weights: W of them, in one array.
+
+# Between rows of steps, as minibatches have them, and steps of rows, as an LSTM takes them.
+
+def turn(*, rows: Array, out: Array, tape: Tape | None = None) -> None:
+    """Copy rows (B, H, D) to out (H, B, D), float32."""
+
+def keep(
+    *,
+    reset: Array,  # (B, H) bool
+    out: Array,  # (B, H) out, or (H, B)
+    steps_first: bool = False,
+    tape: Tape | None = None,
+) -> None:
+    """Write 0 where a life begins, else 1."""
+
+def carry(
+    *,
+    state: Array,  # (B, D)
+    keep: Array,  # (B,)
+    out: Array,  # (B, D) out
+    tape: Tape | None = None,
+) -> None:
+    """Copy states, times keep."""
+
+def fill(*, out: Array, value: float = 0.0, tape: Tape | None = None) -> None:
+    """Write the same number everywhere in out (B, D)."""
 
 def adam(
     *,

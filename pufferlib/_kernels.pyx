@@ -15,6 +15,7 @@ from cpython.buffer cimport (
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 
 cdef const PufPasses *PASSES = puf_passes()
@@ -24,9 +25,11 @@ cdef enum:
     MAX_ARRAYS = 32
 
 cdef enum Kind:
-    F32, BF16, I32, I64, U64, U8, I8, NUM_KINDS
+    F32, F64, BF16, I32, I64, U64, U8, I8, NUM_KINDS
 
-KIND_NAMES = ("float32", "bfloat16 as uint16", "int32", "int64", "uint64", "uint8 or bool", "int8")
+KIND_NAMES = (
+    "float32", "float64", "bfloat16 as uint16", "int32", "int64", "uint64", "uint8 or bool", "int8",
+)
 
 
 cdef class Arrays:
@@ -121,6 +124,8 @@ cdef Kind kind_of(const Py_buffer *view) noexcept:
         return NUM_KINDS
     if c == b"f":
         return F32
+    if c == b"d":
+        return F64
     if c == b"H" and view.itemsize == 2:
         return BF16
     if c == b"B" or c == b"?":
@@ -206,14 +211,45 @@ cdef struct Product:
     float beta
 
 
+cdef struct Loss:
+    PufLoss loss
+    const double *numbers  # adv_mean, adv_scale, ent_coef and count of the moment, or NULL
+
+
+cdef struct Sample:
+    PufSample sample
+    const int32_t *version  # of the moment, or NULL
+
+
+cdef struct Float:
+    PufFloat rows
+    char *const *at  # of the moment
+    const int64_t *stride
+
+
 # The passes that a tape can hold.
 cdef enum Pass:
-    PRODUCT, DENSE, DENSE_BACK, LSTM, LSTM_BACK, MINGRU, MINGRU_BACK
+    PRODUCT, FILL, SAMPLE, LOSS, GATHER, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
+    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY
 
 
 cdef struct Entry:
     Pass which
     void *args
+
+
+# One tape while it is played.
+cdef struct Stretch:
+    const Entry *entries
+    int64_t length, reached
+    double seconds
+    PufFault fault
+
+
+# What one thread plays, one tape after the other.
+cdef struct Track:
+    Stretch *stretches
+    int64_t length
 
 
 cdef PufRows rows_of(const Factor *factor) noexcept nogil:
@@ -230,9 +266,38 @@ cdef void multiply(const Product *p) noexcept nogil:
     )
 
 
-cdef void run(Pass which, const void *p) noexcept nogil:
+cdef int lose(Loss *p, PufFault *fault) noexcept nogil:
+    if p.numbers != NULL:
+        p.loss.adv_mean, p.loss.adv_scale = <float>p.numbers[0], <float>p.numbers[1]
+        p.loss.ent_coef, p.loss.count = <float>p.numbers[2], p.numbers[3]
+    return PASSES.ppo_loss(&p.loss, fault)
+
+
+cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
+    if p.version != NULL:
+        p.sample.version = p.version[0]
+    return PASSES.sample(&p.sample, fault)
+
+
+cdef void make_float(Float *p) noexcept nogil:
+    p.rows.from_, p.rows.stride = p.at[0], p.stride[0]
+    PASSES.to_float(&p.rows)
+
+
+cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
+    """Run one pass -> 0, or -1 with the fault filled in."""
     if which == PRODUCT:
         multiply(<const Product *>p)
+    elif which == FILL:
+        PASSES.fill(<const PufFill *>p)
+    elif which == SAMPLE:
+        return draw(<Sample *>p, fault)
+    elif which == LOSS:
+        return lose(<Loss *>p, fault)
+    elif which == GATHER:
+        return PASSES.gather(<const PufGather *>p, fault)
+    elif which == TO_FLOAT:
+        make_float(<Float *>p)
     elif which == DENSE:
         PASSES.dense(<const PufDense *>p)
     elif which == DENSE_BACK:
@@ -245,6 +310,36 @@ cdef void run(Pass which, const void *p) noexcept nogil:
         PASSES.mingru(<const PufMinGRU *>p)
     elif which == MINGRU_BACK:
         PASSES.mingru_back(<const PufMinGRUBack *>p)
+    elif which == TURN:
+        PASSES.turn(<const PufTurn *>p)
+    elif which == KEEP:
+        PASSES.keep(<const PufKeep *>p)
+    elif which == CARRY:
+        PASSES.carry(<const PufCarry *>p)
+    return 0
+
+
+cdef double seconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + 1e-9 * now.tv_nsec
+
+
+cdef void play_track(void *tracks, size_t number) noexcept nogil:
+    """Play one of the tracks, up to a fault."""
+    cdef Track *track = &(<Track *>tracks)[number]
+    cdef Stretch *stretch
+    cdef double begin = seconds()
+    cdef int64_t k
+    for k in range(track.length):
+        stretch = &track.stretches[k]
+        while stretch.reached < stretch.length:
+            entry = stretch.entries[stretch.reached]
+            if run(entry.which, entry.args, &stretch.fault):
+                return
+            stretch.reached += 1
+        stretch.seconds = seconds() - begin
+        begin += stretch.seconds
 
 
 cdef class Tape:
@@ -252,10 +347,10 @@ cdef class Tape:
 
     cdef Entry *entries
     cdef int64_t length, room
-    cdef list held, givens
+    cdef list held, givens, names
 
     def __cinit__(self):
-        self.held, self.givens = [], []
+        self.held, self.givens, self.names = [], [], []
 
     def __dealloc__(self):
         cdef int64_t i
@@ -263,7 +358,7 @@ cdef class Tape:
             free(self.entries[i].args)
         free(self.entries)
 
-    cdef int add(self, Pass which, const void *args, size_t size, Arrays arrays) except -1:
+    cdef int add(self, Pass which, const void *args, size_t size, Arrays arrays, str name) except -1:
         cdef int64_t room = self.room if self.length < self.room else 2 * self.room + 8
         cdef Entry *entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
         if entries == NULL:
@@ -274,49 +369,124 @@ cdef class Tape:
             raise MemoryError("out of memory for a tape")
         memcpy(own, args, size)
         self.held.append(arrays)
+        self.names.append(name)
         entries[self.length].which, entries[self.length].args = which, own
         self.length += 1
         return 0
 
-    def play(self):
-        """Run all passes, from the first to the last."""
-        cdef int64_t i
+    cdef int ready(self) except -1:
         cdef Given given
         for given in self.givens:
-            if given.rows.at == NULL:
+            if given.at == NULL:
                 raise ValueError(f"a matrix {given.shape} that this tape reads was never put")
-        with nogil:
-            for i in range(self.length):
-                run(self.entries[i].which, self.entries[i].args)
+        return 0
 
 
-cdef int play_or_record(
-    Pass which, const void *args, size_t size, Arrays arrays, Tape tape
+cdef class Crew:
+    """Threads that play tapes side by side, the calling one among them."""
+
+    cdef PufThreads *threads
+    cdef readonly int size
+
+    def __init__(self, int size):
+        if size < 1:
+            raise ValueError(f"size={size}: at least the calling thread")
+        self.size, self.threads = size, puf_threads_new(size)
+        if self.threads == NULL:
+            raise RuntimeError(
+                f"{size} threads could not be started; take fewer, or raise the limit of processes"
+            )
+
+    def __dealloc__(self):
+        puf_threads_free(self.threads, 0)
+
+    def close(self, bint forked=False):
+        """End the threads."""
+        puf_threads_free(self.threads, forked)
+        self.threads = NULL
+
+    def play(self, list tracks):
+        """Play tracks, each a list of tapes, side by side -> the seconds of the first one's."""
+        cdef size_t count = len(tracks), total = sum([len(track) for track in tracks]), at = 0
+        cdef Track *own = NULL
+        cdef Stretch *stretches = NULL
+        cdef Tape tape
+        cdef size_t i
+        if self.threads == NULL:
+            raise RuntimeError("this crew was closed")
+        try:
+            own = <Track *>malloc(max(count, 1) * sizeof(Track))
+            stretches = <Stretch *>malloc(max(total, 1) * sizeof(Stretch))
+            if own == NULL or stretches == NULL:
+                raise MemoryError("out of memory to play tapes")
+            for i, track in enumerate(tracks):
+                own[i].stretches, own[i].length = stretches + at, len(track)
+                for tape in track:
+                    tape.ready()
+                    stretches[at].entries, stretches[at].length = tape.entries, tape.length
+                    stretches[at].reached, stretches[at].seconds = 0, 0.0
+                    at += 1
+            with nogil:
+                puf_threads_run(self.threads, play_track, own, count)
+            at = 0
+            for track in tracks:
+                for tape in track:
+                    if stretches[at].reached < stretches[at].length:
+                        raise_fault(&stretches[at].fault, tape.names[stretches[at].reached])
+                    at += 1
+            return [stretches[i].seconds for i in range(own[0].length)] if count else []
+        finally:
+            free(stretches)
+            free(own)
+
+
+cdef int do(
+    Pass which, void *args, size_t size, Arrays arrays, Tape tape, str name="", bint let_go=True
 ) except -1:
+    """Run a pass, or put it on the tape; `name` is what an index in a fault is called."""
+    cdef PufFault fault
+    cdef int bad
     if tape is not None:
-        return tape.add(which, args, size, arrays)
-    with nogil:
-        run(which, args)
+        return tape.add(which, args, size, arrays, name)
+    if let_go:
+        with nogil:
+            bad = run(which, args, &fault)
+    else:
+        bad = run(which, args, &fault)
+    if bad:
+        raise_fault(&fault, name)
     return 0
 
 
 cdef class Given:
     """A matrix (N, F) that tapes read and that changes: what `put` was given last."""
 
-    cdef PufRows rows
+    cdef char *at
+    cdef int64_t stride  # bytes from row to row
+    cdef PufRows rows  # the same, of floats
+    cdef Kind kind
     cdef Arrays held
     cdef readonly tuple shape
 
-    def __init__(self, int64_t rows, int64_t columns):
-        self.shape = rows, columns
-        self.rows.at = NULL
+    def __init__(self, int64_t rows, int64_t columns, array):
+        cdef Arrays a = Arrays()
+        self.shape, self.at, self.kind = (rows, columns), NULL, kind_of(a.hold("array", array))
 
     def put(self, array):
-        """Be this one, float32 of which only the rows are contiguous."""
+        """Be this one, of which only the rows are contiguous."""
         cdef Arrays a = Arrays()
-        cdef PufRows rows = a.rows("array", array, self.shape[0], self.shape[1])
-        rows.stride = leading("array", rows.stride, self.shape[0], self.shape[1])
-        self.rows, self.held = rows, a
+        cdef Py_buffer *view = a.hold("array", array, False, False)
+        cdef int64_t n = self.shape[0], size = self.shape[1]
+        if view.ndim != 2 or view.shape[0] != n or view.shape[1] != size or kind_of(view) != self.kind:
+            raise ValueError(
+                f"array: expected {expected(self.kind, n, size, False)}, got {described(view)}"
+            )
+        if size > 1 and view.strides[1] != view.itemsize:
+            raise ValueError("array: its rows are not contiguous")
+        self.at, self.stride, self.held = <char *>view.buf, view.strides[0], a
+        if self.kind == F32:
+            self.rows.at = <float *>view.buf
+            self.rows.stride = leading("array", view.strides[0] // view.itemsize, n, size)
 
 
 cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) except -1:
@@ -326,13 +496,15 @@ cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) exc
     return max(stride if lines > 1 else width, 1)
 
 
-cdef int fill(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
+cdef int take_factor(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
     """Fill in a factor: a Given, or float32 of which rows or columns are contiguous."""
     cdef Py_buffer *view
     cdef int64_t one = sizeof(float)
     cdef int along
     factor.given, factor.turned = NULL, b"N"
     if isinstance(matrix, Given):
+        if (<Given>matrix).kind != F32:
+            raise ValueError(f"{name}: expected float32, got {KIND_NAMES[(<Given>matrix).kind]}")
         factor.given = &(<Given>matrix).rows
         tape.givens.append(matrix)
         return 0
@@ -360,12 +532,12 @@ def product(*, left, right, out, bint add=False, Tape tape not None):
     p.num_columns = length("right", right, 1)
     if length("right", right) != p.inner:
         raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
-    fill(&p.left, "left", left, a, tape)
-    fill(&p.right, "right", right, a, tape)
+    take_factor(&p.left, "left", left, a, tape)
+    take_factor(&p.right, "right", right, a, tape)
     p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
     p.out.stride = leading("out", p.out.stride, p.num_rows, p.num_columns)
     p.beta = 1.0 if add else 0.0
-    tape.add(PRODUCT, &p, sizeof(p), a)
+    tape.add(PRODUCT, &p, sizeof(p), a, "")
 
 
 def use_sgemm(address):
@@ -385,13 +557,13 @@ cdef int activation_of(str name) except -1:
 
 def sample(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, low=None, high=None,
-    agents=None, int64_t first=0, slot, waiting, counts, seed, int32_t version, bint greedy=False,
+    agents=None, int64_t first=0, slot, waiting, counts, seed, version, bint greedy=False,
     actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob, pool_value,
-    pool_next_value, pool_version, entropy=None,
+    pool_next_value, pool_version, entropy=None, Tape tape=None,
 ):
     """Choose an action for each acting agent; write it where the game and the pool want it."""
-    cdef PufSample p
-    cdef PufFault fault
+    cdef Sample both
+    cdef PufSample *p = &both.sample
     cdef Arrays a = Arrays()
     cdef int64_t n = length("values", values)
     cdef int64_t num_agents = length("slot", slot)
@@ -399,12 +571,13 @@ def sample(
     cdef int64_t heads = 0 if logits is None else length("sizes", sizes)
     cdef int64_t num_axes = 0 if mean is None else length("mean", mean, 1)
     cdef int64_t choices
-    cdef int bad
+    cdef bint counted = isinstance(version, int)
     if not heads and not num_axes:
         raise ValueError("nothing to sample: give logits and sizes, or mean and log_std, or both")
     p.num_acting, p.num_agents, p.num_slots = n, num_agents, num_slots
     p.num_heads, p.num_choices, p.num_axes = heads, 0, num_axes
-    p.first, p.version, p.greedy = first, version, greedy
+    p.first, p.version, p.greedy = first, version if counted else 0, greedy
+    both.version = NULL if counted else <const int32_t *>a.take("version", version, I32, 1)
     p.seed = <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     p.masks, p.agents, p.entropy = NULL, NULL, NULL
     if heads:
@@ -438,10 +611,7 @@ def sample(
     p.pool_version = <int32_t *>a.take("pool_version", pool_version, I32, num_slots, -1, True, True)
     if entropy is not None:
         p.entropy = <float *>a.take("entropy", entropy, F32, n, -1, True)
-    with nogil:
-        bad = PASSES.sample(&p, &fault)
-    if bad:
-        raise_fault(&fault, "")
+    do(SAMPLE, &both, sizeof(both), a, tape)
 
 
 def advantage(
@@ -483,18 +653,18 @@ def ppo_loss(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, action=None, axis=None,
     logprob, old_value, advantage, target, float adv_mean=0.0, float adv_scale=1.0, float clip_coef,
     float vf_coef, float vf_clip_coef=0.0, float ent_coef, int64_t count=0, grad_logits=None,
-    grad_mean=None, grad_log_std=None, grad_values,
+    grad_mean=None, grad_log_std=None, grad_values, numbers=None, metrics=None, Tape tape=None,
 ):
     """Compute PPO's clipped loss and its gradient in one pass; returns the seven metrics."""
-    cdef PufLoss p
-    cdef PufFault fault
+    cdef Loss both
+    cdef PufLoss *p = &both.loss
     cdef Arrays a = Arrays()
-    cdef double metrics[PUF_NUM_METRICS]
+    cdef double[PUF_NUM_METRICS] found
     cdef int64_t m = length("values", values)
     cdef int64_t heads = 0 if logits is None else length("sizes", sizes)
     cdef int64_t num_axes = 0 if mean is None else length("mean", mean, 1)
     cdef int64_t choices
-    cdef int bad
+    cdef int i
     if m == 0:
         raise ValueError("values: a minibatch without slots has no mean loss")
     if not heads and not num_axes:
@@ -505,7 +675,15 @@ def ppo_loss(
     p.count = count or m
     p.adv_mean, p.adv_scale, p.clip_coef = adv_mean, adv_scale, clip_coef
     p.vf_coef, p.vf_clip_coef, p.ent_coef = vf_coef, vf_clip_coef, ent_coef
-    p.masks, p.log_std_shared, p.metrics = NULL, 0, metrics
+    p.masks, p.log_std_shared, p.metrics, both.numbers = NULL, 0, found, NULL
+    for i in range(PUF_NUM_METRICS):
+        found[i] = 0.0
+    if metrics is not None:
+        p.metrics = <double *>a.take("metrics", metrics, F64, PUF_NUM_METRICS, -1, True)
+    elif tape is not None:
+        raise TypeError("metrics: missing; on a tape they are added to an array")
+    if numbers is not None:
+        both.numbers = <const double *>a.take("numbers", numbers, F64, 4)
     if heads:
         p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
@@ -531,22 +709,20 @@ def ppo_loss(
     p.advantage = <const float *>a.take("advantage", advantage, F32, m)
     p.target = <const float *>a.take("target", target, F32, m)
     p.grad_values = a.column("grad_values", grad_values, m, True)
-    with nogil:
-        bad = PASSES.ppo_loss(&p, &fault)
-    if bad:
-        raise_fault(&fault, "")
-    return tuple([metrics[i] for i in range(PUF_NUM_METRICS)])
+    do(LOSS, &both, sizeof(both), a, tape)
+    return tuple([found[i] for i in range(PUF_NUM_METRICS)]) if metrics is None else None
 
+
+CONVERT = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}
 
 # Bytes up to which a copy is over sooner than Python's lock is had back from another thread.
 cdef enum:
     WORTH_LETTING_GO = 1 << 16
 
 
-cdef take_items(str index_name, pool, index, out, float scale, int leading):
+cdef take_items(str index_name, pool, index, out, float scale, int leading, Tape tape):
     """Gather by `index`; `leading` is how many dimensions of the pool one index runs over, 0: any."""
     cdef PufGather p
-    cdef PufFault fault
     cdef Arrays a = Arrays()
     cdef Py_buffer *from_view = a.hold("pool", pool)
     cdef Py_buffer *index_view = a.hold(index_name, index)
@@ -555,7 +731,6 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
     cdef Kind index_kind = kind_of(index_view)
     cdef int i, spare = from_view.ndim - (out_view.ndim - 1)
     cdef bint fits = out_view.ndim >= 1 and spare >= 1 and (spare == leading or leading == 0)
-    cdef int bad
     if index_view.ndim != 1 or index_kind not in (I32, I64):
         raise ValueError(
             f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}"
@@ -589,24 +764,35 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading):
     if out_kind == kind and scale == 1.0:
         p.convert = PUF_COPY
     else:
-        p.convert = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}[kind]
-    if p.num_taken * p.item_bytes < WORTH_LETTING_GO:
-        bad = PASSES.gather(&p, &fault)
-    else:
-        with nogil:
-            bad = PASSES.gather(&p, &fault)
-    if bad:
-        raise_fault(&fault, index_name)
+        p.convert = CONVERT[kind]
+    do(GATHER, &p, sizeof(p), a, tape, index_name, p.num_taken * p.item_bytes >= WORTH_LETTING_GO)
 
 
-def gather(pool, rows, out, float scale=1.0):
+def gather(pool, rows, out, float scale=1.0, Tape tape=None):
     """Copy whole rows of the pool, converted and scaled if `out` is float32 or bfloat16."""
-    take_items("rows", pool, rows, out, scale, 1)
+    take_items("rows", pool, rows, out, scale, 1, tape)
 
 
-def gather_slots(pool, slots, out, float scale=1.0):
+def gather_slots(pool, slots, out, float scale=1.0, Tape tape=None):
     """Copy single slots of the pool, converted and scaled if `out` is float32 or bfloat16."""
-    take_items("slots", pool, slots, out, scale, 0)
+    take_items("slots", pool, slots, out, scale, 0, tape)
+
+
+def to_float(*, Given rows not None, out, Tape tape=None):
+    """Make floats of what is given."""
+    cdef Float p
+    cdef Arrays a = Arrays()
+    p.rows.num_rows, p.rows.size = rows.shape
+    if rows.kind not in (F32, I32, U8, I8):
+        raise ValueError(f"rows: expected uint8, int8, int32 or float32, got {KIND_NAMES[rows.kind]}")
+    p.rows.convert = CONVERT[rows.kind]
+    p.rows.out = <float *>a.take("out", out, F32, p.rows.num_rows, p.rows.size, True)
+    p.at, p.stride = <char *const *>&rows.at, &rows.stride
+    if tape is not None:
+        tape.givens.append(rows)
+    elif rows.at == NULL:
+        raise ValueError("rows: nothing was put")
+    do(TO_FLOAT, &p, sizeof(p), a, tape)
 
 
 def dense(*, y, bias, str activation, Tape tape=None):
@@ -617,7 +803,7 @@ def dense(*, y, bias, str activation, Tape tape=None):
     p.activation = <PufActivation>activation_of(activation)
     p.y = a.rows("y", y, p.num_rows, p.size, True)
     p.bias = <const float *>a.take("bias", bias, F32, p.size)
-    play_or_record(DENSE, &p, sizeof(p), a, tape)
+    do(DENSE, &p, sizeof(p), a, tape)
 
 
 def dense_back(*, y, grad, grad_bias, str activation, Tape tape=None):
@@ -629,7 +815,7 @@ def dense_back(*, y, grad, grad_bias, str activation, Tape tape=None):
     p.y = a.rows("y", y, p.num_rows, p.size)
     p.grad = a.rows("grad", grad, p.num_rows, p.size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
-    play_or_record(DENSE_BACK, &p, sizeof(p), a, tape)
+    do(DENSE_BACK, &p, sizeof(p), a, tape)
 
 
 cdef bint wide_of(str name, object array) except -1:
@@ -694,7 +880,7 @@ def lstm(
         p.next_hidden = a.rows("next_hidden", next_hidden, n, size, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    play_or_record(LSTM, &p, sizeof(p), a, tape)
+    do(LSTM, &p, sizeof(p), a, tape)
 
 
 def lstm_back(
@@ -715,7 +901,7 @@ def lstm_back(
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    play_or_record(LSTM_BACK, &p, sizeof(p), a, tape)
+    do(LSTM_BACK, &p, sizeof(p), a, tape)
 
 
 def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
@@ -733,7 +919,7 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
     p.out = <float *>a.take("out", out, F32, steps, size, True, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
-    play_or_record(MINGRU, &p, sizeof(p), a, tape)
+    do(MINGRU, &p, sizeof(p), a, tape)
 
 
 def mingru_back(
@@ -753,7 +939,52 @@ def mingru_back(
     p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
     p.grad_gates = <float *>a.take("grad_gates", grad_gates, F32, steps, 2 * size, True, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
-    play_or_record(MINGRU_BACK, &p, sizeof(p), a, tape)
+    do(MINGRU_BACK, &p, sizeof(p), a, tape)
+
+
+def turn(*, rows, out, Tape tape=None):
+    """Copy rows of steps to steps of rows."""
+    cdef PufTurn p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("rows", rows), steps = length("rows", rows, 1)
+    p.num_rows, p.num_steps, p.size = n, steps, length("rows", rows, 2)
+    p.from_ = <const float *>a.take("rows", rows, F32, n * steps, p.size, False, True)
+    if tuple(out.shape) != (steps, n, p.size):
+        raise ValueError(f"out: expected shape {(steps, n, p.size)}, got {tuple(out.shape)}")
+    p.out = <float *>a.take("out", out, F32, n * steps, p.size, True, True)
+    do(TURN, &p, sizeof(p), a, tape)
+
+
+def keep(*, reset, out, bint steps_first=False, Tape tape=None):
+    """Write 0 where a life begins, else 1."""
+    cdef PufKeep p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("reset", reset), steps = length("reset", reset, 1)
+    p.num_rows, p.num_steps, p.steps_first = n, steps, steps_first
+    p.reset = <const uint8_t *>a.take("reset", reset, U8, n, steps)
+    n, steps = (steps, n) if steps_first else (n, steps)
+    p.out = <float *>a.take("out", out, F32, n, steps, True)
+    do(KEEP, &p, sizeof(p), a, tape)
+
+
+def carry(*, state, keep, out, Tape tape=None):
+    """Copy states, 0 where a life begins."""
+    cdef PufCarry p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("state", state), length("state", state, 1)
+    p.state = a.rows("state", state, p.num_rows, p.size)
+    p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
+    p.out = a.rows("out", out, p.num_rows, p.size, True)
+    do(CARRY, &p, sizeof(p), a, tape)
+
+
+def fill(*, out, float value=0.0, Tape tape=None):
+    """Write the same everywhere."""
+    cdef PufFill p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("out", out), length("out", out, 1)
+    p.out, p.value = a.rows("out", out, p.num_rows, p.size, True), value
+    do(FILL, &p, sizeof(p), a, tape)
 
 
 def adam(

@@ -17,9 +17,10 @@ from pufferenv.done import LIVE
 from pufferlib import _kernels, reference
 from pufferlib.collect import UNUSED, Collector
 from pufferlib.loss import Steps, array
-from pufferlib.manual import Manual, shown
+from pufferlib.manual import Manual
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Policy
+from pufferlib.tape import NOW, Doer, shown
 
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
 PART = 8192  # slots of the batch at a time on the CPU: what is made of them stays in its cache
@@ -31,7 +32,7 @@ class Minibatch:
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.obs = columns["observations"]  # (m, H, *O)
         self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
-        self.state: Tensor | None = None  # (m, S) before slot 0
+        self.state = columns.get("state")  # (m, S) before slot 0
         self.steps = Steps._make(
             columns[name].flatten(0, 1) if name in columns else None for name in Steps._fields
         )
@@ -89,6 +90,8 @@ class Batch:
             if seen and name == "observations":
                 dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
+        if self.collector.row_state is not None and not on_gpu:
+            made["state"] = torch.zeros((rows, self.collector.row_state.shape[1]))
         return Memory(made)
 
     def load(self, policy: Policy | Manual, version: int, reward_scale: float) -> None:
@@ -212,11 +215,20 @@ class Batch:
         if self._device:
             part = part.to(self.device)
             made = Minibatch({name: column[part] for name, column in self._device.items()})
-        else:
-            made, arrays = (memory or self.memory(len(rows))).views(len(rows))
-            for name, column in self.pool.items():
-                _kernels.gather(column, rows, arrays[name])
-            for name, column in self._own.items():
-                _kernels.gather(column, index, arrays[name])
-        made.state = self._state(rows)
+            made.state = self._state(rows)
+            return made
+        return self.note(NOW, memory or self.memory(len(rows)), index, rows)
+
+    def note(
+        self, do: Doer, memory: Memory, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]
+    ) -> Minibatch:
+        """Gather rows of the batch on the CPU, `index` (m,), which the pool has as `rows` (m,)."""
+        made, arrays = memory.views(len(rows))
+        for name, column in self.pool.items():
+            do.run(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+        for name, column in self._own.items():
+            do.run(_kernels.gather, pool=column, rows=index, out=arrays[name])
+        if self.collector.row_state is not None:
+            states = self.collector.row_state.numpy()
+            do.run(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
         return made

@@ -228,14 +228,14 @@ class MinGRUSteps:
         (rows, horizon, size), new = x.shape, new or weight.new_empty
         gates = new((rows, horizon, 2 * size))
         grad_gates = gates if once else torch.empty_like(gates)
-        hidden, self._grad_state = new((rows, horizon, size)), new((rows, size))
+        hidden, self.grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
         self._passes = passes = Passes(weight)
         show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
         shown = {name: show(tensor) for name, tensor in given.items()}
         self._forth = {**shown, "bias": show(bias), "x": show(x), "out": show(out)}
-        self._back = {**shown, "grad_gates": show(grad_gates), "grad_state": show(self._grad_state)}
+        self._back = {**shown, "grad_gates": show(grad_gates), "grad_state": show(self.grad_state)}
 
     def forward(self, state: Tensor, do: Doer = NOW) -> None:
         """Go through all steps from `state` (B, D) before the first."""
@@ -245,7 +245,7 @@ class MinGRUSteps:
 
     def begin_back(self) -> None:
         """Nothing comes from behind the last step."""
-        self._grad_state.zero_()
+        self.grad_state.zero_()
 
     def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Doer = NOW) -> None:
         """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.

@@ -8,7 +8,7 @@ F final slots, S entries of a recurrent state, *O one observation.
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +19,15 @@ from pufferenv.rows import RowEnv
 from pufferlib import _kernels
 from pufferlib.crew import Crew
 from pufferlib.loss import array
+from pufferlib.manual import Manual
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
+from pufferlib.tape import NOW, Doer, Tape
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
 Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
-
-
-class Network(Protocol):
-    """Acts once, as Policy.forward; it may write the new state to `new`, which may be the state."""
-
-    def __call__(
-        self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
-    ) -> tuple[Output, Tensor | None]: ...
-
-
-def plainly(policy: Policy) -> Network:
-    """Return the policy as one that writes new states to new memory."""
-    return lambda obs, state, new=None: policy(obs, state)
 
 
 class Collector:
@@ -47,7 +36,7 @@ class Collector:
     The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
     depend on their number, never on timing. Groups of envs that step apart (wrapped ones) do so
     while others act. `asynchronous`: of these whichever has stepped acts next, out of turn. With
-    several `networks` of the same weights each thread of `crew` acts for a share of the agents.
+    `networks`, the policy without autograd, each thread of `crew` acts for a share of the agents.
     Raises ValueError for more groups than envs, and where there is nobody to overtake.
     """
 
@@ -64,7 +53,7 @@ class Collector:
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.crew = crew or Crew(1)
-        self.networks: list[Network] = [plainly(policy)]
+        self.networks: list[Manual] = []
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -91,6 +80,8 @@ class Collector:
         self._obs = torch.empty((agents, *env.obs_shape), dtype=self._pool.dtype, pin_memory=pin)
         self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
         self._sampling = self._sampler_arguments()
+        self._version: npt.NDArray[np.int32] = np.zeros(1, np.int32)  # that tapes sample by
+        self._sampling_tapes: dict[Any, tuple[Output, Tape]] = {}
         self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
         self.row_state: Tensor | None = None  # (R, S) before slot 0 of each row
         self._final_state: Tensor | None = None  # (F, S) that the final observation is seen with
@@ -174,37 +165,47 @@ class Collector:
         agents = everyone if live is None else live
         obs = self._observations(first, agents)
         state = self._begin(agents)
-        count = max(1, min(len(self.networks), len(obs) // LEAST))
-        bounds = [len(obs) * i // count for i in range(count + 1)]
-        jobs = []
-        for i, (begin, end) in enumerate(itertools.pairwise(bounds)):
-            place = slice(begin, end)
-            own = None if state is None else state[place]
-            given = (obs[place], own, _within(agents, place), version, None if i else timer)
-            jobs.append(functools.partial(self._act_some, self.networks[i], *given))
-        for some, new in self.crew.run(jobs):
+        if self.networks:
+            self._act_by_hand(obs, state, agents, version)
+        else:
+            timer.enter("forward")
+            output, new = self.policy(obs, state)
+            timer.enter("sample")
+            self._sample(NOW, output, agents, version)
             if new is not None:
-                self._keep(some, new)
+                self._keep(agents, new)
         self.agent_steps += len(obs)
 
-    @torch.no_grad()
-    def _act_some(
-        self,
-        network: Network,
-        obs: Tensor,
-        state: Tensor | None,
-        agents: Agents,
-        version: int,
-        timer: Timer | None,
-    ) -> tuple[Agents, Tensor | None]:
-        """Act for these agents; return them and their new state. One thread keeps the time."""
-        if timer:
-            timer.enter("forward")
-        output, new = network(obs, state, state)
-        if timer:
-            timer.enter("sample")
-        self._sample(output, agents, version)
-        return agents, new
+    def _act_by_hand(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
+        """Act for these agents, each thread for some; new states take the old ones' place."""
+        count = max(1, min(len(self.networks), len(obs) // LEAST))
+        bounds = [len(obs) * i // count for i in range(count + 1)]
+        self._version[0], tracks = version, []
+        for network, ends in zip(self.networks, itertools.pairwise(bounds), strict=False):
+            place = slice(*ends)
+            own = None if state is None else state[place]
+            network.refresh()
+            acting = network.act(obs[place], own, own)
+            sampling = self._sampling_tape(acting.output, _within(agents, place))
+            forward = [("forward", tape) for tape in acting.tapes]
+            tracks.append([*forward, ("sample", sampling)])
+        self.timer.enter("forward")
+        self.timer.book(self.crew.play(tracks))
+        if state is not None and not isinstance(agents, slice):
+            self._keep(agents, state)
+
+    def _sampling_tape(self, output: Output, agents: Agents) -> Tape:
+        """Note how to sample for these agents; for consecutive ones that is remembered."""
+        key = (id(output), agents.start, agents.stop) if isinstance(agents, slice) else None
+        if key in self._sampling_tapes:
+            return self._sampling_tapes[key][1]
+        tape = Tape()
+        self._sample(tape, output, agents, self._version)
+        if key:
+            if len(self._sampling_tapes) >= 64:
+                self._sampling_tapes.clear()
+            self._sampling_tapes[key] = output, tape  # so that no other output has its id
+        return tape
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
         """Step some envs; whose life was cut short leaves the state that it was cut with."""
@@ -232,7 +233,7 @@ class Collector:
         obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
         state = None if self.state is None else self.state[self._index(agents)]
         self.timer.enter("forward")
-        output, _ = self.networks[0](obs, state)  # no new state: they act on this yet
+        output, _ = self._forward(obs, state)  # no new state: they act on this yet
         self._next_value[waiting[agents]] = array(output.value.cpu())
         waiting[agents] = -1
         self.timer.enter("other")
@@ -245,10 +246,14 @@ class Collector:
             return
         self.timer.enter("forward")
         state = None if self._final_state is None else self._final_state[:count]
-        values = self.networks[0](self._finals[:count].to(self.device), state)[0].value
+        values = self._forward(self._finals[:count].to(self.device), state)[0].value
         self._next_value[self.env.arrays["final_slot"][:count]] = array(values.cpu())
         self.env.engine.clear_finals()
         self.timer.enter("other")
+
+    def _forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """See without acting."""
+        return (self.networks[0].forward if self.networks else self.policy)(obs, state)
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
         """Return what the agents see, on the device.
@@ -288,18 +293,15 @@ class Collector:
         return state
 
     def _keep(self, agents: Agents, state: Tensor) -> None:
-        """Remember their new state, where it was not written there already."""
-        kept = cast(Tensor, self.state)
-        if isinstance(agents, slice) and kept[agents].data_ptr() == state.data_ptr():
-            return
         if len(state) == self.env.num_agents:
             self.state = state
         else:
             where = agents if isinstance(agents, slice) else self._index(agents)
-            kept[where] = state
+            cast(Tensor, self.state)[where] = state
 
-    def _sample(self, output: Output, agents: Agents, version: int) -> None:
-        _kernels.sample(
+    def _sample(self, do: Doer, output: Output, agents: Agents, version: Any) -> None:
+        do.run(
+            _kernels.sample,
             values=output.value.cpu().numpy(),
             logits=_rows(output.logits),
             mean=_rows(output.mean),

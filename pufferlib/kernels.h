@@ -93,7 +93,7 @@ typedef struct PufLoss {
     PufRows grad_mean;   // (M x X) out
     float *grad_log_std; // as log_std, out
     PufRows grad_values; // (M x 1) out
-    double *metrics;     // (PUF_NUM_METRICS) out, sums over M / count
+    double *metrics;     // (PUF_NUM_METRICS) added to: sums over M / count
 } PufLoss;
 enum {
     PUF_LOSS,
@@ -203,6 +203,42 @@ typedef struct PufMinGRUBack {
     float *grad_bias;                // (2 D) added to
 } PufMinGRUBack;
 
+// Rows of numbers that become floats.
+typedef struct PufFloat {
+    int64_t num_rows, size; // N, D
+    const char *from;       // (N x D) of the type that `convert` says
+    int64_t stride;         // bytes from row to row
+    PufConvert convert;
+    float *out; // (N x D)
+} PufFloat;
+
+// Between rows as minibatches have them and steps as recurrent layers do: kernels_turn.h.
+typedef struct PufTurn {
+    int64_t num_rows, num_steps, size; // B, H, D
+    const float *from;                 // (B x H x D)
+    float *out;                        // (H x B x D)
+} PufTurn;
+
+typedef struct PufKeep {
+    int64_t num_rows, num_steps; // B, H
+    const uint8_t *reset;        // (B x H) boolean
+    float *out;                  // (B x H) or (H x B)
+    int steps_first;             // which of both
+} PufKeep;
+
+typedef struct PufCarry {
+    int64_t num_rows, size; // B, D
+    PufRows state;          // (B x D)
+    const float *keep;      // (B)
+    PufRows out;            // (B x D)
+} PufCarry;
+
+typedef struct PufFill {
+    int64_t num_rows, size; // B, D
+    PufRows out;            // (B x D)
+    float value;
+} PufFill;
+
 // A step of AdamW; kernels_adam.h has the formulas.
 typedef struct PufAdam {
     int64_t size;            // W
@@ -221,6 +257,7 @@ typedef struct PufPasses {
     int (*advantage)(const PufAdvantage *pass, PufFault *fault);
     int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
     int (*gather)(const PufGather *pass, PufFault *fault);
+    void (*to_float)(const PufFloat *pass);
     void (*dense)(const PufDense *pass);
     void (*dense_back)(const PufDenseBack *pass);
     void (*dense_bf16)(const PufDenseBF16 *pass);
@@ -229,6 +266,10 @@ typedef struct PufPasses {
     void (*lstm_back)(const PufLSTMBack *pass);
     void (*mingru)(const PufMinGRU *pass);
     void (*mingru_back)(const PufMinGRUBack *pass);
+    void (*turn)(const PufTurn *pass);
+    void (*keep)(const PufKeep *pass);
+    void (*carry)(const PufCarry *pass);
+    void (*fill)(const PufFill *pass);
     void (*adam)(const PufAdam *pass);
     double (*norm)(const float *x, int64_t size);
 } PufPasses;

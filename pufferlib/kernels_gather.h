@@ -1,4 +1,5 @@
-// pufferlib/kernels_gather.h - copies items of a pool, rows or single slots, converting on the way.
+// pufferlib/kernels_gather.h - copies items of a pool, rows or single slots, converting on the way;
+// and converts rows where they lie.
 #ifndef PUF_KERNELS_GATHER_H
 #define PUF_KERNELS_GATHER_H
 
@@ -58,6 +59,28 @@ PUF_INLINE void gather_items(const PufGather *pass) {
     }
 }
 #undef ITEM
+
+static void puf_to_float(const PufFloat *pass) {
+    for (int64_t row = 0; row < pass->num_rows; row++) {
+        const void *from = pass->from + row * pass->stride;
+        float *out = pass->out + row * pass->size;
+        switch (pass->convert) {
+        case PUF_FROM_U8:
+            from_u8(from, out, pass->size, 1.0f);
+            break;
+        case PUF_FROM_I8:
+            from_i8(from, out, pass->size, 1.0f);
+            break;
+        case PUF_FROM_I32:
+            from_i32(from, out, pass->size, 1.0f);
+            break;
+        case PUF_COPY:
+        case PUF_FROM_F32:
+            memcpy(out, from, (size_t)pass->size * sizeof(float));
+            break;
+        }
+    }
+}
 
 static int puf_gather(const PufGather *pass, PufFault *fault) {
     for (int64_t i = 0; i < pass->num_taken; i++)

@@ -223,13 +223,13 @@ static int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
             (float *)(memory + doubles) + (2 * pass->num_choices + pass->num_heads) * PUF_LANES,
     };
     loss_blocks(&work);
-    for (int i = 0; i < PUF_NUM_METRICS; i++) pass->metrics[i] = work.sums[i] / pass->count;
-    pass->metrics[PUF_LOSS] = pass->metrics[PUF_POLICY_LOSS] +
-                              (double)pass->vf_coef * pass->metrics[PUF_VALUE_LOSS] -
-                              (double)pass->ent_coef * pass->metrics[PUF_ENTROPY];
+    double *sums = work.sums;
+    sums[PUF_LOSS] = sums[PUF_POLICY_LOSS] + (double)pass->vf_coef * sums[PUF_VALUE_LOSS] -
+                     (double)pass->ent_coef * sums[PUF_ENTROPY];
+    for (int i = 0; i < PUF_NUM_METRICS; i++) pass->metrics[i] += sums[i] / pass->count;
     if (pass->log_std_shared)
         for (int64_t x = 0; x < pass->num_axes; x++)
-            pass->grad_log_std[x] = (float)work.log_std_sum[x];
+            pass->grad_log_std[x] += (float)work.log_std_sum[x];
     free(memory);
     return 0;
 }

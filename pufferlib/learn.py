@@ -6,31 +6,32 @@ gradients of its own, and they are summed in a fixed order: a thread count has o
 """
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferlib.batch import Batch, Memory, Minibatch
-from pufferlib.crew import Crew
-from pufferlib.loss import LossStats, Standard, manual_loss, ppo_loss
+from pufferlib import _kernels
+from pufferlib.batch import Batch, Memory
+from pufferlib.crew import Crew, Track
+from pufferlib.loss import LossStats, Standard, note_loss, ppo_loss
 from pufferlib.manual import Manual, fits, manual, rows_at_once
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
-from pufferlib.policy import Output, Policy
+from pufferlib.policy import Policy
 from pufferlib.precision import Autocast
 from pufferlib.profile import Timer
+from pufferlib.tape import Tape
 
 
-@dataclass
 class Hand:
-    """What one thread works with."""
+    """One of the threads' networks, and what it works with."""
 
-    network: Manual
-    memory: Memory  # of a part
-    grads: Tensor  # (W,) those of the optimizer, or its own
+    def __init__(self, network: Manual, memory: Memory, grads: Tensor) -> None:
+        self.network, self.memory = network, memory  # of a part
+        self.grads = grads  # (W,) those of the optimizer, or its own
+        self.metrics = np.zeros(len(LossStats._fields))  # sums over the parts
 
 
 class Learner:
@@ -67,6 +68,9 @@ class Learner:
             if network is None:
                 break
             self.hands.append(Hand(network, batch.memory(self.rows, seen), grads))
+        self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
+        self._index, self._rows = np.zeros(most, np.int64), np.zeros(most, np.int32)  # its rows
+        self._tracks = functools.lru_cache(maxsize=2)(self._note)
         if not self.hands:
             self.rows = most
             self._memory = batch.memory(most) if batch.device.type == "cpu" else None
@@ -83,30 +87,27 @@ class Learner:
         standard = self.standard(rows)
         if not self.hands:
             return self._by_autograd(rows, standard)
-        shares = torch.chunk(rows, min(self.crew.size, -(-len(rows) // self.rows)))
-        timers = [self.timer, *[None] * len(shares)]  # the first thread keeps the time
-        jobs = [
-            functools.partial(self._by_hand, hand, share, standard, timer)
-            for hand, share, timer in zip(self.hands, shares, timers, strict=False)
-        ]
-        others = [hand.grads for hand in self.hands[1 : len(shares)]]
-        for grads in others:
-            grads.zero_()
-        stats = self.crew.run(jobs)
-        for grads in others:
-            self.optimizer.grads += grads
-        return LossStats(*map(sum, zip(*stats, strict=True)))
+        count = len(rows)
+        self._index[:count] = rows.numpy()
+        self._rows[:count] = self.batch.rows[self._index[:count]]
+        self._numbers[:] = standard.numbers(self.train)
+        tracks = self._tracks(count)
+        hands = self.hands[: len(tracks)]
+        for hand in hands:
+            hand.metrics.fill(0)
+            hand.network.refresh()
+            hand.network.begin_back()
+        self.timer.enter("loss_backward")
+        self.timer.book(self.crew.play(tracks))
+        for hand in hands:
+            hand.network.end_back()
+        for hand in hands[1:]:
+            self.optimizer.grads += hand.grads
+        return LossStats(*np.sum([hand.metrics for hand in hands], axis=0).tolist())
 
     def standard(self, rows: Tensor) -> Standard:
         """Return how the advantages of these rows are standardized."""
         return Standard.of(self.batch.own["advantage"][rows], self.train)
-
-    def loss(
-        self, output: Output, gradient: Output, minibatch: Minibatch, rows: Tensor, of: Standard
-    ) -> LossStats:
-        """Write the gradient of the loss over these rows, a part of a minibatch."""
-        given = (output, gradient, minibatch.steps, self.head_sizes, self.train, of)
-        return manual_loss(*given)
 
     def _by_autograd(self, rows: Tensor, standard: Standard) -> LossStats:
         minibatch = self.batch.minibatch(rows, self._memory)
@@ -116,19 +117,29 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         return stats
 
-    def _by_hand(
-        self, hand: Hand, rows: Tensor, standard: Standard, timer: Timer | None
-    ) -> LossStats:
-        """Do these rows part by part; return their share of the means."""
-        stats = []
-        for part in torch.split(rows, self.rows):
-            if timer:
-                timer.enter("copy")
-            minibatch = self.batch.minibatch(part, hand.memory)
-            if timer:
-                timer.enter("loss_backward")
-            output = hand.network.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-            gradient = hand.network.gradient()
-            stats.append(self.loss(output, gradient, minibatch, part, standard))
-            hand.network.back()
-        return LossStats(*map(sum, zip(*stats, strict=True)))
+    def _note(self, count: int) -> list[Track]:
+        """Note what each thread does with its share of so many rows: part by part."""
+        shares = np.array_split(np.arange(count), min(self.crew.size, -(-count // self.rows)))
+        return [self._share(*given) for given in zip(self.hands, shares, strict=False)]
+
+    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> Track:
+        learn = functools.lru_cache(maxsize=None)(functools.partial(self._lesson, hand))
+        track = []
+        if hand is not self.hands[0]:
+            track.append(("loss_backward", Tape()))
+            track[0][1].run(_kernels.fill, out=hand.grads.unsqueeze(0).numpy())
+        for begin in range(share[0], share[-1] + 1, self.rows):
+            part = slice(begin, min(begin + self.rows, share[-1] + 1))
+            copy = Tape()
+            self.batch.note(copy, hand.memory, self._index[part], self._rows[part])
+            track += [("copy", copy), ("loss_backward", learn(part.stop - begin))]
+        return track
+
+    def _lesson(self, hand: Hand, rows: int) -> Tape:
+        """Note how a network learns from so many rows in its memory."""
+        tape, (minibatch, _) = Tape(), hand.memory.views(rows)
+        lesson = hand.network.note(tape, minibatch.obs, minibatch.state, minibatch.reset)
+        given = (lesson.output, lesson.gradient, minibatch.steps, self.head_sizes, self.train)
+        note_loss(tape, *given, self._numbers, hand.metrics)
+        lesson.back(tape)
+        return tape

@@ -13,6 +13,7 @@ from torch import Tensor
 from pufferlib import _kernels, reference
 from pufferlib.options import TrainOptions
 from pufferlib.policy import Output
+from pufferlib.tape import Doer
 
 
 class Steps(NamedTuple):
@@ -60,11 +61,19 @@ class Standard(NamedTuple):
         return {
             "adv_mean": self.mean,
             "adv_scale": self.scale,
-            "clip_coef": train.clip_coef,
-            "vf_coef": train.vf_coef,
-            "vf_clip_coef": train.vf_clip_coef,
             "ent_coef": train.ent_coef,
+            **_fixed(train),
         }
+
+    def numbers(self, train: TrainOptions) -> tuple[float, ...]:
+        """Return those that change from one minibatch to the next, as the native pass has them."""
+        return self.mean, self.scale, train.ent_coef, self.steps
+
+
+def _fixed(train: TrainOptions) -> dict[str, float]:
+    """Return the settings that hold for a run."""
+    names = ("clip_coef", "vf_coef", "vf_clip_coef")
+    return {name: getattr(train, name) for name in names}
 
 
 class _NativeLoss(torch.autograd.Function):
@@ -72,12 +81,13 @@ class _NativeLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, fixed: dict[str, Any], stats: list[LossStats], *outputs: Tensor | None
+        ctx: Any, steps: Steps, settings: dict[str, Any], stats: list[LossStats], *outputs: Any
     ) -> Tensor:
         """Outputs: logits (M, C), mean (M, X), log_std (M, X) or (X,), values (M,)."""
         outputs = tuple(None if x is None else x.detach().contiguous() for x in outputs)
-        grads = [None if x is None else torch.empty_like(x) for x in outputs]
-        stats.append(_native(Output(*outputs), Output(*grads), fixed))  # type: ignore[arg-type]
+        grads = [None if x is None else torch.zeros_like(x) for x in outputs]
+        arrays = _arrays(Output(*outputs), Output(*grads), steps)  # type: ignore[arg-type]
+        stats.append(LossStats(*_kernels.ppo_loss(**arrays, **settings) or ()))
         ctx.grads = grads
         return torch.tensor(stats[-1].loss)
 
@@ -86,15 +96,15 @@ class _NativeLoss(torch.autograd.Function):
         """The loss is almost always the root, whose gradient is 1."""
         factor = grads[0].item()
         scaled = (g if g is None or factor == 1 else g * factor for g in ctx.grads)
-        return (None, None, *scaled)
+        return (None, None, None, *scaled)
 
 
-def _native(output: Output, grads: Output, fixed: dict[str, Any]) -> LossStats:
-    """Run the pass on an output, and write its gradient into `grads`."""
+def _arrays(output: Output, grads: Output, steps: Steps) -> dict[str, Any]:
+    """Name what the native pass is given, as it has it."""
     names = ("logits", "mean", "log_std", "values")
     arrays: dict[str, Any] = {n: array(part) for n, part in zip(names, output, strict=True)}
-    into: dict[str, Any] = {f"grad_{n}": array(part) for n, part in zip(names, grads, strict=True)}
-    return LossStats(*_kernels.ppo_loss(**arrays, **into, **fixed))
+    arrays |= {f"grad_{n}": array(part) for n, part in zip(names, grads, strict=True)}
+    return arrays | {name: array(value) for name, value in _given(steps).items()}
 
 
 def _given(steps: Steps) -> dict[str, Any]:
@@ -104,21 +114,30 @@ def _given(steps: Steps) -> dict[str, Any]:
     return given
 
 
-def manual_loss(
+def note_loss(
+    do: Doer,
     output: Output,
     grads: Output,
     steps: Steps,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
-    standard: Standard,
-) -> LossStats:
+    numbers: npt.NDArray[np.float64],
+    metrics: npt.NDArray[np.float64],
+) -> None:
     """Write the gradient of the loss over some steps of a minibatch into `grads`.
 
-    Return their share of its means: those of all its parts add up to them.
+    `numbers` (4,) as Standard has them are read, and this part's share of LossStats is added to
+    `metrics` (7,), when it is done. The gradient of a log_std for all is added to.
     """
-    fixed = {name: array(value) for name, value in _given(steps).items()}
-    settings = {**standard.settings(train), "sizes": sizes, "count": standard.steps}
-    return _native(output, grads, {**fixed, **settings})
+    do.run(
+        _kernels.ppo_loss,
+        sizes=sizes,
+        ent_coef=train.ent_coef,
+        **_fixed(train),
+        **_arrays(output, grads, steps),
+        numbers=numbers,
+        metrics=metrics,
+    )
 
 
 def ppo_loss(
@@ -133,7 +152,6 @@ def ppo_loss(
     Over a whole minibatch, whose `standard` is made of `steps` if it is not given.
     """
     settings = (standard or Standard.of(steps.advantage, train)).settings(train)
-    given = _given(steps)
     if output.value.is_cuda:
         said = LossStats(
             *reference.ppo_loss(
@@ -142,15 +160,15 @@ def ppo_loss(
                 mean=output.mean,
                 log_std=output.log_std,
                 sizes=sizes,
-                **given,
+                **_given(steps),
                 **settings,
             )
         )
         return said.loss, LossStats(*(part.detach() for part in said))
-    fixed = {name: array(value) for name, value in given.items()}
     stats: list[LossStats] = []
     loss = _NativeLoss.apply(  # type: ignore[no-untyped-call]
-        {"sizes": sizes, **fixed, **settings},
+        steps,
+        {"sizes": sizes, **settings},
         stats,
         output.logits,
         output.mean,

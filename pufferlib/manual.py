@@ -12,9 +12,8 @@ Letters as in policy.py; N steps of a part.
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -22,30 +21,70 @@ from pufferlib import _kernels
 from pufferlib.normalize import ObservationNorm
 from pufferlib.policy import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
-from pufferlib.tape import Doer, Input, Tape
+from pufferlib.tape import Doer, Input, Tape, shown
 
 BY_PARTS = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
 ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
 
 
+class Acting(NamedTuple):
+    """What to play to act once, where it is then said, and the new state; until the next `act`."""
+
+    tapes: list[Tape]
+    output: Output
+    state: Tensor | None
+
+
 class Manual(Protocol):
-    """A network that goes back by itself, through what it unrolled last."""
+    """A network that goes back by itself. Whoever plays its tapes calls `refresh` when weights or
+    statistics have changed, and `begin_back` and `end_back` around all ways back since then."""
+
+    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
+        """Prepare to act once, as Policy.forward. The new state is written to `new`, which may be
+        where the state is; where none is given, to memory that is used again."""
+
+    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
+        """Note how to act H times, as Policy.unroll, on what lies in this memory when it is played:
+        obs (B, H, *O), to be as `sees` says, state (B, S), reset (B, H) bool."""
+
+    @property
+    def sees(self) -> torch.dtype:
+        """What observations that are noted must be."""
+
+    def refresh(self) -> None:
+        """Take note of changed weights and statistics."""
+
+    def begin_back(self) -> None:
+        """Before going back."""
+
+    def end_back(self) -> None:
+        """After it: the gradients of all parameters are added to those that were given."""
 
     def forward(
         self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
     ) -> tuple[Output, Tensor | None]:
-        """Act once, as Policy.forward. Valid until the next call; so is the new state, unless `new`
-        says where it shall be written, which may be where the state is."""
+        """Act once."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times, as Policy.unroll. Valid until the next call."""
 
     def gradient(self) -> Output:
-        """Return where to write the gradient of what was unrolled last, all of it."""
+        """Return where to write the gradient of what was unrolled last, all of it; that of log_std
+        is added to."""
 
     def back(self) -> None:
-        """Go back from there: add the gradients of all parameters to those that were given."""
+        """Go back from there."""
+
+
+class Lesson(Protocol):
+    """One way forth and back through a network, on memory that stays where it is."""
+
+    output: Output
+    gradient: Output  # where to write it before going back
+
+    def back(self, tape: Tape) -> None:
+        """Note the way back."""
 
 
 def manual(
@@ -83,13 +122,8 @@ def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
     return min(ROWS, share) if isinstance(policy, LSTM) else max(1, PART // horizon)
 
 
-def shown(tensor: Tensor) -> npt.NDArray[Any]:
-    """Return the tensor as an array; bfloat16, which numpy has not, as uint16."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 class Dense:
-    """One layer, y = f(x W' + b); f is named as the native pass has it. `norm` is folded in."""
+    """One layer, y = f(x W' + b); f is named as the native pass has it."""
 
     dtype = torch.float32  # of x
 
@@ -99,49 +133,84 @@ class Dense:
         bias: Tensor,  # (D,)
         grads: tuple[Tensor, Tensor],  # of both, added to
         activation: str,
-        norm: ObservationNorm | None = None,
     ) -> None:
-        self.weight, self.bias, self.grads = weight, bias, grads
-        self.activation, self.norm = activation, norm
-        self._used, self._sums = (weight, bias), grads
-        if norm is not None:
-            self._used = (torch.empty_like(weight), torch.empty_like(bias))
-            self._sums = (torch.empty_like(weight), torch.empty_like(bias))
-
-    def refresh(self) -> None:
-        """Take note of changed weights and statistics."""
-        if self.norm is not None:
-            self.norm.fold(self.weight, self.bias, out=self._used)
+        self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
+        self.used, self.sums = (weight, bias), grads  # what products take, and its gradients
 
     def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
         """X (N, F) -> y (N, D)."""
-        weight, bias = self._used
+        weight, bias = self.used
         do.product(x, weight.t(), y)
         do.run(_kernels.dense, y=y.numpy(), bias=bias.numpy(), activation=self.activation)
-
-    def begin_back(self) -> None:
-        """Before any number of `back`."""
-        if self.norm is not None:
-            for part in self._sums:
-                part.zero_()
 
     def back(
         self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
-        weight, bias = self._sums
+        weight, bias = self.sums
         given = {"y": y.numpy(), "grad": grad.numpy(), "grad_bias": bias.numpy()}
         do.run(_kernels.dense_back, activation=self.activation, **given)
         do.product(grad.t(), x, weight, add=True)
         if grad_x is not None:
-            do.product(grad, self.weight, grad_x)
+            do.product(grad, self.used[0], grad_x)
+
+
+class Folded(Dense):
+    """A layer that takes weights made of the policy's, into which something fixed is folded."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.used = torch.empty_like(self.weight), torch.empty_like(self.bias)
+        self.sums = torch.empty_like(self.weight), torch.empty_like(self.bias)
+
+    def refresh(self) -> None:
+        """Make the weights anew."""
+        raise NotImplementedError
+
+    def begin_back(self) -> None:
+        """Before any number of `back`."""
+        for part in self.sums:
+            part.zero_()
 
     def end_back(self) -> None:
-        """After them."""
-        if self.norm is not None:  # the folded weights are W scale, the bias is b - W scale mean
-            (weight, bias), (folded, sums) = self.grads, self._sums
-            weight.addcmul_(folded.addr_(sums, self.norm.mean, alpha=-1), self.norm.scale)
-            bias += sums
+        """After them: from the gradients of the made weights to those of the policy's."""
+        raise NotImplementedError
+
+
+class Normalized(Folded):
+    """The first layer, of normal entries, which takes raw ones."""
+
+    def __init__(self, norm: ObservationNorm, *given: Any) -> None:
+        super().__init__(*given)
+        self.norm = norm
+
+    def refresh(self) -> None:
+        """W scale, b - W scale mean."""
+        self.norm.fold(self.weight, self.bias, out=self.used)
+
+    def end_back(self) -> None:
+        """Go back through that."""
+        (weight, bias), (folded, sums) = self.grads, self.sums
+        weight.addcmul_(folded.addr_(sums, self.norm.mean, alpha=-1), self.norm.scale)
+        bias += sums
+
+
+class Stretched(Folded):
+    """The last layer, of which some outputs are middle + reach * what the weights say."""
+
+    def __init__(self, reach: Tensor, middle: Tensor, *given: Any) -> None:
+        super().__init__(*given)
+        self.reach, self.middle = reach, middle  # (D,)
+
+    def refresh(self) -> None:
+        """Reach W, middle + reach b."""
+        torch.mul(self.weight, self.reach.unsqueeze(1), out=self.used[0])
+        torch.addcmul(self.middle, self.reach, self.bias, out=self.used[1])
+
+    def end_back(self) -> None:
+        """Go back through that."""
+        self.grads[0].addcmul_(self.sums[0], self.reach.unsqueeze(1))
+        self.grads[1].addcmul_(self.sums[1], self.reach)
 
 
 class DenseBF16:
@@ -193,24 +262,45 @@ class ByHand:
 
     def __init__(self, policy: Policy, heads: Heads, grads: Mapping[str, Tensor]) -> None:
         self.heads, self.outputs, self._policy, self._grads = heads, sum(heads.sizes), policy, grads
+        self._folded: list[Folded] = []
         self.log_std: Tensor | None = None
-        self.grad_log_std: Tensor | None = None
         if policy.spec.low:
-            self.log_std, self.grad_log_std = torch.empty((2, len(policy.spec.low)))
-            self._log_reach = heads.reach.log()
+            self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
 
     def dense(self, name: str, activation: str, norm: ObservationNorm | None = None) -> Dense:
-        """Make one of the policy's layers."""
-        return Dense(*self._layer(name), activation, norm)
+        """Make one of the policy's layers; `norm` is folded in."""
+        if norm is None:
+            return Dense(*self.layer(name), activation)
+        self._folded.append(Normalized(norm, *self.layer(name), activation))
+        return self._folded[-1]
 
-    def _layer(self, name: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    def last_layer(self) -> Dense:
+        """Make the heads' layer: means come in the axes' own units."""
+        given = (*self.layer("heads.out"), "identity")
+        if self.log_std is None:
+            return Dense(*given)
+        reach, middle = torch.ones(self.outputs), torch.zeros(self.outputs)
+        means = slice(self.heads.sizes[0], sum(self.heads.sizes[:2]))
+        reach[means], middle[means] = self.heads.reach, self.heads.middle
+        self._folded.append(Stretched(reach, middle, *given))
+        return self._folded[-1]
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return a layer's weight and bias, and where their gradients are added up."""
         layer = cast(nn.Linear, self._policy.get_submodule(name))
         grads = self._grads[f"{name}.weight"], self._grads[f"{name}.bias"]
         return layer.weight.detach(), layer.bias.detach(), grads
 
+    def output(self, out: Tensor) -> Output:
+        """Tell apart the columns (N, C + X + 1) of what the heads say: views."""
+        return self.apart(out, self.log_std)
+
+    def gradients(self, out: Tensor) -> Output:
+        """Tell apart the columns (N, C + X + 1) of its gradient; log_std's is added up."""
+        return self.apart(out, self._grads.get("heads.log_std"))
+
     def apart(self, out: Tensor, log_std: Tensor | None) -> Output:
-        """Tell apart the columns (N, C + X + 1) of the last product, or of its gradient: views."""
+        """Tell columns apart."""
         logits, mean, value = torch.split(out, self.heads.sizes, dim=1)
         return Output(
             logits if self.heads.sizes[0] else None,
@@ -219,46 +309,73 @@ class ByHand:
             value.squeeze(1),
         )
 
-    def spoken(self, out: Tensor) -> Output:
-        """Return what the last product (N, C + X + 1) says, means in the axes' own units."""
-        output, heads = self.apart(out, self.log_std), self.heads
-        if output.mean is not None:
-            torch.addcmul(heads.middle, heads.reach, output.mean, out=output.mean)
-            torch.add(heads.log_std, self._log_reach, out=self.log_std)
-        return output
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take note of changed weights and statistics."""
+        for layer in self._folded:
+            layer.refresh()
+        if self.log_std is not None:
+            torch.add(self.heads.log_std, self._log_reach, out=self.log_std)
 
-    def heard(self, gradient: Output) -> None:
-        """Go back from there."""
-        if gradient.mean is not None:
-            gradient.mean.mul_(self.heads.reach)
-            self._grads["heads.log_std"].add_(cast(Tensor, gradient.log_std))
+    def begin_back(self) -> None:
+        """Before going back."""
+        for layer in self._folded:
+            layer.begin_back()
+
+    @torch.no_grad()
+    def end_back(self) -> None:
+        """After it."""
+        for layer in self._folded:
+            layer.end_back()
+
+    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
+        """Prepare to act once."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def forward(
+        self, obs: Tensor, state: Tensor | None = None, new: Tensor | None = None
+    ) -> tuple[Output, Tensor | None]:
+        """Obs (N, *O), state (N, S) or None -> output of N and new state."""
+        self.refresh()
+        acting = self.act(obs, state, new)
+        for tape in acting.tapes:
+            tape.play()
+        return acting.output, acting.state
 
 
 class Part:
-    """Views of the memory of N steps, and what is done there: the way forth and the way back."""
+    """Views of the memory of N steps of an MLP, from what is `seen` (N, F) there to the last layer,
+    `said` (N, C + X + 1)."""
 
-    def __init__(self, network: "ManualMLP", begin: int, n: int) -> None:
-        self.network, self.seen = network, Input(n, network.x.shape[1])
-        self.said, self.grads = network.said[begin : begin + n], [g[:n] for g in network.grads]
-        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), self.said]
-        self._xs: list[Tensor | Input] = [self.seen, *self._ys[:-1]]
+    def __init__(self, network: "ManualMLP", seen: Tensor | Input, said: Tensor) -> None:
+        n = len(said)
+        self.network, self.seen, self.grads = network, seen, [g[:n] for g in network.grads]
+        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), said]
+        self._taken: Tensor | Input = seen
+        self.output, self.gradient = network.output(said), network.gradients(self.grads[-1])
 
-    @functools.cached_property
-    def forth(self) -> Tape:
-        """From `seen` to `said`."""
-        tape = Tape(native=self.network.native)
-        for layer, x, y in zip(self.network.layers, self._xs, self._ys, strict=True):
+    def forth(self, tape: Tape) -> None:
+        """Note the way from what is seen to what is said."""
+        x = self._taken = self.network.taken(tape, self.seen)
+        for layer, y in zip(self.network.layers, self._ys, strict=True):
             layer.forward(tape, x, y)
-        return tape
+            x = y
+
+    def back(self, tape: Tape) -> None:
+        """Note the way from the last gradient to those of the parameters."""
+        layers, ys, grads = self.network.layers, self._ys, self.grads
+        for i in range(len(layers) - 1, 0, -1):
+            layers[i].back(tape, ys[i - 1], ys[i], grads[i], grads[i - 1])
+        layers[0].back(tape, self._taken, ys[0], grads[0], None)
 
     @functools.cached_property
-    def back(self) -> Tape:
-        """From the last of `grads` to those of the parameters."""
-        tape, layers = Tape(native=self.network.native), self.network.layers
-        for i in range(len(layers) - 1, -1, -1):
-            grad_x = self.grads[i - 1] if i else None
-            layers[i].back(tape, self._xs[i], self._ys[i], self.grads[i], grad_x)
-        return tape
+    def tapes(self) -> tuple[Tape, Tape]:
+        """One of each."""
+        forth, back = (Tape(native=self.network.native) for _ in range(2))
+        self.forth(forth)
+        self.back(back)
+        return forth, back
 
 
 class ManualMLP(ByHand):
@@ -275,45 +392,69 @@ class ManualMLP(ByHand):
         super().__init__(policy, policy.heads, grads)
         self.steps, self.native, f = steps, not rounded, policy.activation
         names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden)))]
-        self.norm: ObservationNorm | None = None  # of what is seen, if that is not folded in
-        self.first: Dense | None = None  # which it is folded into
+        self.norm = policy.norm if rounded else None  # while what is seen has all its digits
         if rounded:
-            self.norm = policy.norm  # while it has all its digits
-            layers = [(rounded[f"{name}.weight"], *self._layer(name)[1:]) for name in names]
-            hidden: list[Any] = [DenseBF16(*layer, f, steps) for layer in layers]
+            given = [(rounded[f"{name}.weight"], *self.layer(name)[1:]) for name in names]
+            hidden: list[Any] = [DenseBF16(*layer, f, steps) for layer in given]
         else:
-            self.first = self.dense("first", f, policy.norm)
-            hidden = [self.first, *(self.dense(name, f) for name in names[1:])]
-        self.layers: list[Dense | DenseBF16] = [*hidden, self.dense("heads.out", "identity")]
+            hidden = [self.dense("first", f, policy.norm), *(self.dense(n, f) for n in names[1:])]
+        self.layers: list[Dense | DenseBF16] = [*hidden, self.last_layer()]
         first, *above = (layer.dtype for layer in self.layers)
         self.x = torch.empty((steps, policy.spec.obs_size), dtype=first)  # where that is not theirs
-        if self.norm is not None:
-            self.normal = torch.empty(self.x.shape)
         self.grads = [
             torch.empty((steps, len(layer.bias)), dtype=dtype)
             for layer, dtype in zip(self.layers, [*above, torch.float32], strict=True)
         ]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
-        self._part = functools.lru_cache(maxsize=128)(functools.partial(Part, self))
-        self._last = self._part(0, 1)  # what was unrolled
+        self._part = functools.lru_cache(maxsize=128)(self._make_part)
+        self._whole = functools.lru_cache(maxsize=128)(lambda n: self.output(self.said[:n]))
+        self._last = self._part(0, 1, first)  # what was unrolled
 
-    @torch.no_grad()
-    def forward(
-        self, obs: Tensor, state: Tensor | None = None, new: Tensor | None = None
-    ) -> tuple[Output, None]:
-        """Obs (N, *O) -> output of N; there is no state."""
-        if self.first is not None:
-            self.first.refresh()
+    @property
+    def sees(self) -> torch.dtype:
+        """What observations that are noted must be: what the first layer takes, but normal."""
+        return torch.float32 if self.norm is not None else self.x.dtype
+
+    def _make_part(self, begin: int, n: int, dtype: torch.dtype) -> Part:
+        return Part(self, Input(n, self.x.shape[1], dtype), self.said[begin : begin + n])
+
+    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
+        """Obs (N, *O): as many tapes as it takes parts of `steps`."""
         n = obs.shape[0]
-        if n <= self.steps:
-            return self.spoken(self._forward(obs, 0)), None
         if n > self.said.shape[0]:
             self.said = self.said.new_empty((n, self.said.shape[1]))
             self._part.cache_clear()
+            self._whole.cache_clear()
+        x, tapes = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1), []
         for begin in range(0, n, self.steps):
-            self._forward(obs[begin : begin + self.steps], begin)
-        return self.spoken(self.said[:n]), None
+            some = x[begin : begin + self.steps]
+            self._last = part = self._part(begin, len(some), x.dtype)
+            cast(Input, part.seen).put(some)
+            tapes.append(part.tapes[0])
+        return Acting(tapes, self._whole(n), None)
+
+    def taken(self, tape: Tape, seen: Tensor | Input) -> Tensor | Input:
+        """Return what the first layer takes of what is seen (N, F), made on the tape if need be."""
+        if seen.dtype == self.x.dtype:
+            return seen
+        x = self.x[: seen.shape[0]]
+        if isinstance(seen, Input) and self.native:
+            tape.run(_kernels.to_float, rows=seen.given, out=x.numpy())
+        else:
+            tape.do(functools.partial(self._take, seen, x))
+        return x
+
+    def _take(self, seen: Tensor | Input, out: Tensor) -> None:
+        x = seen.tensor if isinstance(seen, Input) else seen
+        out.copy_(x if self.norm is None else x.sub(self.norm.mean).mul_(self.norm.scale))
+
+    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> Part:
+        """Note the way forth of as many steps as are done at once."""
+        x = obs.view(reset.numel(), -1)
+        part = Part(self, x, self.said[: len(x)])
+        part.forth(tape)
+        return part
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O) -> output of B * H. To go back from, at most `steps`."""
@@ -321,26 +462,11 @@ class ManualMLP(ByHand):
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last."""
-        return self.apart(self._last.grads[-1], self.grad_log_std)
+        return self._last.gradient
 
     @torch.no_grad()
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
-        self.heard(self.gradient())
-        if self.first is not None:
-            self.first.begin_back()
-        self._last.back.play()
-        if self.first is not None:
-            self.first.end_back()
-
-    def _forward(self, obs: Tensor, begin: int) -> Tensor:
-        """Unroll at most `steps`; return the last product's place, in `said` from `begin` on."""
-        self._last = part = self._part(begin, obs.shape[0])
-        x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
-        if x.dtype != self.x.dtype:
-            if self.norm is not None:
-                x = torch.sub(x, self.norm.mean, out=self.normal[: len(x)]).mul_(self.norm.scale)
-            x = self.x[: len(x)].copy_(x)
-        part.seen.put(x)
-        part.forth.play()
-        return part.said
+        self.begin_back()
+        self._last.tapes[1].play()
+        self.end_back()

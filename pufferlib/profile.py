@@ -1,7 +1,7 @@
 """Where the time goes: a clock always in exactly one section, so the parts are the whole."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 SECTIONS = (
     "env",
@@ -45,6 +45,12 @@ class Timer:
         if section not in self._seconds:
             raise KeyError(section)
         self._section = section
+
+    def book(self, seconds: Mapping[str, float]) -> None:
+        """Say which sections so many seconds of the current one belonged to."""
+        for section, passed in seconds.items():
+            self._seconds[section] += passed
+            self._seconds[self._section] -= passed
 
     def take(self) -> dict[str, float]:
         """Return the seconds of each section since the last call; the current one goes on."""

@@ -9,11 +9,13 @@ is no native pass, a tape does the same through torch, call by call.
 import contextlib
 import ctypes
 import functools
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,15 +25,19 @@ from pufferlib import _kernels
 class Input:
     """A matrix (N, F) that a tape reads and that changes: what was put last."""
 
-    def __init__(self, rows: int, columns: int) -> None:
-        self.given = _kernels.Given(rows, columns)
-        self.tensor = torch.empty(0)
+    def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> None:
+        self.tensor, self.dtype = torch.empty(0, dtype=dtype), dtype
+        self.given, self.shape = _kernels.Given(rows, columns, shown(self.tensor)), (rows, columns)
 
     def put(self, tensor: Tensor) -> None:
         """Be this one, of which only the rows are contiguous."""
         self.tensor = tensor
-        if tensor.dtype == torch.float32:
-            self.given.put(tensor.numpy())
+        self.given.put(shown(tensor))
+
+
+def shown(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return the tensor as an array; bfloat16, which numpy has not, as uint16."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class Doer(Protocol):
@@ -42,7 +48,7 @@ class Doer(Protocol):
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
 
-    def run(self, native: Callable[..., None], **given: Any) -> None:
+    def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
 
     def do(self, call: Callable[[], object]) -> None:
@@ -62,7 +68,7 @@ class Now:
         else:
             torch.mm(*factors, out=out)
 
-    def run(self, native: Callable[..., None], **given: Any) -> None:
+    def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         native(**given)
 
@@ -72,6 +78,7 @@ class Now:
 
 
 NOW = Now()
+ALONE = _kernels.Crew(1)
 
 
 class Tape:
@@ -85,16 +92,23 @@ class Tape:
         self._native = _kernels.Tape() if native and sgemm() else None
         self._calls: list[Callable[[], object]] = []
 
+    @property
+    def native(self) -> _kernels.Tape | None:
+        """What can be played without Python, if this can."""
+        return None if _Watched.by else self._native
+
     def product(
         self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
         self._calls.append(functools.partial(NOW.product, left, right, out, add=add))
+        if left.dtype != torch.float32:
+            self._native = None
         if self._native is not None:
             factors = {"left": _factor(left), "right": _factor(right)}
             _kernels.product(**factors, out=out.numpy(), add=add, tape=self._native)
 
-    def run(self, native: Callable[..., None], **given: Any) -> None:
+    def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         self._calls.append(functools.partial(native, **given))
         if self._native is not None:
@@ -107,8 +121,8 @@ class Tape:
 
     def play(self) -> None:
         """Do all that was noted, in its order."""
-        if self._native is not None and not _Watched.by:
-            self._native.play()
+        if self.native is not None:
+            ALONE.play([[self.native]])
             return
         for call in self._calls:
             call()
@@ -131,11 +145,10 @@ def watched() -> Iterator[None]:
 @functools.cache
 def sgemm() -> bool:
     """Find the BLAS in torch's library, see whether it multiplies as torch does, and use it."""
-    name = {"darwin": "libtorch_cpu.dylib", "win32": "torch_cpu.dll"}.get(
-        sys.platform, "libtorch_cpu.so"
-    )
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False  # elsewhere it is another library, whose threads were not tried
     try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name))
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
         address = ctypes.cast(library.sgemm_, ctypes.c_void_p).value or 0
     except (OSError, AttributeError):  # no such file, or it keeps its BLAS to itself
         return False
@@ -145,7 +158,7 @@ def sgemm() -> bool:
     tape = _kernels.Tape()
     wanted = torch.addmm(out, left, right)
     _kernels.product(left=left.numpy(), right=right.numpy(), out=out.numpy(), add=True, tape=tape)
-    tape.play()
+    ALONE.play([[tape]])
     return torch.allclose(out, wanted, atol=1e-5)
 
 

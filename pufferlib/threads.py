@@ -14,6 +14,7 @@ import torch
 from pufferlib import cores
 from pufferlib.crew import Crew
 from pufferlib.profile import seconds_of
+from pufferlib.tape import Tape
 
 ROUNDS = 5
 AT_LEAST = 2e-3  # seconds of one measurement
@@ -91,21 +92,21 @@ def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
     torch.set_num_threads(1)
     weight = torch.randn(width, width)
     crews = {count: Crew(count) for count in counts}
-    given = [(torch.randn(rows, width), torch.empty(rows, width)) for _ in range(max(counts))]
-
-    def work(x: torch.Tensor, out: torch.Tensor, calls: int) -> None:
-        for _ in range(calls):
-            torch.mm(x, weight, out=out)
-
-    begin = time.perf_counter()
-    work(*given[0], 4)
-    calls = max(1, round(4 * PARTS_AT_LEAST / (time.perf_counter() - begin)))
+    tracks = []
+    for _ in range(max(counts)):
+        tape, x, out = Tape(), torch.randn(rows, width), torch.empty(rows, width)
+        for _ in range(4):
+            tape.product(x, weight, out)
+        tape.play()
+        tracks.append(("products", tape))
+    taken = seconds_of(tracks[0][1].play, AT_LEAST)
+    calls = max(1, round(PARTS_AT_LEAST / taken))
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
         for count, crew in crews.items():
             begin = time.perf_counter()
-            crew.run([functools.partial(work, *given[i], calls) for i in range(count)])
-            speeds[count].append(count * calls / (time.perf_counter() - begin))
+            crew.play([[track] * calls for track in tracks[:count]])
+            speeds[count].append(4 * count * calls / (time.perf_counter() - begin))
     for crew in crews.values():
         crew.close()
     return {count: statistics.median(found) for count, found in speeds.items()}

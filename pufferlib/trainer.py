@@ -21,7 +21,7 @@ from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
 from pufferlib import cores, memory, precision, threads
 from pufferlib.batch import Batch
-from pufferlib.collect import Collector, Network, plainly
+from pufferlib.collect import Collector
 from pufferlib.crew import Crew
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats
@@ -115,8 +115,8 @@ class Trainer:
             self.timer,
             self.crew,
         )
-        by_hand: list[Network] = [hand.network.forward for hand in self.learner.hands]
-        self.collector.networks = by_hand or [plainly(self.learner.policy)]
+        self.collector.networks = [hand.network for hand in self.learner.hands]
+        self.collector.policy = self.learner.policy
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0
         self.trained_steps = 0

@@ -132,7 +132,7 @@ def test_nan_is_seen() -> None:
     ("change", "message"),
     [
         ({"product": np.zeros((2, 4), np.float32)}, r"product: expected bfloat16 as uint16"),
-        ({"y": np.zeros((2, 4))}, r"y: expected float32 or bfloat16 as uint16, got .*'d'"),
+        ({"y": np.zeros((2, 4))}, r"y: expected float32 or bfloat16 as uint16, got float64"),
         ({"y": np.zeros((2, 3), np.uint16)}, r"y: expected bfloat16 as uint16 of shape \(2, 4\)"),
         ({"bias": np.zeros(4, np.uint16)}, r"bias: expected float32"),
     ],

@@ -86,7 +86,14 @@ BYTES = np.zeros((3, 4, 5), np.uint8)
         ),
         (FLOATS, ROWS, BYTES[:2], 1, ValueError, r"out: expected float32, bfloat16 as uint16, or"),
         (BYTES, ROWS, BYTES[:2], 0.5, ValueError, r"out: .*scale 0\.5"),
-        (FLOATS.astype(float), ROWS, FLOATS[:2], 1, ValueError, r"pool: expected uint8, int8.*'d'"),
+        (
+            FLOATS.astype(float),
+            ROWS,
+            FLOATS[:2],
+            1,
+            ValueError,
+            r"pool: expected uint8.*float64",
+        ),
         (FLOATS[:, :, ::2], ROWS, FLOATS[:2], 1, ValueError, r"pool: not C-contiguous"),
         (FLOATS, ROWS.astype(float), FLOATS[:2], 1, ValueError, r"rows: expected int32 or int64"),
         (FLOATS, ROWS[None], FLOATS[:2], 1, ValueError, r"rows: .*one dimension"),
@@ -107,3 +114,25 @@ def test_a_read_only_out_is_refused() -> None:
     out.flags.writeable = False
     with pytest.raises(ValueError, match=r"out: .*read-only"):
         _kernels.gather(FLOATS, ROWS, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_given_becomes_floats_where_it_lies(dtype: Any) -> None:
+    wide, out = filled((7, 5, 6), dtype), np.full((7, 6), np.nan, np.float32)
+    given = _kernels.Given(7, 6, wide)
+    given.put(wide[:, 3])
+    _kernels.to_float(rows=given, out=out)
+    assert_array_equal(out, wide[:, 3].astype(np.float32))
+
+
+def test_what_cannot_be_given_is_named() -> None:
+    given, out = _kernels.Given(2, 3, np.empty(0, np.uint8)), np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match="nothing was put"):
+        _kernels.to_float(rows=given, out=out)
+    for array, message in (
+        (np.zeros((2, 3), np.int32), r"expected uint8 or bool of shape \(2, 3\), got int32"),
+        (np.zeros((3, 3), np.uint8), r"got uint8 or bool of shape \(3, 3\)"),
+        (np.zeros((2, 6), np.uint8)[:, ::2], "its rows are not contiguous"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            given.put(array)

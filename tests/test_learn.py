@@ -1,13 +1,10 @@
 """The gradient of a minibatch: the same by autograd, in parts, and by several threads."""
 
-import time
-
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib import manual
-from pufferlib.crew import Crew
 from pufferlib.loss import LossStats, ppo_loss
 from tests.support import load_game
 from tests.test_trainer import MORTAL, collect, make
@@ -107,42 +104,37 @@ def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
     monkeypatch.setattr(manual, "PART", 16)  # a row
     trainer = make(num_envs=11, threads=threads)
     tensors = {name: value.clone() for name, value in trainer.state()[0].items()}
-    meta, loss, found, calls = trainer.state()[1], trainer.learner.loss, [], []
+    meta, clip, found, calls = trainer.state()[1], trainer.optimizer.clip, [], []
 
-    def stopped(*given):
-        if calls.append(0) or len(calls) == 9:
+    def stopped():
+        if calls.append(0) or len(calls) == 3:
             raise KeyboardInterrupt
-        return loss(*given)
+        return clip()
 
     for _ in range(2):
         trainer.load_state(tensors, meta)
         trainer.update()
         found.append([p.detach().clone() for p in trainer.policy.parameters()])
         if not calls:
-            trainer.learner.loss = stopped
+            trainer.optimizer.clip = stopped
             with pytest.raises(KeyboardInterrupt):
                 trainer.update()
-            trainer.learner.loss = loss
+            trainer.optimizer.clip = clip
     trainer.close()
     assert all(map(torch.equal, *found))
 
 
-def test_what_a_thread_raises_is_raised_when_all_are_done():
-    crew, done = Crew(3), []
-
-    def fails():
-        raise OSError("the second job")
-
-    with pytest.raises(OSError, match="the second job"):
-        crew.run([lambda: done.append(0), fails, lambda: time.sleep(0.05) or done.append(2)])
-    assert sorted(done) == [0, 2]
-    assert crew.run([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
-    crew.close(), crew.close()
-
-
-def test_threads_do_not_follow_a_fork(monkeypatch):
-    crew = Crew(2)
-    monkeypatch.setattr("pufferlib.crew.os.getpid", lambda: 0)
-    with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
-        crew.run([lambda: 1, lambda: 2])
-    crew.close()
+def test_an_action_that_is_none_is_named_and_the_threads_go_on(monkeypatch):
+    monkeypatch.setattr(manual, "PART", 16)
+    sizes = {"minibatch_size": 11 * 16, "batch_size": 11 * 16}
+    trainer = make("cartpole", num_envs=11, threads=3, **sizes)
+    collect(trainer)
+    trainer.batch.load(trainer.policy, 0, 1.0)
+    actions = trainer.env.arrays["action"]
+    wrong = trainer.batch.rows[9]  # in the last thread's share
+    before, actions[wrong, 5] = actions[wrong, 5].copy(), 2
+    with pytest.raises(IndexError, match=r"action\[5\] = 2 is outside \[0, 2\)"):
+        trainer.learner.minibatch(torch.arange(11))
+    actions[wrong, 5] = before
+    assert trainer.learner.minibatch(torch.arange(11)).loss > 0
+    trainer.close()

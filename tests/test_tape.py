@@ -1,7 +1,5 @@
 """Tapes: what is noted and played later is what would have been done at once, to the bit."""
 
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -111,20 +109,6 @@ def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(name,
     for other in (seen, run(name)):
         for want, got in zip(wanted, other, strict=True):
             torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
-
-
-@pytest.mark.usefixtures("blas")
-def test_python_runs_while_a_tape_is_played():
-    x, out, noted = torch.ones(512, 512), torch.zeros(512, 512), Tape()
-    for _ in range(200):
-        noted.product(x, x, out)
-    playing = threading.Thread(target=noted.play)
-    playing.start()
-    turns = 0
-    while playing.is_alive():
-        turns += 1
-    assert turns > 100
-    assert torch.equal(out, torch.full((512, 512), 512.0))
 
 
 def test_what_is_no_pass_is_done_in_its_place():

@@ -232,8 +232,9 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     trainer = make("cartpole", num_envs=32, num_groups=groups)
     sizes = [32] if groups == 1 else [10, 11, 11]
     seen = []
-    forward = trainer.collector.networks[0]
-    trainer.collector.networks[0] = lambda obs, state, new=None: seen.append(obs) or forward(obs, state)
+    network = trainer.collector.networks[0]
+    act = network.act
+    network.act = lambda obs, *given: seen.append(obs) or act(obs, *given)
     pool = trainer.env.arrays["observations"]
     for _ in range(10):
         seen.clear()
