@@ -152,6 +152,14 @@ cdef extern from "kernels.h" nogil:
         int64_t num_rows, size
         PufRows state, out
         const float *keep
+    ctypedef struct PufBegin:
+        int64_t num_acting, num_agents, num_rows, horizon, size, first
+        const int32_t *agents
+        const uint8_t *fresh
+        const int64_t *slot
+        const float *initial
+        PufRows state
+        float *row_state
     ctypedef struct PufFill:
         int64_t num_rows, size
         PufRows out
@@ -181,6 +189,7 @@ cdef extern from "kernels.h" nogil:
         void (*turn)(const PufTurn *) noexcept nogil
         void (*keep)(const PufKeep *) noexcept nogil
         void (*carry)(const PufCarry *) noexcept nogil
+        int (*begin)(const PufBegin *, PufFault *) noexcept nogil
         void (*fill)(const PufFill *) noexcept nogil
         void (*adam)(const PufAdam *) noexcept nogil
         double (*norm)(const float *, int64_t) noexcept nogil

@@ -307,6 +307,19 @@ def carry(
 ) -> None:
     """Copy states, times keep."""
 
+def begin(
+    *,
+    state: Array,  # (N, S) of the agents that act, in and out
+    agents: Array | None = None,  # (N,) int32 who acts; None: agents [first, first + N)
+    first: int = 0,
+    fresh: Array,  # (A,) bool: a life begins
+    slot: Array,  # (A,) int64 where they act
+    initial: Array,  # (S,)
+    row_state: Array,  # (R, S) out, where a row begins
+    horizon: int,
+) -> None:
+    """Give lives that begin the initial state, and rows of which slot 0 is acted on that state."""
+
 def fill(*, out: Array, value: float = 0.0, tape: Tape | None = None) -> None:
     """Write the same number everywhere in out (B, D)."""
 

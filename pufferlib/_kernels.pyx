@@ -230,7 +230,7 @@ cdef struct Float:
 # The passes that a tape can hold.
 cdef enum Pass:
     PRODUCT, FILL, SAMPLE, LOSS, GATHER, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
-    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY
+    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN
 
 
 cdef struct Entry:
@@ -314,6 +314,8 @@ cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
         PASSES.turn(<const PufTurn *>p)
     elif which == KEEP:
         PASSES.keep(<const PufKeep *>p)
+    elif which == BEGIN:
+        return PASSES.begin(<const PufBegin *>p, fault)
     elif which == CARRY:
         PASSES.carry(<const PufCarry *>p)
     return 0
@@ -976,6 +978,27 @@ def carry(*, state, keep, out, Tape tape=None):
     p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
     p.out = a.rows("out", out, p.num_rows, p.size, True)
     do(CARRY, &p, sizeof(p), a, tape)
+
+
+def begin(
+    *, state, agents=None, int64_t first=0, fresh, slot, initial, row_state, int64_t horizon,
+):
+    """Give lives that begin the initial state, and rows that begin theirs."""
+    cdef PufBegin p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("state", state)
+    if horizon < 1:
+        raise ValueError(f"horizon={horizon}: a row has at least one slot")
+    p.num_acting, p.num_agents, p.num_rows = n, length("slot", slot), length("row_state", row_state)
+    p.horizon, p.size, p.first, p.agents = horizon, length("initial", initial), first, NULL
+    if agents is not None:
+        p.agents = <const int32_t *>a.take("agents", agents, I32, n)
+    p.fresh = <const uint8_t *>a.take("fresh", fresh, U8, p.num_agents)
+    p.slot = <const int64_t *>a.take("slot", slot, I64, p.num_agents)
+    p.initial = <const float *>a.take("initial", initial, F32, p.size)
+    p.state = a.rows("state", state, n, p.size, True)
+    p.row_state = <float *>a.take("row_state", row_state, F32, p.num_rows, p.size, True)
+    do(BEGIN, &p, sizeof(p), a, None)
 
 
 def fill(*, out, float value=0.0, Tape tape=None):

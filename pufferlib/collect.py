@@ -83,6 +83,8 @@ class Collector:
         self._version: npt.NDArray[np.int32] = np.zeros(1, np.int32)  # that tapes sample by
         self._sampling_tapes: dict[Any, tuple[Output, Tape]] = {}
         self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
+        initial = policy.initial_state(1)
+        self._initial = None if initial is None else initial[0]  # (S,)
         self.row_state: Tensor | None = None  # (R, S) before slot 0 of each row
         self._final_state: Tensor | None = None  # (F, S) that the final observation is seen with
         if self.state is not None:
@@ -278,18 +280,26 @@ class Collector:
 
         Rows of which slot 0 is acted on now remember it.
         """
-        initial = self.policy.initial_state(1)
-        if self.state is None or self.row_state is None or initial is None:
+        if self.state is None or self.row_state is None or self._initial is None:
             return None
-        fresh, slot = self.env.arrays["fresh"][agents], self.env.arrays["slot"][agents]
         state = self.state[agents if isinstance(agents, slice) else self._index(agents)]
-        begins = np.flatnonzero(fresh)
-        if len(begins):
-            state[self._index(begins)] = initial  # few; what ended there has left its state
+        fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
+        if self.device.type == "cpu":
+            _kernels.begin(
+                state=state.numpy(),
+                **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
+                fresh=fresh,
+                slot=slot,
+                initial=self._initial.numpy(),
+                row_state=self.row_state.numpy(),
+                horizon=self.env.horizon,
+            )
+            return state
+        fresh, slot = fresh[agents], slot[agents]
+        state[self._index(np.flatnonzero(fresh))] = self._initial
         at_start = np.flatnonzero(slot % self.env.horizon == 0)
-        if len(at_start):
-            rows = self._index(slot[at_start] // self.env.horizon)
-            self.row_state[rows] = state[self._index(at_start)]
+        rows = self._index(slot[at_start] // self.env.horizon)
+        self.row_state[rows] = state[self._index(at_start)]
         return state
 
     def _keep(self, agents: Agents, state: Tensor) -> None:

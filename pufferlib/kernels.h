@@ -233,6 +233,18 @@ typedef struct PufCarry {
     PufRows out;            // (B x D)
 } PufCarry;
 
+// Where lives and rows begin, before agents act: states of N agents, of S entries.
+typedef struct PufBegin {
+    int64_t num_acting, num_agents, num_rows, horizon, size; // N, A, R, H, S
+    const int32_t *agents;                                   // (N), or NULL: [first, first + N)
+    int64_t first;                                           // of the agents that act
+    const uint8_t *fresh;                                    // (A) boolean: a life begins
+    const int64_t *slot;                                     // (A)
+    const float *initial;                                    // (S)
+    PufRows state;                                           // (N x S) in and out
+    float *row_state;                                        // (R x S) out, of rows that begin
+} PufBegin;
+
 typedef struct PufFill {
     int64_t num_rows, size; // B, D
     PufRows out;            // (B x D)
@@ -269,6 +281,7 @@ typedef struct PufPasses {
     void (*turn)(const PufTurn *pass);
     void (*keep)(const PufKeep *pass);
     void (*carry)(const PufCarry *pass);
+    int (*begin)(const PufBegin *pass, PufFault *fault);
     void (*fill)(const PufFill *pass);
     void (*adam)(const PufAdam *pass);
     double (*norm)(const float *x, int64_t size);

@@ -1,5 +1,5 @@
-// pufferlib/kernels_turn.h - from rows, as minibatches have them, to steps, as an LSTM goes through
-// them; and the states that steps begin with. B rows, H steps.
+// pufferlib/kernels_turn.h - the states that lives, rows and steps begin with; from rows, as
+// minibatches have them, to steps, as an LSTM goes through them. B rows, H steps.
 #ifndef PUF_KERNELS_TURN_H
 #define PUF_KERNELS_TURN_H
 
@@ -31,6 +31,27 @@ static void puf_carry(const PufCarry *pass) {
         float *out = puf_row(pass->out, row);
         for (int64_t d = 0; d < pass->size; d++) out[d] = state[d] * keep;
     }
+}
+
+// A life begins with the initial state; a row remembers the state that its first step is seen with.
+static int puf_begin(const PufBegin *pass, PufFault *fault) {
+    const int64_t horizon = pass->horizon;
+    const size_t bytes = (size_t)pass->size * sizeof(float);
+    for (int64_t i = 0; i < pass->num_acting; i++) {
+        const int64_t agent = pass->agents ? pass->agents[i] : pass->first + i;
+        if (puf_outside(fault, "agents", i, agent, 0, pass->num_agents)) return -1;
+        const int64_t slot = pass->slot[agent];
+        if (puf_outside(fault, "slot", agent, slot, 0, pass->num_rows * horizon)) return -1;
+    }
+    for (int64_t i = 0; i < pass->num_acting; i++) {
+        const int64_t agent = pass->agents ? pass->agents[i] : pass->first + i;
+        const int64_t slot = pass->slot[agent];
+        float *state = puf_row(pass->state, i);
+        if (pass->fresh[agent]) memcpy(state, pass->initial, bytes);
+        if (slot % horizon == 0)
+            memcpy(pass->row_state + slot / horizon * pass->size, state, bytes);
+    }
+    return 0;
 }
 
 static void puf_fill(const PufFill *pass) {

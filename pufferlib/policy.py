@@ -359,3 +359,8 @@ def _try(policy: Policy, path: str) -> None:
         raise ValueError(
             f"policy.path={path!r}: forward gave a state of shape {given}, not {legal_state}"
         )
+    for where, part in (("initial_state", state), ("forward", new_state)):
+        if part is not None and part.dtype != torch.float32:
+            raise ValueError(
+                f"policy.path={path!r}: {where} gave a state of {part.dtype}, not torch.float32"
+            )

@@ -222,3 +222,25 @@ def test_a_part_of_the_columns_is_filled() -> None:
     out = np.zeros((3, 6), np.float32)
     _kernels.fill(out=out[:, 1:3], value=2)
     assert_array_equal(out, [[0, 2, 2, 0, 0, 0]] * 3)
+
+
+@pytest.mark.parametrize("agents", [None, np.array([4, 1, 2], np.int32)])
+def test_lives_and_rows_begin_with_their_states(agents: Any) -> None:
+    rng = np.random.default_rng(2)
+    fresh = np.array([False, True, False, True, False])
+    slot, initial = np.array([8, 12, 21, 4, 0]), rng.random(3).astype(np.float32)
+    wide, row_state = rng.random((3, 7)).astype(np.float32), np.full((6, 3), -1, np.float32)
+    who, before, state = [1, 2, 3] if agents is None else agents, wide.copy(), wide[:, 2:5]
+    given = {"fresh": fresh, "slot": slot, "initial": initial, "row_state": row_state}
+    _kernels.begin(state=state, agents=agents, first=1, horizon=4, **given)
+    wanted = np.where(fresh[who, None], initial, before[:, 2:5])
+    assert_array_equal(state, wanted)
+    assert_array_equal(wide[:, [0, 1, 5, 6]], before[:, [0, 1, 5, 6]])
+    rows = np.full((6, 3), -1, np.float32)
+    for i, agent in enumerate(who):
+        if slot[agent] % 4 == 0:
+            rows[slot[agent] // 4] = wanted[i]
+    assert_array_equal(row_state, rows)
+    slot[2] = 24
+    with pytest.raises(IndexError, match=r"slot\[2\] = 24 is outside \[0, 24\)"):
+        _kernels.begin(state=state, agents=agents, first=1, horizon=4, **given)
