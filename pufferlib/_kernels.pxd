@@ -77,6 +77,12 @@ cdef extern from "kernels.h" nogil:
         int to_bf16
         float scale
         void *out
+    ctypedef struct PufMoments:
+        int64_t num_rows, num_taken, size
+        const float *pool
+        const int64_t *index
+        double *mean
+        double *deviation
     ctypedef struct PufFloat:
         int64_t num_rows, size, stride
         const char *from_ "from"
@@ -177,6 +183,7 @@ cdef extern from "kernels.h" nogil:
         int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
         int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
+        int (*moments)(const PufMoments *, PufFault *) noexcept nogil
         void (*to_float)(const PufFloat *) noexcept nogil
         void (*dense)(const PufDense *) noexcept nogil
         void (*dense_back)(const PufDenseBack *) noexcept nogil

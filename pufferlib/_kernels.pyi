@@ -176,6 +176,9 @@ def gather_slots(
 ) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
 
+def moments(pool: Array, rows: Array) -> tuple[float, float]:
+    """Return mean and deviation, over n, of rows (R, H) of float32; `rows` (m,) int64."""
+
 def to_float(*, rows: Given, out: Array, tape: Tape | None = None) -> None:
     """Make float32 (N, F) of what was given: uint8, int8, int32 or float32."""
 

@@ -229,7 +229,7 @@ cdef struct Float:
 
 # The passes that a tape can hold.
 cdef enum Pass:
-    PRODUCT, FILL, SAMPLE, LOSS, GATHER, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
+    PRODUCT, FILL, SAMPLE, LOSS, GATHER, MOMENTS, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
     MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN
 
 
@@ -296,6 +296,8 @@ cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
         return lose(<Loss *>p, fault)
     elif which == GATHER:
         return PASSES.gather(<const PufGather *>p, fault)
+    elif which == MOMENTS:
+        return PASSES.moments(<const PufMoments *>p, fault)
     elif which == TO_FLOAT:
         make_float(<Float *>p)
     elif which == DENSE:
@@ -778,6 +780,21 @@ def gather(pool, rows, out, float scale=1.0, Tape tape=None):
 def gather_slots(pool, slots, out, float scale=1.0, Tape tape=None):
     """Copy single slots of the pool, converted and scaled if `out` is float32 or bfloat16."""
     take_items("slots", pool, slots, out, scale, 0, tape)
+
+
+def moments(pool, rows):
+    """Return mean and deviation of whole rows of the pool."""
+    cdef PufMoments p
+    cdef Arrays a = Arrays()
+    cdef double mean, deviation
+    p.num_rows, p.size, p.num_taken = length("pool", pool), length("pool", pool, 1), length("rows", rows)
+    if not p.num_taken or not p.size:
+        raise ValueError("rows: nothing has no mean")
+    p.pool = <const float *>a.take("pool", pool, F32, p.num_rows, p.size)
+    p.index = <const int64_t *>a.take("rows", rows, I64, p.num_taken)
+    p.mean, p.deviation = &mean, &deviation
+    do(MOMENTS, &p, sizeof(p), a, None, "rows")
+    return mean, deviation
 
 
 def to_float(*, Given rows not None, out, Tape tape=None):

@@ -203,6 +203,14 @@ typedef struct PufMinGRUBack {
     float *grad_bias;                // (2 D) added to
 } PufMinGRUBack;
 
+// Mean and deviation of rows.
+typedef struct PufMoments {
+    int64_t num_rows, num_taken, size; // R, m, H
+    const float *pool;                 // (R x H)
+    const int64_t *index;              // (m)
+    double *mean, *deviation;          // out
+} PufMoments;
+
 // Rows of numbers that become floats.
 typedef struct PufFloat {
     int64_t num_rows, size; // N, D
@@ -269,6 +277,7 @@ typedef struct PufPasses {
     int (*advantage)(const PufAdvantage *pass, PufFault *fault);
     int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
     int (*gather)(const PufGather *pass, PufFault *fault);
+    int (*moments)(const PufMoments *pass, PufFault *fault);
     void (*to_float)(const PufFloat *pass);
     void (*dense)(const PufDense *pass);
     void (*dense_back)(const PufDenseBack *pass);

@@ -1,5 +1,5 @@
 // pufferlib/kernels_gather.h - copies items of a pool, rows or single slots, converting on the way;
-// and converts rows where they lie.
+// looks at rows, and converts them, where they lie.
 #ifndef PUF_KERNELS_GATHER_H
 #define PUF_KERNELS_GATHER_H
 
@@ -59,6 +59,37 @@ PUF_INLINE void gather_items(const PufGather *pass) {
     }
 }
 #undef ITEM
+
+// The sum of (x - middle)^power, power 1 or 2, over the rows that are taken: in columns of doubles,
+// as many whatever the width, so that all give the same bits.
+#define PUF_MOMENT_COLUMNS 16
+PUF_INLINE double sum_of_rows(const PufMoments *pass, double middle, int power) {
+    double columns[PUF_MOMENT_COLUMNS] = {0}, sum = 0.0;
+    for (int64_t i = 0; i < pass->num_taken; i++) {
+        const float *x = pass->pool + pass->index[i] * pass->size;
+        int64_t h = 0;
+        for (; h + PUF_MOMENT_COLUMNS <= pass->size; h += PUF_MOMENT_COLUMNS)
+            for (int c = 0; c < PUF_MOMENT_COLUMNS; c++) {
+                const double d = (double)x[h + c] - middle;
+                columns[c] += power == 2 ? d * d : d;
+            }
+        for (int c = 0; h + c < pass->size; c++) {
+            const double d = (double)x[h + c] - middle;
+            columns[c] += power == 2 ? d * d : d;
+        }
+    }
+    for (int c = 0; c < PUF_MOMENT_COLUMNS; c++) sum += columns[c];
+    return sum;
+}
+
+static int puf_moments(const PufMoments *pass, PufFault *fault) {
+    for (int64_t i = 0; i < pass->num_taken; i++)
+        if (puf_outside(fault, "index", i, pass->index[i], 0, pass->num_rows)) return -1;
+    const double count = (double)pass->num_taken * (double)pass->size;
+    *pass->mean = sum_of_rows(pass, 0.0, 1) / count;
+    *pass->deviation = sqrt(sum_of_rows(pass, *pass->mean, 2) / count);
+    return 0;
+}
 
 static void puf_to_float(const PufFloat *pass) {
     for (int64_t row = 0; row < pass->num_rows; row++) {

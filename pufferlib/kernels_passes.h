@@ -14,10 +14,11 @@
 #include "kernels_turn.h"
 
 #define PUF_PASSES(name) \
-    {name,         puf_sample,    puf_advantage,  puf_ppo_loss,    puf_gather, \
-     puf_to_float, puf_dense,     puf_dense_back, puf_dense_bf16,  puf_dense_bf16_back, \
-     puf_lstm,     puf_lstm_back, puf_mingru,     puf_mingru_back, puf_turn, \
-     puf_keep,     puf_carry,     puf_begin,      puf_fill,        puf_adam, \
-     puf_norm}
+    {name,           puf_sample,     puf_advantage,       puf_ppo_loss, \
+     puf_gather,     puf_moments,    puf_to_float,        puf_dense, \
+     puf_dense_back, puf_dense_bf16, puf_dense_bf16_back, puf_lstm, \
+     puf_lstm_back,  puf_mingru,     puf_mingru_back,     puf_turn, \
+     puf_keep,       puf_carry,      puf_begin,           puf_fill, \
+     puf_adam,       puf_norm}
 
 #endif

@@ -107,7 +107,7 @@ class Learner:
 
     def standard(self, rows: Tensor) -> Standard:
         """Return how the advantages of these rows are standardized."""
-        return Standard.of(self.batch.own["advantage"][rows], self.train)
+        return Standard.of(self.batch.own["advantage"], self.train, rows)
 
     def _by_autograd(self, rows: Tensor, standard: Standard) -> LossStats:
         minibatch = self.batch.minibatch(rows, self._memory)

@@ -48,13 +48,15 @@ class Standard(NamedTuple):
     steps: int
 
     @classmethod
-    def of(cls, advantage: Tensor, train: TrainOptions) -> "Standard":
-        """Of a minibatch's advantages, any shape, on the CPU."""
-        count = advantage.numel()
+    def of(cls, advantage: Tensor, train: TrainOptions, rows: Tensor | None = None) -> "Standard":
+        """Of rows of advantages (R, H) on the CPU, all of any shape if `rows` (m,) is None."""
+        if rows is None:
+            advantage, rows = advantage.reshape(1, -1), torch.zeros(1, dtype=torch.int64)
+        count = len(rows) * advantage.shape[1]
         if not train.norm_adv or count < 2:
             return cls(0.0, 1.0, count)
-        deviation, mean = torch.std_mean(advantage, correction=0)
-        return cls(mean.item(), 1 / (deviation.item() + 1e-8), count)
+        mean, deviation = _kernels.moments(advantage.detach().cpu().numpy(), rows.numpy())
+        return cls(mean, 1 / (deviation + 1e-8), count)
 
     def settings(self, train: TrainOptions) -> dict[str, Any]:
         """Return the numbers that the loss is made with."""
