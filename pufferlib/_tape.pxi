@@ -1,0 +1,361 @@
+# pufferlib/_tape.pxi - passes that are run at once or put on a tape, products, threads that play tapes.
+
+# A product as BLAS has it. Sizes are read as 32 or 64 bits, whichever the library was built for.
+ctypedef void (*Sgemm)(
+    const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const float *,
+    const float *, const int64_t *, const float *, const int64_t *, const float *, float *,
+    const int64_t *,
+) noexcept nogil
+cdef Sgemm SGEMM = NULL
+
+
+cdef struct Factor:
+    PufRows fixed
+    const PufRows *given  # what a Given was given last, or NULL
+    char turned
+
+
+cdef struct Product:
+    int64_t num_rows, inner, num_columns
+    Factor left, right
+    PufRows out
+    float beta
+
+
+cdef struct Loss:
+    PufLoss loss
+    const double *numbers  # adv_mean, adv_scale, ent_coef and count of the moment, or NULL
+
+
+cdef struct Sample:
+    PufSample sample
+    const int32_t *version  # of the moment, or NULL
+
+
+cdef struct Float:
+    PufFloat rows
+    char *const *at  # of the moment
+    const int64_t *stride
+
+
+# The passes that a tape can hold.
+cdef enum Pass:
+    PRODUCT, FILL, SAMPLE, LOSS, GATHER, MOMENTS, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
+    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN
+
+
+cdef struct Entry:
+    Pass which
+    void *args
+
+
+# One tape while it is played.
+cdef struct Stretch:
+    const Entry *entries
+    int64_t length, reached
+    double seconds
+    PufFault fault
+
+
+# What one thread plays, one tape after the other.
+cdef struct Track:
+    Stretch *stretches
+    int64_t length
+
+
+cdef PufRows rows_of(const Factor *factor) noexcept nogil:
+    return factor.fixed if factor.given == NULL else factor.given[0]
+
+
+cdef void multiply(const Product *p) noexcept nogil:
+    """Give BLAS, which counts column by column, the factors the other way round."""
+    cdef PufRows left = rows_of(&p.left), right = rows_of(&p.right)
+    cdef float alpha = 1.0
+    SGEMM(
+        &p.right.turned, &p.left.turned, &p.num_columns, &p.num_rows, &p.inner, &alpha,
+        right.at, &right.stride, left.at, &left.stride, &p.beta, p.out.at, &p.out.stride,
+    )
+
+
+cdef int lose(Loss *p, PufFault *fault) noexcept nogil:
+    if p.numbers != NULL:
+        p.loss.adv_mean, p.loss.adv_scale = <float>p.numbers[0], <float>p.numbers[1]
+        p.loss.ent_coef, p.loss.count = <float>p.numbers[2], p.numbers[3]
+    return PASSES.ppo_loss(&p.loss, fault)
+
+
+cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
+    if p.version != NULL:
+        p.sample.version = p.version[0]
+    return PASSES.sample(&p.sample, fault)
+
+
+cdef void make_float(Float *p) noexcept nogil:
+    p.rows.from_, p.rows.stride = p.at[0], p.stride[0]
+    PASSES.to_float(&p.rows)
+
+
+cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
+    """Run one pass -> 0, or -1 with the fault filled in."""
+    if which == PRODUCT:
+        multiply(<const Product *>p)
+    elif which == FILL:
+        PASSES.fill(<const PufFill *>p)
+    elif which == SAMPLE:
+        return draw(<Sample *>p, fault)
+    elif which == LOSS:
+        return lose(<Loss *>p, fault)
+    elif which == GATHER:
+        return PASSES.gather(<const PufGather *>p, fault)
+    elif which == MOMENTS:
+        return PASSES.moments(<const PufMoments *>p, fault)
+    elif which == TO_FLOAT:
+        make_float(<Float *>p)
+    elif which == DENSE:
+        PASSES.dense(<const PufDense *>p)
+    elif which == DENSE_BACK:
+        PASSES.dense_back(<const PufDenseBack *>p)
+    elif which == LSTM:
+        PASSES.lstm(<const PufLSTM *>p)
+    elif which == LSTM_BACK:
+        PASSES.lstm_back(<const PufLSTMBack *>p)
+    elif which == MINGRU:
+        PASSES.mingru(<const PufMinGRU *>p)
+    elif which == MINGRU_BACK:
+        PASSES.mingru_back(<const PufMinGRUBack *>p)
+    elif which == TURN:
+        PASSES.turn(<const PufTurn *>p)
+    elif which == KEEP:
+        PASSES.keep(<const PufKeep *>p)
+    elif which == BEGIN:
+        return PASSES.begin(<const PufBegin *>p, fault)
+    elif which == CARRY:
+        PASSES.carry(<const PufCarry *>p)
+    return 0
+
+
+cdef double seconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + 1e-9 * now.tv_nsec
+
+
+cdef void play_track(void *tracks, size_t number) noexcept nogil:
+    """Play one of the tracks, up to a fault."""
+    cdef Track *track = &(<Track *>tracks)[number]
+    cdef Stretch *stretch
+    cdef double begin = seconds()
+    cdef int64_t k
+    for k in range(track.length):
+        stretch = &track.stretches[k]
+        while stretch.reached < stretch.length:
+            entry = stretch.entries[stretch.reached]
+            if run(entry.which, entry.args, &stretch.fault):
+                return
+            stretch.reached += 1
+        stretch.seconds = seconds() - begin
+        begin += stretch.seconds
+
+
+cdef class Tape:
+    """Passes with their arrays, checked once, played one after the other without the GIL."""
+
+    cdef Entry *entries
+    cdef int64_t length, room
+    cdef list held, givens, names
+
+    def __cinit__(self):
+        self.held, self.givens, self.names = [], [], []
+
+    def __dealloc__(self):
+        cdef int64_t i
+        for i in range(self.length):
+            free(self.entries[i].args)
+        free(self.entries)
+
+    cdef int add(self, Pass which, const void *args, size_t size, Arrays arrays, str name) except -1:
+        cdef int64_t room = self.room if self.length < self.room else 2 * self.room + 8
+        cdef Entry *entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
+        if entries == NULL:
+            raise MemoryError("out of memory for a tape")
+        self.entries, self.room = entries, room
+        cdef void *own = malloc(size)
+        if own == NULL:
+            raise MemoryError("out of memory for a tape")
+        memcpy(own, args, size)
+        self.held.append(arrays)
+        self.names.append(name)
+        entries[self.length].which, entries[self.length].args = which, own
+        self.length += 1
+        return 0
+
+    cdef int ready(self) except -1:
+        cdef Given given
+        for given in self.givens:
+            if given.at == NULL:
+                raise ValueError(f"a matrix {given.shape} that this tape reads was never put")
+        return 0
+
+
+cdef class Crew:
+    """Threads that play tapes side by side, the calling one among them."""
+
+    cdef PufThreads *threads
+    cdef readonly int size
+
+    def __init__(self, int size):
+        if size < 1:
+            raise ValueError(f"size={size}: at least the calling thread")
+        self.size, self.threads = size, puf_threads_new(size)
+        if self.threads == NULL:
+            raise RuntimeError(
+                f"{size} threads could not be started; take fewer, or raise the limit of processes"
+            )
+
+    def __dealloc__(self):
+        puf_threads_free(self.threads, 0)
+
+    def close(self, bint forked=False):
+        """End the threads."""
+        puf_threads_free(self.threads, forked)
+        self.threads = NULL
+
+    def play(self, list tracks):
+        """Play tracks, each a list of tapes, side by side -> the seconds of the first one's."""
+        cdef size_t count = len(tracks), total = sum([len(track) for track in tracks]), at = 0
+        cdef Track *own = NULL
+        cdef Stretch *stretches = NULL
+        cdef Tape tape
+        cdef size_t i
+        if self.threads == NULL:
+            raise RuntimeError("this crew was closed")
+        try:
+            own = <Track *>malloc(max(count, 1) * sizeof(Track))
+            stretches = <Stretch *>malloc(max(total, 1) * sizeof(Stretch))
+            if own == NULL or stretches == NULL:
+                raise MemoryError("out of memory to play tapes")
+            for i, track in enumerate(tracks):
+                own[i].stretches, own[i].length = stretches + at, len(track)
+                for tape in track:
+                    tape.ready()
+                    stretches[at].entries, stretches[at].length = tape.entries, tape.length
+                    stretches[at].reached, stretches[at].seconds = 0, 0.0
+                    at += 1
+            with nogil:
+                puf_threads_run(self.threads, play_track, own, count)
+            at = 0
+            for track in tracks:
+                for tape in track:
+                    if stretches[at].reached < stretches[at].length:
+                        raise_fault(&stretches[at].fault, tape.names[stretches[at].reached])
+                    at += 1
+            return [stretches[i].seconds for i in range(own[0].length)] if count else []
+        finally:
+            free(stretches)
+            free(own)
+
+
+cdef int do(
+    Pass which, void *args, size_t size, Arrays arrays, Tape tape, str name="", bint let_go=True
+) except -1:
+    """Run a pass, or put it on the tape; `name` is what an index in a fault is called."""
+    cdef PufFault fault
+    cdef int bad
+    if tape is not None:
+        return tape.add(which, args, size, arrays, name)
+    if let_go:
+        with nogil:
+            bad = run(which, args, &fault)
+    else:
+        bad = run(which, args, &fault)
+    if bad:
+        raise_fault(&fault, name)
+    return 0
+
+
+cdef class Given:
+    """A matrix (N, F) that tapes read and that changes: what `put` was given last."""
+
+    cdef char *at
+    cdef int64_t stride  # bytes from row to row
+    cdef PufRows rows  # the same, of floats
+    cdef Kind kind
+    cdef Arrays held
+    cdef readonly tuple shape
+
+    def __init__(self, int64_t rows, int64_t columns, array):
+        cdef Arrays a = Arrays()
+        self.shape, self.at, self.kind = (rows, columns), NULL, kind_of(a.hold("array", array))
+
+    def put(self, array):
+        """Be this one, of which only the rows are contiguous."""
+        cdef Arrays a = Arrays()
+        cdef Py_buffer *view = a.hold("array", array, False, False)
+        cdef int64_t n = self.shape[0], size = self.shape[1]
+        if view.ndim != 2 or view.shape[0] != n or view.shape[1] != size or kind_of(view) != self.kind:
+            raise ValueError(
+                f"array: expected {expected(self.kind, n, size, False)}, got {described(view)}"
+            )
+        if size > 1 and view.strides[1] != view.itemsize:
+            raise ValueError("array: its rows are not contiguous")
+        self.at, self.stride, self.held = <char *>view.buf, view.strides[0], a
+        if self.kind == F32:
+            self.rows.at = <float *>view.buf
+            self.rows.stride = leading("array", view.strides[0] // view.itemsize, n, size)
+
+
+cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) except -1:
+    """What BLAS wants to hear of the elements between two lines, even if there is only one."""
+    if lines > 1 and stride < width:
+        raise ValueError(f"{name}: its lines overlap; pass numpy.ascontiguousarray({name})")
+    return max(stride if lines > 1 else width, 1)
+
+
+cdef int take_factor(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
+    """Fill in a factor: a Given, or float32 of which rows or columns are contiguous."""
+    cdef Py_buffer *view
+    cdef int64_t one = sizeof(float)
+    cdef int along
+    factor.given, factor.turned = NULL, b"N"
+    if isinstance(matrix, Given):
+        if (<Given>matrix).kind != F32:
+            raise ValueError(f"{name}: expected float32, got {KIND_NAMES[(<Given>matrix).kind]}")
+        factor.given = &(<Given>matrix).rows
+        tape.givens.append(matrix)
+        return 0
+    view = a.hold(name, matrix, False, False)
+    if kind_of(view) != F32 or view.ndim != 2:
+        raise ValueError(f"{name}: expected float32 of two dimensions, got {described(view)}")
+    along = 1 if view.shape[1] == 1 or view.strides[1] == one else 0  # its lines
+    if (view.shape[along] > 1 and view.strides[along] != one) or view.strides[1 - along] % one:
+        raise ValueError(f"{name}: neither its rows nor its columns are contiguous")
+    factor.turned = b"N" if along else b"T"
+    factor.fixed.at = <float *>view.buf
+    factor.fixed.stride = leading(
+        name, view.strides[1 - along] // one, view.shape[1 - along], view.shape[along]
+    )
+    return 0
+
+
+def product(*, left, right, out, bint add=False, Tape tape not None):
+    """Record a matrix product."""
+    cdef Product p
+    cdef Arrays a = Arrays()
+    if SGEMM == NULL:
+        raise RuntimeError("there is no BLAS to multiply with; call use_sgemm first")
+    p.num_rows, p.inner = length("left", left), length("left", left, 1)
+    p.num_columns = length("right", right, 1)
+    if length("right", right) != p.inner:
+        raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
+    take_factor(&p.left, "left", left, a, tape)
+    take_factor(&p.right, "right", right, a, tape)
+    p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
+    p.out.stride = leading("out", p.out.stride, p.num_rows, p.num_columns)
+    p.beta = 1.0 if add else 0.0
+    tape.add(PRODUCT, &p, sizeof(p), a, "")
+
+
+def use_sgemm(address):
+    """Multiply by the function at this address, `sgemm_` as BLAS has it."""
+    global SGEMM
+    SGEMM = <Sgemm><size_t>int(address)
