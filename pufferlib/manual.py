@@ -83,7 +83,7 @@ class Lesson(Protocol):
     output: Output
     gradient: Output  # where to write it before going back
 
-    def back(self, tape: Tape) -> None:
+    def back(self, tape: Tape) -> object:
         """Note the way back."""
 
 
@@ -355,27 +355,31 @@ class Part:
         self._taken: Tensor | Input = seen
         self.output, self.gradient = network.output(said), network.gradients(self.grads[-1])
 
-    def forth(self, tape: Tape) -> None:
+    def forth(self, tape: Tape) -> Tape:
         """Note the way from what is seen to what is said."""
         x = self._taken = self.network.taken(tape, self.seen)
         for layer, y in zip(self.network.layers, self._ys, strict=True):
             layer.forward(tape, x, y)
             x = y
+        return tape
 
-    def back(self, tape: Tape) -> None:
-        """Note the way from the last gradient to those of the parameters."""
+    def back(self, tape: Tape) -> Tape:
+        """Note the way from the last gradient to those of the parameters; forth goes before."""
         layers, ys, grads = self.network.layers, self._ys, self.grads
         for i in range(len(layers) - 1, 0, -1):
             layers[i].back(tape, ys[i - 1], ys[i], grads[i], grads[i - 1])
         layers[0].back(tape, self._taken, ys[0], grads[0], None)
+        return tape
 
     @functools.cached_property
-    def tapes(self) -> tuple[Tape, Tape]:
-        """One of each."""
-        forth, back = (Tape(native=self.network.native) for _ in range(2))
-        self.forth(forth)
-        self.back(back)
-        return forth, back
+    def forth_tape(self) -> Tape:
+        """The way forth by itself."""
+        return self.forth(Tape(native=self.network.native))
+
+    @functools.cached_property
+    def back_tape(self) -> Tape:
+        """The way back by itself."""
+        return self.back(Tape(native=self.network.native))
 
 
 class ManualMLP(ByHand):
@@ -431,7 +435,7 @@ class ManualMLP(ByHand):
             some = x[begin : begin + self.steps]
             self._last = part = self._part(begin, len(some), x.dtype)
             cast(Input, part.seen).put(some)
-            tapes.append(part.tapes[0])
+            tapes.append(part.forth_tape)
         return Acting(tapes, self._whole(n), None)
 
     def taken(self, tape: Tape, seen: Tensor | Input) -> Tensor | Input:
@@ -468,5 +472,5 @@ class ManualMLP(ByHand):
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         self.begin_back()
-        self._last.tapes[1].play()
+        self._last.back_tape.play()
         self.end_back()
