@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pufferenv.done import LIVE
 from pufferlib import _kernels, reference
-from pufferlib.collect import UNUSED, Collector
+from pufferlib.collect import UNUSED, Collector, parts
 from pufferlib.loss import Steps, array
 from pufferlib.manual import Manual
 from pufferlib.options import Sizes, TrainOptions
@@ -72,7 +72,7 @@ class Batch:
         pool = {name: arrays[name] for name in POOLED if name in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
         part = sizes.minibatch_rows if on_gpu else max(1, PART // sizes.horizon)
-        self._parts = [slice(b, b + part) for b in range(0, sizes.batch_rows, part)]
+        self._parts = parts(sizes.batch_rows, part)
         self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
         self.density = 1.0  # share of slots that carry a transition

@@ -27,6 +27,8 @@ from pufferlib.tape import NOW, Doer, Tape
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
 Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
+WAIT = 16  # of so many agents one has a final observation before they are evaluated
+AT_ONCE = 8192  # agents that a thread acts for at a time: more of what is said is not kept
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
 
 
@@ -129,7 +131,8 @@ class Collector:
 
         Those are all of them; where several groups step apart, those of one group.
         """
-        if self.env.num_agents > len(self._finals) - self.env.engine.num_final:
+        agents = self.env.num_agents
+        if self.env.engine.num_final > min(agents, max(LEAST, agents // WAIT)):
             self.evaluate_finals()
         if self.env.apart and len(self.groups) > 1:
             stepped = self._step_apart(version)
@@ -167,16 +170,28 @@ class Collector:
         agents = everyone if live is None else live
         obs = self._observations(first, agents)
         state = self._begin(agents)
+        for part in self._parts(len(obs)):
+            own = None if state is None else state[part]
+            self._act_some(obs[part], own, _within(agents, part), version)
+        self.agent_steps += len(obs)
+
+    def _parts(self, count: int) -> list[slice]:
+        """Split so many agents, or what they see, into what is done at once."""
+        if self.device.type != "cpu":
+            return parts(count, count)
+        return parts(count, AT_ONCE * max(1, len(self.networks)))
+
+    def _act_some(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
+        """Act for these agents."""
         if self.networks:
             self._act_by_hand(obs, state, agents, version)
         else:
-            timer.enter("forward")
+            self.timer.enter("forward")
             output, new = self.policy(obs, state)
-            timer.enter("sample")
+            self.timer.enter("sample")
             self._sample(NOW, output, agents, version)
             if new is not None:
                 self._keep(agents, new)
-        self.agent_steps += len(obs)
 
     def _act_by_hand(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
         """Act for these agents, each thread for some; new states take the old ones' place."""
@@ -230,14 +245,13 @@ class Collector:
         agents = np.flatnonzero(waiting >= 0).astype(np.int32)
         if not len(agents):
             return
-        self.timer.enter("copy")
-        first = self.env.engine.lattice() if len(agents) == self.env.num_agents else -1
-        obs = self._observations(first, slice(0, len(agents)) if first >= 0 else agents)
-        state = None if self.state is None else self.state[self._index(agents)]
-        self.timer.enter("forward")
-        output, _ = self._forward(obs, state)  # no new state: they act on this yet
-        self._next_value[waiting[agents]] = array(output.value.cpu())
-        waiting[agents] = -1
+        for part in self._parts(len(agents)):
+            self.timer.enter("copy")
+            some = agents[part]
+            obs = self._observations(-1, some)
+            state = None if self.state is None else self.state[self._index(some)]
+            self._foresee(waiting[some], obs, state)
+            waiting[some] = -1
         self.timer.enter("other")
 
     @torch.no_grad()
@@ -246,16 +260,18 @@ class Collector:
         count = self.env.engine.num_final
         if not count:
             return
-        self.timer.enter("forward")
-        state = None if self._final_state is None else self._final_state[:count]
-        values = self._forward(self._finals[:count].to(self.device), state)[0].value
-        self._next_value[self.env.arrays["final_slot"][:count]] = array(values.cpu())
+        slots = self.env.arrays["final_slot"]
+        for part in self._parts(count):
+            state = None if self._final_state is None else self._final_state[part]
+            self._foresee(slots[part], self._finals[part].to(self.device), state)
         self.env.engine.clear_finals()
         self.timer.enter("other")
 
-    def _forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
-        """See without acting."""
-        return (self.networks[0].forward if self.networks else self.policy)(obs, state)
+    def _foresee(self, slots: npt.NDArray[Any], obs: Tensor, state: Tensor | None) -> None:
+        """Make the values of n observations the next_value of as many slots; no state is new."""
+        self.timer.enter("forward")
+        output, _ = (self.networks[0].forward if self.networks else self.policy)(obs, state)
+        self._next_value[slots] = array(output.value.cpu())
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
         """Return what the agents see, on the device.
@@ -324,6 +340,11 @@ class Collector:
     def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
         """Make an index on the device of integers on the CPU."""
         return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
+
+
+def parts(count: int, at_once: int) -> list[slice]:
+    """Split so many things into parts of at most `at_once`."""
+    return [slice(b, min(b + at_once, count)) for b in range(0, count, at_once)]
 
 
 def _rows(part: Tensor | None) -> npt.NDArray[Any] | None:
