@@ -17,8 +17,8 @@ static void push(PufQueue *queue, int32_t row, int32_t capacity) {
 }
 static int32_t pop(PufQueue *queue, int32_t capacity) {
     int32_t row = queue->items[queue->head];
-    queue->head = queue->head + 1 == capacity ? 0 : queue->head + 1;
     queue->count -= 1;
+    queue->head = queue->count == 0 || queue->head + 1 == capacity ? 0 : queue->head + 1;
     return row;
 }
 
@@ -52,11 +52,8 @@ void puf_rows_close(PufRows *rows) {
 void puf_rows_clear(PufRows *rows) {
     memset(rows->state, PUF_ROW_FREE, (size_t)rows->num_rows);
     memset(rows->free, 0, (size_t)words(rows) * sizeof(uint64_t));
-    for (int32_t row = 0; row < rows->num_rows; row++) {
-        rows->owner[row] = -1;
-        rows->used[row] = 0;
+    for (int32_t row = 0; row < rows->num_rows; row++)
         rows->free[row / 64] |= (uint64_t)1 << (row % 64);
-    }
     rows->low_word = 0;
     rows->num_free = rows->num_rows, rows->num_open = 0;
     rows->abandoned.head = rows->abandoned.count = 0;
@@ -72,7 +69,6 @@ static void own(PufRows *rows, int32_t row, int32_t agent) {
 static void disown(PufRows *rows, int32_t row, PufRowState state) {
     assert(rows->state[row] == PUF_ROW_OPEN);
     rows->state[row] = (uint8_t)state;
-    rows->owner[row] = -1;
     rows->num_open -= 1;
 }
 
@@ -135,8 +131,6 @@ const char *puf_rows_check(const PufRows *rows) {
         int bit = (rows->free[row / 64] >> (row % 64)) & 1;
         if (bit != (state == PUF_ROW_FREE)) return "the free set and the state of a row differ";
         if (bit && row / 64 < rows->low_word) return "a free row lies below the lowest free word";
-        if ((rows->owner[row] >= 0) != (state == PUF_ROW_OPEN))
-            return "a row has an owner and is not open, or is open and has none";
         if (state == PUF_ROW_ABANDONED && !(0 < rows->used[row] && rows->used[row] < rows->horizon))
             return "an abandoned row is empty or full";
     }

@@ -27,10 +27,10 @@ typedef struct PufQueue {
 
 typedef struct PufRows {
     int32_t num_rows, horizon;
-    uint8_t *state;   // (num_rows) PufRowState
-    int32_t *owner;   // (num_rows) agent; -1: nobody
-    int32_t *used;    // (num_rows) slots used of an abandoned row
-    uint64_t *free;   // one bit per row
+    uint8_t *state; // (num_rows) PufRowState
+    int32_t *owner; // (num_rows) agent, of an open row
+    int32_t *used;  // (num_rows) slots used when it was taken, or abandoned; of a free row nothing
+    uint64_t *free; // one bit per row
     int32_t low_word; // no free row lies in a word below
     int32_t num_free, num_open;
     PufQueue abandoned, full;
