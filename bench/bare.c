@@ -12,6 +12,7 @@ enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
 typedef struct Bare {
     Env *envs;           // (E)
     PufIO *ios;          // (E)
+    PufNote *notes;      // (E)
     float *step_rewards; // (E) where the game writes
     int32_t *actions;    // (E, heads) where the game reads; copied there, as the engine's are
     uint8_t *states;     // (2, E) dones, alive
@@ -24,8 +25,8 @@ typedef struct Bare {
 void bare_free(Bare *b) {
     if (!b) return;
     for (int64_t i = 0; b->envs && i < b->num_envs; i++) env_close(b->envs + i);
-    free(b->envs), free(b->ios), free(b->step_rewards), free(b->actions), free(b->states),
-        free(b->slots), free(b);
+    free(b->envs), free(b->ios), free(b->notes), free(b->step_rewards), free(b->actions),
+        free(b->states), free(b->slots), free(b);
 }
 
 // `obs` (2 * E, H, obs_bytes), `reward` and `done` (2 * E, H) belong to the caller. -> NULL: failed.
@@ -36,10 +37,12 @@ Bare *bare_new(int64_t num_envs, int64_t horizon, const void *config, const uint
     if (!b) return NULL;
     b->num_envs = num_envs, b->horizon = horizon, b->reward = reward, b->done = done;
     b->envs = calloc(n, sizeof(Env)), b->ios = calloc(n, sizeof(PufIO));
+    b->notes = calloc(n, sizeof(PufNote));
     b->step_rewards = calloc(n, sizeof(float)), b->states = calloc(2 * n, 1);
     b->slots = calloc(2 * n, sizeof(int64_t));
     b->actions = calloc(n * HEADS, sizeof(int32_t));
-    if (!b->actions || !b->envs || !b->ios || !b->step_rewards || !b->states || !b->slots)
+    if (!b->actions || !b->envs || !b->ios || !b->notes || !b->step_rewards || !b->states ||
+        !b->slots)
         goto failed;
     for (int64_t i = 0; i < num_envs; i++) {
         const char *why = NULL;
@@ -47,7 +50,7 @@ Bare *bare_new(int64_t num_envs, int64_t horizon, const void *config, const uint
         PufIO *io = b->ios + i;
         *io = (PufIO){.obs = obs, .obs_stride = obs_bytes, .num_agents = 1};
         io->actions = b->actions + i * HEADS;
-        io->rewards = b->step_rewards + i;
+        io->rewards = b->step_rewards + i, io->note = b->notes + i;
         io->dones = b->states + i, io->alive = b->states + num_envs + i;
         io->slot = b->slots + i, io->row_end = b->slots + num_envs + i;
         *io->alive = 1, *io->slot = i * horizon;
@@ -83,9 +86,9 @@ void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, 
             *io->rewards = 0;
             env_step(env, io);
             b->reward[*io->slot] = *io->rewards;
-            b->done[*io->slot] = io->over;
-            if (io->over) {
-                io->over = io->event = 0;
+            b->done[*io->slot] = io->note->over;
+            if (io->note->over) {
+                io->note->over = io->note->event = 0;
                 memset(&env->log, 0, sizeof(Log));
                 env_reset(env, io);
             }

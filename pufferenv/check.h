@@ -2,7 +2,7 @@
 //
 // A game observes into a scratch area with a guard behind each agent, filled with 0xff (a NaN in
 // every float), so that a write past the end, an entry left unwritten and a NaN are all found
-// before anything reaches the pool. The first fault stays in io->fault; the engine raises it.
+// before anything reaches the pool. The first fault stays in io->note; the engine raises it.
 #ifndef PUF_CHECK_H
 #define PUF_CHECK_H
 
@@ -77,6 +77,6 @@ static void check_step(PufIO *io) {
 static void check_reset(PufIO *io) {
     for (int a = 0; a < io->num_agents; a++)
         PUF_RULE(io, a, io->dones[a] == PUF_LIVE, "ends a life in env_reset");
-    PUF_RULE(io, -1, !io->over, "ends an episode in env_reset");
+    PUF_RULE(io, -1, !io->note->over, "ends an episode in env_reset");
 }
 #endif

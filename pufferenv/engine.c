@@ -87,16 +87,16 @@ static void *aligned(size_t bytes) { // to 64 bytes, and zeroed
 static int allocate(PufEngine *e) {
     const size_t envs = (size_t)e->options.num_envs, agents = (size_t)e->num_agents;
     e->envs = aligned(envs * e->spec->env_size);
-    e->ios = aligned(envs * sizeof(PufIO));
+    e->notes = aligned(envs * sizeof(PufNote));
     e->dones = aligned(agents);
-    e->aside = aligned(agents * sizeof(int64_t));
-    e->events = aligned(envs * sizeof(uint32_t));
-    e->final_at = aligned((envs + 1) * sizeof(int32_t));
-    e->live = aligned(agents * sizeof(int32_t));
+    e->final_slots = malloc(agents * sizeof(int64_t)); // these four: as much as is used is touched
+    e->events = malloc(envs * sizeof(uint32_t));
+    e->final_at = malloc((envs + 1) * sizeof(int32_t));
+    e->live = malloc(agents * sizeof(int32_t));
     e->stats = aligned(e->spec->num_log * sizeof(PufStat));
     e->threads = puf_threads_new(e->options.num_threads);
-    if (!e->envs || !e->ios || !e->dones || !e->aside || !e->events || !e->final_at || !e->live ||
-        !e->stats || !e->threads)
+    if (!e->envs || !e->notes || !e->dones || !e->final_slots || !e->events || !e->final_at ||
+        !e->live || !e->stats || !e->threads)
         return PUF_ERR_MEMORY;
     if (e->options.mode == PUF_ROWS &&
         puf_rows_init(&e->rows, e->options.num_rows, e->options.horizon))
@@ -105,25 +105,24 @@ static int allocate(PufEngine *e) {
 }
 
 static void connect(PufEngine *e) {
-    for (int32_t i = 0; i < e->options.num_envs; i++) {
-        const int64_t first = (int64_t)i * e->env_agents;
-        e->ios[i] = (PufIO){
-            .obs = e->arrays.observations,
-            .obs_stride = (size_t)e->obs_stride,
-            .mask = e->arrays.masks,
-            .mask_stride = e->spec->has_mask ? (size_t)e->num_choices : 0,
-            .actions = e->arrays.actions + first * e->num_heads,
-            .axes = e->arrays.axes + first * e->num_axes,
-            .rewards = e->arrays.rewards + first,
-            .dones = e->dones + first,
-            .alive = e->arrays.alive + first,
-            .slot = e->arrays.slot + first,
-            .row_end = e->arrays.row_end + first,
-            .shared = e->shared,
-            .fault_agent = -1,
-            .num_agents = e->env_agents,
-        };
-    }
+    e->io = (PufIO){
+        .obs = e->arrays.observations,
+        .obs_stride = (size_t)e->obs_stride,
+        .mask = e->arrays.masks,
+        .mask_stride = e->spec->has_mask ? (size_t)e->num_choices : 0,
+        .actions = e->arrays.actions,
+        .axes = e->arrays.axes,
+        .rewards = e->arrays.rewards,
+        .dones = e->dones,
+        .alive = e->arrays.alive,
+        .slot = e->arrays.slot,
+        .row_end = e->arrays.row_end,
+        .shared = e->shared,
+        .note = e->notes,
+        .num_agents = e->env_agents,
+        .num_heads = e->num_heads,
+        .num_axes = e->num_axes,
+    };
     e->columns = (PufColumns){.reward = e->arrays.reward, .done = e->arrays.done};
 }
 
@@ -154,7 +153,7 @@ void puf_engine_close(PufEngine *e, int forked) {
     if (e->shared) e->spec->unload(e->shared);
     puf_threads_free(e->threads, forked);
     puf_rows_close(&e->rows);
-    free(e->envs), free(e->ios), free(e->dones), free(e->aside), free(e->events);
+    free(e->envs), free(e->notes), free(e->dones), free(e->final_slots), free(e->events);
     free(e->final_at), free(e->live), free(e->stats), free(e->config);
     *e = (PufEngine){0};
 }
@@ -182,15 +181,15 @@ void puf_blocks(PufEngine *e, PufItems run, size_t count, size_t block) {
 static void reset_block(PufEngine *e, size_t begin, size_t end) {
     for (size_t k = begin; k < end; k++) // what an episode broken off amounted to is nobody's
         memset(e->envs + e->events[k] * (size_t)e->spec->env_size, 0, e->spec->log_size);
-    e->spec->reset(e->envs, e->ios, e->events + begin, end - begin);
+    e->spec->reset(e->envs, &e->io, e->events + begin, end - begin);
 }
 void puf_observe_events(PufEngine *e, size_t begin, size_t end) {
-    e->spec->observe(e->envs, e->ios, e->events + begin, end - begin);
+    e->spec->observe(e->envs, &e->io, e->events + begin, end - begin);
 }
 
 // Before a first observation: what an agent of a plain vector env, or of rows, starts with.
 static void place_agents(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
+    PufIO at = puf_io(&e->io, i), *const io = &at;
     const int64_t first = (int64_t)i * io->num_agents, horizon = e->options.horizon;
     for (int a = 0; a < io->num_agents; a++) {
         const int64_t agent = first + a;
@@ -215,7 +214,7 @@ static void place_agents(PufEngine *e, uint32_t i) {
     }
     memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
     memset(io->dones, 0, (size_t)io->num_agents);
-    io->idle = io->over = io->event = io->record = 0;
+    io->note->idle = io->note->over = io->note->event = io->note->record = 0;
     if (e->options.mode != PUF_ROWS) e->arrays.over[i] = 0;
 }
 
@@ -267,7 +266,7 @@ static void step_chunk(void *job, size_t chunk) {
     const size_t begin = j->begin + chunk * j->chunk;
     const size_t end = begin + j->chunk < j->end ? begin + j->chunk : j->end;
     const int rows = e->options.mode == PUF_ROWS;
-    j->counts[chunk] = e->spec->step(e->envs, e->ios, rows ? &e->columns : NULL, begin, end, rows,
+    j->counts[chunk] = e->spec->step(e->envs, &e->io, rows ? &e->columns : NULL, begin, end, rows,
                                      e->events + (begin - j->begin));
 }
 
@@ -301,7 +300,8 @@ static const char *masked_head(const PufEngine *e, const PufIO *io, int a) {
 static int find_masked_head(PufEngine *e, int32_t begin, int32_t end) {
     for (int32_t i = begin; i < end; i++)
         for (int a = 0; a < e->env_agents; a++) {
-            const char *head = e->ios[i].alive[a] ? masked_head(e, e->ios + i, a) : NULL;
+            const PufIO io = puf_io(&e->io, (size_t)i);
+            const char *head = io.alive[a] ? masked_head(e, &io, a) : NULL;
             if (!head) continue;
             e->fault = (PufFault){.text = "masks every choice of",
                                   .head = head,
@@ -316,11 +316,11 @@ static int find_masked_head(PufEngine *e, int32_t begin, int32_t end) {
 PufStepStatus puf_engine_look(PufEngine *e, int32_t begin, int32_t end) {
     if (e->spec->debug)
         for (int32_t i = begin; i < end; i++) {
-            PufIO *io = e->ios + i;
-            if (!io->fault) continue;
-            e->fault =
-                (PufFault){.text = io->fault, .env = i, .agent = io->fault_agent, .step = e->steps};
-            io->fault = NULL;
+            PufNote *note = e->notes + i;
+            if (!note->fault) continue;
+            e->fault = (PufFault){
+                .text = note->fault, .env = i, .agent = note->fault_agent, .step = e->steps};
+            note->fault = NULL;
             return PUF_STEP_FAULT;
         }
     if (e->spec->debug && e->spec->has_mask && find_masked_head(e, begin, end))

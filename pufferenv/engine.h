@@ -108,9 +108,10 @@ typedef struct PufEngine {
     PufThreads *threads;
     void *config, *shared;
     char *envs;             // (E) of spec->env_size bytes
-    PufIO *ios;             // (E)
+    PufIO io;               // the first env's
+    PufNote *notes;         // (E)
     uint8_t *dones;         // (A) PufDone of the step at hand
-    int64_t *aside;         // (A) slots, while final observations are written elsewhere
+    int64_t *final_slots;   // (A) in place of `slot`, while final observations are written
     uint32_t *events;       // (E) envs with something to see to
     int32_t *final_at;      // (E + 1) by event: its first final slot; at last: the first free one
     int32_t *live;          // (A) the last answer of puf_engine_live

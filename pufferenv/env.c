@@ -113,27 +113,30 @@ static inline size_t envs_ahead(const PufIO *io) {
     const size_t lines = (size_t)agents_of(io) * (io->obs_stride / PUF_LINE_ + 1);
     return lines < PUF_LINES_AHEAD_ ? PUF_LINES_AHEAD_ / lines : 1;
 }
-static inline void fetch_slots(const PufIO *io, int64_t advance) {
+// Inlined whatever its size: gcc leaves out a call that does nothing but this.
+__attribute__((always_inline)) static inline void fetch_slots(const PufIO *first, size_t env,
+                                                              int64_t advance) {
     const size_t most = PUF_MOST_LINES_ * PUF_LINE_;
-    const size_t bytes = io->obs_stride < most ? io->obs_stride : most;
-    for (int a = 0, n = agents_of(io); a < n; a++) {
-        const char *obs = io->obs + (io->slot[a] + advance) * (int64_t)io->obs_stride;
+    const size_t bytes = first->obs_stride < most ? first->obs_stride : most;
+    const size_t n = (size_t)agents_of(first);
+    for (size_t a = env * n; a < (env + 1) * n; a++) {
+        const char *obs = first->obs + (first->slot[a] + advance) * (int64_t)first->obs_stride;
         for (size_t at = 0; at < bytes; at += PUF_LINE_) __builtin_prefetch(obs + at, 1);
         __builtin_prefetch(obs + bytes - 1, 1);
     }
 }
 
-static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size_t begin,
+static size_t step_range(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
     float *reward = columns ? columns->reward : NULL; // here, no store of a game can change them
     uint8_t *done = columns ? columns->done : NULL;
-    const size_t ahead = envs_ahead(ios + begin);
+    const size_t ahead = envs_ahead(first);
     size_t count = 0;
-    for (size_t i = begin; i < end; i++) {
+    PufIO at = puf_io(first, begin), *const io = &at;
+    for (size_t i = begin; i < end; i++, puf_move(io, 1)) {
         Env *env = (Env *)envs + i;
-        PufIO *io = ios + i;
-        if (i + ahead < end) fetch_slots(io + ahead, advance);
-        if (io->idle) {
+        if (i + ahead < end) fetch_slots(first, i + ahead, advance);
+        if (io->note->idle) {
             events[count++] = (uint32_t)i;
             continue;
         }
@@ -141,7 +144,7 @@ static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size
         for (int a = 0; a < n; a++) io->rewards[a] = 0;
         env_step(env, io);
         check_step(io);
-        uint8_t event = io->event;
+        uint8_t event = io->note->event;
         for (int a = 0; a < n; a++) {
             if (io->row_end[a] < 0) continue; // without a row: dead, or spawned just now
             io->slot[a] += advance;
@@ -161,17 +164,17 @@ static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size
     }
     return count;
 }
-static void reset_some(void *envs, PufIO *ios, const uint32_t *which, size_t count) {
+static void reset_some(void *envs, const PufIO *first, const uint32_t *which, size_t count) {
     for (size_t k = 0; k < count; k++) {
-        PufIO *io = ios + which[k];
+        PufIO at = puf_io(first, which[k]), *const io = &at;
         memset(io->alive, 1, (size_t)io->num_agents);
         env_reset((Env *)envs + which[k], io);
         check_reset(io);
     }
 }
-static void observe_some(void *envs, PufIO *ios, const uint32_t *which, size_t count) {
+static void observe_some(void *envs, const PufIO *first, const uint32_t *which, size_t count) {
     for (size_t k = 0; k < count; k++) {
-        PufIO *io = ios + which[k];
+        PufIO at = puf_io(first, which[k]), *const io = &at;
         int alive = 0;
         for (int a = 0, n = agents_of(io); a < n; a++) alive |= io->alive[a];
         if (alive) observe_one((Env *)envs + which[k], io);

@@ -119,7 +119,9 @@ static void env_unload(void *shared); // accepts NULL
 // with game, env, agent and step. Release objects do not look.
 #ifdef PUF_DEBUG
 #define PUF_RULE(io, a, holds, text) \
-    ((holds) || (io)->fault ? (void)0 : (void)((io)->fault = (text), (io)->fault_agent = (a)))
+    ((holds) || (io)->note->fault \
+         ? (void)0 \
+         : (void)((io)->note->fault = (text), (io)->note->fault_agent = (a)))
 #else
 #define PUF_RULE(io, a, holds, text) ((void)0)
 #endif
@@ -163,7 +165,7 @@ static inline void puf_die(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->alive[a], "kills a dead agent");
     PUF_RULE(io, a, io->dones[a] != PUF_TRUNCATED, "kills an agent that was cut in this step");
-    io->dones[a] = PUF_TERMINAL, io->alive[a] = 0, io->event = 1;
+    io->dones[a] = PUF_TERMINAL, io->alive[a] = 0, io->note->event = 1;
 }
 // In env_step: as puf_die, but its life was cut short, not ended. The engine has it observe once
 // more (the final observation), then it is dead until puf_spawn in a later step.
@@ -171,13 +173,13 @@ static inline void puf_cut(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->alive[a], "cuts a dead agent");
     PUF_RULE(io, a, io->dones[a] == PUF_LIVE, "cuts an agent whose life ended in this step");
-    io->dones[a] = PUF_TRUNCATED, io->event = 1;
+    io->dones[a] = PUF_TRUNCATED, io->note->event = 1;
 }
 // In env_step: the agent (re)enters. After its puf_die in the same step a new life begins at once.
 static inline void puf_spawn(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, !io->alive[a], "spawns a live agent");
-    io->alive[a] = 1, io->event = 1;
+    io->alive[a] = 1, io->note->event = 1;
 }
 // In env_reset: the agent is not in the game yet.
 static inline void puf_absent(PufIO *io, int a) {
@@ -187,9 +189,9 @@ static inline void puf_absent(PufIO *io, int a) {
 // The episode is over for every live agent; TERMINAL wins over TRUNCATED.
 static inline void puf_end(PufIO *io, PufDone why) {
     PUF_RULE(io, -1, why == PUF_TERMINAL || why == PUF_TRUNCATED, "ends an episode with PUF_LIVE");
-    if (io->over != PUF_TERMINAL) io->over = (uint8_t)why;
-    io->event = 1;
+    if (io->note->over != PUF_TERMINAL) io->note->over = (uint8_t)why;
+    io->note->event = 1;
 }
 // In env_step: the engine reads and clears the log now; for a game whose episodes never end.
-static inline void puf_record(PufIO *io) { io->record = 1, io->event = 1; }
+static inline void puf_record(PufIO *io) { io->note->record = 1, io->note->event = 1; }
 #endif

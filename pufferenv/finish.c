@@ -17,54 +17,54 @@ static const int64_t NO_ROW = -1, NEEDS_ROW = -2; // row_end: dead or spawned; i
 // What the game said in this step has been seen to.
 static void settle(PufIO *io) {
     memset(io->dones, 0, (size_t)io->num_agents);
-    io->over = io->event = io->record = 0;
+    io->note->over = io->note->event = io->note->record = 0;
 }
 
 // --- plain vector envs ------------------------------------------------------------------
 static void begin_episode(PufEngine *e, uint32_t i) {
-    e->spec->reset(e->envs, e->ios, &i, 1);
-    e->spec->observe(e->envs, e->ios, &i, 1);
+    e->spec->reset(e->envs, &e->io, &i, 1);
+    e->spec->observe(e->envs, &e->io, &i, 1);
 }
 
 static void observe_final(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
-    io->obs = e->arrays.final_observations;
-    io->mask = e->arrays.final_masks;
-    memset(io->obs + io->slot[0] * e->obs_stride, 0, (size_t)(io->num_agents * e->obs_stride));
-    e->spec->observe(e->envs, e->ios, &i, 1);
-    io->obs = e->arrays.observations;
-    io->mask = e->arrays.masks;
+    const size_t bytes = (size_t)(e->env_agents * e->obs_stride);
+    PufIO first = e->io;
+    first.obs = e->arrays.final_observations;
+    first.mask = e->arrays.final_masks;
+    memset(first.obs + i * bytes, 0, bytes);
+    e->spec->observe(e->envs, &first, &i, 1);
 }
 
 static void finish_flat(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
+    PufIO at = puf_io(&e->io, i), *const io = &at;
+    PufNote *note = io->note;
     const PufArrays *to = &e->arrays;
     const int same_step = e->options.mode == PUF_SAME_STEP;
     const int64_t first = (int64_t)i * io->num_agents;
-    if (io->idle) { // its episode ended in an earlier step
+    if (note->idle) { // its episode ended in an earlier step
         memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
         if (e->options.mode == PUF_DISABLED) return;
-        io->idle = 0;
+        note->idle = 0;
         begin_episode(e, i);
     } else {
         int cut = 0;
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
-            const uint8_t done = io->dones[a] ? io->dones[a] : io->over;
+            const uint8_t done = io->dones[a] ? io->dones[a] : note->over;
             to->terminations[first + a] = done == PUF_TERMINAL;
             to->truncations[first + a] = done == PUF_TRUNCATED;
-            to->final_mask[first + a] = same_step && (io->over || io->dones[a] == PUF_TRUNCATED);
+            to->final_mask[first + a] = same_step && (note->over || io->dones[a] == PUF_TRUNCATED);
             cut |= io->dones[a] == PUF_TRUNCATED;
         }
-        if (io->over || io->record) puf_take_log(e, i);
-        if (same_step && (io->over || cut)) observe_final(e, i);
-        if (io->over && same_step) {
+        if (note->over || note->record) puf_take_log(e, i);
+        if (same_step && (note->over || cut)) observe_final(e, i);
+        if (note->over && same_step) {
             settle(io);
             begin_episode(e, i);
         } else {
-            io->idle = io->over != 0;
-            e->spec->observe(e->envs, e->ios, &i, 1);
-            for (int a = 0; a < io->num_agents && !io->over; a++) {
+            note->idle = note->over != 0;
+            e->spec->observe(e->envs, &e->io, &i, 1);
+            for (int a = 0; a < io->num_agents && !note->over; a++) {
                 const int is_cut = io->dones[a] == PUF_TRUNCATED;
                 if (is_cut) io->alive[a] = 0;
                 // Dead: zeros. Cut: where there are no final observations, this is the place.
@@ -74,7 +74,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         }
     }
     for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
-    to->over[i] = io->idle;
+    to->over[i] = note->idle;
     settle(io);
 }
 
@@ -97,12 +97,12 @@ static void finish_all_flat(PufEngine *e, size_t count) {
 // which thread comes first.
 static void place_finals(PufEngine *e, size_t count) {
     for (size_t k = 0; k < count; k++) {
-        const PufIO *io = e->ios + e->events[k];
+        const PufIO io = puf_io(&e->io, e->events[k]);
         e->final_at[k] = e->num_final;
-        if (!io->event) continue;
-        for (int a = 0; a < io->num_agents; a++) {
-            const uint8_t done = io->dones[a] ? io->dones[a] : io->over;
-            e->num_final += io->row_end[a] >= 0 && done == PUF_TRUNCATED;
+        if (!io.note->event) continue;
+        for (int a = 0; a < io.num_agents; a++) {
+            const uint8_t done = io.dones[a] ? io.dones[a] : io.note->over;
+            e->num_final += io.row_end[a] >= 0 && done == PUF_TRUNCATED;
         }
     }
     e->final_at[count] = e->num_final;
@@ -110,39 +110,39 @@ static void place_finals(PufEngine *e, size_t count) {
 
 // Live agents whose life was cut short observe into their final slots, all others into the sink.
 static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
-    PufIO *io = e->ios + i;
-    const int64_t first = (int64_t)i * io->num_agents;
-    const int64_t sink = e->num_slots + e->options.num_finals + i;
-    for (int a = 0; a < io->num_agents; a++) {
-        const int64_t next = e->aside[first + a] = io->slot[a];
-        io->slot[a] = sink;
-        if (io->row_end[a] < 0 || e->columns.done[next - 1] != PUF_TRUNCATED) continue;
-        e->arrays.final_slot[final] = next - 1;
-        e->arrays.final_agent[final] = (int32_t)(first + a);
-        io->slot[a] = e->num_slots + final++;
+    const PufIO io = puf_io(&e->io, i);
+    const int64_t agent = (int64_t)i * io.num_agents;
+    for (int a = 0; a < io.num_agents; a++) {
+        const int64_t last = io.slot[a] - 1;
+        e->final_slots[agent + a] = e->num_slots + e->options.num_finals + i;
+        if (io.row_end[a] < 0 || e->columns.done[last] != PUF_TRUNCATED) continue;
+        e->arrays.final_slot[final] = last;
+        e->arrays.final_agent[final] = (int32_t)(agent + a);
+        e->final_slots[agent + a] = e->num_slots + final++;
     }
-    e->spec->observe(e->envs, e->ios, &i, 1);
-    for (int a = 0; a < io->num_agents; a++) io->slot[a] = e->aside[first + a];
+    PufIO first = e->io;
+    first.slot = e->final_slots;
+    e->spec->observe(e->envs, &first, &i, 1);
 }
 
 static void leave_slots(PufEngine *e, size_t begin, size_t end) {
     for (size_t k = begin; k < end; k++) {
         const uint32_t i = e->events[k];
-        PufIO *io = e->ios + i;
+        PufIO at = puf_io(&e->io, i), *const io = &at;
         uint8_t *fresh = e->arrays.fresh + (size_t)i * e->env_agents;
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
             e->columns.reward[io->slot[a] - 1] = io->rewards[a];
-            e->columns.done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->over;
+            e->columns.done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
         }
-        if (!io->event) continue; // a row is full, no more
+        if (!io->note->event) continue; // a row is full, no more
         if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
         for (int a = 0; a < io->num_agents; a++)
             if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // cut
-        if (io->over || io->record) puf_take_log(e, i);
-        const int over = io->over;
+        if (io->note->over || io->note->record) puf_take_log(e, i);
+        const int over = io->note->over;
         settle(io);
-        if (over) e->spec->reset(e->envs, e->ios, &i, 1);
+        if (over) e->spec->reset(e->envs, &e->io, &i, 1);
         for (int a = 0; a < io->num_agents; a++)
             fresh[a] = io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
     }
@@ -150,7 +150,7 @@ static void leave_slots(PufEngine *e, size_t begin, size_t end) {
 
 // --- rows, phase (b): one thread, rows closed and handed out -------------------------------
 static void close_rows(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
+    PufIO at = puf_io(&e->io, i), *const io = &at;
     const int32_t horizon = e->options.horizon;
     for (int a = 0; a < io->num_agents; a++) {
         if (io->row_end[a] < 0) continue;
@@ -173,7 +173,7 @@ static void close_rows(PufEngine *e, uint32_t i) {
 }
 
 static void hand_out_rows(PufEngine *e, uint32_t i) {
-    PufIO *io = e->ios + i;
+    PufIO at = puf_io(&e->io, i), *const io = &at;
     const int64_t horizon = e->options.horizon;
     for (int a = 0; a < io->num_agents; a++) {
         if (!io->alive[a] || io->row_end[a] >= 0) continue;

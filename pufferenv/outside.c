@@ -57,7 +57,7 @@ static void observe_one(PufIO *io, size_t i) {
     const PufMail *mail = io->shared;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
-        const int ended = io->over || io->dones[a] == PUF_TRUNCATED; // who lives anew has not
+        const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED; // who lives anew has not
         if (io->mask && io->alive[a]) {
             uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
             if (ended) memset(mask, 1, io->mask_stride); // nobody acts on it
@@ -71,8 +71,9 @@ static void observe_one(PufIO *io, size_t i) {
 
 static void step_one(Env *env, PufIO *io, size_t i) {
     const PufMail *mail = io->shared;
+    PufNote *note = io->note;
     int lived = 0;
-    io->over = mail->over[i], io->event = io->over != 0;
+    note->over = mail->over[i], note->event = note->over != 0;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
         const int acted = io->row_end[a] >= 0;
@@ -81,29 +82,29 @@ static void step_one(Env *env, PufIO *io, size_t i) {
             lived = 1;
             env->now.score += (double)mail->reward[agent];
             io->dones[a] = mail->done[agent];
-            io->event |= io->dones[a] != PUF_LIVE;
+            note->event |= io->dones[a] != PUF_LIVE;
             if (io->dones[a] == PUF_TERMINAL) io->alive[a] = 0;
         }
-        if (!io->over && !io->alive[a] && mail->alive[agent]) io->alive[a] = io->event = 1;
+        if (!note->over && !io->alive[a] && mail->alive[agent]) io->alive[a] = note->event = 1;
     }
     env->now.length += lived;
-    if (!io->over) return;
+    if (!note->over) return;
     env->log = env->now;
     env->now = (Log){0};
 }
 
 // --- loops over envs, as spec.h says --------------------------------------------------------
-static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size_t begin,
+static size_t step_range(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
     size_t count = 0;
-    for (size_t i = begin; i < end; i++) {
-        PufIO *io = ios + i;
-        if (io->idle) {
+    PufIO at = puf_io(first, begin), *const io = &at;
+    for (size_t i = begin; i < end; i++, puf_move(io, 1)) {
+        if (io->note->idle) {
             events[count++] = (uint32_t)i;
             continue;
         }
         step_one((Env *)envs + i, io, i);
-        uint8_t event = io->event;
+        uint8_t event = io->note->event;
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
             io->slot[a] += advance;
@@ -122,18 +123,21 @@ static size_t step_range(void *envs, PufIO *ios, const PufColumns *columns, size
     }
     return count;
 }
-static void reset_some(void *envs, PufIO *ios, const uint32_t *which, size_t count) {
+static void reset_some(void *envs, const PufIO *first, const uint32_t *which, size_t count) {
     for (size_t k = 0; k < count; k++) {
-        PufIO *io = ios + which[k];
+        PufIO at = puf_io(first, which[k]), *const io = &at;
         const PufMail *mail = io->shared;
         memcpy(io->alive, mail->alive + (size_t)which[k] * (size_t)io->num_agents,
                (size_t)io->num_agents);
         ((Env *)envs)[which[k]].now = (Log){0};
     }
 }
-static void observe_some(void *envs, PufIO *ios, const uint32_t *which, size_t count) {
+static void observe_some(void *envs, const PufIO *first, const uint32_t *which, size_t count) {
     (void)envs;
-    for (size_t k = 0; k < count; k++) observe_one(ios + which[k], which[k]);
+    for (size_t k = 0; k < count; k++) {
+        PufIO io = puf_io(first, which[k]);
+        observe_one(&io, which[k]);
+    }
 }
 
 void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,

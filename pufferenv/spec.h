@@ -1,14 +1,14 @@
 // pufferenv/spec.h - the table a game exports and the engine reads. C17, libc only.
 //
-// One PufSpec per game, filled by env.c from the game's own macros; one PufIO per env, owned by
-// the engine. Nothing else crosses the border between a game's object and the engine.
+// One PufSpec per game, filled by env.c from the game's own macros; one PufIO, made for each env when
+// it is its turn. Nothing else crosses the border between a game's object and the engine.
 #ifndef PUF_SPEC_H
 #define PUF_SPEC_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUF_ABI 1        // bumped whenever a struct below changes
+#define PUF_ABI 2        // bumped whenever a struct below changes
 #define PUF_MAX_DIMS 4   // dimensions of one observation
 #define PUF_MAX_HEADS 16 // discrete heads of one action
 #define PUF_MAX_AXES 64  // continuous axes of one action
@@ -36,8 +36,19 @@ typedef struct PufAxis {
     float low, high;
 } PufAxis;
 
-// Everything one env reads and writes in a step. The engine owns it; games use the accessors
-// of env.h. Observations and masks go to slots of the shared pool, the rest is dense.
+// What a step says about one env as a whole; the engine keeps it.
+typedef struct PufNote {
+    const char *fault;   // debug objects: the first broken rule of the contract, else NULL
+    int32_t fault_agent; // whose it was, -1: the env's
+    uint8_t idle;        // set by the engine: skip this env, its reset is due
+    uint8_t over;        // PufDone of the whole episode; zeroed by the engine
+    uint8_t event;       // something to see to before the next observation; zeroed by the engine
+    uint8_t
+        record; // the log is to be read and cleared though no episode ended; zeroed by the engine
+} PufNote;
+
+// Everything one env reads and writes in a step; games use the accessors of env.h. Observations and
+// masks go to slots of the shared pool, the rest is dense.
 typedef struct PufIO {
     char *obs;              // slot s starts at obs + s * obs_stride
     uint8_t *mask;          // slot s starts at mask + s * mask_stride; NULL: the game has no masks
@@ -51,15 +62,25 @@ typedef struct PufIO {
     int64_t *slot;          // (agents,) place of the agent's current observation; dead: a sink
     int64_t *row_end;       // (agents,) first slot behind the agent's row; -1: it has no row
     void *shared;           // what env_load made, the same for all envs of a vector env
-    const char *fault;      // debug objects: the first broken rule of the contract, else NULL
-    int32_t fault_agent;    // whose it was, -1: the env's
-    int32_t num_agents;
-    uint8_t idle;  // set by the engine: skip this env, its reset is due
-    uint8_t over;  // PufDone of the whole episode; zeroed by the engine
-    uint8_t event; // something to see to before the next observation; zeroed by the engine
-    uint8_t
-        record; // the log is to be read and cleared though no episode ended; zeroed by the engine
+    PufNote *note;
+    int32_t num_agents, num_heads, num_axes;
 } PufIO;
+
+// From one env's to that of the env so many further on: nothing is kept per env that follows from its
+// number. In place: a copy read back while it is written makes the processor wait.
+static inline void puf_move(PufIO *io, size_t envs) {
+    const size_t agents = envs * (size_t)io->num_agents;
+    io->actions += agents * (size_t)io->num_heads;
+    io->axes += agents * (size_t)io->num_axes;
+    io->rewards += agents, io->dones += agents, io->alive += agents;
+    io->slot += agents, io->row_end += agents;
+    io->note += envs;
+}
+static inline PufIO puf_io(const PufIO *first, size_t env) {
+    PufIO io = *first;
+    puf_move(&io, env);
+    return io;
+}
 
 // The columns of the pool that a step writes, all indexed by slot; NULL: there are no rows.
 typedef struct PufColumns {
@@ -83,15 +104,17 @@ typedef struct PufSpec {
     void (*unload)(void *shared);
     int (*init)(void *env, const void *config, uint64_t seed, const char **why); // -> PufStatus
     void (*close)(void *env);
-    // Loops over envs [begin, end), compiled with the game, so env_step is inlined in them.
+    // Loops over envs [begin, end), compiled with the game, so env_step is inlined in them; `first`
+    // is the first env's.
     // step: advances every env that is not idle and moves each of its agents on by `advance` slots
     // (rows: 1, a plain vector env: 0). Where nothing happened but time, it stores the reward in the
     // slot left behind and observes. The indices of all other envs go to `events` (room for
     // end - begin), their slots moved on but neither stored nor observed. -> how many.
-    size_t (*step)(void *envs, PufIO *ios, const PufColumns *columns, size_t begin, size_t end,
-                   int64_t advance, uint32_t *events);
-    void (*reset)(void *envs, PufIO *ios, const uint32_t *which, size_t count);
-    void (*observe)(void *envs, PufIO *ios, const uint32_t *which, size_t count); // if any is alive
+    size_t (*step)(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
+                   size_t end, int64_t advance, uint32_t *events);
+    void (*reset)(void *envs, const PufIO *first, const uint32_t *which, size_t count);
+    void (*observe)(void *envs, const PufIO *first, const uint32_t *which,
+                    size_t count); // if any is alive
 } PufSpec;
 
 #endif

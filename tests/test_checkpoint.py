@@ -56,7 +56,7 @@ def test_a_policy_comes_back_as_it_was(saved):
     note = checkpoint.load_policy(other, path, describe("squared"))
     assert same(weights(other), weights(module))
     assert note["kind"] == "policy"
-    assert (note["format"], note["abi"], note["game"]) == (1, 1, "squared")
+    assert (note["format"], note["abi"], note["game"]) == (1, 2, "squared")
 
 
 def test_tensors_of_any_kind_come_back_bit_for_bit(tmp_path):
