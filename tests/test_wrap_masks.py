@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pufferlib
 from pufferenv.outside import EnvError, OutsideGame
+from pufferlib.collect import UNUSED
 from pufferlib.evaluate import evaluate
 from tests.outside_envs import LIVED, Teller, Village
 from tests.test_wrap_trainer import trainer_of
@@ -133,7 +134,7 @@ def test_a_policy_chooses_what_is_legal_only(make, backend):
         if game.outline.legal.seen:
             seen = game.outline.observations.unpack(rows["observations"])["observation"][..., 0]
         sizes = [head.n for head in game.outline.actions.heads]
-        for row, t in np.argwhere(rows["version"] >= 0):
+        for row, t in np.argwhere(rows["version"] != UNUSED):
             expected = np.concatenate(legal_at(seen[row, t], sizes))
             np.testing.assert_array_equal(rows["masks"][row, t], expected)
     if backend != "processes":
