@@ -61,6 +61,28 @@ def test_a_rollout_asks_for_no_memory_that_grows_with_the_agents(game, name):
     assert most[1] < few[1] + SLACK
 
 
+def of_an_update(game, num_envs):
+    """The most that numpy and Python ask for at a time in an update, beyond what is there."""
+    trainer = make(game, num_envs=num_envs, horizon=16, minibatch_size=2048)
+    for _ in range(3):
+        trainer.update()
+    tracemalloc.start()
+    trainer.update()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    trainer.update()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    trainer.close()
+    return peak
+
+
+@pytest.mark.parametrize("game", ["breakout", "squared"])
+def test_an_update_asks_for_little_that_grows_with_the_agents(game):
+    few, many = (of_an_update(game, n) for n in (1024, 3072))
+    assert many < few + 2048 * 32  # bytes; a column of the batch alone would be 64 per agent
+
+
 def test_memory_that_grows_is_found():
     with Allocations() as asked:
         x = torch.zeros(1000)
