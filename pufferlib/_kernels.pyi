@@ -79,7 +79,8 @@ def sample(
     waiting: Array,  # (A,) int64
     counts: Array,  # (A,) uint64 steps each agent has acted; the key of its random numbers; +1
     seed: int,  # taken modulo 2**64
-    version: int | Array,  # or (1,) int32, read when it is run
+    version: int = 0,
+    moment: Array | None = None,  # (2,) int64 version and how many of the N act, when it is run
     greedy: bool = False,
     actions: Array | None = None,  # out (A, K) int32 what the game reads
     axes: Array | None = None,  # out (A, X) clipped

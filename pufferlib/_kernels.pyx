@@ -36,9 +36,9 @@ cdef int activation_of(str name) except -1:
 
 def sample(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, low=None, high=None,
-    agents=None, int64_t first=0, slot, waiting, counts, seed, version, bint greedy=False,
-    actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob, pool_value,
-    pool_next_value, pool_version, entropy=None, Tape tape=None,
+    agents=None, int64_t first=0, slot, waiting, counts, seed, int32_t version=0, moment=None,
+    bint greedy=False, actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob,
+    pool_value, pool_next_value, pool_version, entropy=None, Tape tape=None,
 ):
     """Choose an action for each acting agent; write it where the game and the pool want it."""
     cdef Sample both
@@ -50,13 +50,14 @@ def sample(
     cdef int64_t heads = 0 if logits is None else length("sizes", sizes)
     cdef int64_t num_axes = 0 if mean is None else length("mean", mean, 1)
     cdef int64_t choices
-    cdef bint counted = isinstance(version, int)
     if not heads and not num_axes:
         raise ValueError("nothing to sample: give logits and sizes, or mean and log_std, or both")
     p.num_acting, p.num_agents, p.num_slots = n, num_agents, num_slots
     p.num_heads, p.num_choices, p.num_axes = heads, 0, num_axes
-    p.first, p.version, p.greedy = first, version if counted else 0, greedy
-    both.version = NULL if counted else <const int32_t *>a.take("version", version, I32, 1)
+    p.first, p.version, p.greedy = first, version, greedy
+    both.most, both.moment = n, NULL
+    if moment is not None:
+        both.moment = <const int64_t *>a.take("moment", moment, I64, 2)
     p.seed = <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     p.masks, p.agents, p.entropy = NULL, NULL, NULL
     if heads:

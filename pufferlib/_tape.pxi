@@ -29,7 +29,8 @@ cdef struct Loss:
 
 cdef struct Sample:
     PufSample sample
-    const int32_t *version  # of the moment, or NULL
+    int64_t most  # agents that there is room for
+    const int64_t *moment  # version, and how many act, or NULL
 
 
 cdef struct Float:
@@ -85,8 +86,12 @@ cdef int lose(Loss *p, PufFault *fault) noexcept nogil:
 
 
 cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
-    if p.version != NULL:
-        p.sample.version = p.version[0]
+    if p.moment != NULL:
+        p.sample.version, p.sample.num_acting = <int32_t>p.moment[0], p.moment[1]
+        if not 0 <= p.moment[1] <= p.most:
+            fault.array, fault.index, fault.value = b"moment", 1, p.moment[1]
+            fault.begin, fault.end = 0, p.most + 1
+            return -1
     return PASSES.sample(&p.sample, fault)
 
 

@@ -29,6 +29,8 @@ Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
 WAIT = 16  # of so many agents one has a final observation before they are evaluated
 AT_ONCE = 8192  # agents that a thread acts for at a time: more of what is said is not kept
+GRAIN = 128  # agents: shares of those who live are whole numbers of it
+REMEMBERED = 256  # sampling tapes
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
 
 
@@ -79,10 +81,12 @@ class Collector:
         self._finals = torch.from_numpy(pool["final_observations"])  # (F, *O)
         self._next_value = pool["next_value"].reshape(-1)  # by slot
         pin = device.type == "cuda"
-        self._obs = torch.empty((agents, *env.obs_shape), dtype=self._pool.dtype, pin_memory=pin)
+        self._obs = torch.zeros((agents, *env.obs_shape), dtype=self._pool.dtype, pin_memory=pin)
         self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
         self._sampling = self._sampler_arguments()
-        self._version: npt.NDArray[np.int32] = np.zeros(1, np.int32)  # that tapes sample by
+        self._moments = np.zeros((self.crew.size, 2), np.int64)  # that threads sample by
+        self._who = np.zeros((self.crew.size, agents), np.int32)  # that threads sample for
+        self._some_states: Tensor | None = None  # (A, S) of those who act, if these are not all
         self._sampling_tapes: dict[Any, tuple[Output, Tape]] = {}
         self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
         initial = policy.initial_state(1)
@@ -170,10 +174,13 @@ class Collector:
         agents = everyone if live is None else live
         obs = self._observations(first, agents)
         state = self._begin(agents)
-        for part in self._parts(len(obs)):
-            own = None if state is None else state[part]
-            self._act_some(obs[part], own, _within(agents, part), version)
-        self.agent_steps += len(obs)
+        count = len(obs)
+        if live is not None and self.networks:  # which may go on past the last of them
+            obs, state = self._obs, self._some_states
+        for part in self._parts(count):
+            own = None if state is None else state[part.start :]
+            self._act_some(obs[part.start :], own, _within(agents, part), version)
+        self.agent_steps += count
 
     def _parts(self, count: int) -> list[slice]:
         """Split so many agents, or what they see, into what is done at once."""
@@ -182,47 +189,54 @@ class Collector:
         return parts(count, AT_ONCE * max(1, len(self.networks)))
 
     def _act_some(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
-        """Act for these agents."""
+        """Act for these agents, who are the first of those that see and have a state."""
         if self.networks:
             self._act_by_hand(obs, state, agents, version)
         else:
+            n = _count(agents)
             self.timer.enter("forward")
-            output, new = self.policy(obs, state)
+            output, new = self.policy(obs[:n], None if state is None else state[:n])
             self.timer.enter("sample")
-            self._sample(NOW, output, agents, version)
+            self._sample(NOW, output, agents, version=version)
             if new is not None:
                 self._keep(agents, new)
 
     def _act_by_hand(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
         """Act for these agents, each thread for some; new states take the old ones' place."""
-        count = max(1, min(len(self.networks), len(obs) // LEAST))
-        bounds = [len(obs) * i // count for i in range(count + 1)]
-        self._version[0], tracks = version, []
-        for network, ends in zip(self.networks, itertools.pairwise(bounds), strict=False):
-            place = slice(*ends)
-            own = None if state is None else state[place]
+        n, whole = _count(agents), isinstance(agents, slice)
+        count = max(1, min(len(self.networks), n // LEAST))
+        share, tracks = -(-n // count), []
+        if not whole:
+            share = -(-share // GRAIN) * GRAIN
+        for i, begin in enumerate(range(0, n, share)):
+            end = min(begin + share, n)
+            # Past the last of them it is acted in vain: so there are few numbers to note tapes for.
+            padded = end if whole else min(begin + -(-(end - begin) // GRAIN) * GRAIN, len(obs))
+            network, own = self.networks[i], None if state is None else state[begin:padded]
             network.refresh()
-            acting = network.act(obs[place], own, own)
-            sampling = self._sampling_tape(acting.output, _within(agents, place))
+            acting = network.act(obs[begin:padded], own, own)
+            self._moments[i] = version, end - begin
+            if not isinstance(agents, slice):
+                self._who[i, : end - begin] = agents[begin:end]
+            who = _within(agents, slice(begin, end)) if whole else self._who[i, : padded - begin]
+            sampling = self._sampling_tape(acting.output, who, self._moments[i])
             forward = [("forward", tape) for tape in acting.tapes]
             tracks.append([*forward, ("sample", sampling)])
         self.timer.enter("forward")
         self.timer.book(self.crew.play(tracks))
         if state is not None and not isinstance(agents, slice):
-            self._keep(agents, state)
+            cast(Tensor, self.state)[self._index(agents)] = state[:n]
 
-    def _sampling_tape(self, output: Output, agents: Agents) -> Tape:
-        """Note how to sample for these agents; for consecutive ones that is remembered."""
-        key = (id(output), agents.start, agents.stop) if isinstance(agents, slice) else None
-        if key in self._sampling_tapes:
-            return self._sampling_tapes[key][1]
-        tape = Tape()
-        self._sample(tape, output, agents, self._version)
-        if key:
-            if len(self._sampling_tapes) >= 64:
+    def _sampling_tape(self, output: Output, agents: Agents, moment: npt.NDArray[np.int64]) -> Tape:
+        """Note how to sample for these agents; who they are is read when it is played."""
+        key = id(output), agents.start if isinstance(agents, slice) else None
+        if key not in self._sampling_tapes:
+            if len(self._sampling_tapes) >= REMEMBERED:
                 self._sampling_tapes.clear()
+            tape = Tape()
+            self._sample(tape, output, agents, moment=moment)
             self._sampling_tapes[key] = output, tape  # so that no other output has its id
-        return tape
+        return self._sampling_tapes[key][1]
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
         """Step some envs; whose life was cut short leaves the state that it was cut with."""
@@ -298,7 +312,13 @@ class Collector:
         """
         if self.state is None or self.row_state is None or self._initial is None:
             return None
-        state = self.state[agents if isinstance(agents, slice) else self._index(agents)]
+        if isinstance(agents, slice):
+            state = self.state[agents]
+        else:
+            if self._some_states is None:
+                self._some_states = torch.zeros_like(self.state)
+            state = self._some_states[: len(agents)]
+            torch.index_select(self.state, 0, self._index(agents), out=state)
         fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
         if self.device.type == "cpu":
             _kernels.begin(
@@ -325,7 +345,7 @@ class Collector:
             where = agents if isinstance(agents, slice) else self._index(agents)
             cast(Tensor, self.state)[where] = state
 
-    def _sample(self, do: Doer, output: Output, agents: Agents, version: Any) -> None:
+    def _sample(self, do: Doer, output: Output, agents: Agents, **moment: Any) -> None:
         do.run(
             _kernels.sample,
             values=output.value.cpu().numpy(),
@@ -333,7 +353,7 @@ class Collector:
             mean=_rows(output.mean),
             log_std=_rows(output.log_std),
             **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
-            version=version,
+            **moment,
             **self._sampling,
         )
 
@@ -353,6 +373,10 @@ def _rows(part: Tensor | None) -> npt.NDArray[Any] | None:
         return None
     part = part.cpu()
     return (part if part.stride(-1) == 1 else part.contiguous()).numpy()
+
+
+def _count(agents: Agents) -> int:
+    return agents.stop - agents.start if isinstance(agents, slice) else len(agents)
 
 
 def _within(agents: Agents, place: slice) -> Agents:

@@ -18,7 +18,7 @@ from pufferlib.policy import Output
 from pufferlib.recurrent import CHUNK, Recurrent
 from pufferlib.tape import Input, Tape
 
-REMEMBERED = 4  # places that states were acted from: as many groups, or fewer
+REMEMBERED = 64  # places and numbers of states that were acted from
 
 
 class ActPart:
