@@ -246,6 +246,7 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
             place = obs.data_ptr() - pool.ctypes.data
             assert 0 <= place < pool.nbytes and place % 16 == 0
             assert obs.stride() == (16 * 4, 1)
+    assert len(set(trainer.collector.counts.tolist())) == 1  # each acted as often, by itself
     trainer.close()
 
 
