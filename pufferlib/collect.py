@@ -28,7 +28,7 @@ Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascen
 Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
 WAIT = 16  # of so many agents one has a final observation before they are evaluated
-AT_ONCE = 8192  # agents that a thread acts for at a time: more of what is said is not kept
+AT_ONCE = 8192  # agents that a CPU evaluates at a time: what is made of more need not be kept
 GRAIN = 128  # agents: shares of those who live are whole numbers of it
 REMEMBERED = 256  # sampling tapes
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
@@ -177,7 +177,7 @@ class Collector:
         count = len(obs)
         if live is not None and self.networks:  # which may go on past the last of them
             obs, state = self._obs, self._some_states
-        for part in self._parts(count):
+        for part in parts(count, count) if self.networks else self._parts(count):
             own = None if state is None else state[part.start :]
             self._act_some(obs[part.start :], own, _within(agents, part), version)
         self.agent_steps += count
@@ -186,7 +186,7 @@ class Collector:
         """Split so many agents, or what they see, into what is done at once."""
         if self.device.type != "cpu":
             return parts(count, count)
-        return parts(count, AT_ONCE * max(1, len(self.networks)))
+        return parts(count, AT_ONCE)
 
     def _act_some(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
         """Act for these agents, who are the first of those that see and have a state."""
