@@ -152,9 +152,9 @@ class PlainBatch:
         self.own = {name: torch.zeros(shape) for name in ("advantage", "target")}
         self.own["value"] = torch.from_numpy(self.buffer["value"])
         pooled = {k: self.buffer[k] for k in POOLED if k in self.buffer and self.buffer[k].size}
-        self._from = pooled | {k: t.numpy() for k, t in self.own.items()}
+        self.pool = pooled | {k: t.numpy() for k, t in self.own.items()}
         reset = np.zeros((1, sizes.horizon), np.uint8)
-        self._columns = {**self._from, "reset": reset}
+        self._columns = {**self.pool, "reset": reset}
 
     def memory(self, rows: int, seen: torch.dtype | None = None) -> Memory:
         """Return where minibatches of up to so many rows are gathered, observations as float32."""
@@ -182,13 +182,11 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def note(
-        self, do: Doer, memory: Memory, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]
-    ) -> Minibatch:
-        """Gather these rows, `index` (m,), into `memory`; `rows` are the same here."""
-        made, arrays = memory.views(len(index))
-        for name, column in self._from.items():
-            do.run(_kernels.gather, pool=column, rows=index, out=arrays[name])
+    def note(self, do: Doer, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+        """Gather these rows (m,) into `memory`."""
+        made, arrays = memory.views(len(rows))
+        for name, column in self.pool.items():
+            do.run(_kernels.gather, pool=column, rows=rows, out=arrays[name])
         return made
 
     def release(self) -> None:
@@ -227,7 +225,7 @@ class PaddedLearner(Learner):
     def standard(self, rows: Tensor) -> Standard:
         """Return how the advantages of the live slots are standardized."""
         live = torch.from_numpy(self.batch.buffer["live"])[rows]
-        return Standard.of(self.batch.own["advantage"][rows][live], self.train)
+        return Standard.of(self.batch.own["advantage"][rows][live].numpy(), self.train)
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
@@ -236,7 +234,7 @@ class PaddedLearner(Learner):
         numbers = np.array(self.standard(rows).numbers(self.train))
         for part in torch.split(rows, self.rows):
             timer.enter("copy")
-            made = self.batch.note(NOW, hand.memory, part.numpy(), self.batch.rows)
+            made = self.batch.note(NOW, hand.memory, part.numpy().astype(np.int32))
             timer.enter("loss_backward")
             output = hand.network.unroll(made.obs, None, made.reset)
             self._loss(output, hand.network.gradient(), made, part, numbers, metrics)

@@ -13,7 +13,7 @@ ever used has been used.
 Memory is the most that the training process had resident, less what one with 512 envs had, per
 agent that it has more; beside it what that is by the program's own arrays: rows that were ever used
 (two per agent while nobody dies, of the three that the pool has room for), the games' envs,
-recurrent states, the batch's own columns, and the rest.
+recurrent states, and the rest.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def peak() -> int:
 
 
 def memory(trainer: Trainer, rows: int) -> Figures:
-    """Bytes of so many rows, of all that there is room for, of envs, states and batch; agents."""
+    """Bytes of so many rows, of all that there is room for, of envs and states; agents."""
     env, collector = trainer.env, trainer.collector
     pool = (env.num_rows, env.horizon)
     in_row = sum(array[0].nbytes for array in env.arrays.values() if array.shape[:2] == pool)
@@ -115,7 +115,6 @@ def memory(trainer: Trainer, rows: int) -> Figures:
         "pool": env.num_rows * in_row,
         "envs": env.num_envs * env.engine.env_bytes,
         "recurrent": sum(state.nbytes for state in states if state is not None),
-        "batch": sum(column.nbytes for column in trainer.batch.own.values()),
     }
 
 
@@ -148,7 +147,7 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
 
 def print_memory(found: dict[int, list[Figures]], fewest: Figures) -> None:
     """Print what an agent takes at each size, and of what; and what the formula allows."""
-    parts = ("rows", "envs", "recurrent", "batch")
+    parts = ("rows", "envs", "recurrent")
     names = ("all", *parts, "rest", "pool + envs + recurrent + 200")
     print("\nbytes per agent" + "".join(f"  {name:>9}" for name in names))
     for envs, each in found.items():

@@ -37,6 +37,7 @@ cdef extern from "kernels.h" nogil:
         float *entropy
     ctypedef struct PufAdvantage:
         int64_t num_rows, batch_rows, horizon
+        int in_place
         const int32_t *rows
         const float *reward
         const float *value
@@ -80,7 +81,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufMoments:
         int64_t num_rows, num_taken, size
         const float *pool
-        const int64_t *index
+        const int32_t *index
         double *mean
         double *deviation
     ctypedef struct PufFloat:

@@ -116,10 +116,14 @@ def advantage(
     c_clip: float = 1.0,
     reward_scale: float = 1.0,
     reward_clip: float = 0.0,  # > 0: reward * scale is clipped to [-reward_clip, reward_clip]
-    out_advantage: Array,  # (B, H)
-    out_target: Array,  # (B, H) value + advantage
+    out_advantage: Array | None = None,  # (B, H)
+    out_target: Array | None = None,  # (B, H) value + advantage
 ) -> None:
-    """Compute advantages and value targets of whole rows."""
+    """Compute advantages and value targets of whole rows.
+
+    Without both `out` the advantage takes the place of these rows' rewards, the target that of
+    next_value.
+    """
 
 def ppo_loss(
     *,
@@ -178,7 +182,7 @@ def gather_slots(
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
 
 def moments(pool: Array, rows: Array) -> tuple[float, float]:
-    """Return mean and deviation, over n, of rows (R, H) of float32; `rows` (m,) int64."""
+    """Return mean and deviation, over n, of rows (R, H) of float32; `rows` (m,) int32."""
 
 def to_float(*, rows: Given, out: Array, tape: Tape | None = None) -> None:
     """Make float32 (N, F) of what was given: uint8, int8, int32 or float32."""

@@ -97,7 +97,7 @@ def sample(
 def advantage(
     *, rows, reward, value, next_value, done, piece_start, ratio=None, float gamma, float gae_lambda,
     float rho_clip=1.0, float c_clip=1.0, float reward_scale=1.0, float reward_clip=0.0,
-    out_advantage, out_target,
+    out_advantage=None, out_target=None,
 ):
     """Compute advantages and value targets of whole rows."""
     cdef PufAdvantage p
@@ -114,15 +114,18 @@ def advantage(
     p.reward_scale, p.reward_clip = reward_scale, reward_clip
     p.ratio = NULL
     p.rows = <const int32_t *>a.take("rows", rows, I32, batch)
-    p.reward = <const float *>a.take("reward", reward, F32, num_rows, horizon)
+    p.in_place = out_advantage is None and out_target is None
+    p.reward = <const float *>a.take("reward", reward, F32, num_rows, horizon, p.in_place)
     p.value = <const float *>a.take("value", value, F32, num_rows, horizon)
-    p.next_value = <const float *>a.take("next_value", next_value, F32, num_rows, horizon)
+    p.next_value = <const float *>a.take("next_value", next_value, F32, num_rows, horizon, p.in_place)
     p.done = <const uint8_t *>a.take("done", done, U8, num_rows, horizon)
     p.piece_start = <const uint8_t *>a.take("piece_start", piece_start, U8, num_rows, horizon)
     if ratio is not None:
         p.ratio = <const float *>a.take("ratio", ratio, F32, batch, horizon)
-    p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
-    p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
+    p.advantage, p.target = <float *>p.reward, <float *>p.next_value
+    if not p.in_place:
+        p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
+        p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
     with nogil:
         bad = PASSES.advantage(&p, &fault)
     if bad:
@@ -267,7 +270,7 @@ def moments(pool, rows):
     if not p.num_taken or not p.size:
         raise ValueError("rows: nothing has no mean")
     p.pool = <const float *>a.take("pool", pool, F32, p.num_rows, p.size)
-    p.index = <const int64_t *>a.take("rows", rows, I64, p.num_taken)
+    p.index = <const int32_t *>a.take("rows", rows, I32, p.num_taken)
     p.mean, p.deviation = &mean, &deviation
     do(MOMENTS, &p, sizeof(p), a, None, "rows")
     return mean, deviation

@@ -23,6 +23,8 @@ from pufferlib.policy import Policy
 from pufferlib.tape import NOW, Doer, shown
 
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
+# What `load` computes takes, in the batch's rows, the place of what it is computed from.
+MADE = {"advantage": "reward", "target": "next_value", "reset": "piece_start"}
 PART = 8192  # slots of the batch at a time on the CPU: what is made of them stays in its cache
 
 
@@ -62,19 +64,17 @@ class Batch:
     ) -> None:
         self.env, self.collector, self.train = collector.env, collector, train
         self.sizes, self.device = sizes, device
-        shape, on_gpu = (sizes.batch_rows, sizes.horizon), device.type == "cuda"
+        on_gpu = device.type == "cuda"
         self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)
-        names = ("advantage", "target")
-        self.own = {name: torch.zeros(shape, pin_memory=on_gpu) for name in names}
-        self.own["reset"] = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu)
-        self._own: dict[str, npt.NDArray[Any]] = {n: t.numpy() for n, t in self.own.items()}
         arrays = self.env.arrays
         pool = {name: arrays[name] for name in POOLED if name in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
+        self.pool |= {name: arrays[place] for name, place in MADE.items()}
         part = sizes.minibatch_rows if on_gpu else max(1, PART // sizes.horizon)
         self._parts = parts(sizes.batch_rows, part)
         self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
+        self.loaded = False  # since when these rows have no rewards any more
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
@@ -85,7 +85,7 @@ class Batch:
         """
         on_gpu = self.device.type == "cuda"
         made = {}
-        for name, column in {**self.pool, **({} if on_gpu else self._own)}.items():
+        for name, column in self.pool.items():
             dtype = torch.from_numpy(column[:0]).dtype
             if seen and name == "observations":
                 dtype = seen
@@ -96,30 +96,36 @@ class Batch:
 
     def load(self, policy: Policy | Manual, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
-        self.rows = self.env.engine.batch()
+        self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
+        arrays = self.env.arrays
         for part in self._parts:
-            written = self._reset(part)
-            ages = version - written  # (b, H); never rises within a row
-            used += np.count_nonzero(written != UNUSED)
+            rows = self.rows[part]
+            ages = version - arrays["version"][rows]  # (b, H); never rises within a row
+            reset = self._reset(rows)
+            used += np.count_nonzero(ages <= version - UNUSED - 1)
             age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
-            self._advantage(part, self._reevaluate(policy, part, ages), reward_scale)
+            self._advantage(rows, self._reevaluate(policy, rows, ages, reset), reward_scale)
+            self.pool["reset"][rows] = reset
         slots = self.rows.size * self.sizes.horizon
         self.density, self.age, self.carried = used / slots, age / slots, carried / slots
         self.collector.timer.enter("copy")
         self._upload()
         self.collector.timer.enter("other")
 
-    def _reset(self, part: slice) -> npt.NDArray[np.int32]:
-        """Find where lives begin in these rows; return the versions (b, H) that acted in them."""
-        arrays, rows = self.env.arrays, self.rows[part]
-        done, starts = arrays["done"][rows], arrays["piece_start"][rows]
-        self._own["reset"][part, 1:] = (done[:, :-1] != LIVE) | starts[:, 1:]
-        written: npt.NDArray[np.int32] = arrays["version"][rows]
-        return written
+    def _reset(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Return where in these rows (b, H) lives begin, slot 0 aside."""
+        reset: npt.NDArray[np.bool_] = self.env.arrays["piece_start"][rows]
+        reset[:, 0] = False
+        reset[:, 1:] |= self.env.arrays["done"][rows, :-1] != LIVE
+        return reset
 
     def _reevaluate(
-        self, policy: Policy | Manual, part: slice, ages: npt.NDArray[Any]
+        self,
+        policy: Policy | Manual,
+        part: npt.NDArray[np.int32],
+        ages: npt.NDArray[np.int32],
+        reset: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float32] | None:
         """Give slots written by older weights the value and log-probability of the present ones.
 
@@ -128,9 +134,9 @@ class Batch:
         some = np.flatnonzero(ages[:, 0] > 0)
         if not len(some):
             return None
-        arrays, rows, old = self.env.arrays, self.rows[part][some], ages[some] > 0
-        reset = self.own["reset"][part][torch.from_numpy(some)]
-        value, logprob = self._evaluate(policy, rows, reset.bool().to(self.device))
+        arrays, rows, old = self.env.arrays, part[some], ages[some] > 0
+        begins = torch.from_numpy(reset[some]).to(self.device)
+        value, logprob = self._evaluate(policy, rows, begins)
         ratio = np.ones(ages.shape, np.float32)
         acted = arrays["logprob"][rows]
         arrays["logprob"][rows] = now = np.where(old, logprob, acted)
@@ -139,12 +145,15 @@ class Batch:
         return ratio
 
     def _advantage(
-        self, part: slice, ratio: npt.NDArray[np.float32] | None, reward_scale: float
+        self,
+        rows: npt.NDArray[np.int32],
+        ratio: npt.NDArray[np.float32] | None,
+        reward_scale: float,
     ) -> None:
         """Compute advantages and value targets of these rows."""
         names = ("reward", "value", "next_value", "done", "piece_start")
         _kernels.advantage(
-            rows=self.rows[part],
+            rows=rows,
             **{name: self.env.arrays[name] for name in names},
             ratio=ratio,
             gamma=self.train.gamma,
@@ -153,8 +162,6 @@ class Batch:
             c_clip=self.train.c_clip,
             reward_scale=reward_scale,
             reward_clip=self.train.reward_clip,
-            out_advantage=self._own["advantage"][part],
-            out_target=self._own["target"][part],
         )
 
     @torch.no_grad()
@@ -183,6 +190,7 @@ class Batch:
         """Free the rows, and mark their slots: `density` shows it if one is trained on unused."""
         self.env.arrays["version"][self.rows] = UNUSED
         self.env.engine.release()
+        self.loaded = False
 
     def _state(self, rows: npt.NDArray[Any]) -> Tensor | None:
         if self.collector.row_state is None:
@@ -195,8 +203,7 @@ class Batch:
         for name, column in self.pool.items():
             _kernels.gather(column, self.rows, self._host[name].numpy())
         self._device = {
-            name: tensor.to(self.device, non_blocking=True)
-            for name, tensor in {**self._host, **self.own}.items()
+            name: tensor.to(self.device, non_blocking=True) for name, tensor in self._host.items()
         }
 
     def observations(self, part: Tensor) -> Tensor:
@@ -210,24 +217,19 @@ class Batch:
 
         On a GPU the batch is there already, and `memory` is not used.
         """
-        index = part.numpy()
-        rows = self.rows[index]
+        rows = self.rows[part.numpy()]
         if self._device:
             part = part.to(self.device)
             made = Minibatch({name: column[part] for name, column in self._device.items()})
             made.state = self._state(rows)
             return made
-        return self.note(NOW, memory or self.memory(len(rows)), index, rows)
+        return self.note(NOW, memory or self.memory(len(rows)), rows)
 
-    def note(
-        self, do: Doer, memory: Memory, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int32]
-    ) -> Minibatch:
-        """Gather rows of the batch on the CPU, `index` (m,), which the pool has as `rows` (m,)."""
+    def note(self, do: Doer, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+        """Gather rows of the pool on the CPU, (m,), which are the batch's."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():
             do.run(_kernels.gather, pool=column, rows=rows, out=arrays[name])
-        for name, column in self._own.items():
-            do.run(_kernels.gather, pool=column, rows=index, out=arrays[name])
         if self.collector.row_state is not None:
             states = self.collector.row_state.numpy()
             do.run(_kernels.gather, pool=states, rows=rows, out=arrays["state"])

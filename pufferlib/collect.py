@@ -81,7 +81,9 @@ class Collector:
         self._finals = torch.from_numpy(pool["final_observations"])  # (F, *O)
         self._next_value = pool["next_value"].reshape(-1)  # by slot
         pin = device.type == "cuda"
-        self._obs = torch.zeros((agents, *env.obs_shape), dtype=self._pool.dtype, pin_memory=pin)
+        self._obs = torch.from_numpy(np.zeros((agents, *env.obs_shape), pool["observations"].dtype))
+        if pin:
+            self._obs = self._obs.pin_memory()
         self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
         self._sampling = self._sampler_arguments()
         self._moments = np.zeros((self.crew.size, 2), np.int64)  # that threads sample by

@@ -58,6 +58,7 @@ typedef struct PufSample {
 
 typedef struct PufAdvantage {
     int64_t num_rows, batch_rows, horizon; // R, B, H
+    int in_place;                          // advantage and target are (R x H), not (B x H)
     const int32_t *rows;                   // (B)
     const float *reward;                   // (R x H)
     const float *value;                    // (R x H)
@@ -207,7 +208,7 @@ typedef struct PufMinGRUBack {
 typedef struct PufMoments {
     int64_t num_rows, num_taken, size; // R, m, H
     const float *pool;                 // (R x H)
-    const int64_t *index;              // (m)
+    const int32_t *index;              // (m)
     double *mean, *deviation;          // out
 } PufMoments;
 

@@ -15,7 +15,8 @@
 
 enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
 
-// One row (H,) of each column, and its place in the batch.
+// One row (H,) of each column, and its place in the batch. Advantage and target may be where reward
+// and next_value are: of each slot these are read before it is written.
 typedef struct Row {
     const float *reward, *value, *next_value, *ratio;
     const uint8_t *done, *piece_start;
@@ -24,7 +25,7 @@ typedef struct Row {
 
 // Slot t: delta into `deltas`, the factor of adv_{t+1} into `factors`.
 PUF_INLINE void prepare(const PufAdvantage *pass, Row row, int64_t t, int next_is_here,
-                        float *restrict deltas, float *restrict factors) {
+                        float *deltas, float *factors) {
     const float clip = pass->reward_clip > 0.0f ? pass->reward_clip : INFINITY;
     const float ratio = row.ratio ? row.ratio[t] : 1.0f;
     const float rho = ratio > pass->rho_clip ? pass->rho_clip : ratio;
@@ -55,10 +56,11 @@ PUF_INLINE void advantage_row(const PufAdvantage *pass, Row row) {
 
 PUF_INLINE void advantage_rows(const PufAdvantage *pass) {
     for (int64_t b = 0; b < pass->batch_rows; b++) {
-        const int64_t from = pass->rows[b] * pass->horizon, to = b * pass->horizon;
+        const int64_t from = pass->rows[b] * pass->horizon, place = b * pass->horizon;
+        const int64_t to = pass->in_place ? from : place;
         advantage_row(pass,
                       (Row){pass->reward + from, pass->value + from, pass->next_value + from,
-                            pass->ratio ? pass->ratio + to : NULL, pass->done + from,
+                            pass->ratio ? pass->ratio + place : NULL, pass->done + from,
                             pass->piece_start + from, pass->advantage + to, pass->target + to});
     }
 }

@@ -69,7 +69,7 @@ class Learner:
                 break
             self.hands.append(Hand(network, batch.memory(self.rows, seen), grads))
         self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
-        self._index, self._rows = np.zeros(most, np.int64), np.zeros(most, np.int32)  # its rows
+        self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._tracks = functools.lru_cache(maxsize=2)(self._note)
         if not self.hands:
             self.rows = most
@@ -88,8 +88,7 @@ class Learner:
         if not self.hands:
             return self._by_autograd(rows, standard)
         count = len(rows)
-        self._index[:count] = rows.numpy()
-        self._rows[:count] = self.batch.rows[self._index[:count]]
+        self._rows[:count] = self.batch.rows[rows.numpy()]
         self._numbers[:] = standard.numbers(self.train)
         tracks = self._tracks(count)
         hands = self.hands[: len(tracks)]
@@ -107,7 +106,7 @@ class Learner:
 
     def standard(self, rows: Tensor) -> Standard:
         """Return how the advantages of these rows are standardized."""
-        return Standard.of(self.batch.own["advantage"], self.train, rows)
+        return Standard.of(self.batch.pool["advantage"], self.train, self.batch.rows[rows.numpy()])
 
     def _by_autograd(self, rows: Tensor, standard: Standard) -> LossStats:
         minibatch = self.batch.minibatch(rows, self._memory)
@@ -131,7 +130,7 @@ class Learner:
         for begin in range(share[0], share[-1] + 1, self.rows):
             part = slice(begin, min(begin + self.rows, share[-1] + 1))
             copy = Tape()
-            self.batch.note(copy, hand.memory, self._index[part], self._rows[part])
+            self.batch.note(copy, hand.memory, self._rows[part])
             track += [("copy", copy), ("loss_backward", learn(part.stop - begin))]
         return track
 

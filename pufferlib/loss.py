@@ -48,14 +48,19 @@ class Standard(NamedTuple):
     steps: int
 
     @classmethod
-    def of(cls, advantage: Tensor, train: TrainOptions, rows: Tensor | None = None) -> "Standard":
-        """Of rows of advantages (R, H) on the CPU, all of any shape if `rows` (m,) is None."""
+    def of(
+        cls,
+        advantage: npt.NDArray[np.float32],
+        train: TrainOptions,
+        rows: npt.NDArray[np.int32] | None = None,
+    ) -> "Standard":
+        """Of these rows (m,) of advantages (R, H), or of all, which then may be of any shape."""
         if rows is None:
-            advantage, rows = advantage.reshape(1, -1), torch.zeros(1, dtype=torch.int64)
+            advantage, rows = advantage.reshape(1, -1), np.zeros(1, np.int32)
         count = len(rows) * advantage.shape[1]
         if not train.norm_adv or count < 2:
             return cls(0.0, 1.0, count)
-        mean, deviation = _kernels.moments(advantage.detach().cpu().numpy(), rows.numpy())
+        mean, deviation = _kernels.moments(advantage, rows)
         return cls(mean, 1 / (deviation + 1e-8), count)
 
     def settings(self, train: TrainOptions) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def ppo_loss(
 
     Over a whole minibatch, whose `standard` is made of `steps` if it is not given.
     """
-    settings = (standard or Standard.of(steps.advantage, train)).settings(train)
+    settings = (standard or Standard.of(steps.advantage.cpu().numpy(), train)).settings(train)
     if output.value.is_cuda:
         said = LossStats(
             *reference.ppo_loss(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pufferenv._engine import Game, mix_seed
 from pufferenv.rows import RowEnv
-from pufferlib import cores, memory, precision, threads
+from pufferlib import _kernels, cores, memory, precision, threads
 from pufferlib.batch import Batch
 from pufferlib.collect import Collector
 from pufferlib.crew import Crew
@@ -120,7 +120,7 @@ class Trainer:
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0
         self.trained_steps = 0
-        self.lost_steps = 0  # dropped at earlier ends of this run
+        self.lost_steps = 0  # dropped at earlier ends of this run, or in updates broken off
         self._started, self._uptime = time.perf_counter(), 0.0
         self.timer.enter("log")
 
@@ -159,6 +159,9 @@ class Trainer:
         self.optimizer.check(self.policy)
         self.optimizer.renew()
         self.timer.enter("other")
+        if self.batch.loaded:  # an update was broken off, and left advantages for rewards
+            self.batch.release()
+            self.lost_steps += self.sizes.batch_size
         before, steps_before = self.agent_steps, self.collector.steps
         self._collect()
         scale = self.train.reward_scale
@@ -260,7 +263,8 @@ class Trainer:
     def _explained_variance(self) -> float:
         """Share of the value targets' variance that the acting values foresaw; without any, 0."""
         names = ("advantage", "target")  # what acting did not foresee of the target, and that
-        missed, variance = (float(self.batch.own[n].var(correction=0)) for n in names)
+        columns = (self.batch.pool[name] for name in names)
+        missed, variance = (_kernels.moments(c, self.batch.rows)[1] ** 2 for c in columns)
         return 1 - missed / variance if variance > 0 else 0.0
 
     def _row_metrics(self, steps_before: float, agent_steps: int) -> dict[str, float]:
@@ -328,6 +332,7 @@ class Trainer:
         self.lost_steps, self.updates = lost, updates
         self._uptime, self._started = uptime, time.perf_counter()
         self.return_norm.load(returns)
+        self.batch.loaded = False
         self.collector.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:

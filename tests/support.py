@@ -52,5 +52,5 @@ def go_back_both_ways(wanted: Output, found: Output, by_hand: Manual) -> None:
 
 def learned_from(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:
     """What a batch's slots are learned from, beside what was seen and done: name -> (B, H)."""
-    pool = {name: trainer.env.arrays[name][trainer.batch.rows] for name in ("logprob", "value")}
-    return pool | {name: tensor.numpy() for name, tensor in trainer.batch.own.items()}
+    names, batch = ("logprob", "value", "advantage", "target", "reset"), trainer.batch
+    return {name: batch.pool[name][batch.rows] for name in names}

@@ -325,3 +325,19 @@ def test_torchrl_agrees_on_v_trace() -> None:
 def test_bad_arrays_are_named(change: Call, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         computed(one_row([1, 2], [2, 4]) | change)
+
+
+def test_in_place_of_reward_and_next_value_the_same_is_computed() -> None:
+    rng, shape = np.random.default_rng(4), (6, 37)
+    call: Call = {name: rng.normal(size=shape).astype(np.float32) for name in ("reward", "value")}
+    call["next_value"] = rng.normal(size=shape).astype(np.float32)
+    call["done"] = rng.integers(0, 3, shape).astype(np.uint8)
+    call["piece_start"], call["rows"] = rng.random(shape) < 0.2, np.array([4, 0, 3], np.int32)
+    call |= {"ratio": rng.random((3, 37)).astype(np.float32) * 2, "gamma": 0.9, "gae_lambda": 0.8}
+    advantage, target = computed(call)
+    before = {name: call[name].copy() for name in ("reward", "next_value")}
+    _kernels.advantage(**call)
+    others = np.array([1, 2, 5])
+    for name, wanted in (("reward", advantage), ("next_value", target)):
+        np.testing.assert_array_equal(call[name][call["rows"]], wanted)
+        np.testing.assert_array_equal(call[name][others], before[name][others])

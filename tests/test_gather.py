@@ -141,10 +141,10 @@ def test_what_cannot_be_given_is_named() -> None:
 @pytest.mark.parametrize("width", [1, 15, 16, 64, 70])
 def test_moments_of_rows_are_numpys(width: int) -> None:
     pool = np.random.default_rng(width).normal(3, 2, (9, width)).astype(np.float32)
-    rows = np.array([8, 0, 3, 3])
+    rows = np.array([8, 0, 3, 3], np.int32)
     taken = pool[rows].astype(np.float64)
     assert_allclose(_kernels.moments(pool, rows), (taken.mean(), taken.std()), rtol=1e-12)
     with pytest.raises(IndexError, match=r"rows\[1\] = 9 is outside \[0, 9\)"):
-        _kernels.moments(pool, np.array([0, 9]))
+        _kernels.moments(pool, np.array([0, 9], np.int32))
     with pytest.raises(ValueError, match="nothing has no mean"):
         _kernels.moments(pool, rows[:0])

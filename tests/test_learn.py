@@ -30,6 +30,7 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
     trainer.env.arrays["logprob"][trainer.batch.rows] += moved
     rows = torch.randperm(11)
+    trainer.learner.minibatch(torch.randperm(11))  # leaves nothing behind but its gradient
     trainer.optimizer.zero_grad()
     stats = trainer.learner.minibatch(rows)
     found = trainer.optimizer.grads.clone()
@@ -122,6 +123,28 @@ def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
             trainer.optimizer.clip = clip
     trainer.close()
     assert all(map(torch.equal, *found))
+
+
+def test_rows_of_a_broken_off_update_are_not_learned_from_again():
+    trainer = make(num_envs=11)
+    clip, rows = trainer.optimizer.clip, []
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    trainer.optimizer.clip = stopped
+    with pytest.raises(KeyboardInterrupt):
+        trainer.update()
+    trainer.optimizer.clip = clip
+    load = trainer.batch.load
+    trainer.batch.load = lambda *given: rows.append(trainer.env.engine.batch()) or load(*given)
+    left, size = set(trainer.batch.rows.tolist()), trainer.sizes.batch_size
+    assert left == set(trainer.env.engine.batch().tolist())
+    trainer.update()
+    assert not left & set(rows[0].tolist())
+    assert trainer.lost_steps == trainer.trained_steps == size
+    assert trainer.dropped == trainer.agent_steps - 2 * size >= 0
+    trainer.close()
 
 
 def test_an_action_that_is_none_is_named_and_the_threads_go_on(monkeypatch):

@@ -120,7 +120,7 @@ def test_advantages_are_those_of_the_definition(env):
     trainer.env.engine.release()
     batch = collect(trainer)
     trainer.batch.load(trainer.policy, trainer.version, 1e-4)
-    got = trainer.batch.own["advantage"].numpy()
+    got = learned_from(trainer)["advantage"]
     value, done, starts = batch["value"].astype(float), batch["done"], batch["piece_start"]
     want = np.zeros_like(value)
     for b in range(len(value)):
@@ -169,7 +169,7 @@ def test_a_recurrent_value_after_a_life_or_row_is_seen_with_the_agents_own_state
         batch = collect(trainer)
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         state = trainer.batch._state(trainer.batch.rows)
-        reset = trainer.batch.own["reset"].bool()
+        reset = torch.from_numpy(learned_from(trainer)["reset"])
         with torch.no_grad():
             for t in range(16):
                 state = torch.where(reset[:, t, None], trainer.policy.initial_state(1), state)
@@ -354,7 +354,7 @@ def test_training_that_diverges_stops_before_the_weights_are_spoiled(where):
 
         def spoiled(*args):
             load(*args)
-            trainer.batch.own["target"][3, 3] = math.nan
+            trainer.batch.pool["target"][trainer.batch.rows[3], 3] = math.nan
 
         trainer.batch.load = spoiled
     else:
