@@ -212,3 +212,8 @@ cdef extern from "pufferenv/threads.h" nogil:
         PufThreads *threads, void (*run)(void *, size_t) noexcept nogil, void *job, size_t chunks
     )
     void puf_threads_free(PufThreads *threads, int forked)
+
+
+cdef extern from "alone.h" nogil:
+    const void *puf_thread()
+    void puf_alone(int (*set_num_threads)(int) noexcept nogil)

@@ -60,8 +60,12 @@ def product(
 ) -> None:
     """Put a matrix product on a tape. Raise RuntimeError before `use_sgemm`."""
 
-def use_sgemm(address: int) -> None:
-    """Multiply by the function at this address, `sgemm_` as BLAS defines it, from now on."""
+def use_sgemm(address: int, set_num_threads: int) -> None:
+    """Multiply by `sgemm_` as BLAS defines it, at this address, from now on.
+
+    `set_num_threads`: address of a function of one int that limits the threads of the products of
+    the thread that calls it; a crew's workers limit theirs to 1. 0: there is none.
+    """
 
 def sample(
     *,

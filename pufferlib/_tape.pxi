@@ -7,6 +7,8 @@ ctypedef void (*Sgemm)(
     const int64_t *,
 ) noexcept nogil
 cdef Sgemm SGEMM = NULL
+cdef int (*SET_NUM_THREADS)(int) noexcept nogil
+SET_NUM_THREADS = NULL  # of the calling thread's products
 
 
 cdef struct Factor:
@@ -62,6 +64,7 @@ cdef struct Stretch:
 cdef struct Track:
     Stretch *stretches
     int64_t length
+    const void *caller  # the thread that waits for it
 
 
 cdef PufRows rows_of(const Factor *factor) noexcept nogil:
@@ -151,6 +154,8 @@ cdef void play_track(void *tracks, size_t number) noexcept nogil:
     cdef Stretch *stretch
     cdef double begin = seconds()
     cdef int64_t k
+    if SET_NUM_THREADS != NULL and puf_thread() != track.caller:
+        puf_alone(SET_NUM_THREADS)
     for k in range(track.length):
         stretch = &track.stretches[k]
         while stretch.reached < stretch.length:
@@ -241,6 +246,7 @@ cdef class Crew:
                 raise MemoryError("out of memory to play tapes")
             for i, track in enumerate(tracks):
                 own[i].stretches, own[i].length = stretches + at, len(track)
+                own[i].caller = puf_thread()
                 for tape in track:
                     tape.ready()
                     stretches[at].entries, stretches[at].length = tape.entries, tape.length
@@ -360,7 +366,8 @@ def product(*, left, right, out, bint add=False, Tape tape not None):
     tape.add(PRODUCT, &p, sizeof(p), a, "")
 
 
-def use_sgemm(address):
-    """Multiply by the function at this address, `sgemm_` as BLAS has it."""
-    global SGEMM
+def use_sgemm(address, set_num_threads):
+    """Multiply by the functions at these addresses."""
+    global SGEMM, SET_NUM_THREADS
     SGEMM = <Sgemm><size_t>int(address)
+    SET_NUM_THREADS = <int (*)(int) noexcept nogil><size_t>int(set_num_threads)

@@ -149,10 +149,10 @@ def sgemm() -> bool:
         return False  # elsewhere it is another library, whose threads were not tried
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        address = ctypes.cast(library.sgemm_, ctypes.c_void_p).value or 0
+        names = (library.sgemm_, library.MKL_Set_Num_Threads_Local)
     except (OSError, AttributeError):  # no such file, or it keeps its BLAS to itself
         return False
-    _kernels.use_sgemm(address)
+    _kernels.use_sgemm(*(ctypes.cast(name, ctypes.c_void_p).value or 0 for name in names))
     left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
     left, right, out = left.view(5, 3).t(), right.view(5, 7), out.view(3, 7)
     tape = _kernels.Tape()

@@ -1,5 +1,8 @@
 """A crew: tracks of tapes side by side, the same whether in threads of C or of Python."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -111,6 +114,34 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
         crew.play([[("", adding(total, 1))]])  # the caller alone
     crew.close()
     assert total.item() == 1
+
+
+ALONE = """
+import torch
+from pufferlib import cores
+from pufferlib.crew import Crew
+from pufferlib.tape import Tape
+
+torch.set_num_threads(1)
+crew, tracks = Crew(2), []
+for _ in range(2):
+    made, x = Tape(), torch.ones(1024, 1024)
+    for _ in range(4):
+        made.product(x, x, torch.empty(1024, 1024))
+    tracks.append([("", made)])
+before = cores.threads()
+for _ in range(5):
+    crew.play(tracks)
+print(len(cores.threads() - before))
+"""
+
+
+def test_a_workers_products_start_no_more_threads():
+    left = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OMP", "MKL"))
+    }
+    words = [sys.executable, "-c", ALONE]
+    assert subprocess.check_output(words, env=left, text=True).strip() == "0"
 
 
 def test_no_crew_of_nobody_and_none_after_its_end():
