@@ -39,8 +39,8 @@ class Crew:
         RuntimeError after `close`.
         """
 
-    def close(self, forked: bool = False) -> None:
-        """End the threads; `forked`: they stayed behind in the parent process."""
+    def close(self) -> None:
+        """End the threads; twice is fine. In a fork, where they did not follow, there are none."""
 
 class Given:
     """A matrix (N, F) of the dtype of `array` that tapes read and that changes."""

@@ -211,23 +211,24 @@ cdef class Crew:
     """Threads that play tapes side by side, the calling one among them."""
 
     cdef PufThreads *threads
+    cdef pid_t process  # that the threads are of
     cdef readonly int size
 
     def __init__(self, int size):
         if size < 1:
             raise ValueError(f"size={size}: at least the calling thread")
-        self.size, self.threads = size, puf_threads_new(size)
+        self.size, self.process, self.threads = size, getpid(), puf_threads_new(size)
         if self.threads == NULL:
             raise RuntimeError(
                 f"{size} threads could not be started; take fewer, or raise the limit of processes"
             )
 
     def __dealloc__(self):
-        puf_threads_free(self.threads, 0)
+        self.close()
 
-    def close(self, bint forked=False):
-        """End the threads."""
-        puf_threads_free(self.threads, forked)
+    cpdef close(self):
+        """End the threads; in a fork there are none to end."""
+        puf_threads_free(self.threads, getpid() != self.process)
         self.threads = NULL
 
     def play(self, list tracks):

@@ -84,7 +84,7 @@ class Crew:
 
     def close(self) -> None:
         """End the threads; twice is fine."""
-        self._native.close(os.getpid() != self._process)
+        self._native.close()
         if "_pool" in self.__dict__:
             self._pool.shutdown()
 
