@@ -71,7 +71,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
     hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
     network = hands[0].network if hands else None
-    dtype = hands[0].memory.columns["observations"].dtype if hands else pool.dtype
+    dtype = network.sees if network else pool.dtype
     given = pool[:rows].to(trainer.device, dtype, copy=True)
     learn = learning(trainer.learner.policy, given, network)
     trainer.optimizer.zero_grad()

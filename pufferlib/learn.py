@@ -56,10 +56,9 @@ class Learner:
         share = -(-most // crew.size)
         self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
-        rounded, seen = None, torch.float32
+        rounded = None
         if train.precision == "bfloat16":
             rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
-            seen = torch.float32 if policy.norm else torch.bfloat16
             self.policy = Autocast(policy)
         for i in range(crew.size):
             grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads
@@ -67,7 +66,7 @@ class Learner:
             network = manual(policy, optimizer.views(grads), steps, rounded)
             if network is None:
                 break
-            self.hands.append(Hand(network, batch.memory(self.rows, seen), grads))
+            self.hands.append(Hand(network, batch.memory(self.rows, network.sees), grads))
         self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._tracks = functools.lru_cache(maxsize=2)(self._note)
