@@ -84,6 +84,8 @@ static void *aligned(size_t bytes) { // to 64 bytes, and zeroed
     return memory ? memset(memory, 0, size) : NULL;
 }
 
+enum { PATIENCE = 200000 }; // nanoseconds that workers wait for the next step before they sleep
+
 static int allocate(PufEngine *e) {
     const size_t envs = (size_t)e->options.num_envs, agents = (size_t)e->num_agents;
     e->envs = aligned(envs * e->spec->env_size);
@@ -94,7 +96,7 @@ static int allocate(PufEngine *e) {
     e->final_at = malloc((envs + 1) * sizeof(int32_t));
     e->live = malloc(agents * sizeof(int32_t));
     e->stats = aligned(e->spec->num_log * sizeof(PufStat));
-    e->threads = puf_threads_new(e->options.num_threads);
+    e->threads = puf_threads_new(e->options.num_threads, PATIENCE);
     if (!e->envs || !e->notes || !e->dones || !e->final_slots || !e->events || !e->final_at ||
         !e->live || !e->stats || !e->threads)
         return PUF_ERR_MEMORY;

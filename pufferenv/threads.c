@@ -32,14 +32,11 @@ struct PufThreads {
     atomic_int active;  // workers in the job; raised under `lock`
     int open, quit;     // the job may be joined; the workers must end
     atomic_uint serial; // of the job, so that no worker joins one twice; raised under `lock`
+    int64_t patience;   // nanoseconds
     int count;          // threads, the caller included
     int born;           // workers that began
     pthread_t workers[];
 };
-
-// Waking a thread that sleeps takes 40 us and more, as long as a step of a thousand envs. Whoever
-// waits first lets others run, and only them, for this long.
-enum { PATIENCE = 200000 }; // nanoseconds
 
 static int64_t now(void) {
     struct timespec time;
@@ -77,7 +74,7 @@ static void *work(void *self) {
         pthread_mutex_lock(&t->lock);
         if (atomic_fetch_sub(&t->active, 1) == 1) pthread_cond_signal(&t->finish);
         pthread_mutex_unlock(&t->lock);
-        for (int64_t end = now() + PATIENCE; atomic_load(&t->serial) == seen && now() < end;)
+        for (int64_t end = now() + t->patience; atomic_load(&t->serial) == seen && now() < end;)
             sched_yield(); // the next step often follows at once
         pthread_mutex_lock(&t->lock);
     }
@@ -85,7 +82,7 @@ static void *work(void *self) {
     return NULL;
 }
 
-PufThreads *puf_threads_new(int count) {
+PufThreads *puf_threads_new(int count, int64_t patience) {
     size_t workers = (size_t)(count - 1);
     PufThreads *t = calloc(1, sizeof(PufThreads) + workers * sizeof(pthread_t));
     if (!t) return NULL;
@@ -98,7 +95,7 @@ PufThreads *puf_threads_new(int count) {
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->start, NULL);
     pthread_cond_init(&t->finish, NULL);
-    t->count = 1;
+    t->count = 1, t->patience = patience;
     for (size_t i = 0; i < workers; i++) {
         if (pthread_create(&t->workers[i], NULL, work, t)) {
             puf_threads_free(t, 0);
@@ -127,7 +124,7 @@ void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) 
     pthread_mutex_unlock(&t->lock);
 
     take_chunks(t, 0, run, job);
-    for (int64_t end = now() + PATIENCE; atomic_load(&t->active) && now() < end;)
+    for (int64_t end = now() + t->patience; atomic_load(&t->active) && now() < end;)
         sched_yield(); // the rest is in the hands of workers that run
 
     pthread_mutex_lock(&t->lock);

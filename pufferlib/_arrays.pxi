@@ -14,13 +14,27 @@ KIND_NAMES = (
 cdef class Arrays:
     """The arrays of one call, checked and held until it returns."""
 
-    cdef Py_buffer views[MAX_ARRAYS]
+    cdef Py_buffer *views
     cdef int count
+
+    def __cinit__(self):
+        self.views = <Py_buffer *>malloc(MAX_ARRAYS * sizeof(Py_buffer))
+        if self.views == NULL:
+            raise MemoryError("out of memory for a call's arrays")
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.count):
             PyBuffer_Release(&self.views[i])
+        free(self.views)
+
+    cdef int settle(self) except -1:
+        """Give back what was kept for more arrays: there will be none."""
+        cdef void *views = realloc(self.views, max(self.count, 1) * sizeof(Py_buffer))
+        if views == NULL:
+            raise MemoryError("out of memory for a call's arrays")
+        self.views = <Py_buffer *>views
+        return 0
 
     cdef Py_buffer *hold(
         self, str name, object array, bint writable=False, bint contiguous=True

@@ -171,13 +171,18 @@ cdef extern from "kernels.h" nogil:
         int64_t num_rows, size
         PufRows out
         float value
+    ctypedef struct PufJoin:
+        int64_t num_rows, size
+        PufRows more
+        float *out
+        double *squares
     ctypedef struct PufAdam:
         int64_t size
         float *weights
         float *grads
         float *mean
         float *square
-        float beta1, beta2, eps, step_size, root_scale, keep
+        float beta1, beta2, eps, scale, step_size, root_scale, keep
     ctypedef struct PufPasses:
         const char *width
         int (*sample)(const PufSample *, PufFault *) noexcept nogil
@@ -199,15 +204,15 @@ cdef extern from "kernels.h" nogil:
         void (*carry)(const PufCarry *) noexcept nogil
         int (*begin)(const PufBegin *, PufFault *) noexcept nogil
         void (*fill)(const PufFill *) noexcept nogil
+        void (*join)(const PufJoin *) noexcept nogil
         void (*adam)(const PufAdam *) noexcept nogil
-        double (*norm)(const float *, int64_t) noexcept nogil
     const PufPasses *puf_passes()
 
 
 cdef extern from "pufferenv/threads.h" nogil:
     ctypedef struct PufThreads:
         pass
-    PufThreads *puf_threads_new(int count)
+    PufThreads *puf_threads_new(int count, int64_t patience)
     void puf_threads_run(
         PufThreads *threads, void (*run)(void *, size_t) noexcept nogil, void *job, size_t chunks
     )

@@ -22,6 +22,11 @@ WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all giv
 class Tape:
     """Passes with their arrays, checked once and held; a pass with `tape` is put on it, not run."""
 
+class Work:
+    """Tracks, the tapes of each one after the other, made ready to be played again and again."""
+
+    def __init__(self, tracks: list[list[Tape]]) -> None: ...
+
 class Crew:
     """Threads that play tapes, `size` with the calling one.
 
@@ -30,8 +35,8 @@ class Crew:
 
     size: int
     def __init__(self, size: int) -> None: ...
-    def play(self, tracks: list[list[Tape]]) -> list[float]:
-        """Play tracks side by side without the GIL, the tapes of each one after the other.
+    def play(self, work: Work) -> list[float]:
+        """Play tracks side by side without the GIL.
 
         Returns the seconds that each of the first track's tapes took; the caller plays that one.
         The first fault of the first track that has one is raised when all are done; the rest of
@@ -47,8 +52,15 @@ class Given:
 
     shape: tuple[int, int]
     def __init__(self, rows: int, columns: int, array: Array) -> None: ...
-    def put(self, array: Array) -> None:
-        """Be this one (N, F), of which only the rows are contiguous, from now on."""
+    def put(self, array: Array, first: int = 0, step: int = 0) -> None:
+        """Be rows `first`, first + step, ... of this one from now on; with step 0 all of it.
+
+        Only its rows are contiguous. Raise ValueError for another shape or dtype, and for what
+        `rows` returned.
+        """
+
+    def rows(self, begin: int, end: int) -> Given:
+        """Return rows [begin, end) of whatever this is."""
 
 def product(
     *,
@@ -335,20 +347,29 @@ def begin(
 def fill(*, out: Array, value: float = 0.0, tape: Tape | None = None) -> None:
     """Write the same number everywhere in out (B, D)."""
 
+def join(
+    *,
+    out: Array,  # (W,) in and out
+    more: Array,  # (n, W) in and out, 0 afterwards
+    squares: Array,  # (1,) float64 out
+    tape: Tape | None = None,
+) -> None:
+    """Add rows to a vector and forget them; sum the squares of what it is then in doubles."""
+
 def adam(
     *,
     weights: Array,  # (W,) in and out
     grads: Array,  # (W,) 0 afterwards
     mean: Array,  # (W,) in and out, first moment of the gradient
     square: Array,  # (W,) in and out, second moment
-    steps: int,  # taken, with this one
-    learning_rate: float,
+    numbers: Array,  # (4,) float64, read when it is done
     beta1: float,
     beta2: float,
     eps: float,
-    weight_decay: float = 0.0,
+    tape: Tape | None = None,
 ) -> None:
-    """Take one step of AdamW (Loshchilov, Hutter 2019), as torch.optim.AdamW does."""
+    """Take one step of AdamW (Loshchilov, Hutter 2019), as torch.optim.AdamW does.
 
-def norm(x: Array) -> float:
-    """Return the Euclidean norm of x (W,), summed in double precision."""
+    `numbers`, t steps taken with this one: what the gradient is multiplied by; learning rate / (1 -
+    beta1^t); (1 - beta2^t)^(-1/2); 1 - learning rate * weight decay.
+    """

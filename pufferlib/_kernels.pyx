@@ -282,15 +282,17 @@ def to_float(*, Given rows not None, out, Tape tape=None):
     """Make floats of what is given."""
     cdef Float p
     cdef Arrays a = Arrays()
+    cdef Given source
     p.rows.num_rows, p.rows.size = rows.shape
     if rows.kind not in (F32, I32, U8, I8):
         raise ValueError(f"rows: expected uint8, int8, int32 or float32, got {KIND_NAMES[rows.kind]}")
     p.rows.convert = CONVERT[rows.kind]
     p.rows.out = <float *>a.take("out", out, F32, p.rows.num_rows, p.rows.size, True)
-    p.at, p.stride = <char *const *>&rows.at, &rows.stride
+    source = rows.source()
+    p.at, p.stride, p.begin = <char *const *>&source.at, &source.stride, rows.begin
     if tape is not None:
-        tape.givens.append(rows)
-    elif rows.at == NULL:
+        tape.givens.append(source)
+    elif source.at == NULL:
         raise ValueError("rows: nothing was put")
     do(TO_FLOAT, &p, sizeof(p), a, tape)
 
@@ -508,34 +510,29 @@ def fill(*, out, float value=0.0, Tape tape=None):
     do(FILL, &p, sizeof(p), a, tape)
 
 
+def join(*, out, more, squares, Tape tape=None):
+    """Add rows to a vector, forget them, and sum its squares."""
+    cdef PufJoin p
+    cdef Arrays a = Arrays()
+    p.size, p.num_rows = length("out", out), length("more", more)
+    p.out = <float *>a.take("out", out, F32, p.size, -1, True)
+    p.more = a.rows("more", more, p.num_rows, p.size, True)
+    p.squares = <double *>a.take("squares", squares, F64, 1, -1, True)
+    do(JOIN, &p, sizeof(p), a, tape)
+
+
 def adam(
-    *, weights, grads, mean, square, int64_t steps, double learning_rate, double beta1, double beta2,
-    double eps, double weight_decay=0.0,
+    *, weights, grads, mean, square, numbers, double beta1, double beta2, double eps, Tape tape=None,
 ):
     """Take one step of AdamW; forget the gradients."""
-    cdef PufAdam p
+    cdef Adam both
+    cdef PufAdam *p = &both.adam
     cdef Arrays a = Arrays()
-    if steps < 1:
-        raise ValueError(f"steps={steps}: the first step is number 1")
     p.size = length("weights", weights)
     p.weights = <float *>a.take("weights", weights, F32, p.size, -1, True)
     p.grads = <float *>a.take("grads", grads, F32, p.size, -1, True)
     p.mean = <float *>a.take("mean", mean, F32, p.size, -1, True)
     p.square = <float *>a.take("square", square, F32, p.size, -1, True)
     p.beta1, p.beta2, p.eps = beta1, beta2, eps
-    p.step_size = learning_rate / (1 - beta1**steps)
-    p.root_scale = (1 - beta2**steps) ** -0.5
-    p.keep = 1 - learning_rate * weight_decay
-    with nogil:
-        PASSES.adam(&p)
-
-
-def norm(x):
-    """Return the Euclidean norm of a vector."""
-    cdef Arrays a = Arrays()
-    cdef int64_t size = length("x", x)
-    cdef const float *at = <const float *>a.take("x", x, F32, size)
-    cdef double found
-    with nogil:
-        found = PASSES.norm(at, size)
-    return found
+    both.numbers = <const double *>a.take("numbers", numbers, F64, 4)
+    do(ADAM, &both, sizeof(both), a, tape)

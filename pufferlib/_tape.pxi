@@ -14,6 +14,7 @@ SET_NUM_THREADS = NULL  # of the calling thread's products
 cdef struct Factor:
     PufRows fixed
     const PufRows *given  # what a Given was given last, or NULL
+    int64_t begin  # of the rows of that
     char turned
 
 
@@ -39,12 +40,18 @@ cdef struct Float:
     PufFloat rows
     char *const *at  # of the moment
     const int64_t *stride
+    int64_t begin
+
+
+cdef struct Adam:
+    PufAdam adam
+    const double *numbers  # scale, step_size, root_scale and keep of the moment
 
 
 # The passes that a tape can hold.
 cdef enum Pass:
     PRODUCT, FILL, SAMPLE, LOSS, GATHER, MOMENTS, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
-    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN
+    MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN, JOIN, ADAM
 
 
 cdef struct Entry:
@@ -68,7 +75,11 @@ cdef struct Track:
 
 
 cdef PufRows rows_of(const Factor *factor) noexcept nogil:
-    return factor.fixed if factor.given == NULL else factor.given[0]
+    cdef PufRows rows = factor.fixed
+    if factor.given != NULL:
+        rows = factor.given[0]
+        rows.at += factor.begin * rows.stride
+    return rows
 
 
 cdef void multiply(const Product *p) noexcept nogil:
@@ -99,8 +110,14 @@ cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
 
 
 cdef void make_float(Float *p) noexcept nogil:
-    p.rows.from_, p.rows.stride = p.at[0], p.stride[0]
+    p.rows.from_, p.rows.stride = p.at[0] + p.begin * p.stride[0], p.stride[0]
     PASSES.to_float(&p.rows)
+
+
+cdef void adjust(Adam *p) noexcept nogil:
+    p.adam.scale, p.adam.step_size = <float>p.numbers[0], <float>p.numbers[1]
+    p.adam.root_scale, p.adam.keep = <float>p.numbers[2], <float>p.numbers[3]
+    PASSES.adam(&p.adam)
 
 
 cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
@@ -139,6 +156,10 @@ cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
         return PASSES.begin(<const PufBegin *>p, fault)
     elif which == CARRY:
         PASSES.carry(<const PufCarry *>p)
+    elif which == JOIN:
+        PASSES.join(<const PufJoin *>p)
+    elif which == ADAM:
+        adjust(<Adam *>p)
     return 0
 
 
@@ -193,6 +214,7 @@ cdef class Tape:
         if own == NULL:
             raise MemoryError("out of memory for a tape")
         memcpy(own, args, size)
+        arrays.settle()
         self.held.append(arrays)
         self.names.append(name)
         entries[self.length].which, entries[self.length].args = which, own
@@ -207,6 +229,59 @@ cdef class Tape:
         return 0
 
 
+cdef class Work:
+    """Tracks, each a list of tapes, made ready to be played by a crew."""
+
+    cdef Track *tracks
+    cdef Stretch *stretches  # of all tracks, one after the other
+    cdef size_t count
+    cdef int64_t total
+    cdef list tapes
+
+    def __cinit__(self, list tracks):
+        cdef int64_t at = 0
+        cdef size_t i
+        cdef Tape tape
+        self.tapes = [tape for track in tracks for tape in track]
+        self.count, self.total = len(tracks), len(self.tapes)
+        self.tracks = <Track *>malloc(max(self.count, 1) * sizeof(Track))
+        self.stretches = <Stretch *>malloc(max(self.total, 1) * sizeof(Stretch))
+        if self.tracks == NULL or self.stretches == NULL:
+            raise MemoryError("out of memory to play tapes")
+        for i, track in enumerate(tracks):
+            self.tracks[i].stretches, self.tracks[i].length = self.stretches + at, len(track)
+            at += len(track)
+
+    def __dealloc__(self):
+        free(self.stretches)
+        free(self.tracks)
+
+    cdef int ready(self) except -1:
+        """Begin at the beginning."""
+        cdef Tape tape
+        cdef int64_t at = 0
+        cdef size_t i
+        for tape in self.tapes:
+            tape.ready()
+            self.stretches[at].entries, self.stretches[at].length = tape.entries, tape.length
+            self.stretches[at].reached, self.stretches[at].seconds = 0, 0.0
+            at += 1
+        for i in range(self.count):
+            self.tracks[i].caller = puf_thread()
+        return 0
+
+    cdef int fail(self, int64_t which) except -1:
+        """Raise the fault of this tape."""
+        cdef Tape tape = self.tapes[which]
+        cdef Stretch *stretch = &self.stretches[which]
+        return raise_fault(&stretch.fault, tape.names[stretch.reached])
+
+
+# Nanoseconds that a thread waits before it sleeps: longer than what Python does between two plays.
+cdef enum:
+    PATIENCE = 1000000
+
+
 cdef class Crew:
     """Threads that play tapes side by side, the calling one among them."""
 
@@ -217,7 +292,7 @@ cdef class Crew:
     def __init__(self, int size):
         if size < 1:
             raise ValueError(f"size={size}: at least the calling thread")
-        self.size, self.process, self.threads = size, getpid(), puf_threads_new(size)
+        self.size, self.process, self.threads = size, getpid(), puf_threads_new(size, PATIENCE)
         if self.threads == NULL:
             raise RuntimeError(
                 f"{size} threads could not be started; take fewer, or raise the limit of processes"
@@ -231,40 +306,18 @@ cdef class Crew:
         puf_threads_free(self.threads, getpid() != self.process)
         self.threads = NULL
 
-    def play(self, list tracks):
-        """Play tracks, each a list of tapes, side by side -> the seconds of the first one's."""
-        cdef size_t count = len(tracks), total = sum([len(track) for track in tracks]), at = 0
-        cdef Track *own = NULL
-        cdef Stretch *stretches = NULL
-        cdef Tape tape
-        cdef size_t i
+    def play(self, Work work not None):
+        """Play tracks side by side -> the seconds of the first one's tapes."""
+        cdef int64_t i
         if self.threads == NULL:
             raise RuntimeError("this crew was closed")
-        try:
-            own = <Track *>malloc(max(count, 1) * sizeof(Track))
-            stretches = <Stretch *>malloc(max(total, 1) * sizeof(Stretch))
-            if own == NULL or stretches == NULL:
-                raise MemoryError("out of memory to play tapes")
-            for i, track in enumerate(tracks):
-                own[i].stretches, own[i].length = stretches + at, len(track)
-                own[i].caller = puf_thread()
-                for tape in track:
-                    tape.ready()
-                    stretches[at].entries, stretches[at].length = tape.entries, tape.length
-                    stretches[at].reached, stretches[at].seconds = 0, 0.0
-                    at += 1
-            with nogil:
-                puf_threads_run(self.threads, play_track, own, count)
-            at = 0
-            for track in tracks:
-                for tape in track:
-                    if stretches[at].reached < stretches[at].length:
-                        raise_fault(&stretches[at].fault, tape.names[stretches[at].reached])
-                    at += 1
-            return [stretches[i].seconds for i in range(own[0].length)] if count else []
-        finally:
-            free(stretches)
-            free(own)
+        work.ready()
+        with nogil:
+            puf_threads_run(self.threads, play_track, work.tracks, work.count)
+        for i in range(work.total):
+            if work.stretches[i].reached < work.stretches[i].length:
+                work.fail(i)
+        return [work.stretches[i].seconds for i in range(work.tracks[0].length)] if work.count else []
 
 
 cdef int do(
@@ -290,30 +343,51 @@ cdef class Given:
 
     cdef char *at
     cdef int64_t stride  # bytes from row to row
-    cdef PufRows rows  # the same, of floats
+    cdef PufRows floats  # the same, of floats
     cdef Kind kind
     cdef Arrays held
+    cdef Given whole  # what these are rows of, from `begin` on, or None
+    cdef int64_t begin
     cdef readonly tuple shape
 
     def __init__(self, int64_t rows, int64_t columns, array):
         cdef Arrays a = Arrays()
         self.shape, self.at, self.kind = (rows, columns), NULL, kind_of(a.hold("array", array))
 
-    def put(self, array):
-        """Be this one, of which only the rows are contiguous."""
+    cdef Given source(self):
+        return self if self.whole is None else self.whole
+
+    def rows(self, int64_t begin, int64_t end):
+        """Return these rows of whatever this is."""
+        cdef Given part = Given.__new__(Given)
+        if not 0 <= begin < end <= self.shape[0]:
+            raise ValueError(f"rows {begin} to {end} of {self.shape[0]}")
+        part.shape, part.kind, part.at = (end - begin, self.shape[1]), self.kind, NULL
+        part.whole, part.begin = self.source(), self.begin + begin
+        return part
+
+    def put(self, array, int64_t first=0, int64_t step=0):
+        """Be rows first, first + step, ... of this one, or all; only the rows are contiguous."""
         cdef Arrays a = Arrays()
         cdef Py_buffer *view = a.hold("array", array, False, False)
         cdef int64_t n = self.shape[0], size = self.shape[1]
-        if view.ndim != 2 or view.shape[0] != n or view.shape[1] != size or kind_of(view) != self.kind:
+        cdef int64_t apart = step if step else 1, last = first + (n - 1) * apart
+        cdef bint fits = view.ndim == 2 and view.shape[1] == size and kind_of(view) == self.kind
+        if self.whole is not None:
+            raise ValueError("these are rows of another one: put that")
+        if not fits or (step == 0 and view.shape[0] != n):
             raise ValueError(
                 f"array: expected {expected(self.kind, n, size, False)}, got {described(view)}"
             )
+        if first < 0 or step < 0 or last >= view.shape[0]:
+            raise ValueError(f"array: rows {first} to {last} of {view.shape[0]}")
         if size > 1 and view.strides[1] != view.itemsize:
             raise ValueError("array: its rows are not contiguous")
-        self.at, self.stride, self.held = <char *>view.buf, view.strides[0], a
+        self.at, self.stride = <char *>view.buf + first * view.strides[0], apart * view.strides[0]
         if self.kind == F32:
-            self.rows.at = <float *>view.buf
-            self.rows.stride = leading("array", view.strides[0] // view.itemsize, n, size)
+            self.floats.at = <float *>self.at
+            self.floats.stride = leading("array", self.stride // view.itemsize, n, size)
+        self.held = a
 
 
 cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) except -1:
@@ -326,14 +400,16 @@ cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) exc
 cdef int take_factor(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
     """Fill in a factor: a Given, or float32 of which rows or columns are contiguous."""
     cdef Py_buffer *view
+    cdef Given source
     cdef int64_t one = sizeof(float)
     cdef int along
-    factor.given, factor.turned = NULL, b"N"
+    factor.given, factor.begin, factor.turned = NULL, 0, b"N"
     if isinstance(matrix, Given):
         if (<Given>matrix).kind != F32:
             raise ValueError(f"{name}: expected float32, got {KIND_NAMES[(<Given>matrix).kind]}")
-        factor.given = &(<Given>matrix).rows
-        tape.givens.append(matrix)
+        source = (<Given>matrix).source()
+        factor.given, factor.begin = &source.floats, (<Given>matrix).begin
+        tape.givens.append(source)
         return 0
     view = a.hold(name, matrix, False, False)
     if kind_of(view) != F32 or view.ndim != 2:

@@ -7,6 +7,7 @@ F final slots, S entries of a recurrent state, *O one observation.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -17,20 +18,20 @@ from torch import Tensor
 
 from pufferenv.rows import RowEnv
 from pufferlib import _kernels
-from pufferlib.crew import Crew
+from pufferlib.crew import Crew, Work
 from pufferlib.loss import array
-from pufferlib.manual import Manual
+from pufferlib.manual import GRAIN, Manual
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import Timer
-from pufferlib.tape import NOW, Doer, Tape
+from pufferlib.tape import NOW, Doer, Input, Tape
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
 Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
 WAIT = 16  # of so many agents one has a final observation before they are evaluated
 AT_ONCE = 8192  # agents that a CPU evaluates at a time: what is made of more need not be kept
-GRAIN = 128  # agents: shares of those who live are whole numbers of it
-REMEMBERED = 256  # sampling tapes
+LAYOUTS = 32  # numbers of live agents that it is noted for how they act
+REMEMBERED = 16  # of them
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
 
 
@@ -85,11 +86,14 @@ class Collector:
         if pin:
             self._obs = self._obs.pin_memory()
         self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
-        self._sampling = self._sampler_arguments()
-        self._moments = np.zeros((self.crew.size, 2), np.int64)  # that threads sample by
-        self._who = np.zeros((self.crew.size, agents), np.int32)  # that threads sample for
-        self._some_states: Tensor | None = None  # (A, S) of those who act, if these are not all
-        self._sampling_tapes: dict[Any, tuple[Output, Tape]] = {}
+        slots = (env.num_rows * env.horizon, math.prod(env.obs_shape))
+        self._slots = self._pool.view(slots).numpy()  # (S, F)
+        self.sampling = self._sampler_arguments()
+        self.who = np.zeros(agents, np.int32)  # those who act, if these are not all
+        self._some_states: Tensor | None = None  # (A, S) of them
+        self._grain = GRAIN * -(-agents // (GRAIN * LAYOUTS))  # of those who live, to act for
+        self._turn = functools.lru_cache(maxsize=len(self.groups))(self._make_turn)
+        self._live_turn = functools.lru_cache(maxsize=REMEMBERED)(self._make_live_turn)
         self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
         initial = policy.initial_state(1)
         self._initial = None if initial is None else initial[0]  # (S,)
@@ -164,6 +168,11 @@ class Collector:
         self._under_way.remove(stepped)
         return slice(*stepped)
 
+    def renew(self) -> None:
+        """Take note of changed weights, before acting by them without autograd."""
+        for network in self.networks:
+            network.refresh()
+
     def _act(self, group: slice, version: int) -> None:
         """Act once for every live agent of these envs."""
         engine, timer = self.env.engine, self.timer
@@ -174,14 +183,14 @@ class Collector:
             return
         everyone = slice(group.start * self.env.env_agents, group.stop * self.env.env_agents)
         agents = everyone if live is None else live
-        obs = self._observations(first, agents)
-        state = self._begin(agents)
-        count = len(obs)
-        if live is not None and self.networks:  # which may go on past the last of them
-            obs, state = self._obs, self._some_states
-        for part in parts(count, count) if self.networks else self._parts(count):
-            own = None if state is None else state[part.start :]
-            self._act_some(obs[part.start :], own, _within(agents, part), version)
+        count = _count(agents)
+        if self.networks:
+            self._act_by_hand(first, agents, version)
+        else:
+            obs, state = self._observations(first, agents), self._begin(agents)
+            for part in self._parts(count):
+                own = None if state is None else state[part]
+                self._act_some(obs[part], own, _within(agents, part), version)
         self.agent_steps += count
 
     def _parts(self, count: int) -> list[slice]:
@@ -191,54 +200,51 @@ class Collector:
         return parts(count, AT_ONCE)
 
     def _act_some(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
-        """Act for these agents, who are the first of those that see and have a state."""
-        if self.networks:
-            self._act_by_hand(obs, state, agents, version)
-        else:
-            n = _count(agents)
-            self.timer.enter("forward")
-            output, new = self.policy(obs[:n], None if state is None else state[:n])
-            self.timer.enter("sample")
-            self._sample(NOW, output, agents, version=version)
-            if new is not None:
-                self._keep(agents, new)
-
-    def _act_by_hand(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
-        """Act for these agents, each thread for some; new states take the old ones' place."""
-        n, whole = _count(agents), isinstance(agents, slice)
-        count = max(1, min(len(self.networks), n // LEAST))
-        share, tracks = -(-n // count), []
-        if not whole:
-            share = -(-share // GRAIN) * GRAIN
-        for i, begin in enumerate(range(0, n, share)):
-            end = min(begin + share, n)
-            # Past the last of them it is acted in vain: so there are few numbers to note tapes for.
-            padded = end if whole else min(begin + -(-(end - begin) // GRAIN) * GRAIN, len(obs))
-            network, own = self.networks[i], None if state is None else state[begin:padded]
-            network.refresh()
-            acting = network.act(obs[begin:padded], own, own)
-            self._moments[i] = version, end - begin
-            if not isinstance(agents, slice):
-                self._who[i, : end - begin] = agents[begin:end]
-            who = _within(agents, slice(begin, end)) if whole else self._who[i, : padded - begin]
-            sampling = self._sampling_tape(acting.output, who, self._moments[i])
-            forward = [("forward", tape) for tape in acting.tapes]
-            tracks.append([*forward, ("sample", sampling)])
+        """Act for these agents by the policy itself."""
         self.timer.enter("forward")
-        self.timer.book(self.crew.play(tracks))
-        if state is not None and not isinstance(agents, slice):
-            cast(Tensor, self.state)[self._index(agents)] = state[:n]
+        output, new = self.policy(obs, state)
+        self.timer.enter("sample")
+        self.sample(NOW, output, agents, version=version)
+        if new is not None:
+            self._keep(agents, new)
 
-    def _sampling_tape(self, output: Output, agents: Agents, moment: npt.NDArray[np.int64]) -> Tape:
-        """Note how to sample for these agents; who they are is read when it is played."""
-        key = id(output), agents.start if isinstance(agents, slice) else None
-        if key not in self._sampling_tapes:
-            if len(self._sampling_tapes) >= REMEMBERED:
-                self._sampling_tapes.clear()
-            tape = Tape()
-            self._sample(tape, output, agents, moment=moment)
-            self._sampling_tapes[key] = output, tape  # so that no other output has its id
-        return self._sampling_tapes[key][1]
+    def _act_by_hand(self, first: int, agents: Agents, version: int) -> None:
+        """Act for these agents, each thread for some; new states take the old ones' place."""
+        n, state = _count(agents), self._begin(agents)
+        if isinstance(agents, slice):
+            turn = self._turn(agents.start, agents.stop)
+            turn.seen.put(self._slots, first, self.env.horizon)
+        else:
+            self._observations(first, agents)
+            self.who[:n] = agents
+            share = -(-n // self._hands(n))
+            turn = self._live_turn(*(-(-some // self._grain) * self._grain for some in (share, n)))
+        turn.moments[:, 0] = version
+        turn.moments[:, 1] = np.clip(n - turn.begins, 0, turn.sizes)
+        self.timer.enter("forward")
+        self.timer.book(self.crew.play(turn.work))
+        if state is not None and not isinstance(agents, slice):
+            cast(Tensor, self.state)[self._index(agents)] = state
+
+    def _hands(self, count: int) -> int:
+        """Return how many threads act for so many agents."""
+        return max(1, min(len(self.networks), count // LEAST))
+
+    def _make_turn(self, begin: int, end: int) -> "Turn":
+        """Note how all of these agents act once."""
+        n = end - begin
+        seen = Input(n, self._slots.shape[1], self._obs.dtype)
+        state = None if self.state is None else self.state[begin:end]
+        return Turn(self, seen, state, -(-n // self._hands(n)), begin)
+
+    def _make_live_turn(self, share: int, count: int) -> "Turn":
+        """Note how the first `count` who live act once, each thread for `share` of them.
+
+        Past the last of them it is acted in vain: so there are few numbers to note it for.
+        """
+        seen = Input(min(count, len(self._obs)), self._slots.shape[1], self._obs.dtype)
+        seen.put(self._obs[: seen.shape[0]].view(seen.shape).numpy())
+        return Turn(self, seen, self._some_states, share, None)
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
         """Step some envs; whose life was cut short leaves the state that it was cut with."""
@@ -347,7 +353,7 @@ class Collector:
             where = agents if isinstance(agents, slice) else self._index(agents)
             cast(Tensor, self.state)[where] = state
 
-    def _sample(self, do: Doer, output: Output, agents: Agents, **moment: Any) -> None:
+    def sample(self, do: Doer, output: Output, agents: Agents, **moment: Any) -> None:
         do.run(
             _kernels.sample,
             values=output.value.cpu().numpy(),
@@ -356,12 +362,49 @@ class Collector:
             log_std=_rows(output.log_std),
             **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
             **moment,
-            **self._sampling,
+            **self.sampling,
         )
 
     def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
         """Make an index on the device of integers on the CPU."""
         return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
+
+
+class Turn:
+    """How some agents act once, noted: each thread for `share` of them, so many at a time as stay
+    in a core's cache. `first`: the first of them; None: those in `who`, as many as there are."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        seen: Input,
+        state: Tensor | None,
+        share: int,
+        first: int | None,
+    ) -> None:
+        self.seen, count = seen, seen.shape[0]
+        shares = list(zip(collector.networks, parts(count, share), strict=False))
+        places = [
+            slice(share.start + part.start, share.start + part.stop)
+            for network, share in shares
+            for part in parts(share.stop - share.start, network.at_once)
+        ]
+        self.begins = np.array([place.start for place in places])
+        self.sizes = np.array([place.stop - place.start for place in places])
+        self.moments = np.zeros((len(places), 2), np.int64)  # of each: version, how many act
+        tracks: list[list[tuple[str, Tape]]] = [[] for _ in shares]
+        for place, moment in zip(places, self.moments, strict=True):
+            i = place.start // share
+            forward, sample = Tape(), Tape()
+            own = None if state is None else state[place]
+            output = collector.networks[i].act(forward, seen.rows(place.start, place.stop), own)
+            if first is None:
+                who: Agents = collector.who[place]
+            else:
+                who = slice(first + place.start, first + place.stop)
+            collector.sample(sample, output, who, moment=moment)
+            tracks[i] += [("forward", forward), ("sample", sample)]
+        self.work = Work(tracks)
 
 
 def parts(count: int, at_once: int) -> list[slice]:

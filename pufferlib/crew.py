@@ -1,6 +1,6 @@
 """Threads that play tapes side by side: the caller the first track, each of the others one more.
 
-They wait without spinning and are kept on cores of their own, the caller too while it works: two
+They wait without spinning and are kept on cores of their own, the caller too where it says so: two
 threads that the OS puts on one core are slower than one.
 """
 
@@ -9,16 +9,26 @@ import functools
 import os
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from pufferlib import _kernels, cores
-from pufferlib.tape import Tape
+from pufferlib.tape import Tape, is_watched
 
 Track = Sequence[tuple[str, Tape]]  # one after the other, and what each is called
+
+
+class Work:
+    """Tracks made ready to be played, again and again."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self.tracks = tracks
+        self.names = [name for name, _ in tracks[0]] if tracks else []
+        native = [[tape.native for _, tape in track if tape.native] for track in tracks]
+        whole = list(map(len, native)) == list(map(len, tracks))
+        self.native = _kernels.Work(native) if whole else None
 
 
 class Crew:
@@ -30,33 +40,36 @@ class Crew:
         self._native = _kernels.Crew(size)
         cores.keep_apart(cores.threads() - before)
 
-    def play(self, tracks: Sequence[Track]) -> dict[str, float]:
+    def play(self, work: Work) -> dict[str, float]:
         """Play at most `size` tracks; return the seconds of the first one's tapes, by name.
 
-        What a track raises is raised when all are done, the first of them first. Raise RuntimeError
-        in a fork of the process that the threads are of.
+        The calling thread is best kept `on_first` meanwhile. What a track raises is raised when all
+        are done, the first of them first. Raise RuntimeError in a fork of the process that the
+        threads are of.
         """
-        if len(tracks) > 1 and os.getpid() != self._process:
+        if len(work.tracks) > 1 and os.getpid() != self._process:
             raise RuntimeError(
                 f"the trainer's threads were started in process {self._process} and did not follow "
                 f"the fork into process {os.getpid()}: make a new trainer here"
             )
-        native = [[tape.native for _, tape in track if tape.native] for track in tracks]
-        taken: dict[str, float] = defaultdict(float)
-        with cores.on_first() if len(tracks) > 1 else contextlib.nullcontext():
-            if list(map(len, native)) == list(map(len, tracks)):
-                seconds = self._native.play(native)
-            else:
-                seconds = self._by_python(tracks)
-        for (name, _), passed in zip(tracks[0] if tracks else (), seconds, strict=True):
-            taken[name] += passed
+        if work.native is None or is_watched():
+            seconds = self._by_python(work.tracks)
+        else:
+            seconds = self._native.play(work.native)
+        taken: dict[str, float] = {}
+        for name, passed in zip(work.names, seconds, strict=True):
+            taken[name] = taken.get(name, 0.0) + passed
         return taken
+
+    def on_first(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the calling thread on the first core, where none of the others is."""
+        return cores.on_first() if self.size > 1 else contextlib.nullcontext()
 
     def _by_python(self, tracks: Sequence[Track]) -> list[float]:
         """Play them in threads that need Python's lock for each call; rarely what happens."""
         others = [self._pool.submit(_play, track) for track in tracks[1:]]
         try:
-            seconds = _play(tracks[0])
+            seconds = _play(tracks[0]) if tracks else []
         finally:
             for other in others:
                 other.exception()  # waits

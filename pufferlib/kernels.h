@@ -261,11 +261,19 @@ typedef struct PufFill {
 } PufFill;
 
 // A step of AdamW; kernels_adam.h has the formulas.
+typedef struct PufJoin {
+    int64_t num_rows, size; // n, W
+    PufRows more;           // (n x W) in and out; 0 afterwards
+    float *out;             // (W) in and out
+    double *squares;        // (1) out
+} PufJoin;
+
 typedef struct PufAdam {
     int64_t size;            // W
     float *weights, *grads;  // (W) in and out; gradients are 0 afterwards
     float *mean, *square;    // (W) in and out, moments of the gradient
     float beta1, beta2, eps; //
+    float scale;             // what gradients are multiplied by
     float step_size;         // rate / (1 - beta1^t)
     float root_scale;        // 1 / sqrt(1 - beta2^t)
     float keep;              // 1 - rate * decay
@@ -293,8 +301,8 @@ typedef struct PufPasses {
     void (*carry)(const PufCarry *pass);
     int (*begin)(const PufBegin *pass, PufFault *fault);
     void (*fill)(const PufFill *pass);
+    void (*join)(const PufJoin *pass);
     void (*adam)(const PufAdam *pass);
-    double (*norm)(const float *x, int64_t size);
 } PufPasses;
 const PufPasses *puf_passes(void);
 

@@ -1,6 +1,7 @@
-// pufferlib/kernels_adam.h - one step of AdamW (Loshchilov, Hutter 2019) over weights in one array.
+// pufferlib/kernels_adam.h - one step of AdamW (Loshchilov, Hutter 2019) over weights in one array,
+// and what comes before it: the gradients of several threads made one, and its sum of squares.
 //
-// With g the gradient, t the steps taken with this one:
+// With g the scaled gradient, t the steps taken with this one:
 //     m = m + (1 - beta1) (g - m),    v = beta2 v + (1 - beta2) g^2
 //     w = w (1 - rate decay) - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 // The gradient is 0 afterwards: the next one is added up in its place. Moments that are next to
@@ -19,7 +20,7 @@ PUF_INLINE PufFloats adam_moment(PufFloats x, float least) {
 }
 
 PUF_INLINE void adam_some(const PufAdam *pass, int64_t at, int64_t n) {
-    const PufFloats g = puf_load_some(pass->grads + at, n);
+    const PufFloats g = puf_load_some(pass->grads + at, n) * pass->scale;
     PufFloats w = puf_load_some(pass->weights + at, n), m = puf_load_some(pass->mean + at, n);
     PufFloats v = puf_load_some(pass->square + at, n);
     m = adam_moment(m + (1.0f - pass->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
@@ -38,18 +39,31 @@ static void puf_adam(const PufAdam *pass) {
     if (at < pass->size) adam_some(pass, at, pass->size - at);
 }
 
-// The sum of squares in 16 columns of doubles, whatever the width: the same bits everywhere.
-#define PUF_NORM_COLUMNS 16
+PUF_INLINE void join_some(const PufJoin *pass, int64_t at, int64_t n) {
+    PufFloats sum = puf_load_some(pass->out + at, n);
+    for (int64_t row = 0; row < pass->num_rows; row++) {
+        float *more = puf_row(pass->more, row) + at;
+        sum += puf_load_some(more, n);
+        puf_store_some(more, puf_all(0.0f), n);
+    }
+    puf_store_some(pass->out + at, sum, n);
+}
 
-static double puf_norm(const float *x, int64_t size) {
-    double columns[PUF_NORM_COLUMNS] = {0}, sum = 0.0;
+// Squares are summed in 16 columns of doubles, whatever the width: the same bits everywhere.
+#define PUF_JOIN_COLUMNS 16
+
+static void puf_join(const PufJoin *pass) {
+    const float *x = pass->out;
+    double columns[PUF_JOIN_COLUMNS] = {0}, sum = 0.0;
     int64_t at = 0;
-    for (; at + PUF_NORM_COLUMNS <= size; at += PUF_NORM_COLUMNS)
-        for (int c = 0; c < PUF_NORM_COLUMNS; c++)
+    for (; at + PUF_LANES <= pass->size; at += PUF_LANES) join_some(pass, at, PUF_LANES);
+    if (at < pass->size) join_some(pass, at, pass->size - at);
+    for (at = 0; at + PUF_JOIN_COLUMNS <= pass->size; at += PUF_JOIN_COLUMNS)
+        for (int c = 0; c < PUF_JOIN_COLUMNS; c++)
             columns[c] += (double)x[at + c] * (double)x[at + c];
-    for (; at < size; at++) columns[0] += (double)x[at] * (double)x[at];
-    for (int c = 0; c < PUF_NORM_COLUMNS; c++) sum += columns[c];
-    return sqrt(sum);
+    for (; at < pass->size; at++) columns[0] += (double)x[at] * (double)x[at];
+    for (int c = 0; c < PUF_JOIN_COLUMNS; c++) sum += columns[c];
+    *pass->squares = sum;
 }
 
 #endif

@@ -19,6 +19,6 @@
      puf_dense_back, puf_dense_bf16, puf_dense_bf16_back, puf_lstm, \
      puf_lstm_back,  puf_mingru,     puf_mingru_back,     puf_turn, \
      puf_keep,       puf_carry,      puf_begin,           puf_fill, \
-     puf_adam,       puf_norm}
+     puf_join,       puf_adam}
 
 #endif

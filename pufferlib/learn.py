@@ -2,7 +2,7 @@
 
 Parts of a minibatch share its mean over steps and its standardized advantages, so that their sum is
 what the whole would have given. With several threads each takes an equal share of the rows, adds up
-gradients of its own, and they are summed in a fixed order: a thread count has one result.
+gradients of its own, and the optimizer sums them in a fixed order: a thread count has one result.
 """
 
 import functools
@@ -12,9 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferlib import _kernels
 from pufferlib.batch import Batch, Memory
-from pufferlib.crew import Crew, Track
+from pufferlib.crew import Crew, Work
 from pufferlib.loss import LossStats, Standard, note_loss, ppo_loss
 from pufferlib.manual import Manual, fits, manual, rows_at_once
 from pufferlib.optimizer import Optimizer
@@ -28,14 +27,13 @@ from pufferlib.tape import Tape
 class Hand:
     """One of the threads' networks, and what it works with."""
 
-    def __init__(self, network: Manual, memory: Memory, grads: Tensor) -> None:
+    def __init__(self, network: Manual, memory: Memory) -> None:
         self.network, self.memory = network, memory  # of a part
-        self.grads = grads  # (W,) those of the optimizer, or its own
         self.metrics = np.zeros(len(LossStats._fields))  # sums over the parts
 
 
 class Learner:
-    """Adds the gradient of PPO's loss over rows of a batch to the optimizer's.
+    """Adds the gradient of PPO's loss over rows of a batch to the optimizer's, which `clip` joins.
 
     With `hands`, minibatches are done in parts of `rows` rows, without autograd.
     """
@@ -61,15 +59,15 @@ class Learner:
             rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
             self.policy = Autocast(policy)
         for i in range(crew.size):
-            grads = torch.zeros_like(optimizer.grads) if i else optimizer.grads
+            grads = optimizer.more[i - 1] if i else optimizer.grads
             steps = self.rows * batch.sizes.horizon
             network = manual(policy, optimizer.views(grads), steps, rounded)
             if network is None:
                 break
-            self.hands.append(Hand(network, batch.memory(self.rows, network.sees), grads))
+            self.hands.append(Hand(network, batch.memory(self.rows, network.sees)))
         self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
-        self._tracks = functools.lru_cache(maxsize=2)(self._note)
+        self._work = functools.lru_cache(maxsize=2)(self._note)
         if not self.hands:
             self.rows = most
             self._memory = batch.memory(most) if batch.device.type == "cpu" else None
@@ -89,18 +87,16 @@ class Learner:
         count = len(rows)
         self._rows[:count] = self.batch.rows[rows.numpy()]
         self._numbers[:] = standard.numbers(self.train)
-        tracks = self._tracks(count)
-        hands = self.hands[: len(tracks)]
+        work = self._work(count)
+        hands = self.hands[: len(work.tracks)]
         for hand in hands:
             hand.metrics.fill(0)
             hand.network.refresh()
             hand.network.begin_back()
         self.timer.enter("loss_backward")
-        self.timer.book(self.crew.play(tracks))
+        self.timer.book(self.crew.play(work))
         for hand in hands:
             hand.network.end_back()
-        for hand in hands[1:]:
-            self.optimizer.grads += hand.grads
         return LossStats(*np.sum([hand.metrics for hand in hands], axis=0).tolist())
 
     def standard(self, rows: Tensor) -> Standard:
@@ -115,17 +111,14 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         return stats
 
-    def _note(self, count: int) -> list[Track]:
+    def _note(self, count: int) -> Work:
         """Note what each thread does with its share of so many rows: part by part."""
         shares = np.array_split(np.arange(count), min(self.crew.size, -(-count // self.rows)))
-        return [self._share(*given) for given in zip(self.hands, shares, strict=False)]
+        return Work([self._share(*given) for given in zip(self.hands, shares, strict=False)])
 
-    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> Track:
+    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> list[tuple[str, Tape]]:
         learn = functools.lru_cache(maxsize=None)(functools.partial(self._lesson, hand))
-        track = []
-        if hand is not self.hands[0]:
-            track.append(("loss_backward", Tape()))
-            track[0][1].run(_kernels.fill, out=hand.grads.unsqueeze(0).numpy())
+        track: list[tuple[str, Tape]] = []
         for begin in range(share[0], share[-1] + 1, self.rows):
             part = slice(begin, min(begin + self.rows, share[-1] + 1))
             copy = Tape()

@@ -12,12 +12,12 @@ Letters as in policy.py; N steps of a part.
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from pufferlib import _kernels
+from pufferlib import _kernels, memory
 from pufferlib.normalize import ObservationNorm
 from pufferlib.policy import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
@@ -25,24 +25,19 @@ from pufferlib.tape import Doer, Input, Tape, shown
 
 BY_PARTS = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
+GRAIN = 128  # agents: as many act at once as are a whole number of it, so that few tapes are noted
 ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
-
-
-class Acting(NamedTuple):
-    """What to play to act once, where it is then said, and the new state; until the next `act`."""
-
-    tapes: list[Tape]
-    output: Output
-    state: Tensor | None
 
 
 class Manual(Protocol):
     """A network that goes back by itself. Whoever plays its tapes calls `refresh` when weights or
     statistics have changed, and `begin_back` and `end_back` around all ways back since then."""
 
-    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
-        """Prepare to act once, as Policy.forward. The new state is written to `new`, which may be
-        where the state is; where none is given, to memory that is used again."""
+    at_once: int  # agents that it acts for at a time, at most
+
+    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+        """Note how N agents act once: obs (N, F), state (N, S), which becomes the new one. Return
+        where it is then said, until anything else is."""
 
     def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
         """Note how to act H times, as Policy.unroll, on what lies in this memory when it is played:
@@ -61,13 +56,12 @@ class Manual(Protocol):
     def end_back(self) -> None:
         """After it: the gradients of all parameters are added to those that were given."""
 
-    def forward(
-        self, obs: Tensor, state: Tensor | None, new: Tensor | None = None
-    ) -> tuple[Output, Tensor | None]:
-        """Act once."""
+    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Act once, as Policy.forward."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Act H times, as Policy.unroll. Valid until the next call."""
+        """Act H times, as Policy.unroll, so many as can be gone back through at once. Valid until
+        the next call."""
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last, all of it; that of log_std
@@ -237,7 +231,7 @@ class DenseBF16:
         do.product(x, self.weight.t(), product)
         given = {"product": product, "y": y, "bias": self.bias}
         arrays = {name: shown(tensor) for name, tensor in given.items()}
-        do.run(_kernels.dense_bf16, activation=self.activation, **arrays)
+        do.do(functools.partial(_kernels.dense_bf16, activation=self.activation, **arrays))
 
     def back(
         self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
@@ -246,7 +240,7 @@ class DenseBF16:
         product = self._place(grad)
         given = {"y": y, "grad": grad, "out": product, "grad_bias": self.grad_bias}
         arrays = {name: shown(tensor) for name, tensor in given.items()}
-        do.run(_kernels.dense_bf16_back, activation=self.activation, **arrays)
+        do.do(functools.partial(_kernels.dense_bf16_back, activation=self.activation, **arrays))
         do.product(product.t(), x, self._part)
         do.do(functools.partial(torch.add, self.grad_weight, self._part, out=self.grad_weight))
         if grad_x is not None:
@@ -258,10 +252,19 @@ class DenseBF16:
 
 
 class ByHand:
-    """What networks without autograd have in common: dense layers, and heads that say something."""
+    """What networks without autograd have in common: dense layers, heads that say something, and
+    memory to act and to unroll in."""
 
-    def __init__(self, policy: Policy, heads: Heads, grads: Mapping[str, Tensor]) -> None:
-        self.heads, self.outputs, self._policy, self._grads = heads, sum(heads.sizes), policy, grads
+    sees = torch.float32
+
+    def __init__(
+        self, policy: Policy, heads: Heads, grads: Mapping[str, Tensor], at_once: int
+    ) -> None:
+        self.policy, self.heads, self._grads = policy, heads, grads
+        self.outputs = sum(heads.sizes)
+        self.at_once, self.said = at_once, memory.floats((at_once, self.outputs))
+        self._acting = functools.lru_cache(maxsize=16)(functools.partial(OwnActing, self))
+        self._lesson = functools.lru_cache(maxsize=2)(functools.partial(OwnLesson, self))
         self._folded: list[Folded] = []
         self.log_std: Tensor | None = None
         if policy.spec.low:
@@ -287,7 +290,7 @@ class ByHand:
 
     def layer(self, name: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return a layer's weight and bias, and where their gradients are added up."""
-        layer = cast(nn.Linear, self._policy.get_submodule(name))
+        layer = cast(nn.Linear, self.policy.get_submodule(name))
         grads = self._grads[f"{name}.weight"], self._grads[f"{name}.bias"]
         return layer.weight.detach(), layer.bias.detach(), grads
 
@@ -328,58 +331,105 @@ class ByHand:
         for layer in self._folded:
             layer.end_back()
 
-    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
-        """Prepare to act once."""
+    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+        """Note how N agents act once."""
+        raise NotImplementedError
+
+    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
+        """Note how to act H times."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def forward(
-        self, obs: Tensor, state: Tensor | None = None, new: Tensor | None = None
-    ) -> tuple[Output, Tensor | None]:
+    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, Tensor | None]:
         """Obs (N, *O), state (N, S) or None -> output of N and new state."""
         self.refresh()
-        acting = self.act(obs, state, new)
-        for tape in acting.tapes:
-            tape.play()
-        return acting.output, acting.state
+        said = torch.empty((len(obs), self.outputs))
+        new = None if state is None else torch.empty_like(state)
+        for begin in range(0, len(obs), self.at_once):
+            some = slice(begin, begin + self.at_once)
+            x, out = obs[some], said[some]
+            own = self._acting(-(-len(x) // GRAIN) * GRAIN, obs.dtype)
+            own.obs[: len(x)] = x.view(len(x), -1)
+            if state is not None and new is not None:
+                own.state[: len(x)] = state[some]
+            own.tape.play()
+            out.copy_(self.said[: len(x)])
+            if new is not None:
+                new[some] = own.state[: len(x)]
+        return self.output(said), new
+
+    @torch.no_grad()
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Obs (B, H, *O), state (B, S) or None, reset (B, H) bool -> output of B * H."""
+        self._last = own = self._lesson(*reset.shape)
+        own.obs.copy_(obs.view(own.obs.shape))
+        own.reset.copy_(reset)
+        if state is not None:
+            own.state.copy_(state)
+        self.refresh()
+        own.tapes[0].play()
+        return own.lesson.output
+
+    def gradient(self) -> Output:
+        """Return where to write the gradient of what was unrolled last."""
+        return self._last.lesson.gradient
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """Go back from there: add the gradients of all parameters to those that were given."""
+        self.begin_back()
+        self._last.tapes[1].play()
+        self.end_back()
+
+
+class OwnActing:
+    """Memory of what N agents see, and of their states, and how they act once."""
+
+    def __init__(self, network: ByHand, agents: int, dtype: torch.dtype) -> None:
+        spec, agents = network.policy.spec, min(agents, network.at_once)
+        self.obs = torch.zeros((agents, spec.obs_size), dtype=dtype)
+        self.state = torch.zeros((agents, network.policy.state_size))
+        self.tape, seen = Tape(), Input(agents, spec.obs_size, dtype)
+        seen.put(shown(self.obs))
+        network.act(self.tape, seen, self.state)
+
+
+class OwnLesson:
+    """Memory of what is seen in B rows of H steps, and the ways forth and back."""
+
+    def __init__(self, network: ByHand, rows: int, horizon: int) -> None:
+        policy = network.policy
+        self.obs = torch.zeros((rows, horizon, policy.spec.obs_size), dtype=network.sees)
+        self.state = torch.zeros((rows, policy.state_size))
+        self.reset, self.tapes = torch.zeros((rows, horizon), dtype=torch.bool), (Tape(), Tape())
+        self.lesson = network.note(self.tapes[0], self.obs, self.state, self.reset)
+        self.lesson.back(self.tapes[1])
 
 
 class Part:
-    """Views of the memory of N steps of an MLP, from what is `seen` (N, F) there to the last layer,
-    `said` (N, C + X + 1)."""
+    """Views of the memory of N steps of an MLP, from what is `seen` (N, F) to the last layer."""
 
-    def __init__(self, network: "ManualMLP", seen: Tensor | Input, said: Tensor) -> None:
-        n = len(said)
+    def __init__(self, network: "ManualMLP", seen: Tensor | Input) -> None:
+        n = seen.shape[0]
         self.network, self.seen, self.grads = network, seen, [g[:n] for g in network.grads]
-        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), said]
+        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), network.said[:n]]
         self._taken: Tensor | Input = seen
-        self.output, self.gradient = network.output(said), network.gradients(self.grads[-1])
+        self.output = network.output(self._ys[-1])
+        self.gradient = network.gradients(self.grads[-1])
 
-    def forth(self, tape: Tape) -> Tape:
+    def forth(self, tape: Tape) -> None:
         """Note the way from what is seen to what is said."""
         x = self._taken = self.network.taken(tape, self.seen)
         for layer, y in zip(self.network.layers, self._ys, strict=True):
             layer.forward(tape, x, y)
             x = y
-        return tape
 
-    def back(self, tape: Tape) -> Tape:
+    def back(self, tape: Tape) -> None:
         """Note the way from the last gradient to those of the parameters; forth goes before."""
         layers, ys, grads = self.network.layers, self._ys, self.grads
         for i in range(len(layers) - 1, 0, -1):
             layers[i].back(tape, ys[i - 1], ys[i], grads[i], grads[i - 1])
         layers[0].back(tape, self._taken, ys[0], grads[0], None)
-        return tape
-
-    @functools.cached_property
-    def forth_tape(self) -> Tape:
-        """The way forth by itself."""
-        return self.forth(Tape(native=self.network.native))
-
-    @functools.cached_property
-    def back_tape(self) -> Tape:
-        """The way back by itself."""
-        return self.back(Tape(native=self.network.native))
 
 
 class ManualMLP(ByHand):
@@ -393,8 +443,8 @@ class ManualMLP(ByHand):
         steps: int,
         rounded: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(policy, policy.heads, grads)
-        self.steps, self.native, f = steps, not rounded, policy.activation
+        super().__init__(policy, policy.heads, grads, steps)
+        self._native, f = not rounded, policy.activation
         names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden)))]
         self.norm = policy.norm if rounded else None  # while what is seen has all its digits
         if rounded:
@@ -410,40 +460,27 @@ class ManualMLP(ByHand):
             for layer, dtype in zip(self.layers, [*above, torch.float32], strict=True)
         ]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
-        self.said = torch.empty_like(self.grads[-1])  # (N, C + X + 1), as many as act at once
-        self._part = functools.lru_cache(maxsize=128)(self._make_part)
-        self._whole = functools.lru_cache(maxsize=128)(lambda n: self.output(self.said[:n]))
-        self._last = self._part(0, 1, first)  # what was unrolled
+        # What is noted must be what the first layer takes, but normal.
+        self.sees = torch.float32 if self.norm is not None else first
 
-    @property
-    def sees(self) -> torch.dtype:
-        """What observations that are noted must be: what the first layer takes, but normal."""
-        return torch.float32 if self.norm is not None else self.x.dtype
+    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+        """Obs (N, F): one way forth."""
+        part = Part(self, obs)
+        part.forth(tape)
+        return part.output
 
-    def _make_part(self, begin: int, n: int, dtype: torch.dtype) -> Part:
-        return Part(self, Input(n, self.x.shape[1], dtype), self.said[begin : begin + n])
-
-    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
-        """Obs (N, *O): as many tapes as it takes parts of `steps`."""
-        n = obs.shape[0]
-        if n > self.said.shape[0]:
-            self.said = self.said.new_empty((n, self.said.shape[1]))
-            self._part.cache_clear()
-            self._whole.cache_clear()
-        x, tapes = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1), []
-        for begin in range(0, n, self.steps):
-            some = x[begin : begin + self.steps]
-            self._last = part = self._part(begin, len(some), x.dtype)
-            cast(Input, part.seen).put(some)
-            tapes.append(part.forth_tape)
-        return Acting(tapes, self._whole(n), None)
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Obs (B, H, *O) -> output of B * H; more than `at_once` cannot be gone back through."""
+        if reset.numel() > self.at_once:
+            return self.forward(obs.flatten(0, 1))[0]
+        return super().unroll(obs, state, reset)
 
     def taken(self, tape: Tape, seen: Tensor | Input) -> Tensor | Input:
         """Return what the first layer takes of what is seen (N, F), made on the tape if need be."""
         if seen.dtype == self.x.dtype:
             return seen
         x = self.x[: seen.shape[0]]
-        if isinstance(seen, Input) and self.native:
+        if isinstance(seen, Input) and self._native:
             tape.run(_kernels.to_float, rows=seen.given, out=x.numpy())
         else:
             tape.do(functools.partial(self._take, seen, x))
@@ -455,22 +492,6 @@ class ManualMLP(ByHand):
 
     def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> Part:
         """Note the way forth of as many steps as are done at once."""
-        x = obs.view(reset.numel(), -1)
-        part = Part(self, x, self.said[: len(x)])
+        part = Part(self, obs.view(reset.numel(), -1))
         part.forth(tape)
         return part
-
-    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Obs (B, H, *O) -> output of B * H. To go back from, at most `steps`."""
-        return self.forward(obs.flatten(0, 1))[0]
-
-    def gradient(self) -> Output:
-        """Return where to write the gradient of what was unrolled last."""
-        return self._last.gradient
-
-    @torch.no_grad()
-    def back(self) -> None:
-        """Go back from there: add the gradients of all parameters to those that were given."""
-        self.begin_back()
-        self._last.back_tape.play()
-        self.end_back()

@@ -4,7 +4,6 @@ An LSTM goes step by step, all rows of a part at once; a minGRU layer by layer t
 (cells.py has both). Letters as in policy.py; K = C + X + 1 outputs of the heads.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -13,38 +12,20 @@ from torch import Tensor, nn
 
 from pufferlib import _kernels, memory
 from pufferlib.cells import LSTMSteps, MinGRUSteps
-from pufferlib.manual import Acting, ByHand
+from pufferlib.manual import ByHand
 from pufferlib.policy import Output
 from pufferlib.recurrent import CHUNK, Recurrent
 from pufferlib.tape import Input, Tape
-
-REMEMBERED = 64  # places and numbers of states that were acted from
-
-
-class ActPart:
-    """One step of N agents whose states lie in one place, a few that stay in the cache at a time;
-    states are written to `new`."""
-
-    def __init__(
-        self, network: "ManualRecurrent", state: Tensor, new: Tensor, dtype: torch.dtype
-    ) -> None:
-        said, size = network.said[: len(state)], network.policy.spec.obs_size
-        self.output, self.seen, self.tape = network.output(said), [], Tape()
-        chunks = [torch.split(part, CHUNK) for part in (state, new, said)]
-        for before, after, out in zip(*chunks, strict=True):
-            self.seen.append(Input(len(before), size, dtype))
-            network.act_some(self.tape, self.seen[-1], before, after, out)
 
 
 class ManualRecurrent(ByHand):
     """First layer, heads, the weights between them, and how they act."""
 
+    policy: Recurrent
     part: type["RecurrentPart"]
-    sees = torch.float32
 
     def __init__(self, policy: Recurrent, grads: Mapping[str, Tensor]) -> None:
-        super().__init__(policy, policy.heads, grads)
-        self.policy = policy
+        super().__init__(policy, policy.heads, grads, CHUNK)
         self.first = self.dense("first", policy.activation, policy.norm)
         self.last = self.last_layer()
         names = [f"input.{i}" for i in range(policy.num_layers)]
@@ -56,39 +37,17 @@ class ManualRecurrent(ByHand):
         new, size = memory.floats, policy.size
         self._x, self._gates = new((CHUNK, size)), new((CHUNK, policy.gates * size))
         self._floats = new((CHUNK, policy.spec.obs_size))
-        self.said, self._new = new((0, self.outputs)), new((0, policy.state_size))
-        self._acting: dict[tuple[Any, ...], ActPart] = {}
-        self._own = functools.lru_cache(maxsize=2)(self._make_own)
 
-    def act(self, obs: Tensor, state: Tensor | None, new: Tensor | None = None) -> Acting:
-        """Obs (N, *O), state (N, S)."""
-        before, n = cast(Tensor, state), len(obs)
-        if n > len(self.said):
-            self.said = memory.floats((n, self.outputs))
-            self._acting.clear()
-        if new is None:
-            if n > len(self._new):
-                self._new = memory.floats((n, self.policy.state_size))
-            new = self._new[:n]
-        key = n, before.data_ptr(), before.stride(), new.data_ptr(), new.stride(), obs.dtype
-        part = self._acting.pop(key, None) or ActPart(self, before, new, obs.dtype)
-        self._acting[key] = part  # the last used is the last
-        if len(self._acting) > REMEMBERED:
-            del self._acting[next(iter(self._acting))]
-        x = obs.flatten(1) if obs.dim() > 1 else obs.unsqueeze(1)
-        for seen, some in zip(part.seen, torch.split(x, CHUNK), strict=True):
-            seen.put(some)
-        return Acting([part.tape], part.output, new)
-
-    def act_some(self, tape: Tape, seen: Input, state: Tensor, new: Tensor, said: Tensor) -> None:
-        """Note how N agents act once, at most CHUNK."""
-        n, taken = len(state), cast("Input | Tensor", seen)
-        if seen.dtype != torch.float32:
+    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+        """Obs (N, F), state (N, S)."""
+        n, taken, states = obs.shape[0], cast("Input | Tensor", obs), cast(Tensor, state)
+        if obs.dtype != torch.float32:
             taken = self._floats[:n]
-            tape.run(_kernels.to_float, rows=seen.given, out=taken.numpy())
+            tape.run(_kernels.to_float, rows=obs.given, out=taken.numpy())
         self.first.forward(tape, taken, self._x[:n])
-        hidden = self.policy.steps(self._x[:n], state, new, self._gates[:n], tape)
-        self.last.forward(tape, hidden, said)
+        hidden = self.policy.steps(self._x[:n], states, states, self._gates[:n], tape)
+        self.last.forward(tape, hidden, self.said[:n])
+        return self.output(self.said[:n])
 
     def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "RecurrentPart":
         """Note the way forth of B rows of H steps."""
@@ -96,45 +55,9 @@ class ManualRecurrent(ByHand):
         part.forth(tape)
         return part
 
-    def _make_own(self, rows: int, horizon: int) -> "Own":
-        return Own(self, rows, horizon)
-
-    @torch.no_grad()
-    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Obs (B, H, *O), state (B, S), reset (B, H) bool -> output of B * H."""
-        self._last = own = self._own(*reset.shape)
-        own.obs.copy_(obs.view(own.obs.shape))
-        own.state.copy_(cast(Tensor, state))
-        own.reset.copy_(reset)
-        self.refresh()
-        own.tapes[0].play()
-        return own.part.output
-
-    def gradient(self) -> Output:
-        """Return where to write the gradient of what was unrolled last."""
-        return self._last.part.gradient
-
-    @torch.no_grad()
-    def back(self) -> None:
-        """Go back from there: add the gradients of all parameters to those that were given."""
-        self.begin_back()
-        self._last.tapes[1].play()
-        self.end_back()
-
     def states(self, state: Tensor) -> list[Tensor]:
         """Split a state (B, S) into those of the layers."""
         return list(torch.split(state, self.policy.layer_state, dim=1))
-
-
-class Own:
-    """What `unroll` takes, in memory of its own, and the ways forth and back."""
-
-    def __init__(self, network: ManualRecurrent, rows: int, horizon: int) -> None:
-        self.obs = memory.floats((rows, horizon, network.policy.spec.obs_size))
-        self.state = memory.floats((rows, network.policy.state_size))
-        self.reset, self.tapes = torch.zeros((rows, horizon), dtype=torch.bool), (Tape(), Tape())
-        self.part = network.note(self.tapes[0], self.obs, self.state, self.reset)
-        self.part.back(self.tapes[1])
 
 
 class RecurrentPart(Protocol):

@@ -1,27 +1,35 @@
 """Adam, or Muon for matrices and Adam for the rest, with their state as named tensors.
 
 All weights lie in one tensor and all gradients in another, of which the policy's parameters become
-views: Adam, clipping and zeroing cost the same for any number of layers.
+views: Adam, clipping and zeroing cost the same for any number of layers, and threads can share
+them.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from pufferlib import _kernels
+from pufferlib.crew import Crew, Work
 from pufferlib.options import TrainOptions
+from pufferlib.tape import Tape
+
+SHARE = 4096  # weights that another thread is worth waking for
 
 
 class Optimizer:
     """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
 
-    Raises ValueError for a policy whose trained parameters are of several dtypes.
+    In float32 on the CPU the threads of `crew` share the work, and each but the first may add up
+    gradients of its own, in `more`, which `clip` adds to `grads`. Raises ValueError for a policy
+    whose trained parameters are of several dtypes.
     """
 
-    def __init__(self, policy: nn.Module, train: TrainOptions) -> None:
+    def __init__(self, policy: nn.Module, train: TrainOptions, crew: Crew | None = None) -> None:
         self.train, self.learning_rate = train, train.learning_rate
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         dtypes = sorted({str(p.dtype) for p in trained.values()})
@@ -44,12 +52,14 @@ class Optimizer:
             (2, rest), dtype=weights.dtype, device=weights.device
         )
         self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
-        self._arrays: dict[str, Any] = {}  # for the native pass; empty: torch's does it
-        if weights.device.type == "cpu" and weights.dtype == torch.float32:
-            names = ("weights", "grads", "mean", "square")
-            self._arrays = {n: t.detach().numpy() for n, t in zip(names, self._adam, strict=True)}
-            self._all_grads = self.grads.numpy()
+        self.crew = crew or Crew(1)
+        self.more = self.grads.new_zeros((self.crew.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
+        self._scale = 1.0  # of the gradients in hand
+        self._numbers = np.zeros(4)  # of the step in hand, as the native pass has them
+        self._work: dict[str, Work] = {}  # for the native passes; empty: torch's do it
+        if weights.device.type == "cpu" and weights.dtype == torch.float32:
+            self._note(rest)
         self._muon: torch.optim.Optimizer | None = None
         if muon:
             self._muon = torch.optim.Muon(
@@ -60,6 +70,32 @@ class Optimizer:
             )
             for parameter in muon.values():
                 self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    def _note(self, rest: int) -> None:
+        """Note what each thread does with its share of the weights."""
+        size = len(self._weights)
+        shares = max(1, min(self.crew.size, size // SHARE))
+        self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
+        join, step = [], []
+        for share, squares in zip(_split(size, shares), self._squares, strict=True):
+            tape = Tape()
+            out, more = self.grads[share].numpy(), self.more[:, share].numpy()
+            tape.run(_kernels.join, out=out, more=more, squares=squares)
+            join.append([("optimizer", tape)])
+        train, names = self.train, ("weights", "grads", "mean", "square")
+        for share in _split(rest, shares):
+            tape = Tape()
+            arrays = (tensor.detach()[share].numpy() for tensor in self._adam)
+            tape.run(
+                _kernels.adam,
+                **dict(zip(names, arrays, strict=True)),
+                numbers=self._numbers,
+                beta1=train.adam_beta1,
+                beta2=train.adam_beta2,
+                eps=train.adam_eps,
+            )
+            step.append([("optimizer", tape)])
+        self._work = {"join": Work(join), "step": Work(step)}
 
     def views(self, tensor: Tensor) -> dict[str, Tensor]:
         """Show each parameter's part of a tensor that lies as `grads` does, by name."""
@@ -91,12 +127,13 @@ class Optimizer:
                 )
 
     def clip(self) -> float | Tensor:
-        """Scale the gradients down to `max_grad_norm`; return their norm before, on a GPU there."""
+        """Have `step` scale the gradients down to `max_grad_norm`; return their norm before, on a
+        GPU there."""
         limit = self.train.max_grad_norm
-        if self._arrays:
-            length = _kernels.norm(self._all_grads)
-            if limit and length > limit:
-                self.grads.mul_(limit / (length + 1e-6))
+        if self._work:
+            self.crew.play(self._work["join"])
+            length = math.sqrt(self._squares.sum())
+            self._scale = min(1.0, limit / (length + 1e-6)) if limit else 1.0
             return length
         norm: Tensor = torch.linalg.vector_norm(self.grads)
         if limit:  # without waiting for it
@@ -106,21 +143,20 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients, and forget the gradients."""
-        train = self.train
-        settings: dict[str, Any] = {
-            "beta1": train.adam_beta1,
-            "beta2": train.adam_beta2,
-            "eps": train.adam_eps,
-            "weight_decay": train.weight_decay,
-        }
-        if self._arrays:
-            self._steps += 1
-            _kernels.adam(
-                **self._arrays,
-                steps=int(self._steps),
-                learning_rate=self.learning_rate,
-                **settings,
+        train, rate = self.train, self.learning_rate
+        if self._work:
+            self._count += 1
+            steps = int(self._count)
+            self._numbers[:] = (
+                self._scale,
+                rate / (1 - train.adam_beta1**steps),
+                (1 - train.adam_beta2**steps) ** -0.5,
+                1 - rate * train.weight_decay,
             )
+            if self._muon is not None:
+                self.grads.mul_(self._scale)
+                self._numbers[0] = 1.0
+            self.crew.play(self._work["step"])
         else:
             weights, grads, mean, square = self._adam
             adamw(
@@ -133,20 +169,25 @@ class Optimizer:
                 fused=True,
                 amsgrad=False,
                 maximize=False,
-                lr=self.learning_rate,
-                **settings,
+                lr=rate,
+                beta1=train.adam_beta1,
+                beta2=train.adam_beta2,
+                eps=train.adam_eps,
+                weight_decay=train.weight_decay,
             )
         if self._muon is not None:
             for group in self._muon.param_groups:
-                group["lr"] = self.learning_rate
+                group["lr"] = rate
             self._muon.step()
-        if self._muon is not None or not self._arrays:
+        if self._muon is not None or not self._work:
             self.zero_grad()
+        self._scale = 1.0
         self.renew()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.grads.zero_()
+        self.more.zero_()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state: `steps`, and `adam.PARAMETER.exp_avg` and the like."""
@@ -175,3 +216,9 @@ class Optimizer:
                 )
         for name, value in tensors.items():
             own[name].copy_(value)
+
+
+def _split(size: int, shares: int) -> list[slice]:
+    """Split so many weights into equal shares, none of which begins within a cache line."""
+    share = 16 * -(-size // (16 * shares))
+    return [slice(min(i * share, size), min((i + 1) * share, size)) for i in range(shares)]

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from pufferlib.manual import Manual
 from pufferlib.policy import Policy
-from pufferlib.tape import watched
+from pufferlib.tape import Input, Tape, shown, watched
 
 aten = torch.ops.aten
 MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
@@ -95,9 +95,14 @@ class Counter(TorchDispatchMode):
 
 def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
-    counter = Counter()
+    counter, state, tape = Counter(), policy.initial_state(len(obs)), Tape()
+    if network:
+        for x in torch.split(obs.view(len(obs), -1), network.at_once):
+            seen = Input(len(x), x.shape[1], x.dtype)
+            seen.put(shown(x))
+            network.act(tape, seen, None if state is None else state[: len(x)])
     with torch.no_grad(), watched(), counter:
-        (network.forward if network else policy)(obs, policy.initial_state(len(obs)))
+        tape.play() if network else policy(obs, state)
     return counter
 
 

@@ -26,13 +26,35 @@ class Input:
     """A matrix (N, F) that a tape reads and that changes: what was put last."""
 
     def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> None:
-        self.tensor, self.dtype = torch.empty(0, dtype=dtype), dtype
-        self.given, self.shape = _kernels.Given(rows, columns, shown(self.tensor)), (rows, columns)
+        self.dtype, self.shape = dtype, (rows, columns)
+        self.given = _kernels.Given(rows, columns, shown(torch.empty(0, dtype=dtype)))
+        self._array: npt.NDArray[Any] | None = None  # what was put, and which rows of it
+        self._first, self._step = 0, 1
+        self._whole, self._begin = self, 0
 
-    def put(self, tensor: Tensor) -> None:
-        """Be this one, of which only the rows are contiguous."""
-        self.tensor = tensor
-        self.given.put(shown(tensor))
+    def put(self, array: npt.NDArray[Any], first: int = 0, step: int = 0) -> None:
+        """Be rows `first`, first + step, ... of this one, as `shown`, of which only the rows are
+        contiguous; with step 0 all of it, (N, F)."""
+        self.given.put(array, first, step)
+        self._array, self._first, self._step = array, first, step or 1
+
+    def rows(self, begin: int, end: int) -> "Input":
+        """Return rows [begin, end) of whatever this is."""
+        part = Input.__new__(Input)
+        part.dtype, part.shape = self.dtype, (end - begin, self.shape[1])
+        part.given = self.given.rows(begin, end)
+        part._whole, part._begin = self._whole, self._begin + begin
+        return part
+
+    @property
+    def tensor(self) -> Tensor:
+        """What this is now."""
+        whole = self._whole
+        if whole._array is None:
+            raise ValueError(f"a matrix {whole.shape} that this tape reads was never put")
+        first = whole._first + self._begin * whole._step
+        last = first + (self.shape[0] - 1) * whole._step
+        return torch.from_numpy(whole._array[first : last + 1 : whole._step]).view(self.dtype)
 
 
 def shown(tensor: Tensor) -> npt.NDArray[Any]:
@@ -88,14 +110,14 @@ class Tape:
     calls that are no pass, it is done through torch.
     """
 
-    def __init__(self, *, native: bool = True) -> None:
-        self._native = _kernels.Tape() if native and sgemm() else None
+    def __init__(self) -> None:
+        self._native = _kernels.Tape() if sgemm() else None
         self._calls: list[Callable[[], object]] = []
 
     @property
     def native(self) -> _kernels.Tape | None:
         """What can be played without Python, if this can."""
-        return None if _Watched.by else self._native
+        return self._native
 
     def product(
         self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
@@ -121,8 +143,8 @@ class Tape:
 
     def play(self) -> None:
         """Do all that was noted, in its order."""
-        if self.native is not None:
-            ALONE.play([[self.native]])
+        if self.native is not None and not is_watched():
+            ALONE.play(_kernels.Work([[self.native]]))
             return
         for call in self._calls:
             call()
@@ -142,6 +164,11 @@ def watched() -> Iterator[None]:
         _Watched.by -= 1
 
 
+def is_watched() -> bool:
+    """Return whether somebody does."""
+    return _Watched.by > 0
+
+
 @functools.cache
 def sgemm() -> bool:
     """Find the BLAS in torch's library, see whether it multiplies as torch does, and use it."""
@@ -158,7 +185,7 @@ def sgemm() -> bool:
     tape = _kernels.Tape()
     wanted = torch.addmm(out, left, right)
     _kernels.product(left=left.numpy(), right=right.numpy(), out=out.numpy(), add=True, tape=tape)
-    ALONE.play([[tape]])
+    ALONE.play(_kernels.Work([[tape]]))
     return torch.allclose(out, wanted, atol=1e-5)
 
 

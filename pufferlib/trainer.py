@@ -90,7 +90,7 @@ class Trainer:
             train.precision, self.policy, self.device, steps, policy.hidden_size
         )
         self.train = train = dataclasses.replace(train, precision=self.precision.name)
-        self.optimizer = Optimizer(self.policy, train)
+        self.optimizer = Optimizer(self.policy, train, self.crew)
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
@@ -116,6 +116,7 @@ class Trainer:
             self.crew,
         )
         self.collector.networks = [hand.network for hand in self.learner.hands]
+        self.collector.renew()
         self.collector.policy = self.learner.policy
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0
@@ -156,6 +157,10 @@ class Trainer:
         state() are then those of the last sound gradient step, on a GPU not to be saved. Raise
         RuntimeError if the policy's parameters are not those that it had when this was made.
         """
+        with self.crew.on_first():
+            return self._update()
+
+    def _update(self) -> dict[str, float]:
         self.optimizer.check(self.policy)
         self.optimizer.renew()
         self.timer.enter("other")
@@ -197,6 +202,7 @@ class Trainer:
     def _collect(self) -> None:
         """Act and step until a batch is full, and fill in the values at the ends."""
         engine, arrays = self.env.engine, self.env.arrays
+        self.collector.renew()
         while engine.num_full < self.sizes.batch_rows:
             acted = arrays["alive"].copy() if self.train.norm_return else None
             stepped = self.collector.step(self.version)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pufferlib import _kernels, tape
-from pufferlib.crew import Crew
+from pufferlib.crew import Crew, Work
 from pufferlib.tape import Tape
 
 
@@ -43,7 +43,7 @@ def test_each_track_is_played_once_and_in_its_order(size):
             twice = Tape()
             twice.product(total, torch.ones(1, 1), total, add=True)
             doubling.append([("a", adding(total, 3)), ("b", twice), ("a", adding(total, 1))])
-        seconds = crew.play(doubling)
+        seconds = crew.play(Work(doubling))
         assert [total.item() for total in totals] == [7] * count
         assert seconds.keys() == ({"a", "b"} if count else set())
     crew.close()
@@ -58,7 +58,9 @@ def test_seconds_are_those_of_the_first_tracks_tapes(native):
     crew = Crew(2)
     begin = time.perf_counter()
     seconds = crew.play(
-        [[("short", short), ("long", long), ("short", short)], [("x", adding(out[:1, :1], 1))]]
+        Work(
+            [[("short", short), ("long", long), ("short", short)], [("x", adding(out[:1, :1], 1))]]
+        )
     )
     passed = time.perf_counter() - begin
     crew.close()
@@ -75,7 +77,7 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
             made.product(x, x, part)
         tracks.append([("", made)])
     crew, ended = Crew(2), []
-    playing = threading.Thread(target=lambda: ended.append(crew.play(tracks)))
+    playing = threading.Thread(target=lambda: ended.append(crew.play(Work(tracks))))
     playing.start()
     turns = 0
     while playing.is_alive():
@@ -96,10 +98,10 @@ def test_what_a_track_raises_is_raised_when_all_are_done_and_the_rest_of_it_is_l
     ]
     crew = Crew(2)
     with pytest.raises(IndexError, match=r"rows\[1\] = 7 is outside \[0, 3\)"):
-        crew.play(tracks)
+        crew.play(Work(tracks))
     assert [total.item() for total in totals] == [1, 0]
     index[1] = 2  # what a tape holds is read when it is played
-    crew.play(tracks)
+    crew.play(Work(tracks))
     assert [total.item() for total in totals] == [2, 1]
     crew.close()
 
@@ -110,8 +112,8 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
     with monkeypatch.context() as forked:
         forked.setattr("pufferlib.crew.os.getpid", lambda: 0)
         with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
-            crew.play([[("", adding(total, 1))]] * 2)
-        crew.play([[("", adding(total, 1))]])  # the caller alone
+            crew.play(Work([[("", adding(total, 1))]] * 2))
+        crew.play(Work([[("", adding(total, 1))]]))  # the caller alone
     crew.close()
     assert total.item() == 1
 
@@ -119,7 +121,7 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
 ALONE = """
 import torch
 from pufferlib import cores
-from pufferlib.crew import Crew
+from pufferlib.crew import Crew, Work
 from pufferlib.tape import Tape
 
 torch.set_num_threads(1)
@@ -131,7 +133,7 @@ for _ in range(2):
     tracks.append([("", made)])
 before = cores.threads()
 for _ in range(5):
-    crew.play(tracks)
+    crew.play(Work(tracks))
 print(len(cores.threads() - before))
 """
 
@@ -146,7 +148,7 @@ def test_a_workers_products_start_no_more_threads():
 
 FORK = """
 import os, sys
-from pufferlib.crew import Crew
+from pufferlib.crew import Crew, Work
 
 crew = Crew(3)
 if not os.fork():
@@ -167,4 +169,4 @@ def test_no_crew_of_nobody_and_none_after_its_end():
     crew = _kernels.Crew(2)
     crew.close()
     with pytest.raises(RuntimeError, match="closed"):
-        crew.play([])
+        crew.play(_kernels.Work([]))

@@ -98,7 +98,10 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
     policy, by_hand, grads, obs = network(spec, 30, activation=activation, norm=norm)
     for part in (slice(0, 15), slice(15, 23)):  # gradients add up, in memory that is used again
         seen = obs[part].unsqueeze(0)
-        wanted, found = policy(obs[part])[0], by_hand.unroll(seen, None, torch.zeros(1, 1))
+        wanted, found = (
+            policy(obs[part])[0],
+            by_hand.unroll(seen, None, torch.zeros(seen.shape[:2])),
+        )
         go_back_both_ways(wanted, found, by_hand)
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(grads[name], parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
@@ -118,7 +121,7 @@ def test_many_act_at_once_and_any_number_of_them() -> None:
 
 def test_parts_to_act_in_are_no_smaller_for_small_minibatches() -> None:
     policy, _, grads, _ = network(DISCRETE, 4)
-    assert [manual(policy, grads, steps).steps for steps in (4, 5000)] == [PART, 5000]
+    assert [manual(policy, grads, steps).at_once for steps in (4, 5000)] == [PART, 5000]
 
 
 def test_only_what_it_knows_goes_without_autograd() -> None:

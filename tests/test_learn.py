@@ -33,6 +33,7 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     trainer.learner.minibatch(torch.randperm(11))  # leaves nothing behind but its gradient
     trainer.optimizer.zero_grad()
     stats = trainer.learner.minibatch(rows)
+    trainer.optimizer.clip()  # the threads' gradients become one
     found = trainer.optimizer.grads.clone()
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from pufferlib import _kernels
+from pufferlib.crew import Crew
 from pufferlib.optimizer import Optimizer
 from pufferlib.options import TrainOptions
 
@@ -74,6 +75,12 @@ def test_weights_go_where_torchs_optimizers_bring_them(kind, max_norm):
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6)
 
 
+def adam_numbers(steps, rate, beta1, beta2, weight_decay=0.0, **_):
+    """What a step that scales no gradient is given."""
+    step_size, root_scale = rate / (1 - beta1**steps), (1 - beta2**steps) ** -0.5
+    return np.array([1, step_size, root_scale, 1 - rate * weight_decay])
+
+
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
 def test_the_native_step_is_torchs_fused_one(size):
     rng = np.random.default_rng(size)
@@ -92,9 +99,10 @@ def test_the_native_step_is_torchs_fused_one(size):
         lr=0.02,
         **given,
     )
-    grads = arrays["grads"].copy()
-    assert _kernels.norm(grads) == pytest.approx(np.linalg.norm(grads.astype(np.float64)))
-    _kernels.adam(**arrays, steps=7, learning_rate=0.02, **given)
+    numbers = adam_numbers(7, 0.02, **given)
+    numbers[0], arrays["grads"] = 0.25, arrays["grads"] * 4
+    given.pop("weight_decay")
+    _kernels.adam(**arrays, numbers=numbers, **given)
     for name, tensor in zip(names, tensors, strict=True):
         wanted = np.zeros(size) if name == "grads" else tensor.numpy()
         assert_allclose(arrays[name], wanted, rtol=2e-6, atol=1e-7, err_msg=name)
@@ -102,9 +110,9 @@ def test_the_native_step_is_torchs_fused_one(size):
 
 def test_moments_of_gradients_that_ceased_become_0():
     arrays = {n: np.ones(20, np.float32) for n in ("weights", "grads", "mean", "square")}
-    given = {"learning_rate": 0.01, "beta1": 0.5, "beta2": 0.5, "eps": 1e-5}
+    given = {"beta1": 0.5, "beta2": 0.5, "eps": 1e-5}
     for step in range(1, 150):
-        _kernels.adam(**arrays, steps=step, **given)
+        _kernels.adam(**arrays, numbers=adam_numbers(step, 0.01, **given), **given)
     assert not arrays["mean"].any() and not arrays["square"].any()
     assert np.isfinite(arrays["weights"]).all()
 
@@ -113,18 +121,49 @@ def test_a_tiny_gradient_moves_a_weight_no_further_than_a_large_one():
     moved = []
     for grad in (1.0, 1e-14):  # of which the square is small even for a float
         arrays = {n: np.zeros(20, np.float32) for n in ("weights", "mean", "square")}
-        given = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-16}
-        _kernels.adam(**arrays, grads=np.full(20, grad, np.float32), steps=1, **given)
+        given = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-16}
+        arrays["grads"] = np.full(20, grad, np.float32)
+        _kernels.adam(**arrays, numbers=adam_numbers(1, 0.01, **given), **given)
         moved.append(arrays["weights"])
     assert_allclose(moved[0], -0.01, rtol=1e-5)
     assert_allclose(moved[1], -0.01, rtol=0.01)
 
 
-def test_a_step_before_the_first_is_refused():
-    one = [np.zeros(1, np.float32) for _ in range(4)]
-    arrays = dict(zip(("weights", "grads", "mean", "square"), one, strict=True))
-    with pytest.raises(ValueError, match=r"steps=0: the first step is number 1"):
-        _kernels.adam(**arrays, steps=0, learning_rate=0.1, beta1=0.9, beta2=0.9, eps=1e-5)
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
+def test_gradients_of_several_threads_become_one(size, rows):
+    rng = np.random.default_rng(size)
+    out, more = rng.normal(size=size), rng.normal(size=(rows, size + 5))
+    out, more, squares = out.astype(np.float32), more.astype(np.float32), np.full(1, np.nan)
+    wanted, beside = out + more[:, :size].sum(0), more[:, size:].copy()
+    _kernels.join(out=out, more=more[:, :size], squares=squares)
+    assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
+    assert squares[0] == pytest.approx((out.astype(np.float64) ** 2).sum())
+    assert not more[:, :size].any() and np.array_equal(more[:, size:], beside)
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypatch):
+    monkeypatch.setattr("pufferlib.optimizer.SHARE", 8)
+    train, found = TrainOptions(optimizer=kind, weight_decay=0.1, max_grad_norm=2.0), []
+    for size in (1, threads):
+        policy, crew = network(), Crew(size)
+        optimizer = Optimizer(policy, train, crew)
+        norms, rng = [], torch.Generator().manual_seed(4)
+        for _ in range(3):
+            given = torch.randn((threads, len(optimizer.grads)), generator=rng)
+            optimizer.grads += given[0] if size > 1 else given.sum(0)
+            optimizer.more += given[1:size]
+            norms.append(optimizer.clip())
+            optimizer.step()
+            assert not optimizer.grads.any() and not optimizer.more.any()
+        found.append((norms, *(p.detach() for p in policy.parameters())))
+        crew.close()
+    (norms, *weights), (others, *parameters) = found
+    assert norms == pytest.approx(others) and max(norms) > 2
+    for one, many in zip(weights, parameters, strict=True):
+        torch.testing.assert_close(one, many, rtol=1e-5, atol=1e-7)
 
 
 def test_a_new_learning_rate_holds_from_the_next_step_on():

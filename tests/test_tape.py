@@ -45,8 +45,8 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
     noted, changing = Tape(), Input(n, f)
     noted.product(changing if put else left, right, out, add=add)
     assert torch.equal(out, around)  # nothing is done yet
-    changing.put(torch.full((n, f), torch.nan))
-    changing.put(left if put else torch.zeros(n, f))
+    changing.put(np.full((n, f), np.nan, np.float32))
+    changing.put(left.numpy() if put else np.zeros((n, f), np.float32))
     noted.play()
     torch.testing.assert_close(out, wanted, atol=1e-5, rtol=1e-5)
 
@@ -78,7 +78,7 @@ def test_what_was_never_put_and_what_has_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"\(2, 3\) that this tape reads was never put"):
         noted.play()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
-        changing.put(torch.zeros(3, 2))
+        changing.put(np.zeros((3, 2), np.float32))
 
 
 def run(name: str) -> list[torch.Tensor]:
