@@ -29,10 +29,13 @@ cdef class Arrays:
         free(self.views)
 
     cdef int settle(self) except -1:
-        """Give back what was kept for more arrays: there will be none."""
-        cdef void *views = realloc(self.views, max(self.count, 1) * sizeof(Py_buffer))
+        """Give back what was kept for more arrays: there will be none. The next call takes it."""
+        cdef size_t size = max(self.count, 1) * sizeof(Py_buffer)
+        cdef void *views = malloc(size)
         if views == NULL:
             raise MemoryError("out of memory for a call's arrays")
+        memcpy(views, self.views, size)
+        free(self.views)
         self.views = <Py_buffer *>views
         return 0
 
