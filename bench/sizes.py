@@ -11,9 +11,9 @@ one epoch, which hides least behind learning; from the third update on, for by t
 ever used has been used.
 
 Memory is the most that the training process had resident, less what one with 512 envs had, per
-agent that it has more; beside it what that is by the program's own arrays: rows that were ever used
-(two per agent while nobody dies, of the three that the pool has room for), the games' envs,
-recurrent states, and the rest.
+agent that it has more; beside it what that is by the program's own arrays: rows that were ever
+used (two per agent while nobody dies, of the three that the pool has room for), the games' envs,
+recurrent states, one of each agent and one of each such row, and the rest.
 """
 
 from __future__ import annotations
@@ -108,13 +108,13 @@ def memory(trainer: Trainer, rows: int) -> Figures:
     env, collector = trainer.env, trainer.collector
     pool = (env.num_rows, env.horizon)
     in_row = sum(array[0].nbytes for array in env.arrays.values() if array.shape[:2] == pool)
-    states = (collector.state, collector.row_state, collector._final_state)
+    state = 0 if collector.state is None else collector.state[0].nbytes
     return {
         "agents": env.num_agents,
         "rows": rows * in_row,
         "pool": env.num_rows * in_row,
         "envs": env.num_envs * env.engine.env_bytes,
-        "recurrent": sum(state.nbytes for state in states if state is not None),
+        "recurrent": (env.num_agents + rows) * state,
     }
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pufferenv.rows import RowEnv
-from pufferlib import _kernels
+from pufferlib import _kernels, memory
 from pufferlib.crew import Crew, Work
 from pufferlib.loss import array
 from pufferlib.manual import GRAIN, Manual
@@ -100,8 +100,11 @@ class Collector:
         self.row_state: Tensor | None = None  # (R, S) before slot 0 of each row
         self._final_state: Tensor | None = None  # (F, S) that the final observation is seen with
         if self.state is not None:
-            self.row_state = self.state.new_zeros((env.num_rows, policy.state_size))
-            self._final_state = self.state.new_zeros((len(self._finals), policy.state_size))
+            # As much of these is resident as is used.
+            new = memory.floats if device.type == "cpu" else self.state.new_zeros
+            sizes = (env.num_rows, len(self._finals), agents)
+            states = (new((size, policy.state_size)) for size in sizes)
+            self.row_state, self._final_state, self._some_states = states
 
     def _sampler_arguments(self) -> dict[str, Any]:
         """Return what the sampling pass is given in every step."""
@@ -271,7 +274,7 @@ class Collector:
             self.timer.enter("copy")
             some = agents[part]
             obs = self._observations(-1, some)
-            state = None if self.state is None else self.state[self._index(some)]
+            state = None if self.state is None else self._gathered(some)
             self._foresee(waiting[some], obs, state)
             waiting[some] = -1
         self.timer.enter("other")
@@ -292,8 +295,12 @@ class Collector:
     def _foresee(self, slots: npt.NDArray[Any], obs: Tensor, state: Tensor | None) -> None:
         """Make the values of n observations the next_value of as many slots; no state is new."""
         self.timer.enter("forward")
-        output, _ = (self.networks[0].forward if self.networks else self.policy)(obs, state)
-        self._next_value[slots] = array(output.value.cpu())
+        see, at_once = cast(Callable[..., tuple[Output, Any]], self.policy), len(slots)
+        if self.networks:
+            see, at_once = self.networks[0].look, self.networks[0].at_once
+        for part in parts(len(slots), at_once):
+            output, _ = see(obs[part], None if state is None else state[part])
+            self._next_value[slots[part]] = array(output.value.cpu())
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
         """Return what the agents see, on the device.
@@ -313,6 +320,11 @@ class Collector:
             _kernels.gather_slots(self.env.arrays["observations"], slots, staged.numpy())
         return staged.to(self.device, non_blocking=True)
 
+    def _gathered(self, agents: npt.NDArray[np.int32]) -> Tensor:
+        """Return the states of these agents, in memory that is used again."""
+        state = cast(Tensor, self._some_states)[: len(agents)]
+        return torch.index_select(cast(Tensor, self.state), 0, self._index(agents), out=state)
+
     def _begin(self, agents: Agents) -> Tensor | None:
         """Return the state (N, S) to act from: the initial one where a life begins.
 
@@ -320,13 +332,7 @@ class Collector:
         """
         if self.state is None or self.row_state is None or self._initial is None:
             return None
-        if isinstance(agents, slice):
-            state = self.state[agents]
-        else:
-            if self._some_states is None:
-                self._some_states = torch.zeros_like(self.state)
-            state = self._some_states[: len(agents)]
-            torch.index_select(self.state, 0, self._index(agents), out=state)
+        state = self.state[agents] if isinstance(agents, slice) else self._gathered(agents)
         fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
         if self.device.type == "cpu":
             _kernels.begin(

@@ -59,6 +59,10 @@ class Manual(Protocol):
     def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
         """Act once, as Policy.forward."""
 
+    def look(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
+        """Say what `forward` would of at most `at_once`, by the weights of the last `refresh`, in
+        memory that is used again."""
+
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times, as Policy.unroll, so many as can be gone back through at once. Valid until
         the next call."""
@@ -347,16 +351,23 @@ class ByHand:
         new = None if state is None else torch.empty_like(state)
         for begin in range(0, len(obs), self.at_once):
             some = slice(begin, begin + self.at_once)
-            x, out = obs[some], said[some]
-            own = self._acting(-(-len(x) // GRAIN) * GRAIN, obs.dtype)
-            own.obs[: len(x)] = x.view(len(x), -1)
-            if state is not None and new is not None:
-                own.state[: len(x)] = state[some]
-            own.tape.play()
-            out.copy_(self.said[: len(x)])
+            _, after = self.look(obs[some], None if state is None else state[some])
+            said[some] = self.said[: len(obs[some])]
             if new is not None:
-                new[some] = own.state[: len(x)]
+                new[some] = after
         return self.output(said), new
+
+    @torch.no_grad()
+    def look(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
+        """Say what `forward` would of at most `at_once`, by the weights of the last `refresh`, in
+        memory that is used again."""
+        n = len(obs)
+        own = self._acting(-(-n // GRAIN) * GRAIN, obs.dtype)
+        own.obs[:n] = obs.view(n, -1)
+        if state is not None:
+            own.state[:n] = state
+        own.tape.play()
+        return self.output(self.said[:n]), own.state[:n]
 
     @torch.no_grad()
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
