@@ -6,6 +6,7 @@ gradients of its own, and the optimizer sums them in a fixed order: a thread cou
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,12 @@ from pufferlib.profile import Timer
 from pufferlib.tape import Tape
 
 
-class Hand:
+class Hand(NamedTuple):
     """One of the threads' networks, and what it works with."""
 
-    def __init__(self, network: Manual, memory: Memory) -> None:
-        self.network, self.memory = network, memory  # of a part
-        self.metrics = np.zeros(len(LossStats._fields))  # sums over the parts
+    network: Manual
+    memory: Memory  # of a part
+    metrics: npt.NDArray[np.float64]  # (7,) sums over the parts
 
 
 class Learner:
@@ -54,6 +55,7 @@ class Learner:
         share = -(-most // crew.size)
         self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
+        self._metrics = np.zeros((crew.size, len(LossStats._fields)))
         rounded = None
         if train.precision == "bfloat16":
             rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
@@ -64,7 +66,8 @@ class Learner:
             network = manual(policy, optimizer.views(grads), steps, rounded)
             if network is None:
                 break
-            self.hands.append(Hand(network, batch.memory(self.rows, network.sees)))
+            memory = batch.memory(self.rows, network.sees)
+            self.hands.append(Hand(network, memory, self._metrics[i]))
         self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._work = functools.lru_cache(maxsize=2)(self._note)
@@ -89,15 +92,15 @@ class Learner:
         self._numbers[:] = standard.numbers(self.train)
         work = self._work(count)
         hands = self.hands[: len(work.tracks)]
+        self._metrics.fill(0)
         for hand in hands:
-            hand.metrics.fill(0)
             hand.network.refresh()
             hand.network.begin_back()
         self.timer.enter("loss_backward")
         self.timer.book(self.crew.play(work))
         for hand in hands:
             hand.network.end_back()
-        return LossStats(*np.sum([hand.metrics for hand in hands], axis=0).tolist())
+        return LossStats(*self._metrics.sum(0).tolist())
 
     def standard(self, rows: Tensor) -> Standard:
         """Return how the advantages of these rows are standardized."""

@@ -316,20 +316,18 @@ class ByHand:
             value.squeeze(1),
         )
 
-    @torch.no_grad()
     def refresh(self) -> None:
         """Take note of changed weights and statistics."""
         for layer in self._folded:
             layer.refresh()
         if self.log_std is not None:
-            torch.add(self.heads.log_std, self._log_reach, out=self.log_std)
+            torch.add(self.heads.log_std.detach(), self._log_reach, out=self.log_std)
 
     def begin_back(self) -> None:
         """Before going back."""
         for layer in self._folded:
             layer.begin_back()
 
-    @torch.no_grad()
     def end_back(self) -> None:
         """After it."""
         for layer in self._folded:

@@ -20,6 +20,7 @@ ROUNDS = 5
 AT_LEAST = 2e-3  # seconds of one measurement
 PARTS_AT_LEAST = 1e-2  # seconds, with threads that have to be woken first
 WORTH = 1.15  # times the speed that twice the threads have to bring
+PARTS_WORTH = 1.05  # the same where they take parts: too many of those hardly cost anything
 LARGEST = 2**22  # entries of the matrix that is measured with
 
 
@@ -51,18 +52,18 @@ def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
         counts.append(min(2 * counts[-1], limit))
     rows = min(rows, max(1, LARGEST // width))
     speeds = measure_parts(counts, part, width) if part else measure(counts, rows, width)
-    count = best(speeds)
+    count = best(speeds, PARTS_WORTH if part else WORTH)
     torch.set_num_threads(count)
     if count > 1:
         return Picked(count, f"{speeds[count] / speeds[1]:.1f} times one")
     return Picked(1, f"{counts[1]} would be {speeds[counts[1]] / speeds[1]:.1f} times as fast")
 
 
-def best(speeds: dict[int, float]) -> int:
-    """Return the count up to which each doubling pays; speeds by count, in rising order."""
+def best(speeds: dict[int, float], worth: float = WORTH) -> int:
+    """Return the count up to which each doubling is `worth` it; speeds by count, in rising order."""
     count = 1
     for more, speed in speeds.items():
-        if speed > WORTH * speeds[count]:
+        if speed > worth * speeds[count]:
             count = more
     return count
 
