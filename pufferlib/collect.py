@@ -267,12 +267,11 @@ class Collector:
         """Fill in every next_value that a batch taken now needs."""
         self.evaluate_finals()
         waiting = self.env.arrays["waiting"]
-        agents = np.flatnonzero(waiting >= 0).astype(np.int32)
-        if not len(agents):
-            return
-        for part in self._parts(len(agents)):
+        for part in self._parts(len(waiting)):
             self.timer.enter("copy")
-            some = agents[part]
+            some = (part.start + np.flatnonzero(waiting[part] >= 0)).astype(np.int32)
+            if not len(some):
+                continue
             obs = self._observations(-1, some)
             state = None if self.state is None else self._gathered(some)
             self._foresee(waiting[some], obs, state)

@@ -60,7 +60,7 @@ def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
 
 
 def best(speeds: dict[int, float], worth: float = WORTH) -> int:
-    """Return the count up to which each doubling is `worth` it; speeds by count, in rising order."""
+    """Return the count up to which each doubling is worth it; speeds by count, in rising order."""
     count = 1
     for more, speed in speeds.items():
         if speed > worth * speeds[count]:
