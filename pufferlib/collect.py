@@ -29,7 +29,8 @@ Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascen
 Stepped = TypeVar("Stepped")
 LEAST = 256  # agents that a further thread is worth waking for
 WAIT = 16  # of so many agents one has a final observation before they are evaluated
-AT_ONCE = 1024  # agents that a CPU evaluates at a time: what is made of more need not be kept
+AT_ONCE = 8192  # agents that a CPU acts for at a time, if by autograd's operators
+LOOKED_AT = 1024  # that it evaluates at a time: what is made of more need not be kept
 LAYOUTS = 32  # numbers of live agents that it is noted for how they act
 REMEMBERED = 16  # of them
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
@@ -191,16 +192,14 @@ class Collector:
             self._act_by_hand(first, agents, version)
         else:
             obs, state = self._observations(first, agents), self._begin(agents)
-            for part in self._parts(count):
+            for part in self._parts(count, AT_ONCE):
                 own = None if state is None else state[part]
                 self._act_some(obs[part], own, _within(agents, part), version)
         self.agent_steps += count
 
-    def _parts(self, count: int) -> list[slice]:
-        """Split so many agents, or what they see, into what is done at once."""
-        if self.device.type != "cpu":
-            return parts(count, count)
-        return parts(count, AT_ONCE)
+    def _parts(self, count: int, at_once: int) -> list[slice]:
+        """Split so many agents, or what they see, into what a CPU does at once; a GPU does all."""
+        return parts(count, at_once if self.device.type == "cpu" else count)
 
     def _act_some(self, obs: Tensor, state: Tensor | None, agents: Agents, version: int) -> None:
         """Act for these agents by the policy itself."""
@@ -267,7 +266,7 @@ class Collector:
         """Fill in every next_value that a batch taken now needs."""
         self.evaluate_finals()
         waiting = self.env.arrays["waiting"]
-        for part in self._parts(len(waiting)):
+        for part in self._parts(len(waiting), LOOKED_AT):
             self.timer.enter("copy")
             some = (part.start + np.flatnonzero(waiting[part] >= 0)).astype(np.int32)
             if not len(some):
@@ -285,7 +284,7 @@ class Collector:
         if not count:
             return
         slots = self.env.arrays["final_slot"]
-        for part in self._parts(count):
+        for part in self._parts(count, LOOKED_AT):
             state = None if self._final_state is None else self._final_state[part]
             self._foresee(slots[part], self._finals[part].to(self.device), state)
         self.env.engine.clear_finals()
