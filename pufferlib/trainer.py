@@ -33,6 +33,7 @@ from pufferlib.policy import PolicySpec, make_policy
 from pufferlib.profile import Timer
 from pufferlib.schedule import scheduled
 
+OBSERVED = 2048  # steps at a time that statistics of observations are gathered of
 STREAMS = 2**40  # seeds of sampler and shuffle come after those of 2**40 envs
 
 
@@ -248,7 +249,9 @@ class Trainer:
     def _observe(self, norm: ObservationNorm) -> None:
         """Gather the statistics of a batch's observations."""
         self.timer.enter("copy")
-        for rows in torch.split(torch.arange(self.sizes.batch_rows), self.sizes.minibatch_rows):
+        sizes = self.sizes
+        at_once = min(sizes.minibatch_rows, max(1, OBSERVED // sizes.horizon))
+        for rows in torch.split(torch.arange(sizes.batch_rows), at_once):
             norm.update(self.policy.parts.numbers(self.batch.observations(rows)))
 
     def _weights(self) -> list[Tensor]:
