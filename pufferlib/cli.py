@@ -178,13 +178,15 @@ def train(args: argparse.Namespace, settings: Settings) -> int:
     from pufferlib.runs import Run
 
     if args.resume:
-        if settings or args.config or args.name:
+        given = {f"{section}.{key}" for section, keys in settings.items() for key in keys}
+        if given - {"train.total_timesteps"} or args.config or args.name:
             raise config.ConfigError(
-                "--resume goes on with the run's own name and config, and takes no others; "
+                "--resume goes on with the run's own name and config, and takes but one other: "
+                "--train.total-timesteps, to train for longer; "
                 "for a new run like it: puffer train --config RUN/config.toml"
             )
         run = Run.find(args.resume, args.run_dir)
-        made, game = _configure(None, str(run.path / "config.toml"), {})
+        made, game = _configure(None, str(run.path / "config.toml"), settings)
         if args.game and _whole(args.game) != made.game:
             raise config.ConfigError(
                 f"{run.path} is a run of {made.game}, not of {args.game}: "

@@ -99,6 +99,12 @@ class Run:
         """Return the content of config.toml."""
         return config.read(self.path / "config.toml")
 
+    def keep(self, settings: Mapping[str, Any]) -> None:
+        """Make this the content of config.toml, if it is another. Raise SaveError."""
+        content = config.emit(settings).encode()
+        if content != (self.path / "config.toml").read_bytes():
+            write_bytes(self.path / "config.toml", content)
+
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl, at once; NaN becomes null. Raise SaveError."""
         line = {

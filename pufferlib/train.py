@@ -62,6 +62,7 @@ def train(
             notes.append(named.said(config, game))
         if resume:
             notes.append(session.resume())
+            resume.keep(config.asdict())
         try:
             more = loggers.make(run.path, config.asdict(), tensorboard=tensorboard, wandb=wandb)
         except BaseException:
@@ -104,6 +105,7 @@ class Session:
             raise CheckpointError(
                 f"{self.run.path} is complete: {trainer.agent_steps:,} of "
                 f"{trainer.train.total_timesteps:,} steps; evaluate it: puffer eval {self.run.path}"
+                "; or train for longer: --train.total-timesteps and a larger number"
             )
         self.best = state["best"]
         if self.run.best.exists():  # perhaps better than the checkpoint knows: it is written first

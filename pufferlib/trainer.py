@@ -63,6 +63,7 @@ class Trainer:
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
         by_parts = self.device.type == "cpu" and policy.name in BY_PARTS and not policy.path
         size, part = policy.hidden_size, PART if by_parts else 0
+        self._torch_threads = torch.get_num_threads()
         self.threads = threads.pick(train.threads, steps, size, part)
         env_threads = vec.num_threads or self.threads.number
         before = cores.threads()
@@ -345,9 +346,10 @@ class Trainer:
         self.collector.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:
-        """Stop the threads; twice is fine."""
+        """Stop the threads, and give torch back those that it had; twice is fine."""
         self.crew.close()
         self.env.close()
+        torch.set_num_threads(self._torch_threads)
 
 
 def pick_device(name: str) -> torch.device:

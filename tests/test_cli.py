@@ -341,6 +341,24 @@ def test_a_resumed_run_ends_where_one_run_would_have_ended(monkeypatch, capsys):
     assert "is complete: 640 of 640 steps" in capsys.readouterr().err
 
 
+def test_a_run_is_trained_for_longer_and_says_so_in_its_config(capsys):
+    assert main(["train", "squared", "--name", "x", *SHORT]) == 0
+    run, config = Path("runs/squared/x"), Path("runs/squared/x/config.toml")
+    before = config.read_text()
+    for words, said in [
+        ([], "is complete: 640 of 640 steps"),
+        (["--train.total-timesteps", "640"], "--train.total-timesteps and a larger number"),
+        (["--train.total-timesteps", "1280", "--train.gamma", "0.9"], "--resume goes on with"),
+    ]:
+        assert said in error_of(capsys, "train", "--resume", str(run), *words)
+    assert config.read_text() == before
+    assert main(["train", "--resume", str(run), "--train.total-timesteps", "1_280"]) == 0
+    assert metrics(run)[-1]["agent_steps"] == 1280
+    changed = before.replace("total_timesteps = 640", "total_timesteps = 1280")
+    assert config.read_text() == changed != before
+    assert "is complete: 1,280 of 1,280 steps" in error_of(capsys, "train", "--resume", str(run))
+
+
 def test_a_resumed_run_keeps_a_best_policy_that_its_checkpoint_knows_nothing_of(monkeypatch):
     from pufferlib import train
     from pufferlib.evaluate import Evaluation, Stats

@@ -250,6 +250,18 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     trainer.close()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_torch_has_its_threads_back_when_all_is_done(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    trainer = make(num_envs=16, threads=threads)
+    assert torch.get_num_threads() == 1
+    trainer.close()
+    trainer.close()
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+
+
 def without_time(metrics):
     timed = {"uptime", "sps"}
     return {k: v for k, v in metrics.items() if k not in timed and not k.startswith("time/")}
