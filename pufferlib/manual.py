@@ -361,7 +361,7 @@ class ByHand:
         memory that is used again."""
         n = len(obs)
         own = self._acting(-(-n // GRAIN) * GRAIN, obs.dtype)
-        own.obs[:n] = obs.view(n, -1)
+        own.obs[:n] = obs.reshape(n, -1)
         if state is not None:
             own.state[:n] = state
         own.tape.play()
