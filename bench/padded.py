@@ -29,9 +29,10 @@ from pufferlib.batch import Memory, Minibatch
 from pufferlib.collect import Collector
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats, Standard, Steps, array, note_loss
+from pufferlib.manual import Manual
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Output, Policy
-from pufferlib.tape import NOW, Doer
+from pufferlib.tape import NOW, Doer, Input, Tape, shown
 from pufferlib.trainer import Trainer
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
@@ -140,6 +141,32 @@ class PlainCollector:
         self.timer.enter("other")
 
 
+class Noted:
+    """A network that acts for all agents by tapes noted once, as the trainer's own does."""
+
+    def __init__(self, network: Manual, obs: Tensor) -> None:
+        self.network, self.obs, self.parts = network, obs, []
+        flat = obs.view(len(obs), -1)
+        self.said = torch.empty((len(obs), network.outputs))
+        for x, out in zip(
+            *(torch.split(t, network.at_once) for t in (flat, self.said)), strict=True
+        ):
+            tape, seen = Tape(), Input(*x.shape, x.dtype)
+            seen.put(shown(x))
+            network.act(tape, seen, None)
+            self.parts.append((tape, out))
+
+    def __call__(self, obs: Tensor, state: None) -> tuple[Output, None]:
+        """Act for these, who are all agents or some."""
+        if obs is not self.obs:
+            return self.network.forward(obs, state)
+        self.network.refresh()
+        for tape, out in self.parts:
+            tape.play()
+            out.copy_(self.network.said[: len(out)])
+        return self.network.output(self.said), None
+
+
 class PlainBatch:
     """The whole buffer as the batch; minibatches are gathered from it by the trainer's pass."""
 
@@ -208,7 +235,7 @@ class PlainTrainer(Trainer):
         self.env = engine
         self.batch = PlainBatch(self.collector, self.sizes, self.train)
         self.learner.batch = self.batch
-        self.collector.forward = self.learner.hands[0].network.forward
+        self.collector.forward = Noted(self.learner.hands[0].network, self.collector._obs)
 
     def _collect(self) -> None:
         for t in range(self.sizes.horizon):

@@ -23,7 +23,10 @@ class Tape:
     """Passes with their arrays, checked once and held; a pass with `tape` is put on it, not run."""
 
 class Work:
-    """Tracks, the tapes of each one after the other, made ready to be played again and again."""
+    """Tracks, the tapes of each one after the other, made ready to be played again and again.
+
+    By one thread at a time: where each tape is, is kept here.
+    """
 
     def __init__(self, tracks: list[list[Tape]]) -> None: ...
 

@@ -243,6 +243,9 @@ cdef class Work:
         cdef size_t i
         cdef Tape tape
         self.tapes = [tape for track in tracks for tape in track]
+        for made in self.tapes:
+            if not isinstance(made, Tape):
+                raise TypeError(f"tracks: expected tapes, got {type(made).__name__}")
         self.count, self.total = len(tracks), len(self.tapes)
         self.tracks = <Track *>malloc(max(self.count, 1) * sizeof(Track))
         self.stretches = <Stretch *>malloc(max(self.total, 1) * sizeof(Stretch))
@@ -352,6 +355,8 @@ cdef class Given:
 
     def __init__(self, int64_t rows, int64_t columns, array):
         cdef Arrays a = Arrays()
+        if rows < 1 or columns < 0:
+            raise ValueError(f"a matrix ({rows}, {columns}) has no rows to read")
         self.shape, self.at, self.kind = (rows, columns), NULL, kind_of(a.hold("array", array))
 
     cdef Given source(self):
@@ -370,24 +375,22 @@ cdef class Given:
         """Be rows first, first + step, ... of this one, or all; only the rows are contiguous."""
         cdef Arrays a = Arrays()
         cdef Py_buffer *view = a.hold("array", array, False, False)
-        cdef int64_t n = self.shape[0], size = self.shape[1]
-        cdef int64_t apart = step if step else 1, last = first + (n - 1) * apart
+        cdef int64_t n = self.shape[0], size = self.shape[1], apart = step if step else 1, lines
         cdef bint fits = view.ndim == 2 and view.shape[1] == size and kind_of(view) == self.kind
         if self.whole is not None:
             raise ValueError("these are rows of another one: put that")
         if not fits or (step == 0 and view.shape[0] != n):
+            wanted = expected(self.kind, n if step == 0 else view.shape[0], size, False)
+            raise ValueError(f"array: expected {wanted}, got {described(view)}")
+        if not 0 <= first < view.shape[0] or step < 0 or (view.shape[0] - 1 - first) // apart < n - 1:
             raise ValueError(
-                f"array: expected {expected(self.kind, n, size, False)}, got {described(view)}"
+                f"array: it has no {n} rows from {first} on, {step} apart, but {view.shape[0]} in all"
             )
-        if first < 0 or step < 0 or last >= view.shape[0]:
-            raise ValueError(f"array: rows {first} to {last} of {view.shape[0]}")
         if size > 1 and view.strides[1] != view.itemsize:
             raise ValueError("array: its rows are not contiguous")
+        lines = leading("array", apart * view.strides[0] // view.itemsize, n, size)
         self.at, self.stride = <char *>view.buf + first * view.strides[0], apart * view.strides[0]
-        if self.kind == F32:
-            self.floats.at = <float *>self.at
-            self.floats.stride = leading("array", self.stride // view.itemsize, n, size)
-        self.held = a
+        self.floats.at, self.floats.stride, self.held = <float *>self.at, lines, a
 
 
 cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) except -1:

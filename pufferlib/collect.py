@@ -224,7 +224,9 @@ class Collector:
         turn.moments[:, 0] = version
         turn.moments[:, 1] = np.clip(n - turn.begins, 0, turn.sizes)
         self.timer.enter("forward")
-        self.timer.book(self.crew.play(turn.work))
+        with self.crew.on_first():  # but not while envs step, which may start threads of their own
+            seconds = self.crew.play(turn.work)
+        self.timer.book(seconds)
         if state is not None and not isinstance(agents, slice):
             cast(Tensor, self.state)[self._index(agents)] = state
 
@@ -293,12 +295,12 @@ class Collector:
     def _foresee(self, slots: npt.NDArray[Any], obs: Tensor, state: Tensor | None) -> None:
         """Make the values of n observations the next_value of as many slots; no state is new."""
         self.timer.enter("forward")
-        see, at_once = cast(Callable[..., tuple[Output, Any]], self.policy), len(slots)
-        if self.networks:
-            see, at_once = self.networks[0].look, self.networks[0].at_once
-        for part in parts(len(slots), at_once):
-            output, _ = see(obs[part], None if state is None else state[part])
-            self._next_value[slots[part]] = array(output.value.cpu())
+        if not self.networks:
+            self._next_value[slots] = array(self.policy(obs, state)[0].value.cpu())
+            return
+        for part in parts(len(slots), self.networks[0].at_once):
+            output, _ = self.networks[0].look(obs[part], None if state is None else state[part])
+            self._next_value[slots[part]] = array(output.value)
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
         """Return what the agents see, on the device.

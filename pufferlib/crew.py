@@ -1,7 +1,7 @@
-"""Threads that play tapes side by side: the caller the first track, each of the others one more.
+"""Threads that play tapes side by side: mostly the caller the first track, each other one more.
 
-They wait without spinning and are kept on cores of their own, the caller too where it says so: two
-threads that the OS puts on one core are slower than one.
+Who waits lets others run for a millisecond, then sleeps. They are kept on cores of their own, the
+caller too where it says so: two threads that the OS puts on one core are slower than one.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ Track = Sequence[tuple[str, Tape]]  # one after the other, and what each is call
 
 
 class Work:
-    """Tracks made ready to be played, again and again."""
+    """Tracks whose tapes are whole, made ready to be played again and again, once at a time."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         self.tracks = tracks

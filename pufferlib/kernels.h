@@ -260,7 +260,7 @@ typedef struct PufFill {
     float value;
 } PufFill;
 
-// A step of AdamW; kernels_adam.h has the formulas.
+// The gradients of several threads made one, and the sum of its squares.
 typedef struct PufJoin {
     int64_t num_rows, size; // n, W
     PufRows more;           // (n x W) in and out; 0 afterwards
@@ -268,6 +268,7 @@ typedef struct PufJoin {
     double *squares;        // (1) out
 } PufJoin;
 
+// A step of AdamW; kernels_adam.h has the formulas.
 typedef struct PufAdam {
     int64_t size;            // W
     float *weights, *grads;  // (W) in and out; gradients are 0 afterwards

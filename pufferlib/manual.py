@@ -269,6 +269,7 @@ class ByHand:
         self.at_once, self.said = at_once, memory.floats((at_once, self.outputs))
         self._acting = functools.lru_cache(maxsize=16)(functools.partial(OwnActing, self))
         self._lesson = functools.lru_cache(maxsize=2)(functools.partial(OwnLesson, self))
+        self._last: OwnLesson | None = None  # what was unrolled
         self._folded: list[Folded] = []
         self.log_std: Tensor | None = None
         if policy.spec.low:
@@ -381,14 +382,19 @@ class ByHand:
 
     def gradient(self) -> Output:
         """Return where to write the gradient of what was unrolled last."""
-        return self._last.lesson.gradient
+        return self._unrolled().lesson.gradient
 
     @torch.no_grad()
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         self.begin_back()
-        self._last.tapes[1].play()
+        self._unrolled().tapes[1].play()
         self.end_back()
+
+    def _unrolled(self) -> "OwnLesson":
+        if self._last is None:
+            raise RuntimeError("there is nothing to go back through: no unroll, or one of too much")
+        return self._last
 
 
 class OwnActing:
@@ -471,6 +477,7 @@ class ManualMLP(ByHand):
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         # What is noted must be what the first layer takes, but normal.
         self.sees = torch.float32 if self.norm is not None else first
+        self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F): one way forth."""
@@ -481,6 +488,7 @@ class ManualMLP(ByHand):
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Obs (B, H, *O) -> output of B * H; more than `at_once` cannot be gone back through."""
         if reset.numel() > self.at_once:
+            self._last = None
             return self.forward(obs.flatten(0, 1))[0]
         return super().unroll(obs, state, reset)
 

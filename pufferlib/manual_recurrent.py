@@ -37,6 +37,7 @@ class ManualRecurrent(ByHand):
         new, size = memory.floats, policy.size
         self._x, self._gates = new((CHUNK, size)), new((CHUNK, policy.gates * size))
         self._floats = new((CHUNK, policy.spec.obs_size))
+        self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F), state (N, S)."""

@@ -142,7 +142,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the weights by their gradients, and forget the gradients."""
+        """Change the weights by their gradients, as `clip` left them, and forget the gradients."""
         train, rate = self.train, self.learning_rate
         if self._work:
             self._count += 1
@@ -179,15 +179,16 @@ class Optimizer:
             for group in self._muon.param_groups:
                 group["lr"] = rate
             self._muon.step()
+        self._scale = 1.0
         if self._muon is not None or not self._work:
             self.zero_grad()
-        self._scale = 1.0
         self.renew()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.grads.zero_()
         self.more.zero_()
+        self._scale = 1.0
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the whole state: `steps`, and `adam.PARAMETER.exp_avg` and the like."""

@@ -106,8 +106,8 @@ ALONE = _kernels.Crew(1)
 class Tape:
     """Notes products and passes on memory that stays where it is; `play` does them.
 
-    `native`: without Python in between, if torch's BLAS was found; with anything but float32, or
-    calls that are no pass, it is done through torch.
+    That is done without Python in between if torch's BLAS was found; with anything but float32, or
+    calls that are no pass, through torch.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class Tape:
 
     @property
     def native(self) -> _kernels.Tape | None:
-        """What can be played without Python, if this can."""
+        """What is played without Python, if this can be."""
         return self._native
 
     def product(

@@ -118,7 +118,6 @@ class Trainer:
             self.crew,
         )
         self.collector.networks = [hand.network for hand in self.learner.hands]
-        self.collector.renew()
         self.collector.policy = self.learner.policy
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0
@@ -159,10 +158,6 @@ class Trainer:
         state() are then those of the last sound gradient step, on a GPU not to be saved. Raise
         RuntimeError if the policy's parameters are not those that it had when this was made.
         """
-        with self.crew.on_first():
-            return self._update()
-
-    def _update(self) -> dict[str, float]:
         self.optimizer.check(self.policy)
         self.optimizer.renew()
         self.timer.enter("other")
@@ -181,7 +176,8 @@ class Trainer:
         entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
         self.optimizer.learning_rate = learning_rate
         self.learner.train = dataclasses.replace(train, ent_coef=entropy)
-        losses = self._learn()
+        with self.crew.on_first():
+            losses = self._learn()
         self.batch.release()
         self.updates += 1
         self.trained_steps += self.sizes.batch_size

@@ -89,6 +89,15 @@ def test_more_threads_are_taken_where_they_pay(speeds, want):
     assert threads.best(speeds) == want
 
 
+def test_threads_that_take_parts_need_bring_less(monkeypatch):
+    monkeypatch.setattr(cores, "usable", lambda: 2)
+    for name in ("measure", "measure_parts"):
+        monkeypatch.setattr(threads, name, lambda *_: {1: 10.0, 2: 11.0})
+    before = torch.get_num_threads()
+    assert [threads.pick(0, 4096, 64, part).number for part in (0, 1024)] == [1, 2]
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def torch_threads():
     before = torch.get_num_threads()

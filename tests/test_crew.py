@@ -12,7 +12,8 @@ import torch
 
 from pufferlib import _kernels, tape
 from pufferlib.crew import Crew, Work
-from pufferlib.tape import Tape
+from pufferlib.roofline import Counter
+from pufferlib.tape import Tape, watched
 
 
 @pytest.fixture(params=["native", "python"])
@@ -161,6 +162,21 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
 def test_a_fork_ends_though_the_threads_stayed_behind():
     words = [sys.executable, "-W", "ignore", "-c", FORK]
     assert subprocess.check_output(words, text=True, timeout=60).strip() == "7"
+
+
+def test_what_is_watched_is_played_where_it_can_be_seen():
+    crew, totals = Crew(2), [torch.zeros(1, 1) for _ in range(2)]
+    work = Work([[("", adding(total, 3))] for total in totals])
+    with watched(), Counter() as seen:
+        crew.play(work)
+    crew.close()
+    assert [total.item() for total in totals] == [3, 3]
+    assert len(seen.products()) > 0
+
+
+def test_only_tapes_are_played():
+    with pytest.raises(TypeError, match="tracks: expected tapes, got NoneType"):
+        _kernels.Work([[None]])
 
 
 def test_no_crew_of_nobody_and_none_after_its_end():

@@ -119,6 +119,20 @@ def test_many_act_at_once_and_any_number_of_them() -> None:
         torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
 
 
+def test_what_is_too_much_to_go_back_through_is_not_gone_back_through() -> None:
+    policy, by_hand, _, _ = network(CONTINUOUS, 4)
+    with pytest.raises(RuntimeError, match="nothing to go back through"):
+        by_hand.back()
+    for rows in (2, 3):
+        obs = torch.randn(rows, 2, 6)
+        with torch.no_grad():
+            wanted = policy(obs.flatten(0, 1))[0]
+        found = by_hand.unroll(obs, None, torch.zeros(rows, 2))
+        torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
+    with pytest.raises(RuntimeError, match="one of too much"):
+        by_hand.gradient()
+
+
 def test_parts_to_act_in_are_no_smaller_for_small_minibatches() -> None:
     policy, _, grads, _ = network(DISCRETE, 4)
     assert [manual(policy, grads, steps).at_once for steps in (4, 5000)] == [PART, 5000]

@@ -87,13 +87,20 @@ def test_no_more_threads_than_parts_and_rows_longer_than_a_part(monkeypatch):
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("env", [{}, MORTAL])
-def test_threads_that_share_the_acting_act_as_one_does(env, groups, monkeypatch):
-    monkeypatch.setattr("pufferlib.collect.LEAST", 2)
-    batches = []
+@pytest.mark.parametrize("name", ["mlp", "lstm"])
+def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, groups, monkeypatch):
+    batches, settings = [], {"env": env, "num_envs": 31, "num_groups": groups}
     for threads in (1, 3):
-        trainer = make(env=env, num_envs=7, num_groups=groups, threads=threads)
+        trainer = make(**settings, threads=threads, policy={"name": name})
         batches.append([collect(trainer) for _ in range(2)])
         trainer.close()
+        monkeypatch.setattr("pufferlib.collect.LEAST", 2)
+        monkeypatch.setattr("pufferlib.collect.GRAIN", 3)  # of who lives, and three threads
+        monkeypatch.setattr("pufferlib.collect.LAYOUTS", 9)
+        monkeypatch.setattr("pufferlib.collect.LOOKED_AT", 5)
+        monkeypatch.setattr(manual, "PART", 4)  # at once, so some parts each
+        monkeypatch.setattr("pufferlib.manual_recurrent.CHUNK", 4)
+        monkeypatch.setattr(manual, "GRAIN", 2)
     for one, three in zip(*batches, strict=True):
         for name in ("observations", "action", "reward", "done"):
             assert_array_equal(one[name], three[name], err_msg=name)

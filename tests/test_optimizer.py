@@ -166,6 +166,20 @@ def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypa
         torch.testing.assert_close(one, many, rtol=1e-5, atol=1e-7)
 
 
+def test_gradients_that_are_forgotten_leave_nothing_behind():
+    moved = []
+    for before in (0.0, 100.0):
+        policy = network()
+        optimizer = Optimizer(policy, TrainOptions(optimizer="adam", max_grad_norm=0.01))
+        optimizer.grads += before
+        optimizer.clip()
+        optimizer.zero_grad()
+        optimizer.grads += 1e-4
+        optimizer.step()
+        moved.append(optimizer.tensors()["adam.2.weight.exp_avg"].clone())
+    assert moved[0].any() and torch.equal(*moved)
+
+
 def test_a_new_learning_rate_holds_from_the_next_step_on():
     policy = network()
     optimizer = Optimizer(policy, TrainOptions(learning_rate=0.01))

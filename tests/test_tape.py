@@ -1,5 +1,7 @@
 """Tapes: what is noted and played later is what would have been done at once, to the bit."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,50 @@ def test_bad_factors_are_named(change, message):
     call["out"] = np.zeros((2, 2), np.float32)
     with pytest.raises(ValueError, match=message):
         _kernels.product(**{**call, **change}, tape=_kernels.Tape())
+
+
+@pytest.mark.parametrize("through_torch", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_rows_of_what_was_put_are_those_of_the_moment(dtype, through_torch):
+    pool = torch.arange(60 * 2).view(60, 2).to(dtype)
+    whole, out = Input(8, 2, dtype), torch.zeros(3, 2)
+    part, noted = whole.rows(1, 7).rows(2, 5), Tape()  # 3, 4 and 5 of those that are put
+    if dtype == torch.float32:
+        noted.product(part, torch.eye(2), out)
+    else:
+        noted.run(_kernels.to_float, rows=part.given, out=out.numpy())
+    del part
+    for first, step in [(0, 1), (4, 7), (52, 1), (11, 5)]:
+        whole.put(pool.numpy(), first, step)
+        with watched() if through_torch else contextlib.nullcontext():
+            noted.play()
+        assert out.tolist() == pool[[first + i * step for i in (3, 4, 5)]].tolist()
+
+
+def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
+    given, out = _kernels.Given(3, 4, np.empty(0, np.float32)), np.zeros((3, 4), np.float32)
+    given.put(np.full((3, 4), 7, np.float32))
+    for wrong, message in [
+        ((np.ones((2, 4), np.float32),), r"expected float32 of shape \(3, 4\)"),
+        ((np.ones((9, 4)), 1, 2), r"expected float32 of shape \(9, 4\)"),
+        ((np.ones((9, 4), np.float32), 1, 4), "no 3 rows from 1 on, 4 apart, but 9"),
+        ((np.ones((9, 4), np.float32), -1, 1), "no 3 rows from -1 on"),
+        ((np.ones((9, 4), np.float32), 1, -1), "no 3 rows from 1 on, -1 apart"),
+        ((np.ones((9, 4), np.float32), 1, 2**62), "no 3 rows"),
+        ((np.broadcast_to(np.ones(4, np.float32), (3, 4)),), "its lines overlap"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            given.put(*wrong)
+    beside = [np.zeros((3, 4), np.float32) for _ in range(50)]  # where it would be, if it were free
+    _kernels.to_float(rows=given, out=out)
+    assert (out == 7).all() and not np.any(beside)
+    with pytest.raises(ValueError, match="put that"):
+        given.rows(0, 2).put(np.ones((2, 4), np.float32))
+    for begin, end in [(-1, 2), (2, 2), (1, 4)]:
+        with pytest.raises(ValueError, match=f"rows {begin} to {end} of 3"):
+            given.rows(begin, end)
+    with pytest.raises(ValueError, match="has no rows to read"):
+        _kernels.Given(0, 4, np.empty(0, np.float32))
 
 
 @pytest.mark.usefixtures("blas")

@@ -1,6 +1,7 @@
 """The training loop: what a batch holds is what happened, and a run can be had again."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -248,6 +249,17 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
             assert obs.stride() == (16 * 4, 1)
     assert len(set(trainer.collector.counts.tolist())) == 1  # each acted as often, by itself
     trainer.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no cores to be kept on here")
+def test_whatever_envs_start_may_run_on_any_core():
+    trainer, seen = make(num_envs=16, threads=2), []
+    step = trainer.env.step
+    trainer.env.step = lambda *given: seen.append(os.sched_getaffinity(0)) or step(*given)
+    before = os.sched_getaffinity(0)
+    trainer.update()
+    trainer.close()
+    assert seen and all(cores == before for cores in seen)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
