@@ -179,7 +179,6 @@ class Optimizer:
             for group in self._muon.param_groups:
                 group["lr"] = rate
             self._muon.step()
-        self._scale = 1.0
         if self._muon is not None or not self._work:
             self.zero_grad()
         self.renew()

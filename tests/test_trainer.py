@@ -252,14 +252,15 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no cores to be kept on here")
-def test_whatever_envs_start_may_run_on_any_core():
-    trainer, seen = make(num_envs=16, threads=2), []
-    step = trainer.env.step
-    trainer.env.step = lambda *given: seen.append(os.sched_getaffinity(0)) or step(*given)
-    before = os.sched_getaffinity(0)
+def test_learning_keeps_to_the_first_core_and_whatever_envs_start_may_run_on_any():
+    trainer, stepping, learning = make(num_envs=16, threads=2), [], []
+    step, clip, before = trainer.env.step, trainer.optimizer.clip, os.sched_getaffinity(0)
+    trainer.env.step = lambda *given: stepping.append(os.sched_getaffinity(0)) or step(*given)
+    trainer.optimizer.clip = lambda: learning.append(os.sched_getaffinity(0)) or clip()
     trainer.update()
     trainer.close()
-    assert seen and all(cores == before for cores in seen)
+    assert stepping and all(cores == before for cores in stepping)
+    assert learning and all(cores == {min(before)} for cores in learning)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
