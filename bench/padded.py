@@ -15,6 +15,8 @@ feed-forward networks only. Letters: A agents, H horizon, m rows of a minibatch,
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from pufferlib.batch import Memory, Minibatch
 from pufferlib.collect import Collector
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats, Standard, Steps, array, note_loss
-from pufferlib.manual import Manual
+from pufferlib.manual import Lesson, Manual
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Output, Policy
 from pufferlib.tape import NOW, Doer, Input, Tape, shown
@@ -171,6 +173,7 @@ class PlainBatch:
     """The whole buffer as the batch; minibatches are gathered from it by the trainer's pass."""
 
     density, carried, age = 1.0, 0.0, 0.0
+    loaded = False  # nothing of the buffer is written over
 
     def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
         self.buffer, self.train, self.sizes = collector.buffer, train, sizes
@@ -259,14 +262,30 @@ class PaddedLearner(Learner):
         hand, timer, metrics = self.hands[0], self.timer, np.zeros(len(LossStats._fields))
         timer.enter("copy")
         numbers = np.array(self.standard(rows).numbers(self.train))
+        hand.network.refresh()
+        hand.network.begin_back()
         for part in torch.split(rows, self.rows):
             timer.enter("copy")
             made = self.batch.note(NOW, hand.memory, part.numpy().astype(np.int32))
             timer.enter("loss_backward")
-            output = hand.network.unroll(made.obs, None, made.reset)
-            self._loss(output, hand.network.gradient(), made, part, numbers, metrics)
-            hand.network.back()
+            forth, back, lesson = self._lessons(len(part))
+            forth.play()
+            self._loss(lesson.output, lesson.gradient, made, part, numbers, metrics)
+            back.play()
+        hand.network.end_back()
         return LossStats(*metrics.tolist())
+
+    @functools.cached_property
+    def _lessons(self) -> Callable[[int], tuple[Tape, Tape, Lesson]]:
+        """The ways forth and back through so many rows, noted once for each number."""
+
+        def note(rows: int) -> tuple[Tape, Tape, Lesson]:
+            (made, _), forth, back = self.hands[0].memory.views(rows), Tape(), Tape()
+            lesson = self.hands[0].network.note(forth, made.obs, None, made.reset)
+            lesson.back(back)
+            return forth, back, lesson
+
+        return functools.cache(note)
 
     def _loss(
         self,
