@@ -31,10 +31,10 @@ from pufferlib.batch import Memory, Minibatch
 from pufferlib.collect import Collector
 from pufferlib.learn import Learner
 from pufferlib.loss import LossStats, Standard, Steps, array, note_loss
-from pufferlib.manual import Lesson, Manual
+from pufferlib.manual import Lesson, Manual, note_acting
 from pufferlib.options import Sizes, TrainOptions
 from pufferlib.policy import Output, Policy
-from pufferlib.tape import NOW, Doer, Input, Tape, shown
+from pufferlib.tape import NOW, Doer, Tape
 from pufferlib.trainer import Trainer
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
@@ -153,10 +153,7 @@ class Noted:
         for x, out in zip(
             *(torch.split(t, network.at_once) for t in (flat, self.said)), strict=True
         ):
-            tape, seen = Tape(), Input(*x.shape, x.dtype)
-            seen.put(shown(x))
-            network.act(tape, seen, None)
-            self.parts.append((tape, out))
+            self.parts.append((note_acting(network, x, None), out))
 
     def __call__(self, obs: Tensor, state: None) -> tuple[Output, None]:
         """Act for these, who are all agents or some."""

@@ -107,6 +107,15 @@ def manual(
     return kind(cast(Recurrent, policy), grads)
 
 
+def note_acting(network: Manual, obs: Tensor, state: Tensor | None) -> Tape:
+    """Note how N agents act once, at most `at_once`, on what lies here when it is played: obs
+    (N, F), state (N, S), which becomes the new one."""
+    tape, seen = Tape(), Input(len(obs), obs.shape[1], obs.dtype)
+    seen.put(shown(obs))
+    network.act(tape, seen, state)
+    return tape
+
+
 def fits(policy: Policy) -> bool:
     """Return whether there is a way without autograd."""
     if type(policy) not in (MLP, LSTM, MinGRU) or not isinstance(policy.first, InputLayer):
@@ -404,9 +413,7 @@ class OwnActing:
         spec, agents = network.policy.spec, min(agents, network.at_once)
         self.obs = torch.zeros((agents, spec.obs_size), dtype=dtype)
         self.state = torch.zeros((agents, network.policy.state_size))
-        self.tape, seen = Tape(), Input(agents, spec.obs_size, dtype)
-        seen.put(shown(self.obs))
-        network.act(self.tape, seen, self.state)
+        self.tape = note_acting(network, self.obs, self.state)
 
 
 class OwnLesson:

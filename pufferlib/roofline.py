@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
-from pufferlib.manual import Manual
+from pufferlib.manual import Manual, note_acting
 from pufferlib.policy import Policy
-from pufferlib.tape import Input, Tape, shown, watched
+from pufferlib.tape import watched
 
 aten = torch.ops.aten
 MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
@@ -95,14 +95,16 @@ class Counter(TorchDispatchMode):
 
 def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
-    counter, state, tape = Counter(), policy.initial_state(len(obs)), Tape()
+    counter, state, tapes = Counter(), policy.initial_state(len(obs)), []
     if network:
         for x in torch.split(obs.view(len(obs), -1), network.at_once):
-            seen = Input(len(x), x.shape[1], x.dtype)
-            seen.put(shown(x))
-            network.act(tape, seen, None if state is None else state[: len(x)])
+            own = None if state is None else state[: len(x)]
+            tapes.append(note_acting(network, x, own))
     with torch.no_grad(), watched(), counter:
-        tape.play() if network else policy(obs, state)
+        for tape in tapes:
+            tape.play()
+        if not network:
+            policy(obs, state)
     return counter
 
 

@@ -141,10 +141,14 @@ class Tape:
         self._calls.append(call)
         self._native = None
 
+    @functools.cached_property
+    def _alone(self) -> _kernels.Work:
+        return _kernels.Work([[self._native]] if self._native else [])
+
     def play(self) -> None:
         """Do all that was noted, in its order."""
         if self.native is not None and not is_watched():
-            ALONE.play(_kernels.Work([[self.native]]))
+            ALONE.play(self._alone)
             return
         for call in self._calls:
             call()
