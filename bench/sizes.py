@@ -10,7 +10,7 @@ with the game's defaults, but one row of `horizon` steps per agent, minibatches 
 one epoch, which hides least behind learning; from the third update on, for by then each row that is
 ever used has been used.
 
-Memory is the most that the training process had resident, less what one with 512 envs had, per
+Memory is the most that the training process had resident, less what those with 1,024 envs had, per
 agent that it has more; beside it what that is by the program's own arrays: rows that were ever
 used (two per agent while nobody dies, of the three that the pool has room for), the games' envs,
 recurrent states, one of each agent and one of each such row, and the rest.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MINIBATCH = 8192  # steps
 STEPS = 1 << 18  # of all agents, between two looks at the clock
-FEWEST = 512  # envs of the run that others are compared with: one minibatch of rows of 16
+FEWEST = 1024  # envs of the runs that others are compared with
 WARM = 2  # updates
 Figures = dict[str, float]
 
@@ -142,16 +142,23 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
     ratios = {name: [value / best for value in values] for name, values in figures.items()}
     table("over the best size's median", ratios)
     if what == "train":
-        print_memory(found, alone(what, args, game, FEWEST))
+        if FEWEST not in found:
+            found[FEWEST] = [alone(what, args, game, FEWEST) for _ in range(args.rounds)]
+        print_memory(found)
 
 
-def print_memory(found: dict[int, list[Figures]], fewest: Figures) -> None:
-    """Print what an agent takes at each size, and of what; and what the formula allows."""
+def print_memory(found: dict[int, list[Figures]]) -> None:
+    """Print what an agent more than at the first size takes, and of what; what is allowed."""
     parts = ("rows", "envs", "recurrent")
     names = ("all", *parts, "rest", "pool + envs + recurrent + 200")
     print("\nbytes per agent" + "".join(f"  {name:>9}" for name in names))
-    for envs, each in found.items():
-        more = {name: statistics.median(f[name] for f in each) - fewest[name] for name in fewest}
+    medians = {
+        envs: {name: statistics.median(one[name] for one in each) for name in each[0]}
+        for envs, each in found.items()
+    }
+    fewest = medians.pop(FEWEST)
+    for envs, figures in medians.items():
+        more = {name: value - fewest[name] for name, value in figures.items()}
         one = {name: value / more["agents"] for name, value in more.items()}
         rest = one["all"] - sum(one[name] for name in parts)
         allowed = one["pool"] + one["envs"] + one["recurrent"] + 200

@@ -31,6 +31,7 @@ LEAST = 256  # agents that a further thread is worth waking for
 WAIT = 16  # of so many agents one has a final observation before they are evaluated
 AT_ONCE = 8192  # agents that a CPU acts for at a time, if by autograd's operators
 LOOKED_AT = 1024  # that it evaluates at a time: what is made of more need not be kept
+STEPPED = 2048  # that step, on a CPU, before it looks how many final observations wait
 LAYOUTS = 32  # numbers of live agents that it is noted for how they act
 REMEMBERED = 16  # of them
 UNUSED = 0  # version of a slot that nobody has acted on since its row was free
@@ -101,11 +102,16 @@ class Collector:
         self.row_state: Tensor | None = None  # (R, S) before slot 0 of each row
         self._final_state: Tensor | None = None  # (F, S) that the final observation is seen with
         if self.state is not None:
-            # As much of these is resident as is used.
-            new = memory.floats if device.type == "cpu" else self.state.new_zeros
-            sizes = (env.num_rows, len(self._finals), agents)
-            states = (new((size, policy.state_size)) for size in sizes)
-            self.row_state, self._final_state, self._some_states = states
+            used = min(env.batch_rows + agents, env.num_rows)  # by agents that never die
+            self.row_state = self._states(env.num_rows, used)
+            self._final_state = self._states(len(self._finals), 0)
+            self._some_states = self._states(agents, 0)
+
+    def _states(self, count: int, usual: int) -> Tensor:
+        """Make room for so many states, of which so many will surely be used."""
+        shape = (count, self.policy.state_size)
+        on_cpu = self.device.type == "cpu"
+        return memory.floats(shape, usual) if on_cpu else torch.zeros(shape, device=self.device)
 
     def _sampler_arguments(self) -> dict[str, Any]:
         """Return what the sampling pass is given in every step."""
@@ -145,19 +151,30 @@ class Collector:
 
         Those are all of them; where several groups step apart, those of one group.
         """
-        agents = self.env.num_agents
-        if self.env.engine.num_final > min(agents, max(LEAST, agents // WAIT)):
-            self.evaluate_finals()
         if self.env.apart and len(self.groups) > 1:
+            self._spare_finals()
             stepped = self._step_apart(version)
         else:
+            at_once = self.env.num_envs if self.env.apart else -(-STEPPED // self.env.env_agents)
             for group in self.groups:
                 self._act(group, version)
-                self._step(functools.partial(self.env.step, group.start, group.stop))
+                for part in self._parts(group.stop - group.start, at_once):
+                    self._spare_finals()
+                    envs = group.start + part.start, group.start + part.stop
+                    self._step(functools.partial(self.env.step, *envs))
             stepped = slice(0, self.env.num_envs)
         self.steps += (stepped.stop - stepped.start) / self.env.num_envs
         agents = self.env.env_agents
         return slice(stepped.start * agents, stepped.stop * agents)
+
+    def _spare_finals(self) -> None:
+        """Evaluate final observations where many wait: those of all agents need much memory."""
+        agents = self.env.num_agents
+        most = min(agents, max(LEAST, agents // WAIT))
+        if self.device.type == "cpu":
+            most = min(most, LOOKED_AT)
+        if self.env.engine.num_final > most:
+            self.evaluate_finals()
 
     def _step_apart(self, version: int) -> slice:
         """Have every group act that does not step, then end the step of one -> its envs."""

@@ -108,6 +108,31 @@ def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, grou
             assert_allclose(one[name], three[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeypatch):
+    def run():
+        """Collect twice -> both batches, and the most final observations that waited."""
+        trainer = make(num_envs=16, env={"steps": 9, "truncate": 1})  # four agents each
+        waited, look = [], trainer.collector.evaluate_finals
+
+        def noted():
+            waited.append(trainer.env.engine.num_final)
+            look()
+
+        trainer.collector.evaluate_finals = noted
+        batches = [collect(trainer) for _ in range(2)]
+        trainer.close()
+        return batches, max(waited)
+
+    together, all_wait = run()
+    monkeypatch.setattr("pufferlib.collect.LEAST", 4)
+    monkeypatch.setattr("pufferlib.collect.STEPPED", 8)
+    apart, some_wait = run()
+    assert all_wait == 64 and some_wait <= 4 + 8
+    for one, other in zip(together, apart, strict=True):
+        for name, column in one.items():
+            assert_allclose(column, other[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
     monkeypatch.setattr(manual, "PART", 16)  # a row
