@@ -97,6 +97,53 @@ cdef class Arrays:
         rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
+    cdef PufRows steps(
+        self, str name, object array, int64_t items, int64_t horizon, int64_t size
+    ) except *:
+        """Take float32 (items, horizon, size) to write to, all steps equally far apart."""
+        cdef PufRows rows
+        cdef Py_buffer *view
+        if array is None:
+            raise TypeError(f"{name}: missing; expected {expected(F32, items * horizon, size, True)}")
+        view = self.hold(name, array, True, False)
+        if kind_of(view) != F32 or tuple(array.shape) != (items, horizon, size):
+            raise ValueError(
+                f"{name}: expected float32 of shape {(items, horizon, size)}, got {described(view)}"
+            )
+        rows.at, rows.stride = <float *>view.buf, view.strides[0] // view.itemsize // max(horizon, 1)
+        if (size > 1 and view.strides[2] != view.itemsize) or view.strides[0] % (
+            max(horizon, 1) * view.itemsize
+        ) or (horizon > 1 and view.strides[1] != rows.stride * view.itemsize):
+            raise ValueError(f"{name}: its steps are not contiguous, or not equally far apart")
+        return rows
+
+    cdef PufOperand operand(
+        self, str name, object array, int64_t items, int64_t width, bint writable=False,
+        bint pool=False,
+    ) except *:
+        """Take what a product takes: float32 or bfloat16 (items, width), of which only the rows
+        need be contiguous; of a pool as in `take`."""
+        cdef PufOperand operand
+        cdef Py_buffer *view
+        if array is None:
+            raise TypeError(f"{name}: missing; expected {expected(F32, items, width, pool)}")
+        view = self.hold(name, array, writable, pool)
+        if kind_of(view) not in (F32, BF16):
+            raise ValueError(f"{name}: expected float32 or bfloat16 as uint16, got {described(view)}")
+        operand.narrow = kind_of(view) == BF16
+        if pool:
+            operand.at = self.take(name, array, kind_of(view), items, width, writable, True)
+            operand.stride = width
+            return operand
+        if view.ndim != 2 or view.shape[0] != items or view.shape[1] != width:
+            raise ValueError(
+                f"{name}: expected {expected(kind_of(view), items, width, False)}, got {described(view)}"
+            )
+        if view.strides[0] % view.itemsize or (width > 1 and view.strides[1] != view.itemsize):
+            raise ValueError(f"{name}: its rows are not contiguous")
+        operand.at, operand.stride = view.buf, view.strides[0] // view.itemsize
+        return operand
+
     cdef PufRows column(self, str name, object array, int64_t items, bint writable=False) except *:
         """Take float32 (items,), whatever its stride."""
         cdef PufRows rows

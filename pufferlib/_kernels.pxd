@@ -12,6 +12,10 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufRows:
         float *at
         int64_t stride
+    ctypedef struct PufOperand:
+        void *at
+        int64_t stride
+        int narrow
     ctypedef struct PufSample:
         int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
         PufRows logits, mean, log_std, values
@@ -88,43 +92,33 @@ cdef extern from "kernels.h" nogil:
         int64_t num_rows, size, stride
         const char *from_ "from"
         PufConvert convert
-        float *out
+        const float *mean
+        const float *scale
+        PufOperand out
     ctypedef enum PufActivation:
         pass
     ctypedef struct PufDense:
         int64_t num_rows, size
         PufActivation activation
-        PufRows y
+        PufRows product
         const float *bias
+        PufOperand y
     ctypedef struct PufDenseBack:
         int64_t num_rows, size
         PufActivation activation
-        PufRows y, grad
-        float *grad_bias
-    ctypedef struct PufDenseBF16:
-        int64_t num_rows, size
-        PufActivation activation
-        const uint16_t *product
-        const float *bias
-        uint16_t *y
-        float *wide
-    ctypedef struct PufDenseBF16Back:
-        int64_t num_rows, size
-        PufActivation activation
-        const uint16_t *y
-        const uint16_t *grad
-        const float *wide_y
-        const float *wide_grad
-        uint16_t *out
+        PufRows grad
+        PufOperand y, out
         float *grad_bias
     ctypedef struct PufLSTM:
         int64_t num_rows, size
-        PufRows gates, cell, out, next_cell, next_hidden
+        PufRows gates, cell, next_cell
+        PufOperand out, next_hidden
         const float *bias
         const float *keep
     ctypedef struct PufLSTMBack:
         int64_t num_rows, size
-        PufRows gates, cell, grad_out, grad_hidden, grad_cell, grad_gates
+        PufRows gates, cell, grad_out, grad_hidden, grad_cell
+        PufOperand grad_gates
         const float *keep
         float *grad_bias
     ctypedef struct PufMinGRU:
@@ -132,10 +126,8 @@ cdef extern from "kernels.h" nogil:
         float *gates
         const float *bias
         const float *keep
-        const float *x
-        PufRows state
-        float *hidden
-        float *out
+        PufRows state, hidden
+        PufOperand x, out
     ctypedef struct PufMinGRUBack:
         int64_t num_rows, horizon, size
         const float *gates
@@ -144,7 +136,7 @@ cdef extern from "kernels.h" nogil:
         const float *hidden
         const float *grad_out
         float *grad_state
-        float *grad_gates
+        PufOperand grad_gates
         float *grad_bias
     ctypedef struct PufTurn:
         int64_t num_rows, num_steps, size
@@ -157,8 +149,9 @@ cdef extern from "kernels.h" nogil:
         int steps_first
     ctypedef struct PufCarry:
         int64_t num_rows, size
-        PufRows state, out
+        PufRows state
         const float *keep
+        PufOperand out
     ctypedef struct PufBegin:
         int64_t num_acting, num_agents, num_rows, horizon, size, first
         const int32_t *agents
@@ -193,8 +186,6 @@ cdef extern from "kernels.h" nogil:
         void (*to_float)(const PufFloat *) noexcept nogil
         void (*dense)(const PufDense *) noexcept nogil
         void (*dense_back)(const PufDenseBack *) noexcept nogil
-        void (*dense_bf16)(const PufDenseBF16 *) noexcept nogil
-        void (*dense_bf16_back)(const PufDenseBF16Back *) noexcept nogil
         void (*lstm)(const PufLSTM *) noexcept nogil
         void (*lstm_back)(const PufLSTMBack *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil

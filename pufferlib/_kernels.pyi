@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Operand = Array  # that a product takes: float32 or bfloat16, which numpy has as uint16
 
 WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all give the same bits
 
@@ -67,17 +68,18 @@ class Given:
 
 def product(
     *,
-    left: Array | Given,  # (N, F) of an array rows or columns are contiguous
-    right: Array | Given,  # (F, D)
-    out: Array,  # (N, D) out, or added to; only the rows contiguous
+    left: Operand | Given,  # (N, F) of an array rows or columns are contiguous
+    right: Operand | Given,  # (F, D) of the same dtype
+    out: Array,  # (N, D) float32 out, or added to; only the rows contiguous
     add: bool = False,
     tape: Tape,
 ) -> None:
-    """Put a matrix product on a tape. Raise RuntimeError before `use_sgemm`."""
+    """Put a matrix product on a tape. Raise RuntimeError before `use_blas`."""
 
-def use_sgemm(address: int, set_num_threads: int) -> None:
-    """Multiply by `sgemm_` as BLAS defines it, at this address, from now on.
+def use_blas(sgemm: int, bgemm: int, set_num_threads: int) -> None:
+    """Multiply by these functions, at their addresses, from now on.
 
+    `sgemm`: as BLAS defines it; `bgemm`: the same, but that factors are bfloat16. 0: there is none.
     `set_num_threads`: address of a function of one int that limits the threads of the products of
     the thread that calls it; a crew's workers limit theirs to 1. 0: there is none.
     """
@@ -203,15 +205,24 @@ def gather_slots(
 def moments(pool: Array, rows: Array) -> tuple[float, float]:
     """Return mean and deviation, over n, of rows (R, H) of float32; `rows` (m,) int32."""
 
-def to_float(*, rows: Given, out: Array, tape: Tape | None = None) -> None:
-    """Make float32 (N, F) of what was given: uint8, int8, int32 or float32."""
+def to_float(
+    *,
+    rows: Given,  # (N, F) uint8, int8, int32 or float32
+    out: Operand,  # (N, F) out
+    mean: Array | None = None,  # (F,)
+    scale: Array | None = None,  # (F,) with it: (x - mean) * scale
+    tape: Tape | None = None,
+) -> None:
+    """Make floats of what was given."""
 
 # Between the products of dense layers: N rows, D units; activation: identity, relu or tanh. Arrays
-# (N, D) need contiguous rows only.
+# (N, D) need contiguous rows only. Operands of bfloat16 are rounded to nearest, ties to even; all
+# arithmetic is float32.
 
 def dense(
     *,
-    y: Array,  # (N, D) product without bias; out: activation(product + bias)
+    product: Array,  # (N, D) without bias
+    y: Operand,  # (N, D) out: activation(product + bias); may be the product
     bias: Array,  # (D,)
     activation: str,
     tape: Tape | None = None,
@@ -220,32 +231,12 @@ def dense(
 
 def dense_back(
     *,
-    y: Array,  # (N, D)
-    grad: Array,  # (N, D) of y; out: of the product
-    grad_bias: Array,  # (D,) added to
-    activation: str,
-    tape: Tape | None = None,
-) -> None:
-    """Go back through a dense layer, from its result to its product."""
-
-# The same between products of bfloat16, which numpy has as uint16; arithmetic is in float32.
-
-def dense_bf16(
-    *,
-    product: Array,  # (N, D) bfloat16, without bias
-    y: Array,  # (N, D) out: activation(product + bias), bfloat16 or float32; may be the product
-    bias: Array,  # (D,)
-    activation: str,
-) -> None:
-    """Do the arithmetic of a dense layer behind its product; round to nearest, ties to even."""
-
-def dense_bf16_back(
-    *,
-    y: Array,  # (N, D) bfloat16 or float32
-    grad: Array,  # (N, D) of y, of the same dtype
-    out: Array,  # (N, D) bfloat16 out, of the product; may be grad
+    y: Operand,  # (N, D)
+    grad: Array,  # (N, D) of y
+    out: Operand,  # (N, D) out, of the product; may be grad
     grad_bias: Array,  # (D,) added to, before the gradients are rounded
     activation: str,
+    tape: Tape | None = None,
 ) -> None:
     """Go back through a dense layer, from its result to its product."""
 
@@ -258,9 +249,9 @@ def lstm(
     bias: Array,  # (4 * D,) input, forget, output, cell
     cell: Array,  # (B, D)
     keep: Array | None = None,  # (B,) 0 where a life begins after this step, else 1; None: 1
-    out: Array,  # (B, D) out, hidden state
-    next_cell: Array,  # (B, D) out, times keep
-    next_hidden: Array | None = None,  # (B, D) out, times keep
+    out: Operand,  # (B, D) out, hidden state
+    next_cell: Array,  # (B, D) out, times keep; may be the cell
+    next_hidden: Operand | None = None,  # (B, D) out, times keep
     tape: Tape | None = None,
 ) -> None:
     """Do the arithmetic of one LSTM step behind its products.
@@ -276,7 +267,7 @@ def lstm_back(
     grad_out: Array,  # (B, D)
     grad_hidden: Array,  # (B, D) of next_hidden
     grad_cell: Array,  # (B, D) of next_cell; out: of cell
-    grad_gates: Array,  # (B, 4 * D) out, of the products
+    grad_gates: Operand,  # (B, 4 * D) out, of the products
     grad_bias: Array,  # (4 * D,) added to
     tape: Tape | None = None,
 ) -> None:
@@ -287,10 +278,10 @@ def mingru(
     gates: Array,  # (B, H, 2 * D) products without bias; out: gate and candidate
     bias: Array,  # (2 * D,)
     keep: Array | None = None,  # (B, H) 0 where a life begins with this step, else 1; None: 1
-    x: Array,  # (B, H, D)
+    x: Operand,  # (B, H, D)
     state: Array,  # (B, D) before the first step
-    hidden: Array,  # (B, H, D) out
-    out: Array,  # (B, H, D) out, x + hidden
+    hidden: Array,  # (B, H, D) out; steps may be apart, all equally far
+    out: Operand,  # (B, H, D) out, x + hidden; may be x
     tape: Tape | None = None,
 ) -> None:
     """Do the arithmetic of all steps of minGRU behind their product. Gates are within 2e-7."""
@@ -303,7 +294,7 @@ def mingru_back(
     hidden: Array,  # (B, H, D)
     grad_out: Array,  # (B, H, D)
     grad_state: Array,  # (B, D) 0; out
-    grad_gates: Array,  # (B, H, 2 * D) out, of the products; may be where the gates are
+    grad_gates: Operand,  # (B, H, 2 * D) out, of the products; may be where the gates are
     grad_bias: Array,  # (2 * D,) added to
     tape: Tape | None = None,
 ) -> None:
@@ -329,7 +320,7 @@ def carry(
     *,
     state: Array,  # (B, D)
     keep: Array,  # (B,)
-    out: Array,  # (B, D) out
+    out: Operand,  # (B, D) out
     tape: Tape | None = None,
 ) -> None:
     """Copy states, times keep."""

@@ -12,7 +12,7 @@ from cpython.buffer cimport (
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -278,16 +278,22 @@ def moments(pool, rows):
     return mean, deviation
 
 
-def to_float(*, Given rows not None, out, Tape tape=None):
+def to_float(*, Given rows not None, out, mean=None, scale=None, Tape tape=None):
     """Make floats of what is given."""
     cdef Float p
     cdef Arrays a = Arrays()
     cdef Given source
     p.rows.num_rows, p.rows.size = rows.shape
+    p.rows.mean, p.rows.scale = NULL, NULL
     if rows.kind not in (F32, I32, U8, I8):
         raise ValueError(f"rows: expected uint8, int8, int32 or float32, got {KIND_NAMES[rows.kind]}")
+    if (mean is None) != (scale is None):
+        raise TypeError("mean and scale: give both, or neither")
+    if scale is not None:
+        p.rows.mean = <const float *>a.take("mean", mean, F32, p.rows.size)
+        p.rows.scale = <const float *>a.take("scale", scale, F32, p.rows.size)
     p.rows.convert = CONVERT[rows.kind]
-    p.rows.out = <float *>a.take("out", out, F32, p.rows.num_rows, p.rows.size, True)
+    p.rows.out = a.operand("out", out, p.rows.num_rows, p.rows.size, True)
     source = rows.source()
     p.at, p.stride, p.begin = <char *const *>&source.at, &source.stride, rows.begin
     if tape is not None:
@@ -297,71 +303,29 @@ def to_float(*, Given rows not None, out, Tape tape=None):
     do(TO_FLOAT, &p, sizeof(p), a, tape)
 
 
-def dense(*, y, bias, str activation, Tape tape=None):
+def dense(*, product, y, bias, str activation, Tape tape=None):
     """Do the arithmetic of a dense layer behind its product."""
     cdef PufDense p
     cdef Arrays a = Arrays()
-    p.num_rows, p.size = length("y", y), length("y", y, 1)
+    p.num_rows, p.size = length("product", product), length("product", product, 1)
     p.activation = <PufActivation>activation_of(activation)
-    p.y = a.rows("y", y, p.num_rows, p.size, True)
+    p.product = a.rows("product", product, p.num_rows, p.size)
     p.bias = <const float *>a.take("bias", bias, F32, p.size)
+    p.y = a.operand("y", y, p.num_rows, p.size, True)
     do(DENSE, &p, sizeof(p), a, tape)
 
 
-def dense_back(*, y, grad, grad_bias, str activation, Tape tape=None):
+def dense_back(*, y, grad, out, grad_bias, str activation, Tape tape=None):
     """Go back through a dense layer, from its result to its product."""
     cdef PufDenseBack p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("y", y), length("y", y, 1)
     p.activation = <PufActivation>activation_of(activation)
-    p.y = a.rows("y", y, p.num_rows, p.size)
-    p.grad = a.rows("grad", grad, p.num_rows, p.size, True)
+    p.y = a.operand("y", y, p.num_rows, p.size)
+    p.grad = a.rows("grad", grad, p.num_rows, p.size)
+    p.out = a.operand("out", out, p.num_rows, p.size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
     do(DENSE_BACK, &p, sizeof(p), a, tape)
-
-
-cdef bint wide_of(str name, object array) except -1:
-    """Whether an array is of float32, not of bfloat16."""
-    cdef Arrays a = Arrays()
-    cdef Kind kind = kind_of(a.hold(name, array))
-    if kind not in (F32, BF16):
-        raise ValueError(f"{name}: expected float32 or bfloat16 as uint16, got {described(&a.views[0])}")
-    return kind == F32
-
-
-def dense_bf16(*, product, y, bias, str activation):
-    """Do the arithmetic of a dense layer behind its product of bfloat16."""
-    cdef PufDenseBF16 p
-    cdef Arrays a = Arrays()
-    cdef bint wide = wide_of("y", y)
-    cdef int64_t n = length("product", product), size = length("product", product, 1)
-    p.num_rows, p.size = n, size
-    p.activation = <PufActivation>activation_of(activation)
-    p.product = <const uint16_t *>a.take("product", product, BF16, n, size)
-    p.bias = <const float *>a.take("bias", bias, F32, size)
-    p.y = NULL if wide else <uint16_t *>a.take("y", y, BF16, n, size, True)
-    p.wide = <float *>a.take("y", y, F32, n, size, True) if wide else NULL
-    with nogil:
-        PASSES.dense_bf16(&p)
-
-
-def dense_bf16_back(*, y, grad, out, grad_bias, str activation):
-    """Go back through a dense layer, from its result to its product of bfloat16."""
-    cdef PufDenseBF16Back p
-    cdef Arrays a = Arrays()
-    cdef bint wide = wide_of("y", y)
-    cdef Kind kind = F32 if wide else BF16
-    cdef int64_t n = length("y", y), size = length("y", y, 1)
-    cdef void *given = a.take("y", y, kind, n, size)
-    cdef void *of_it = a.take("grad", grad, kind, n, size)
-    p.num_rows, p.size = n, size
-    p.activation = <PufActivation>activation_of(activation)
-    p.y, p.grad = NULL if wide else <const uint16_t *>given, <const uint16_t *>of_it
-    p.wide_y, p.wide_grad = <const float *>given, <const float *>of_it
-    p.out = <uint16_t *>a.take("out", out, BF16, n, size, True)
-    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, size, -1, True)
-    with nogil:
-        PASSES.dense_bf16_back(&p)
 
 
 def lstm(
@@ -372,14 +336,14 @@ def lstm(
     cdef Arrays a = Arrays()
     cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
     p.num_rows, p.size, p.keep = n, size, NULL
-    p.next_hidden.at = NULL
+    p.next_hidden.at, p.next_hidden.narrow = NULL, 0
     p.gates = a.rows("gates", gates, n, 4 * size, True)
     p.bias = <const float *>a.take("bias", bias, F32, 4 * size)
     p.cell = a.rows("cell", cell, n, size)
-    p.out = a.rows("out", out, n, size, True)
+    p.out = a.operand("out", out, n, size, True)
     p.next_cell = a.rows("next_cell", next_cell, n, size, True)
     if next_hidden is not None:
-        p.next_hidden = a.rows("next_hidden", next_hidden, n, size, True)
+        p.next_hidden = a.operand("next_hidden", next_hidden, n, size, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
     do(LSTM, &p, sizeof(p), a, tape)
@@ -399,7 +363,7 @@ def lstm_back(
     p.grad_out = a.rows("grad_out", grad_out, n, size)
     p.grad_hidden = a.rows("grad_hidden", grad_hidden, n, size)
     p.grad_cell = a.rows("grad_cell", grad_cell, n, size, True)
-    p.grad_gates = a.rows("grad_gates", grad_gates, n, 4 * size, True)
+    p.grad_gates = a.operand("grad_gates", grad_gates, n, 4 * size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
@@ -415,10 +379,10 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
     p.num_rows, p.horizon, p.size, p.keep = n, horizon, size, NULL
     p.gates = <float *>a.take("gates", gates, F32, steps, 2 * size, True, True)
     p.bias = <const float *>a.take("bias", bias, F32, 2 * size)
-    p.x = <const float *>a.take("x", x, F32, steps, size, False, True)
+    p.x = a.operand("x", x, steps, size, False, True)
     p.state = a.rows("state", state, n, size)
-    p.hidden = <float *>a.take("hidden", hidden, F32, steps, size, True, True)
-    p.out = <float *>a.take("out", out, F32, steps, size, True, True)
+    p.hidden = a.steps("hidden", hidden, n, horizon, size)
+    p.out = a.operand("out", out, steps, size, True, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
     do(MINGRU, &p, sizeof(p), a, tape)
@@ -439,7 +403,7 @@ def mingru_back(
     p.hidden = <const float *>a.take("hidden", hidden, F32, steps, size, False, True)
     p.grad_out = <const float *>a.take("grad_out", grad_out, F32, steps, size, False, True)
     p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
-    p.grad_gates = <float *>a.take("grad_gates", grad_gates, F32, steps, 2 * size, True, True)
+    p.grad_gates = a.operand("grad_gates", grad_gates, steps, 2 * size, True, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
     do(MINGRU_BACK, &p, sizeof(p), a, tape)
 
@@ -476,7 +440,7 @@ def carry(*, state, keep, out, Tape tape=None):
     p.num_rows, p.size = length("state", state), length("state", state, 1)
     p.state = a.rows("state", state, p.num_rows, p.size)
     p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
-    p.out = a.rows("out", out, p.num_rows, p.size, True)
+    p.out = a.operand("out", out, p.num_rows, p.size, True)
     do(CARRY, &p, sizeof(p), a, tape)
 
 

@@ -1,12 +1,14 @@
 # pufferlib/_tape.pxi - passes that are run at once or put on a tape, products, threads that play tapes.
 
-# A product as BLAS has it. Sizes are read as 32 or 64 bits, whichever the library was built for.
-ctypedef void (*Sgemm)(
+# A product as BLAS has it, of float32 or bfloat16, to float32. Sizes are read as 32 or 64 bits,
+# whichever the library was built for.
+ctypedef void (*Gemm)(
     const char *, const char *, const int64_t *, const int64_t *, const int64_t *, const float *,
-    const float *, const int64_t *, const float *, const int64_t *, const float *, float *,
+    const void *, const int64_t *, const void *, const int64_t *, const float *, float *,
     const int64_t *,
 ) noexcept nogil
-cdef Sgemm SGEMM = NULL
+cdef Gemm[2] GEMM  # of float32, of bfloat16
+GEMM[0], GEMM[1] = NULL, NULL
 cdef int (*SET_NUM_THREADS)(int) noexcept nogil
 SET_NUM_THREADS = NULL  # of the calling thread's products
 
@@ -23,6 +25,7 @@ cdef struct Product:
     Factor left, right
     PufRows out
     float beta
+    int narrow  # whether both factors are bfloat16
 
 
 cdef struct Loss:
@@ -86,7 +89,7 @@ cdef void multiply(const Product *p) noexcept nogil:
     """Give BLAS, which counts column by column, the factors the other way round."""
     cdef PufRows left = rows_of(&p.left), right = rows_of(&p.right)
     cdef float alpha = 1.0
-    SGEMM(
+    GEMM[p.narrow](
         &p.right.turned, &p.left.turned, &p.num_columns, &p.num_rows, &p.inner, &alpha,
         right.at, &right.stride, left.at, &left.stride, &p.beta, p.out.at, &p.out.stride,
     )
@@ -400,30 +403,42 @@ cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) exc
     return max(stride if lines > 1 else width, 1)
 
 
-cdef int take_factor(Factor *factor, str name, object matrix, Arrays a, Tape tape) except -1:
-    """Fill in a factor: a Given, or float32 of which rows or columns are contiguous."""
+cdef Kind factor_of(str name, object matrix) except *:
+    """The kind of a factor's numbers."""
+    cdef Arrays a
+    if isinstance(matrix, Given):
+        return (<Given>matrix).kind
+    a = Arrays()
+    return kind_of(a.hold(name, matrix, False, False))
+
+
+cdef int take_factor(
+    Factor *factor, str name, object matrix, Kind kind, Arrays a, Tape tape
+) except -1:
+    """Fill in a factor: a Given, or a matrix of which rows or columns are contiguous."""
     cdef Py_buffer *view
     cdef Given source
-    cdef int64_t one = sizeof(float)
     cdef int along
     factor.given, factor.begin, factor.turned = NULL, 0, b"N"
     if isinstance(matrix, Given):
-        if (<Given>matrix).kind != F32:
+        if (<Given>matrix).kind != F32 or kind != F32:
             raise ValueError(f"{name}: expected float32, got {KIND_NAMES[(<Given>matrix).kind]}")
         source = (<Given>matrix).source()
         factor.given, factor.begin = &source.floats, (<Given>matrix).begin
         tape.givens.append(source)
         return 0
     view = a.hold(name, matrix, False, False)
-    if kind_of(view) != F32 or view.ndim != 2:
-        raise ValueError(f"{name}: expected float32 of two dimensions, got {described(view)}")
-    along = 1 if view.shape[1] == 1 or view.strides[1] == one else 0  # its lines
-    if (view.shape[along] > 1 and view.strides[along] != one) or view.strides[1 - along] % one:
+    if kind_of(view) != kind or view.ndim != 2:
+        raise ValueError(f"{name}: expected {KIND_NAMES[kind]} of two dimensions, got {described(view)}")
+    along = 1 if view.shape[1] == 1 or view.strides[1] == view.itemsize else 0  # its lines
+    if (view.shape[along] > 1 and view.strides[along] != view.itemsize) or (
+        view.strides[1 - along] % view.itemsize
+    ):
         raise ValueError(f"{name}: neither its rows nor its columns are contiguous")
     factor.turned = b"N" if along else b"T"
     factor.fixed.at = <float *>view.buf
     factor.fixed.stride = leading(
-        name, view.strides[1 - along] // one, view.shape[1 - along], view.shape[along]
+        name, view.strides[1 - along] // view.itemsize, view.shape[1 - along], view.shape[along]
     )
     return 0
 
@@ -432,22 +447,26 @@ def product(*, left, right, out, bint add=False, Tape tape not None):
     """Record a matrix product."""
     cdef Product p
     cdef Arrays a = Arrays()
-    if SGEMM == NULL:
-        raise RuntimeError("there is no BLAS to multiply with; call use_sgemm first")
+    cdef Kind kind = factor_of("left", left)
+    p.narrow = kind == BF16
+    if kind not in (F32, BF16):
+        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {left.dtype}")
+    if GEMM[p.narrow] == NULL:
+        raise RuntimeError(f"there is no BLAS to multiply {KIND_NAMES[kind]} with; call use_blas first")
     p.num_rows, p.inner = length("left", left), length("left", left, 1)
     p.num_columns = length("right", right, 1)
     if length("right", right) != p.inner:
         raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
-    take_factor(&p.left, "left", left, a, tape)
-    take_factor(&p.right, "right", right, a, tape)
+    take_factor(&p.left, "left", left, kind, a, tape)
+    take_factor(&p.right, "right", right, kind, a, tape)
     p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
     p.out.stride = leading("out", p.out.stride, p.num_rows, p.num_columns)
     p.beta = 1.0 if add else 0.0
     tape.add(PRODUCT, &p, sizeof(p), a, "")
 
 
-def use_sgemm(address, set_num_threads):
+def use_blas(sgemm, bgemm, set_num_threads):
     """Multiply by the functions at these addresses."""
-    global SGEMM, SET_NUM_THREADS
-    SGEMM = <Sgemm><size_t>int(address)
+    global SET_NUM_THREADS
+    GEMM[0], GEMM[1] = <Gemm><size_t>int(sgemm), <Gemm><size_t>int(bgemm)
     SET_NUM_THREADS = <int (*)(int) noexcept nogil><size_t>int(set_num_threads)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pufferlib import _kernels
-from pufferlib.tape import NOW, Doer
+from pufferlib.tape import NOW, Doer, shown
 
 Array = npt.NDArray[Any]
 New = Callable[[tuple[int, ...]], Tensor]
@@ -123,7 +123,7 @@ class Passes:
 
     def show(self, tensor: Tensor) -> Any:
         """Return the tensor, or a view of it as an array."""
-        return tensor.detach().numpy() if self.native else tensor.detach()
+        return shown(tensor.detach()) if self.native else tensor.detach()
 
     def steps(self, tensor: Tensor) -> list[Any]:
         """Return what the tensor (H, ...) holds for each step, from the first to the last."""
@@ -140,7 +140,8 @@ class LSTMSteps:
 
     Input and state lie side by side, so that a step is one product; its gates are still in the
     cache when the pass and, on the way back, the next products read them. `weight` (4 * D, 2 * D)
-    is of the input, then of the state; steps leave their results in `out` (H, B, D).
+    is of the input, then of the state; steps leave their results in `out` (H, B, D). Factors of
+    products are as the weight is, and `out` may be; all else is as the bias.
     """
 
     def __init__(
@@ -150,17 +151,20 @@ class LSTMSteps:
         keep: Tensor,  # (H, B) 0 where a life begins, else 1
         out: Tensor,
         new: New | None = None,
+        factors: New | None = None,
     ) -> None:
-        """`new` makes memory of a shape, of the weight's type and device."""
-        (horizon, rows, size), new = out.shape, new or weight.new_empty
+        """`new` makes memory of a shape, of the type and device of the bias, `factors` of the
+        weight."""
+        (horizon, rows, size), new = out.shape, new or bias.new_empty
+        factors = factors or weight.new_empty
         self.weight, self.keep = weight, keep
-        self.seen = new((horizon + 1, rows, 2 * size))
+        self.seen = factors((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
         self.cell, gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
-        self.grad_seen, self.grad_gates = new((rows, 2 * size)), new((rows, 4 * size))
+        self.grad_seen, self.grad_gates = new((rows, 2 * size)), factors((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
         self.grad_cell = new((rows, size))
-        self._passes = passes = Passes(weight)
+        self._passes = passes = Passes(bias)
         self._products = list(zip(self.seen[:-1].unbind(), gates.unbind(), strict=True))
         before = {"gates": passes.steps(gates), "cell": passes.steps(self.cell[:-1])}
         before["keep"] = [*passes.steps(keep)[1:], None]
@@ -211,6 +215,7 @@ def _by_step(arrays: dict[str, list[Any]], **fixed: Any) -> list[dict[str, Any]]
 class MinGRUSteps:
     """H steps of B rows of one minGRU layer, in memory that is made once: from `x` (B, H, D), where
     a life begins if `keep` (B, H) is 0, to `out` (B, H, D). `weight` (2 * D, D), `bias` (2 * D,).
+    Factors of products, x among them, are as the weight is, and `out` may be; all else as the bias.
     """
 
     def __init__(
@@ -221,21 +226,25 @@ class MinGRUSteps:
         x: Tensor,
         out: Tensor,
         new: New | None = None,
+        factors: New | None = None,
         once: bool = False,
     ) -> None:
-        """`new` makes memory of a shape, of the weight's type and device. `once`: gradients take
-        the place of the gates, and the way back can be gone once."""
-        (rows, horizon, size), new = x.shape, new or weight.new_empty
+        """`new` makes memory of a shape, of the bias's type and device, `factors` of the weight's.
+        `once`: gradients take the place of the gates, if both are of one type, and the way back can
+        be gone once."""
+        (rows, horizon, size), new = x.shape, new or bias.new_empty
+        factors = factors or weight.new_empty
         gates = new((rows, horizon, 2 * size))
-        grad_gates = gates if once else torch.empty_like(gates)
+        in_place = once and weight.dtype == bias.dtype
+        grad_gates = gates if in_place else factors((rows, horizon, 2 * size))
         hidden, self.grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
-        self._passes = passes = Passes(weight)
+        self._passes = passes = Passes(bias)
         show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
-        shown = {name: show(tensor) for name, tensor in given.items()}
-        self._forth = {**shown, "bias": show(bias), "x": show(x), "out": show(out)}
-        self._back = {**shown, "grad_gates": show(grad_gates), "grad_state": show(self.grad_state)}
+        arrays = {name: show(tensor) for name, tensor in given.items()}
+        self._forth = {**arrays, "bias": show(bias), "x": show(x), "out": show(out)}
+        self._back = {**arrays, "grad_gates": show(grad_gates), "grad_state": show(self.grad_state)}
 
     def forward(self, state: Tensor, do: Doer = NOW) -> None:
         """Go through all steps from `state` (B, D) before the first."""

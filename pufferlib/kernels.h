@@ -27,6 +27,13 @@ typedef struct PufRows {
 } PufRows;
 static inline float *puf_row(PufRows rows, int64_t row) { return rows.at + row * rows.stride; }
 
+// The same as a product takes it: float32, or `narrow`, bfloat16 held as 16-bit words.
+typedef struct PufOperand {
+    void *at;       // NULL: there is none
+    int64_t stride; // numbers from row to row
+    int narrow;     // boolean
+} PufOperand;
+
 typedef struct PufSample {
     int64_t num_acting, num_agents, num_slots; // N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
@@ -127,36 +134,19 @@ typedef enum { PUF_IDENTITY, PUF_RELU, PUF_TANH } PufActivation;
 typedef struct PufDense {
     int64_t num_rows, size; // N, D
     PufActivation activation;
-    PufRows y;         // (N x D) in: product without bias; out: after its function
+    PufRows product;   // (N x D) without bias
     const float *bias; // (D)
+    PufOperand y;      // (N x D) out; may be the product
 } PufDense;
 
 typedef struct PufDenseBack {
     int64_t num_rows, size; // N, D
     PufActivation activation;
-    PufRows y;        // (N x D)
-    PufRows grad;     // (N x D) in: of y; out: of the product
+    PufOperand y;     // (N x D)
+    PufRows grad;     // (N x D) of y
+    PufOperand out;   // (N x D) out, of the product; may be grad
     float *grad_bias; // (D) added to
 } PufDenseBack;
-
-// The same with products of bfloat16 operands, held as 16-bit words; kernels_bf16.h has them.
-typedef struct PufDenseBF16 {
-    int64_t num_rows, size; // N, D
-    PufActivation activation;
-    const uint16_t *product; // (N x D) without bias
-    const float *bias;       // (D)
-    uint16_t *y;             // (N x D) out, may be the product; or NULL: wide
-    float *wide;             // (N x D) out, the same in float32
-} PufDenseBF16;
-
-typedef struct PufDenseBF16Back {
-    int64_t num_rows, size; // N, D
-    PufActivation activation;
-    const uint16_t *y, *grad;        // (N x D) grad is of y; or NULL: wide
-    const float *wide_y, *wide_grad; // (N x D) the same in float32
-    uint16_t *out;                   // (N x D) out, of the product; may be grad
-    float *grad_bias;                // (D) added to
-} PufDenseBF16Back;
 
 // The recurrent cells, D units wide; kernels_recurrent.h has the formulas.
 
@@ -166,9 +156,9 @@ typedef struct PufLSTM {
     const float *bias;      // (4 D)
     const float *keep;      // (B) of the next step, or NULL: 1
     PufRows cell;           // (B x D)
-    PufRows out;            // (B x D) out, hidden state
-    PufRows next_cell;      // (B x D) out, times keep
-    PufRows next_hidden;    // (B x D) out, times keep; or none
+    PufOperand out;         // (B x D) out, hidden state
+    PufRows next_cell;      // (B x D) out, times keep; may be the cell
+    PufOperand next_hidden; // (B x D) out, times keep; or none
 } PufLSTM;
 
 typedef struct PufLSTMBack {
@@ -179,7 +169,7 @@ typedef struct PufLSTMBack {
     PufRows grad_out;       // (B x D)
     PufRows grad_hidden;    // (B x D) of next_hidden
     PufRows grad_cell;      // (B x D) in: of next_cell; out: of cell
-    PufRows grad_gates;     // (B x 4 D) out, of the products
+    PufOperand grad_gates;  // (B x 4 D) out, of the products
     float *grad_bias;       // (4 D) added to
 } PufLSTMBack;
 
@@ -188,9 +178,10 @@ typedef struct PufMinGRU {
     float *gates;                    // (B x H x 2 D) as above
     const float *bias;               // (2 D)
     const float *keep;               // (B x H) of the step itself, or NULL: 1
-    const float *x;                  // (B x H x D)
+    PufOperand x;                    // (B * H x D)
     PufRows state;                   // (B x D)
-    float *hidden, *out;             // (B x H x D) out
+    PufRows hidden;                  // (B * H x D) out
+    PufOperand out;                  // (B * H x D) out; may be x
 } PufMinGRU;
 
 typedef struct PufMinGRUBack {
@@ -200,7 +191,7 @@ typedef struct PufMinGRUBack {
     PufRows state;                   // (B x D)
     const float *hidden, *grad_out;  // (B x H x D)
     float *grad_state;               // (B x D) in: 0; out
-    float *grad_gates;               // (B x H x 2 D) out, of the products; may be the gates
+    PufOperand grad_gates;           // (B * H x 2 D) out, of the products; may be the gates
     float *grad_bias;                // (2 D) added to
 } PufMinGRUBack;
 
@@ -212,13 +203,14 @@ typedef struct PufMoments {
     double *mean, *deviation;          // out
 } PufMoments;
 
-// Rows of numbers that become floats.
+// Rows of numbers that become floats, normal ones if there is a scale.
 typedef struct PufFloat {
     int64_t num_rows, size; // N, D
     const char *from;       // (N x D) of the type that `convert` says
     int64_t stride;         // bytes from row to row
     PufConvert convert;
-    float *out; // (N x D)
+    const float *mean, *scale; // (D), or NULL: (x - mean) * scale
+    PufOperand out;            // (N x D) out
 } PufFloat;
 
 // Between rows as minibatches have them and steps as recurrent layers do: kernels_turn.h.
@@ -239,7 +231,7 @@ typedef struct PufCarry {
     int64_t num_rows, size; // B, D
     PufRows state;          // (B x D)
     const float *keep;      // (B)
-    PufRows out;            // (B x D)
+    PufOperand out;         // (B x D) out
 } PufCarry;
 
 // Where lives and rows begin, before agents act: states of N agents, of S entries.
@@ -291,8 +283,6 @@ typedef struct PufPasses {
     void (*to_float)(const PufFloat *pass);
     void (*dense)(const PufDense *pass);
     void (*dense_back)(const PufDenseBack *pass);
-    void (*dense_bf16)(const PufDenseBF16 *pass);
-    void (*dense_bf16_back)(const PufDenseBF16Back *pass);
     void (*lstm)(const PufLSTM *pass);
     void (*lstm_back)(const PufLSTMBack *pass);
     void (*mingru)(const PufMinGRU *pass);

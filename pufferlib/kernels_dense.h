@@ -2,7 +2,8 @@
 //
 //     y = f(product + bias),    d loss / d product = d loss / d y * f'
 // with f the identity, max(x, 0) or tanh. f' follows from y: 1, [y > 0], 1 - y^2. A row is D
-// units; PUF_LANES of them are done at once, where the product left them in the cache.
+// units; PUF_LANES of them are done at once, where the product left them in the cache. What another
+// product takes, y and the second gradient, is rounded if that takes bfloat16.
 #ifndef PUF_KERNELS_DENSE_H
 #define PUF_KERNELS_DENSE_H
 
@@ -33,27 +34,29 @@ PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
         } \
     } while (0)
 
-PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f) {
+PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f, int narrow) {
     const int64_t size = pass->size;
     for (int64_t row = 0; row < pass->num_rows; row++) {
-        float *y = puf_row(pass->y, row);
+        const float *product = puf_row(pass->product, row);
         for (int64_t d = 0; d < size; d += PUF_LANES) {
             const int64_t n = size - d;
-            const PufFloats x = puf_load_some(y + d, n) + puf_load_some(pass->bias + d, n);
-            puf_store_some(y + d, dense_value(f, x), n);
+            const PufFloats x = puf_load_some(product + d, n) + puf_load_some(pass->bias + d, n);
+            puf_leave(pass->y, row, d, dense_value(f, x), n, narrow);
         }
     }
 }
 
 static void puf_dense(const PufDense *pass) {
-    PUF_EACH_ACTIVATION(pass->activation, dense_rows(pass, f));
+    PUF_EACH_WIDTH(pass->y, PUF_EACH_ACTIVATION(pass->activation, dense_rows(pass, f, narrow)));
 }
 
 // Sums of a few rows at a time are added to the bias's gradient: fewer visits to it.
 #define PUF_DENSE_ROWS 4
 
-PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
+PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f, int narrow_y,
+                                int narrow) {
     const int64_t size = pass->size;
+    const int stays = f == PUF_IDENTITY && pass->out.at == pass->grad.at;
     for (int64_t begin = 0; begin < pass->num_rows; begin += PUF_DENSE_ROWS) {
         const int64_t left = pass->num_rows - begin;
         const int64_t rows = left < PUF_DENSE_ROWS ? left : PUF_DENSE_ROWS;
@@ -62,12 +65,10 @@ PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
             float *sum = pass->grad_bias + d;
             PufFloats total = puf_load_some(sum, n);
             for (int64_t row = begin; row < begin + rows; row++) {
-                float *grad = puf_row(pass->grad, row) + d;
-                PufFloats slope = puf_load_some(grad, n);
-                if (f != PUF_IDENTITY) {
-                    slope = dense_slope(f, puf_load_some(puf_row(pass->y, row) + d, n), slope);
-                    puf_store_some(grad, slope, n);
-                }
+                PufFloats slope = puf_load_some(puf_row(pass->grad, row) + d, n);
+                if (f != PUF_IDENTITY)
+                    slope = dense_slope(f, puf_take(pass->y, row, d, n, narrow_y), slope);
+                if (!stays) puf_leave(pass->out, row, d, slope, n, narrow);
                 total += slope;
             }
             puf_store_some(sum, total, n);
@@ -76,7 +77,12 @@ PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f) {
 }
 
 static void puf_dense_back(const PufDenseBack *pass) {
-    PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f));
+    if (pass->y.narrow)
+        PUF_EACH_WIDTH(pass->out,
+                       PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f, 1, narrow)));
+    else
+        PUF_EACH_WIDTH(pass->out,
+                       PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f, 0, narrow)));
 }
 
 #endif

@@ -91,24 +91,43 @@ static int puf_moments(const PufMoments *pass, PufFault *fault) {
     return 0;
 }
 
+// A piece of a row at a time: what is made of it is still near when it is normalized and rounded.
+#define PUF_PIECE 256
+PUF_INLINE void piece_to_float(const PufFloat *pass, const char *from, int64_t d, int64_t n,
+                               float *out) {
+    switch (pass->convert) {
+    case PUF_FROM_U8:
+        from_u8((const uint8_t *)from + d, out, n, 1.0f);
+        break;
+    case PUF_FROM_I8:
+        from_i8((const int8_t *)from + d, out, n, 1.0f);
+        break;
+    case PUF_FROM_I32:
+        from_i32((const int32_t *)from + d, out, n, 1.0f);
+        break;
+    case PUF_COPY:
+    case PUF_FROM_F32:
+        memcpy(out, (const float *)from + d, (size_t)n * sizeof(float));
+        break;
+    }
+    if (!pass->scale) return;
+    const float *restrict mean = pass->mean + d, *restrict scale = pass->scale + d;
+    for (int64_t e = 0; e < n; e++) out[e] = (out[e] - mean[e]) * scale[e];
+}
+
 static void puf_to_float(const PufFloat *pass) {
+    float piece[PUF_PIECE];
     for (int64_t row = 0; row < pass->num_rows; row++) {
-        const void *from = pass->from + row * pass->stride;
-        float *out = pass->out + row * pass->size;
-        switch (pass->convert) {
-        case PUF_FROM_U8:
-            from_u8(from, out, pass->size, 1.0f);
-            break;
-        case PUF_FROM_I8:
-            from_i8(from, out, pass->size, 1.0f);
-            break;
-        case PUF_FROM_I32:
-            from_i32(from, out, pass->size, 1.0f);
-            break;
-        case PUF_COPY:
-        case PUF_FROM_F32:
-            memcpy(out, from, (size_t)pass->size * sizeof(float));
-            break;
+        const char *from = pass->from + row * pass->stride;
+        const int64_t begin = row * pass->out.stride;
+        for (int64_t d = 0; d < pass->size; d += PUF_PIECE) {
+            const int64_t left = pass->size - d, n = left < PUF_PIECE ? left : PUF_PIECE;
+            if (!pass->out.narrow) {
+                piece_to_float(pass, from, d, n, (float *)pass->out.at + begin + d);
+                continue;
+            }
+            piece_to_float(pass, from, d, n, piece);
+            from_f32_to_bf16(piece, (uint16_t *)pass->out.at + begin + d, n, 1.0f);
         }
     }
 }

@@ -89,6 +89,31 @@ PUF_INLINE void puf_store_some_bf16(uint16_t *to, PufFloats x, int64_t n) {
     else memcpy(to, &y, (size_t)n * sizeof *to);
 }
 
+// Numbers [d, d + n) of a row of an operand; the caller says whether it is narrow, once for all rows.
+PUF_INLINE PufFloats puf_take(PufOperand m, int64_t row, int64_t d, int64_t n, int narrow) {
+    const int64_t at = row * m.stride + d;
+    return narrow ? puf_load_some_bf16((const uint16_t *)m.at + at, n)
+                  : puf_load_some((const float *)m.at + at, n);
+}
+PUF_INLINE void puf_leave(PufOperand m, int64_t row, int64_t d, PufFloats x, int64_t n,
+                          int narrow) {
+    const int64_t at = row * m.stride + d;
+    if (narrow) puf_store_some_bf16((uint16_t *)m.at + at, x, n);
+    else puf_store_some((float *)m.at + at, x, n);
+}
+
+// Runs `call`, which names whether an operand is `narrow`, compiled for both.
+#define PUF_EACH_WIDTH(operand, call) \
+    do { \
+        if ((operand).narrow) { \
+            const int narrow = 1; \
+            call; \
+        } else { \
+            const int narrow = 0; \
+            call; \
+        } \
+    } while (0)
+
 // Lane by lane `yes` where the comparison holds (all bits set), else `no`.
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));

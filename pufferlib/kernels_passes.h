@@ -5,7 +5,6 @@
 
 #include "kernels_adam.h"
 #include "kernels_advantage.h"
-#include "kernels_bf16.h"
 #include "kernels_dense.h"
 #include "kernels_gather.h"
 #include "kernels_loss.h"
@@ -14,11 +13,9 @@
 #include "kernels_turn.h"
 
 #define PUF_PASSES(name) \
-    {name,           puf_sample,     puf_advantage,       puf_ppo_loss, \
-     puf_gather,     puf_moments,    puf_to_float,        puf_dense, \
-     puf_dense_back, puf_dense_bf16, puf_dense_bf16_back, puf_lstm, \
-     puf_lstm_back,  puf_mingru,     puf_mingru_back,     puf_turn, \
-     puf_keep,       puf_carry,      puf_begin,           puf_fill, \
-     puf_join,       puf_adam}
+    {name,          puf_sample,   puf_advantage,   puf_ppo_loss,   puf_gather, \
+     puf_moments,   puf_to_float, puf_dense,       puf_dense_back, puf_lstm, \
+     puf_lstm_back, puf_mingru,   puf_mingru_back, puf_turn,       puf_keep, \
+     puf_carry,     puf_begin,    puf_fill,        puf_join,       puf_adam}
 
 #endif

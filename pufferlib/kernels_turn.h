@@ -25,13 +25,16 @@ static void puf_keep(const PufKeep *pass) {
 }
 
 // A state before the first step, 0 where a life begins with it.
-static void puf_carry(const PufCarry *pass) {
-    for (int64_t row = 0; row < pass->num_rows; row++) {
-        const float *state = puf_row(pass->state, row), keep = pass->keep[row];
-        float *out = puf_row(pass->out, row);
-        for (int64_t d = 0; d < pass->size; d++) out[d] = state[d] * keep;
-    }
+PUF_INLINE void carry_rows(const PufCarry *pass, int narrow) {
+    for (int64_t row = 0; row < pass->num_rows; row++)
+        for (int64_t d = 0; d < pass->size; d += PUF_LANES) {
+            const int64_t n = pass->size - d;
+            const PufFloats state = puf_load_some(puf_row(pass->state, row) + d, n);
+            puf_leave(pass->out, row, d, state * pass->keep[row], n, narrow);
+        }
 }
+
+static void puf_carry(const PufCarry *pass) { PUF_EACH_WIDTH(pass->out, carry_rows(pass, narrow)); }
 
 // A life begins with the initial state; a row remembers the state that its first step is seen with.
 static int puf_begin(const PufBegin *pass, PufFault *fault) {

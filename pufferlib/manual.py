@@ -4,15 +4,16 @@ and what manual_recurrent.py shares.
 Autograd asks for memory in every operator, keeps sums beside what became of them, and for small
 networks takes longer than the products. Here each layer is one product and one native pass, on so
 few steps at a time that all they leave stays in a core's cache, and gradients are added up where
-the optimizer reads them. One thread's work: each thread has one of its own. With weights of
-bfloat16 so are the operands of all products but the heads'; all else stays float32.
+the optimizer reads them. One thread's work: each thread has one of its own. Where weights are given
+in bfloat16, so are the factors of all products but the heads', each rounded once, by the pass that
+makes it; sums, and all between products, stay float32.
 
 Letters as in policy.py; N steps of a part.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ def manual(
     if isinstance(policy, MLP):
         return ManualMLP(policy, grads, max(PART, steps), rounded)
     kind = ManualLSTM if isinstance(policy, LSTM) else ManualMinGRU
-    return kind(cast(Recurrent, policy), grads)
+    return kind(cast(Recurrent, policy), grads, rounded)
 
 
 def note_acting(network: Manual, obs: Tensor, state: Tensor | None) -> Tape:
@@ -129,10 +130,16 @@ def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
     return min(ROWS, share) if isinstance(policy, LSTM) else max(1, PART // horizon)
 
 
-class Dense:
-    """One layer, y = f(x W' + b); f is named as the native pass has it."""
+class Rounded(NamedTuple):
+    """A layer's weights in bfloat16, and where products are that are not where results are."""
 
-    dtype = torch.float32  # of x
+    weight: Tensor  # (D, F)
+    beside: Callable[[Tensor, torch.dtype], Tensor]  # memory like a result's (N, D), of a type
+
+
+class Dense:
+    """One layer, y = f(x W' + b); f is named as the native pass has it. With `rounded` its products
+    are of bfloat16: x is, and y, which another one takes, may be. Gradients are float32."""
 
     def __init__(
         self,
@@ -140,26 +147,39 @@ class Dense:
         bias: Tensor,  # (D,)
         grads: tuple[Tensor, Tensor],  # of both, added to
         activation: str,
+        rounded: Rounded | None = None,
     ) -> None:
         self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
-        self.used, self.sums = (weight, bias), grads  # what products take, and its gradients
+        self.rounded = rounded
+        # What products take, and its gradients.
+        self.used, self.sums = (rounded.weight if rounded else weight, bias), grads
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of x."""
+        return self.used[0].dtype
 
     def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
         """X (N, F) -> y (N, D)."""
         weight, bias = self.used
-        do.product(x, weight.t(), y)
-        do.run(_kernels.dense, y=y.numpy(), bias=bias.numpy(), activation=self.activation)
+        product = y
+        if self.rounded and y.dtype != torch.float32:
+            product = self.rounded.beside(y, torch.float32)
+        do.product(x, weight.t(), product)
+        given = {"product": product.numpy(), "y": shown(y), "bias": bias.numpy()}
+        do.run(_kernels.dense, activation=self.activation, **given)
 
     def back(
         self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
-        """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
+        """Go back from `grad` (N, D), of y, which is not kept, to that of x (N, F)."""
         weight, bias = self.sums
-        given = {"y": y.numpy(), "grad": grad.numpy(), "grad_bias": bias.numpy()}
-        do.run(_kernels.dense_back, activation=self.activation, **given)
-        do.product(grad.t(), x, weight, add=True)
+        product = self.rounded.beside(y, self.dtype) if self.rounded else grad
+        given = {"y": shown(y), "grad": grad.numpy(), "out": shown(product)}
+        do.run(_kernels.dense_back, activation=self.activation, grad_bias=bias.numpy(), **given)
+        do.product(product.t(), x, weight, add=True)
         if grad_x is not None:
-            do.product(grad, self.used[0], grad_x)
+            do.product(product, self.used[0], grad_x)
 
 
 class Folded(Dense):
@@ -220,58 +240,17 @@ class Stretched(Folded):
         self.grads[1].addcmul_(self.sums[1], self.reach)
 
 
-class DenseBF16:
-    """One layer of which x and W are bfloat16; y and its gradient are, or float32."""
-
-    dtype = torch.bfloat16  # of x
-
-    def __init__(
-        self,
-        weight: Tensor,  # (D, F)
-        bias: Tensor,  # (D,) float32
-        grads: tuple[Tensor, Tensor],  # of both, float32, added to
-        activation: str,
-        steps: int,
-    ) -> None:
-        self.weight, self.bias, self.activation = weight, bias, activation
-        self.grad_weight, self.grad_bias = grads
-        self._part = torch.empty_like(weight)
-        self._beside = weight.new_empty((steps, len(bias)))
-
-    def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
-        """X (N, F) -> y (N, D)."""
-        product = self._place(y)
-        do.product(x, self.weight.t(), product)
-        given = {"product": product, "y": y, "bias": self.bias}
-        arrays = {name: shown(tensor) for name, tensor in given.items()}
-        do.do(functools.partial(_kernels.dense_bf16, activation=self.activation, **arrays))
-
-    def back(
-        self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
-    ) -> None:
-        """Go back from `grad` (N, D), of y, to that of x (N, F)."""
-        product = self._place(grad)
-        given = {"y": y, "grad": grad, "out": product, "grad_bias": self.grad_bias}
-        arrays = {name: shown(tensor) for name, tensor in given.items()}
-        do.do(functools.partial(_kernels.dense_bf16_back, activation=self.activation, **arrays))
-        do.product(product.t(), x, self._part)
-        do.do(functools.partial(torch.add, self.grad_weight, self._part, out=self.grad_weight))
-        if grad_x is not None:
-            do.product(product, self.weight, grad_x)
-
-    def _place(self, y: Tensor) -> Tensor:
-        """Return where the product of y or its gradient is: there, unless that is float32."""
-        return y if y.dtype == self.dtype else self._beside[: len(y)]
-
-
 class ByHand:
     """What networks without autograd have in common: dense layers, heads that say something, and
     memory to act and to unroll in."""
 
-    sees = torch.float32
-
     def __init__(
-        self, policy: Policy, heads: Heads, grads: Mapping[str, Tensor], at_once: int
+        self,
+        policy: Policy,
+        heads: Heads,
+        grads: Mapping[str, Tensor],
+        at_once: int,
+        rounded: Mapping[str, Tensor] | None,
     ) -> None:
         self.policy, self.heads, self._grads = policy, heads, grads
         self.outputs = sum(heads.sizes)
@@ -283,13 +262,52 @@ class ByHand:
         self.log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
+        self.rounded, self._rooms = rounded or {}, dict[tuple[int, torch.dtype], Tensor]()
+        self.dtype = torch.bfloat16 if rounded else torch.float32  # of factors, but the heads'
+        self.norm = policy.norm if rounded else None  # while what is seen has all its digits
+        # What is noted must be what the first layer takes, but normal.
+        self.sees = torch.float32 if self.norm is not None else self.dtype
+
+    def factors(self, shape: Sequence[int]) -> Tensor:
+        """Make room for what products take."""
+        return memory.floats(shape, dtype=self.dtype)
 
     def dense(self, name: str, activation: str, norm: ObservationNorm | None = None) -> Dense:
-        """Make one of the policy's layers; `norm` is folded in."""
+        """Make one of the policy's hidden layers; `norm` is folded in, if all is float32."""
+        layer = self.layer(name)
+        if self.rounded:
+            rounded = Rounded(self.rounded[f"{name}.weight"], self._beside)
+            return Dense(*layer, activation, rounded)
         if norm is None:
-            return Dense(*self.layer(name), activation)
-        self._folded.append(Normalized(norm, *self.layer(name), activation))
+            return Dense(*layer, activation)
+        self._folded.append(Normalized(norm, *layer, activation))
         return self._folded[-1]
+
+    def _beside(self, like: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return memory like this (N, D), which one layer after the other uses."""
+        steps, size = like.shape
+        made = self._rooms.get((size, dtype))
+        if made is None or len(made) < steps:
+            made = memory.floats((max(steps, self.at_once), size), dtype=dtype)
+            self._rooms[size, dtype] = made
+        return made[:steps]
+
+    def taken(self, tape: Tape, seen: Tensor | Input, room: Tensor) -> Tensor | Input:
+        """Return what the first layer takes of what is seen (N, F); if that is not what it is, it
+        is made on the tape, in `room` (N, F) or more."""
+        if self.norm is not None:
+            normal = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
+            return self.converted(tape, seen, room, **normal)
+        return seen if seen.dtype == self.dtype else self.converted(tape, seen, room)
+
+    def converted(self, tape: Tape, given: Tensor | Input, room: Tensor, **normal: Any) -> Tensor:
+        """Make on the tape of any numbers (N, F) what products take, in `room` (N, F) or more."""
+        made, source = room[: given.shape[0]], given
+        if not isinstance(source, Input):
+            source = Input(made.shape[0], made.shape[1], given.dtype)
+            source.put(cast(Tensor, given).numpy())
+        tape.run(_kernels.to_float, rows=source.given, out=shown(made), **normal)
+        return made
 
     def last_layer(self) -> Dense:
         """Make the heads' layer: means come in the axes' own units."""
@@ -441,7 +459,7 @@ class Part:
 
     def forth(self, tape: Tape) -> None:
         """Note the way from what is seen to what is said."""
-        x = self._taken = self.network.taken(tape, self.seen)
+        x = self._taken = self.network.taken(tape, self.seen, self.network.x)
         for layer, y in zip(self.network.layers, self._ys, strict=True):
             layer.forward(tape, x, y)
             x = y
@@ -465,25 +483,16 @@ class ManualMLP(ByHand):
         steps: int,
         rounded: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(policy, policy.heads, grads, steps)
-        self._native, f = not rounded, policy.activation
-        names = ["first", *(f"hidden.{i}" for i in range(len(policy.hidden)))]
-        self.norm = policy.norm if rounded else None  # while what is seen has all its digits
-        if rounded:
-            given = [(rounded[f"{name}.weight"], *self.layer(name)[1:]) for name in names]
-            hidden: list[Any] = [DenseBF16(*layer, f, steps) for layer in given]
-        else:
-            hidden = [self.dense("first", f, policy.norm), *(self.dense(n, f) for n in names[1:])]
-        self.layers: list[Dense | DenseBF16] = [*hidden, self.last_layer()]
-        first, *above = (layer.dtype for layer in self.layers)
-        self.x = torch.empty((steps, policy.spec.obs_size), dtype=first)  # where that is not theirs
-        self.grads = [
-            torch.empty((steps, len(layer.bias)), dtype=dtype)
-            for layer, dtype in zip(self.layers, [*above, torch.float32], strict=True)
+        super().__init__(policy, policy.heads, grads, steps, rounded)
+        f, above = policy.activation, (f"hidden.{i}" for i in range(len(policy.hidden)))
+        hidden = [self.dense("first", f, policy.norm), *(self.dense(name, f) for name in above)]
+        self.layers = [*hidden, self.last_layer()]
+        self.x = self.factors((steps, policy.spec.obs_size))  # where that is not what is seen
+        self.grads = [torch.empty((steps, len(layer.bias))) for layer in self.layers]
+        self.hidden = [  # what the next layer takes
+            torch.empty(grad.shape, dtype=layer.dtype)
+            for grad, layer in zip(self.grads, self.layers[1:], strict=False)
         ]
-        self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
-        # What is noted must be what the first layer takes, but normal.
-        self.sees = torch.float32 if self.norm is not None else first
         self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
@@ -498,21 +507,6 @@ class ManualMLP(ByHand):
             self._last = None
             return self.forward(obs.flatten(0, 1))[0]
         return super().unroll(obs, state, reset)
-
-    def taken(self, tape: Tape, seen: Tensor | Input) -> Tensor | Input:
-        """Return what the first layer takes of what is seen (N, F), made on the tape if need be."""
-        if seen.dtype == self.x.dtype:
-            return seen
-        x = self.x[: seen.shape[0]]
-        if isinstance(seen, Input) and self._native:
-            tape.run(_kernels.to_float, rows=seen.given, out=x.numpy())
-        else:
-            tape.do(functools.partial(self._take, seen, x))
-        return x
-
-    def _take(self, seen: Tensor | Input, out: Tensor) -> None:
-        x = seen.tensor if isinstance(seen, Input) else seen
-        out.copy_(x if self.norm is None else x.sub(self.norm.mean).mul_(self.norm.scale))
 
     def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> Part:
         """Note the way forth of as many steps as are done at once."""

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pufferlib import _kernels, memory
 from pufferlib.cells import LSTMSteps, MinGRUSteps
 from pufferlib.manual import ByHand
 from pufferlib.policy import Output
-from pufferlib.recurrent import CHUNK, Recurrent
-from pufferlib.tape import Input, Tape
+from pufferlib.recurrent import CHUNK, Recurrent, Room
+from pufferlib.tape import Input, Tape, shown
 
 
 class ManualRecurrent(ByHand):
@@ -24,29 +24,41 @@ class ManualRecurrent(ByHand):
     policy: Recurrent
     part: type["RecurrentPart"]
 
-    def __init__(self, policy: Recurrent, grads: Mapping[str, Tensor]) -> None:
-        super().__init__(policy, policy.heads, grads, CHUNK)
+    def __init__(
+        self,
+        policy: Recurrent,
+        grads: Mapping[str, Tensor],
+        rounded: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(policy, policy.heads, grads, CHUNK, rounded)
         self.first = self.dense("first", policy.activation, policy.norm)
         self.last = self.last_layer()
-        names = [f"input.{i}" for i in range(policy.num_layers)]
-        layers = [cast(nn.Linear, policy.get_submodule(name)) for name in names]
-        self.weights = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+        names, layers = [f"input.{i}" for i in range(policy.num_layers)], policy.layers()
+        self.weights = [
+            (self.rounded.get(f"{name}.weight", weight), bias)
+            for name, (weight, bias) in zip(names, layers, strict=True)
+        ]
         self.sums: list[tuple[Tensor, Any]] = [  # of their gradients
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
-        new, size = memory.floats, policy.size
-        self._x, self._gates = new((CHUNK, size)), new((CHUNK, policy.gates * size))
-        self._floats = new((CHUNK, policy.spec.obs_size))
+        new, factors, each = memory.floats, self.factors, (CHUNK, policy.size)
+        self._gates = new((CHUNK, policy.gates * policy.size))
+        self._seen, self._x = factors((CHUNK, policy.spec.obs_size)), factors(each)
+        self._out = new(each) if rounded else self._x
+        self._taken = factors(each)
         self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F), state (N, S)."""
-        n, taken, states = obs.shape[0], cast("Input | Tensor", obs), cast(Tensor, state)
-        if obs.dtype != torch.float32:
-            taken = self._floats[:n]
-            tape.run(_kernels.to_float, rows=obs.given, out=taken.numpy())
-        self.first.forward(tape, taken, self._x[:n])
-        hidden = self.policy.steps(self._x[:n], states, states, self._gates[:n], tape)
+        n, states = obs.shape[0], cast(Tensor, state)
+
+        def taken(given: Tensor) -> Tensor:
+            known = given.dtype == self.dtype
+            return given if known else self.converted(tape, given, self._taken)
+
+        self.first.forward(tape, self.taken(tape, obs, self._seen), self._x[:n])
+        room = Room(self._gates[:n], self._out[:n], taken)
+        hidden = self.policy.steps(self.weights, self._x[:n], states, states, room, tape)
         self.last.forward(tape, hidden, self.said[:n])
         return self.output(self.said[:n])
 
@@ -56,6 +68,14 @@ class ManualRecurrent(ByHand):
         part.forth(tape)
         return part
 
+    def unrolled(self, tape: Tape, obs: Tensor) -> Tensor:
+        """Return what the first layer takes of what is seen in rows (B, H, *O): (B, H, F)."""
+        seen = obs.view(*obs.shape[:2], -1)
+        if self.norm is None:
+            return seen
+        taken = self.taken(tape, seen.flatten(0, 1), self.factors(seen.flatten(0, 1).shape))
+        return cast(Tensor, taken).view(seen.shape)
+
     def states(self, state: Tensor) -> list[Tensor]:
         """Split a state (B, S) into those of the layers."""
         return list(torch.split(state, self.policy.layer_state, dim=1))
@@ -63,7 +83,7 @@ class ManualRecurrent(ByHand):
 
 class RecurrentPart(Protocol):
     """Memory of B rows of H steps, and what is done there. Made of a network, and of what it is
-    shown: obs (B, H, *O) float32, state (B, S), reset (B, H) bool."""
+    shown: obs (B, H, *O) as `sees` says, state (B, S), reset (B, H) bool."""
 
     output: Output
     gradient: Output
@@ -81,15 +101,15 @@ class LSTMPart:
     """A step's rows lie together."""
 
     def __init__(self, network: "ManualLSTM", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new = reset.shape, memory.floats
+        (rows, horizon), new, factors = reset.shape, memory.floats, network.factors
         size, outputs = network.policy.size, network.outputs
-        self.network, self.state, self.reset = network, state, reset
-        self.seen = obs.view(rows, horizon, -1).unbind(1)
+        self.network, self.obs, self.state, self.reset = network, obs, state, reset
+        self.seen: tuple[Tensor, ...] = ()  # each step's, once there is a way forth
         self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
         self.layers: list[LSTMSteps] = []
         out = self.hidden
         for weight, bias in reversed(network.weights):  # a layer writes into the one above it
-            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new))
+            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new, factors))
             out = self.layers[0].x[:-1]
         self.xs = out.unbind()
         self.said, self.grad = new((2, horizon, rows, outputs))
@@ -100,12 +120,13 @@ class LSTMPart:
     def forth(self, tape: Tape) -> None:
         """Note the way forth."""
         network, keep = self.network, self.keep
+        self.seen = network.unrolled(tape, self.obs).unbind(1)
         reset = self.reset.view(torch.uint8).numpy()
         tape.run(_kernels.keep, reset=reset, out=keep.numpy(), steps_first=True)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             into = steps.hidden[0], steps.cell[0]
             for part, out in zip(before.chunk(2, 1), into, strict=True):
-                tape.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=out.numpy())
+                tape.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
         for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
             network.first.forward(tape, seen, x)
             for steps in self.layers:
@@ -141,15 +162,17 @@ class MinGRUPart:
     """A row's steps lie together."""
 
     def __init__(self, network: "ManualMinGRU", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new = reset.shape, memory.floats
+        (rows, horizon), new, factors = reset.shape, memory.floats, network.factors
         size, outputs = network.policy.size, network.outputs
         self.network, self.state, self.reset = network, state, reset
-        self.seen = obs.view(rows * horizon, -1)
-        self.keep, self.x, self.layers = new((rows, horizon)), new((rows, horizon, size)), []
-        x = self.x
+        self.obs, self.seen = obs, obs  # the second: (B * H, F), once there is a way forth
+        self.keep, self.layers = new((rows, horizon)), list[MinGRUSteps]()
+        x = self.x = factors((rows, horizon, size))
         for weight, bias in network.weights:
-            out = new(x.shape)
-            self.layers.append(MinGRUSteps(weight, bias, self.keep, x, out, new, once=True))
+            last = len(self.layers) == len(network.weights) - 1
+            out = (new if last else factors)((rows, horizon, size))
+            given = (weight, bias, self.keep, x, out, new, factors)
+            self.layers.append(MinGRUSteps(*given, once=True))
             x = out
         self.hidden, self.grad_x = x.view(-1, size), new((rows, horizon, size))
         self.said, self.grad = new((2, rows * horizon, outputs))
@@ -158,6 +181,7 @@ class MinGRUPart:
     def forth(self, tape: Tape) -> None:
         """Note the way forth."""
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
+        self.seen = network.unrolled(tape, self.obs).flatten(0, 1)
         tape.run(_kernels.keep, reset=reset, out=self.keep.numpy())
         network.first.forward(tape, self.seen, self.x.flatten(0, 1))
         for steps, before in zip(self.layers, network.states(self.state), strict=True):

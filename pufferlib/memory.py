@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,13 +26,15 @@ def keep_freed() -> bool:
     return bool(mallopt and mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, NEVER))
 
 
-def floats(shape: Sequence[int], usual: int | None = None) -> Tensor:
-    """Make zeros, float32, on huge pages where they are many and the OS has those.
+def floats(
+    shape: Sequence[int], usual: int | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Make zeros of a type of floats, on huge pages where they are many and the OS has those.
 
     For what each update goes through: with pages of 4 KiB a twentieth of its time is lost in
     finding them. `usual`: how many of shape[0], from the first on, will surely be used; the others
     are resident page by page, as they are used. None: all.
     """
-    sure = None if usual is None else 4 * usual * math.prod(shape[1:])
-    made = own_memory(4 * math.prod(shape), usual=sure).view(np.float32)
-    return torch.from_numpy(made).view(tuple(shape))
+    sure = None if usual is None else dtype.itemsize * usual * math.prod(shape[1:])
+    made = own_memory(dtype.itemsize * math.prod(shape), usual=sure)
+    return torch.from_numpy(made).view(dtype).view(tuple(shape))

@@ -5,7 +5,6 @@ heads say, losses and advantages are float32. What can do without autograd has i
 manual.py; of anything else torch's autocast chooses what takes bfloat16.
 """
 
-import functools
 import statistics
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +13,11 @@ import torch
 from torch import Tensor
 
 from pufferlib.encode import Encoded
-from pufferlib.manual import PART, Dense, DenseBF16
-from pufferlib.policy import MLP, Output, Policy
+from pufferlib.manual import PART, ROWS, Dense, Rounded, fits
+from pufferlib.policy import Output, Policy
 from pufferlib.profile import seconds_of
-from pufferlib.recurrent import Recurrent
-from pufferlib.tape import NOW
+from pufferlib.recurrent import LSTM, MinGRU, Recurrent
+from pufferlib.tape import Tape
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
@@ -40,27 +39,31 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
     On a CPU with bfloat16 that is measured, on a layer of `width` units and up to `steps` steps;
     takes some hundredths of a second. Raise ValueError for bfloat16 in a network that has none.
     """
-    recurrent = isinstance(policy, Recurrent)
-    if given == "bfloat16" and recurrent:
+    if given == "bfloat16" and isinstance(policy, Recurrent) and not fits(policy):
         raise ValueError(
-            f"train.precision='bfloat16' with {type(policy).__name__}: our recurrent layers have "
-            "float32 only; take auto or float32, or an mlp or cnn"
+            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it on "
+            "a CPU, with one flat observation and relu or tanh; take auto or float32"
         )
     if given != "auto":
         emulated = given == "bfloat16" and device.type == "cpu" and not supported()
         return Picked(given, "emulated: this CPU has none" if emulated else "as given")
     if device.type != "cpu":
         return Picked("float32", "on a GPU unless told otherwise")
-    if recurrent:
-        return Picked("float32", "all that recurrent layers have")
-    if not isinstance(policy, (MLP, Encoded)):  # which may not bear it, and was not measured
+    if not fits(policy) and not isinstance(policy, Encoded):
         return Picked("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")
-    times = measure(min(PART, steps), width)
+    times = measure(*shape(policy, steps, width))
     if times >= WORTH:
         return Picked("bfloat16", f"{times:.1f} times as fast")
     return Picked("float32", f"bfloat16 would be {times:.1f} times as fast")
+
+
+def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
+    """Return rows, inputs and outputs of the product that takes the most of the time."""
+    if isinstance(policy, LSTM):
+        return min(ROWS, steps), 2 * width, 4 * width
+    return min(PART, steps), width, 2 * width if isinstance(policy, MinGRU) else width
 
 
 def supported(cpuinfo: Path = CPUINFO) -> bool:
@@ -78,31 +81,27 @@ def supported(cpuinfo: Path = CPUINFO) -> bool:
 
 
 @torch.no_grad()
-def measure(rows: int, width: int) -> float:
+def measure(rows: int, inputs: int, outputs: int) -> float:
     """Return how many times as fast as in float32 a layer is in bfloat16, its rounding included.
 
-    A layer of `width` units on as many, forward and back; medians of rounds in turn.
+    Forward and back, on so many rows; medians of rounds in turn.
     """
-    weight, bias = torch.full((width, width), 1 / width), torch.zeros(width)
-    sums = torch.zeros_like(weight), torch.zeros_like(bias)
-    layers: list[Dense | DenseBF16] = [
-        Dense(weight, bias, sums, "relu"),
-        DenseBF16(weight.bfloat16(), bias, sums, "relu", rows),
-    ]
+    weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
+    sums, rooms = (torch.zeros_like(weight), torch.zeros_like(bias)), {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rooms[dtype] = torch.zeros((rows, outputs), dtype=dtype)
+    rounded = Rounded(weight.bfloat16(), lambda like, dtype: rooms[dtype])
+    tapes = []
+    for layer in (Dense(weight, bias, sums, "relu"), Dense(weight, bias, sums, "relu", rounded)):
+        tape, (x, y) = Tape(), (torch.ones((rows, n), dtype=layer.dtype) for n in (inputs, outputs))
+        layer.forward(tape, x, y)
+        layer.back(tape, x, y, torch.ones((rows, outputs)), torch.ones((rows, inputs)))
+        tapes.append(tape)
     taken: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
-        for layer, found in zip(layers, taken, strict=True):
-            x, y, grad, grad_x = torch.ones((4, rows, width), dtype=layer.dtype)
-            run = functools.partial(_there_and_back, layer, x, y, grad, grad_x)
-            found.append(seconds_of(run, AT_LEAST))
+        for tape, found in zip(tapes, taken, strict=True):
+            found.append(seconds_of(tape.play, AT_LEAST))
     return statistics.median(taken[0]) / statistics.median(taken[1])
-
-
-def _there_and_back(
-    layer: Dense | DenseBF16, x: Tensor, y: Tensor, grad: Tensor, grad_x: Tensor
-) -> None:
-    layer.forward(NOW, x, y)
-    layer.back(NOW, x, y, grad, grad_x)
 
 
 class Autocast(Policy):

@@ -5,8 +5,8 @@ The first hidden layer is feed-forward, the others are recurrent (cells.py has t
 is multiplied by 0, which is the initial state. Letters as in policy.py; L recurrent layers.
 """
 
-import functools
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,18 @@ from pufferlib.policy import ACTIVATIONS, Heads, Output, Policy, PolicySpec, ort
 from pufferlib.tape import NOW, Doer
 
 CHUNK = 512  # agents whose gates stay in a core's cache between product and pass
+
+
+Layer = tuple[Tensor, Tensor]  # weight and bias of a recurrent layer
+
+
+class Room(NamedTuple):
+    """Memory for a step of N agents."""
+
+    gates: Tensor  # (N, gates * D) products
+    out: Tensor  # (N, D) what a layer says, if that is not its state; may be its input
+    # Of a tensor (N, D) what products take: the same, or rounded, until the next is asked for.
+    taken: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
 class Recurrent(Policy):
@@ -49,10 +61,10 @@ class Recurrent(Policy):
         self.heads = Heads(spec, size)
 
     def step(
-        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
     ) -> Tensor:
         """Input x (N, D), state (N, states * D) -> output (N, D); the new state goes into `new`,
-        which may be the state. `gates` (N, gates * D): memory for the products."""
+        which may be the state."""
         raise NotImplementedError
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
@@ -66,16 +78,27 @@ class Recurrent(Policy):
         x = ACTIVATIONS[self.activation]()(self.first(obs, self.norm))
         new, given = torch.empty_like(cast(Tensor, state)), cast(Tensor, state)
         gates = x.new_empty((min(CHUNK, len(x)), self.gates * self.size))
+        said = []
         chunks = zip(*(torch.split(part, CHUNK) for part in (x, given, new)), strict=True)
-        said = [self.steps(x, before, after, gates[: len(x)]) for x, before, after in chunks]
+        for some, before, after in chunks:
+            room = Room(gates[: len(some)], some)
+            said.append(self.steps(self.layers(), some, before, after, room, NOW))
         return self.heads(torch.cat(said)), new
 
-    def steps(self, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer = NOW) -> Tensor:
+    def layers(self) -> list[Layer]:
+        """Return the recurrent layers."""
+        layers = (cast(nn.Linear, layer) for layer in self.input)
+        return [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+
+    def steps(
+        self, layers: list[Layer], x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
+    ) -> Tensor:
         """Step all layers, of at most CHUNK agents: x (N, D), state (N, S) -> output (N, D); the
         new state goes to `new`."""
-        layers = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
-        for layer, (before, after) in enumerate(layers):
-            x = self.step(layer, x, before, after, gates, do)
+        states = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
+        for i, (before, after) in enumerate(states):
+            out = room.out if i == len(layers) - 1 else x
+            x = self.step(layers[i], x, before, after, room._replace(out=out), do)
         return x
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
@@ -114,17 +137,17 @@ class LSTM(Recurrent):
             self.input[i] = both
 
     def step(
-        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
     ) -> Tensor:
         """A product of the input, one of the state."""
-        both, passes = cast(nn.Linear, self.input[layer]), Passes(x)
-        weight, recurrent = torch.split(both.weight.detach(), self.size, dim=1)
+        (weight, bias), gates, passes = layer, room.gates, Passes(state)
+        of_x, of_hidden = torch.split(weight, self.size, dim=1)
         (hidden, cell), (next_hidden, next_cell) = state.chunk(2, 1), new.chunk(2, 1)
-        do.product(x, weight.t(), gates)
-        do.product(hidden, recurrent.t(), gates, add=True)
+        do.product(room.taken(x), of_x.t(), gates)
+        do.product(room.taken(hidden), of_hidden.t(), gates, add=True)
         given = {"gates": gates, "cell": cell, "out": next_hidden, "next_cell": next_cell}
         arrays = {name: passes.show(tensor) for name, tensor in given.items()}
-        do.run(passes.of.lstm, bias=passes.show(both.bias), **arrays)
+        do.run(passes.of.lstm, bias=passes.show(bias), **arrays)
         return next_hidden
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
@@ -141,19 +164,15 @@ class MinGRU(Recurrent):
     states = 1
 
     def step(
-        self, layer: int, x: Tensor, state: Tensor, new: Tensor, gates: Tensor, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
     ) -> Tensor:
-        """A row of one step for each agent; the output takes the place of `x`."""
-        weights, passes = cast(nn.Linear, self.input[layer]), Passes(x)
-        hidden = new if new.is_contiguous() else torch.empty_like(x)
-        do.product(x, weights.weight.detach().t(), gates)
-        given = {"x": x, "gates": gates, "hidden": hidden, "out": x}
+        """A row of one step for each agent."""
+        (weight, bias), passes = layer, Passes(state)
+        do.product(x, weight.t(), room.gates)
+        given = {"x": x, "gates": room.gates, "hidden": new, "out": room.out}
         arrays = {name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()}
-        bias, before = passes.show(weights.bias), passes.show(state)
-        do.run(passes.of.mingru, bias=bias, state=before, **arrays)
-        if hidden is not new:
-            do.do(functools.partial(new.copy_, hidden))
-        return x
+        do.run(passes.of.mingru, bias=passes.show(bias), state=passes.show(state), **arrays)
+        return room.out
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """All steps of one layer."""

@@ -2,8 +2,9 @@
 
 A thread that plays a tape needs Python once, not once per operator: threads that share the work do
 not wait for each other's lock, whose hand-over takes longer than a small product. Products are the
-BLAS's that torch multiplies with, found in torch's own library. Where it is not found, and for what
-is no native pass, a tape does the same through torch, call by call.
+BLAS's that torch multiplies with, found in torch's own library. Where it is not found a tape does
+the same through torch, call by call. Factors are float32 or both bfloat16, sums float32; torch,
+which has no such product, rounds the sums to bfloat16 too.
 """
 
 import contextlib
@@ -73,9 +74,6 @@ class Doer(Protocol):
     def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
 
-    def do(self, call: Callable[[], object]) -> None:
-        """Call what is no pass."""
-
 
 class Now:
     """Does at once what it is told, through torch."""
@@ -84,8 +82,11 @@ class Now:
         self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
-        factors = (part.tensor if isinstance(part, Input) else part for part in (left, right))
-        if add:
+        factors = [part.tensor if isinstance(part, Input) else part for part in (left, right)]
+        if left.dtype != out.dtype:
+            product = torch.mm(*factors)
+            (out.add_ if add else out.copy_)(product)
+        elif add:
             torch.addmm(out, *factors, out=out)
         else:
             torch.mm(*factors, out=out)
@@ -93,10 +94,6 @@ class Now:
     def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         native(**given)
-
-    def do(self, call: Callable[[], object]) -> None:
-        """Call what is no pass."""
-        call()
 
 
 NOW = Now()
@@ -106,12 +103,12 @@ ALONE = _kernels.Crew(1)
 class Tape:
     """Notes products and passes on memory that stays where it is; `play` does them.
 
-    That is done without Python in between if torch's BLAS was found; with anything but float32, or
-    calls that are no pass, through torch.
+    That is done without Python in between if torch's BLAS was found and multiplies such factors,
+    else through torch.
     """
 
     def __init__(self) -> None:
-        self._native = _kernels.Tape() if sgemm() else None
+        self._native = _kernels.Tape() if torch.float32 in multiplied() else None
         self._calls: list[Callable[[], object]] = []
 
     @property
@@ -124,7 +121,7 @@ class Tape:
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
         self._calls.append(functools.partial(NOW.product, left, right, out, add=add))
-        if left.dtype != torch.float32:
+        if left.dtype not in multiplied():
             self._native = None
         if self._native is not None:
             factors = {"left": _factor(left), "right": _factor(right)}
@@ -135,11 +132,6 @@ class Tape:
         self._calls.append(functools.partial(native, **given))
         if self._native is not None:
             native(**given, tape=self._native)
-
-    def do(self, call: Callable[[], object]) -> None:
-        """Call what is no pass."""
-        self._calls.append(call)
-        self._native = None
 
     @functools.cached_property
     def _alone(self) -> _kernels.Work:
@@ -174,24 +166,33 @@ def is_watched() -> bool:
 
 
 @functools.cache
-def sgemm() -> bool:
-    """Find the BLAS in torch's library, see whether it multiplies as torch does, and use it."""
+def multiplied() -> frozenset[torch.dtype]:
+    """Find the BLAS in torch's library, see what it multiplies as torch does, and use it for that:
+    factors of float32, or of these and bfloat16."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return False  # elsewhere it is another library, whose threads were not tried
+        return frozenset()  # elsewhere it is another library, whose threads were not tried
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        names = (library.sgemm_, library.MKL_Set_Num_Threads_Local)
+        found = [library.sgemm_, library.MKL_Set_Num_Threads_Local]
     except (OSError, AttributeError):  # no such file, or it keeps its BLAS to itself
-        return False
-    _kernels.use_sgemm(*(ctypes.cast(name, ctypes.c_void_p).value or 0 for name in names))
+        return frozenset()
+    names = (found[0], getattr(library, "gemm_bf16bf16f32_", None), found[1])
+    addresses = [ctypes.cast(name, ctypes.c_void_p).value or 0 if name else 0 for name in names]
+    _kernels.use_blas(*addresses)
+    dtypes = [torch.float32, torch.bfloat16][: 2 if addresses[1] else 1]
+    return frozenset(dtype for dtype in dtypes if _multiplies(dtype))
+
+
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Return whether a product of such factors is torch's of the same in float32."""
     left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
-    left, right, out = left.view(5, 3).t(), right.view(5, 7), out.view(3, 7)
+    left, right, out = left.view(5, 3).t().to(dtype), right.view(5, 7).to(dtype), out.view(3, 7)
     tape = _kernels.Tape()
-    wanted = torch.addmm(out, left, right)
-    _kernels.product(left=left.numpy(), right=right.numpy(), out=out.numpy(), add=True, tape=tape)
+    wanted = torch.addmm(out, left.float(), right.float())
+    _kernels.product(left=_factor(left), right=_factor(right), out=out.numpy(), add=True, tape=tape)
     ALONE.play(_kernels.Work([[tape]]))
     return torch.allclose(out, wanted, atol=1e-5)
 
 
 def _factor(part: Tensor | Input) -> Any:
-    return part.given if isinstance(part, Input) else part.numpy()
+    return part.given if isinstance(part, Input) else shown(part)

@@ -40,9 +40,10 @@ def test_the_passes_are_torchs_layer_and_its_gradient(
     wanted.backward(torch.from_numpy(grad).double())
     y, back = np.full((2, rows, size + 3), np.nan, np.float32)[:, :, 1 : size + 1]
     y[:], back[:], grad_bias = product, grad, before.copy()
-    _kernels.dense(y=y, bias=bias, activation=activation)
+    _kernels.dense(product=y, y=y, bias=bias, activation=activation)
     assert_allclose(y, wanted.detach(), rtol=1e-5, atol=2e-6)
-    _kernels.dense_back(y=y, grad=back, grad_bias=grad_bias, activation=activation)
+    given = {"y": y, "grad": back, "out": back, "grad_bias": grad_bias}
+    _kernels.dense_back(activation=activation, **given)
     assert_allclose(back, x.grad, rtol=1e-5, atol=2e-5)
     assert_allclose(grad_bias, before + b.grad.numpy(), rtol=1e-5, atol=5e-5)
 
@@ -51,7 +52,7 @@ def test_nan_is_seen() -> None:
     for activation in APPLY:
         y = np.zeros((2, 20), np.float32)
         y[1, 18] = np.nan
-        _kernels.dense(y=y, bias=np.ones(20, np.float32), activation=activation)
+        _kernels.dense(product=y, y=y, bias=np.ones(20, np.float32), activation=activation)
         assert_array_equal(np.argwhere(np.isnan(y)), [[1, 18]])
 
 
@@ -59,13 +60,16 @@ def test_nan_is_seen() -> None:
     ("change", "message"),
     [
         ({"bias": np.zeros(3, np.float32)}, r"bias: expected float32 of shape \(4,\)"),
-        ({"y": np.zeros((2, 4))}, r"y: expected float32"),
+        ({"product": np.zeros((2, 4))}, r"product: expected float32"),
+        ({"y": np.zeros((2, 4))}, r"y: expected float32 or bfloat16 as uint16, got float64"),
+        ({"y": np.zeros((2, 3), np.uint16)}, r"y: expected bfloat16 as uint16 of shape \(2, 4\)"),
         ({"y": np.zeros((4, 2), np.float32).T}, r"y: its rows are not contiguous"),
         ({"activation": "gelu"}, r"activation: expected one of identity, relu, tanh, got 'gelu'"),
     ],
 )
 def test_bad_arrays_are_named(change: dict[str, Any], message: str) -> None:
-    call = {"y": np.zeros((2, 4), np.float32), "bias": np.zeros(4, np.float32)}
+    call = {name: np.zeros((2, 4), np.float32) for name in ("product", "y")}
+    call["bias"] = np.zeros(4, np.float32)
     with pytest.raises(ValueError, match=message):
         _kernels.dense(**{"activation": "relu", **call, **change})
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 NEAR = 0.02  # relative error of what is said: a rounding's is 0.004 at most
 ABOUT = {"tanh": 0.03, "relu": 0.15}  # of gradients: a relu near 0 may be on the other side
+OURS = ["mlp", "lstm", "mingru"]
 
 
 def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
@@ -50,37 +51,56 @@ def error(got: torch.Tensor, want: torch.Tensor) -> float:
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS])
+@pytest.mark.parametrize("name", OURS)
 def test_a_network_is_near_the_one_in_float32(
-    spec: PolicySpec, activation: str, norm: bool
+    name: str, spec: PolicySpec, activation: str, norm: bool
 ) -> None:
     torch.manual_seed(1)
-    policy, made = networks(spec, norm, activation=activation)
+    policy, made = networks(spec, norm, name=name, activation=activation)
     obs = torch.randint(0, 9, (4, 16, *spec.obs_shape)).to(spec.obs_dtype)
     if policy.norm is not None:  # entries of which bfloat16 does not have the last digits
         obs = obs + (100 if spec.obs_dtype == torch.uint8 else 100_000)
         policy.norm.update(policy.parts.numbers(obs.flatten(0, 1)))
         policy.norm.publish()
-    reset = torch.zeros(4, 16, dtype=torch.bool)
-    said = [network.unroll(obs, None, reset) for network, _ in made]
-    for name in Output._fields:
-        want, got = (getattr(output, name) for output in said)
+    reset, state = torch.rand(4, 16) < 0.1, None
+    if policy.state_size:
+        state = torch.randn(4, policy.state_size)
+    said = [network.unroll(obs, state, reset) for network, _ in made]
+    for part in Output._fields:
+        want, got = (getattr(output, part) for output in said)
         if want is None:
             continue
         assert want.dtype == got.dtype == torch.float32
-        assert error(got, want) < NEAR, name
+        assert error(got, want) < NEAR, part
         given = torch.randn(want.shape)
         for network, _ in made:
-            getattr(network.gradient(), name).copy_(given)
-    before = torch.randn(48, 48)
+            getattr(network.gradient(), part).copy_(given)
+    before = torch.randn(48, policy.spec.obs_size)
     for network, grads in made:
-        grads["hidden.0.weight"] += before  # gradients are added to what is there
+        grads["first.weight"] += before  # gradients are added to what is there
         network.back()
-        grads["hidden.0.weight"] -= before
-    for name in made[0][1]:
-        want, got = (grads[name] for _, grads in made)
+        grads["first.weight"] -= before
+    for part in made[0][1]:
+        want, got = (grads[part] for _, grads in made)
         assert got.dtype == torch.float32
         assert want.norm() > 0
-        assert error(got, want) < ABOUT[activation], name
+        assert error(got, want) < ABOUT[activation], part
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("name", ["lstm", "mingru"])
+def test_unrolling_says_what_acting_step_by_step_says(name: str, norm: bool) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(CONTINUOUS, norm, name=name)
+    if policy.norm is not None:
+        policy.norm.update(torch.randn(50, 6) + 3)
+        policy.norm.publish()
+    network, obs, reset = made[1][0], torch.randn(5, 9, 6), torch.rand(5, 9) < 0.2
+    now = torch.randn(5, policy.state_size)
+    unrolled = network.unroll(obs, now, reset).value.view(5, 9).clone()
+    for t in range(9):
+        output, now = network.forward(obs[:, t], torch.where(reset[:, t, None], 0.0, now))
+        assert_allclose(unrolled[:, t], output.value, rtol=1e-5, atol=1e-6)
 
 
 def test_only_the_heads_say_more_than_bfloat16_has() -> None:
@@ -89,6 +109,7 @@ def test_only_the_heads_say_more_than_bfloat16_has() -> None:
     assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
     network.forward(torch.randn(9, 6))
     assert [y.dtype for y in network.hidden] == [torch.bfloat16] * 2 + [torch.float32]
+    assert all(grad.dtype == torch.float32 for grad in network.grads)
     for y in (network.hidden[-1][:9], network.said[:9]):
         assert (y.bfloat16().float() != y).any()
 
@@ -142,12 +163,16 @@ def test_our_layers_are_autocast_but_for_the_heads(name: str) -> None:
 
 
 @pytest.mark.parametrize("env", [{}, MORTAL])
-def test_steps_that_older_weights_took_say_what_acting_says(env: dict[str, Any]) -> None:
-    trainer = make("probe", env=env, precision="bfloat16")
+@pytest.mark.parametrize("name", OURS)
+def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict[str, Any]) -> None:
+    trainer = make("probe", env=env, precision="bfloat16", policy={"name": name})
     batch = collect(trainer)
     rows = torch.from_numpy(trainer.env.engine.batch()).long()
     obs = torch.from_numpy(trainer.env.arrays["observations"])[rows]
-    said = trainer.learner.evaluator.unroll(obs, None, torch.zeros(obs.shape[:2]))
+    states = trainer.collector.row_state
+    state = None if states is None else states[rows]
+    reset = torch.from_numpy(trainer.batch._reset(rows.numpy()))
+    said = trainer.learner.evaluator.unroll(obs, state, reset)
     assert_allclose(said.value.view(batch["value"].shape), batch["value"], rtol=1e-5, atol=1e-6)
     trainer.close()
 
@@ -160,23 +185,26 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
     for name, parameter in trainer.policy.named_parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32, name
     layer, copy = trainer.policy.hidden[0], trainer.learner.hands[0].network.layers[1]
-    assert torch.equal(copy.weight, layer.weight.bfloat16())
-    assert (layer.weight != copy.weight.float()).any()  # they have digits that bfloat16 has not
+    assert torch.equal(copy.used[0], layer.weight.bfloat16())
+    assert (layer.weight != copy.used[0].float()).any()  # they have digits that bfloat16 has not
     tensors, meta = trainer.state()
     assert all(t.dtype != torch.bfloat16 for t in tensors.values())
     changed = {k: t + 0.01 if k == "policy.hidden.0.weight" else t for k, t in tensors.items()}
     trainer.load_state(changed, meta)
-    assert torch.equal(copy.weight, changed["policy.hidden.0.weight"].bfloat16())
+    assert torch.equal(copy.used[0], changed["policy.hidden.0.weight"].bfloat16())
     trainer.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(threads: int) -> None:
-    trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01)
+@pytest.mark.parametrize("name", OURS)
+def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threads: int) -> None:
+    policy = {"name": name}
+    trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01, policy=policy)
     collect(trainer)
     trainer.batch.load(trainer.learner.evaluator, trainer.version, 1e-4)
     rows = torch.arange(4)
     trainer.learner.minibatch(rows)
+    trainer.optimizer.clip()  # the threads' gradients become one
     got = trainer.optimizer.grads.clone()
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
@@ -205,6 +233,16 @@ def picked(given: str, name: str = "mlp", device: torch.device = CPU) -> tuple[s
     return precision.pick(given, policy, device, 512, 64)
 
 
+def test_what_is_measured_is_the_product_that_takes_longest() -> None:
+    for name, wanted in {
+        "mlp": (512, 64, 64),
+        "lstm": (128, 128, 256),
+        "mingru": (512, 64, 128),
+    }.items():
+        policy = make_policy(PolicyOptions(name=name, hidden_size=64), DISCRETE)
+        assert precision.shape(policy, 512, 64) == wanted
+
+
 @pytest.mark.parametrize(
     ("flags", "want"),
     [
@@ -230,15 +268,16 @@ def test_auto_takes_bfloat16_where_it_pays(
     monkeypatch.setattr(precision, "supported", lambda: True)
     monkeypatch.setattr(precision, "measure", lambda *sizes: asked.append(sizes) or times)
     name, why = picked("auto")
-    assert (name, asked) == (want, [(512, 64)])
+    assert (name, asked) == (want, [(512, 64, 64)])
     assert f"{times:.1f} times" in why
-    assert picked("auto", "lstm")[0] == picked("auto", device=torch.device("cuda"))[0] == "float32"
+    assert picked("auto", "lstm")[0] == want
+    assert picked("auto", device=torch.device("cuda"))[0] == "float32"
     assert picked("bfloat16", device=torch.device("cuda")) == ("bfloat16", "as given")
     assert picked("float32") == ("float32", "as given")
     own = Adapted(DISCRETE, Counting())
     assert precision.pick("auto", own, CPU, 512, 64)[0] == "float32"
     assert precision.pick("bfloat16", own, CPU, 512, 64) == ("bfloat16", "as given")
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,12 +289,14 @@ def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.Monke
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:
     for name in ("lstm", "mingru"):
-        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: our recurrent"):
-            picked("bfloat16", name)
+        policy = make_policy(PolicyOptions(name=name, activation="gelu"), DISCRETE)
+        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
+            precision.pick("bfloat16", policy, CPU, 512, 64)
+        assert picked("bfloat16", name)[0] == "bfloat16"
 
 
 def test_measuring_gives_a_ratio() -> None:
-    assert 0 < precision.measure(32, 16) < 1000
+    assert 0 < precision.measure(32, 16, 8) < 1000
 
 
 def test_a_run_goes_on_as_it_began(

@@ -29,9 +29,9 @@ static void lstm(int64_t rows, int64_t size) {
                           .bias = bias,
                           .keep = keep,
                           .cell = {cell, size},
-                          .out = {out, size},
+                          .out = {out, size, 0},
                           .next_cell = {next_cell, size},
-                          .next_hidden = {next_hidden, size}};
+                          .next_hidden = {next_hidden, size, 0}};
     puf_lstm(&pass);
     give(gates, four), give(out, one), give(next_cell, one), give(next_hidden, one);
     free(bias), free(keep), free(cell);
@@ -50,7 +50,7 @@ static void lstm_back(int64_t rows, int64_t size) {
                               .grad_out = {grad_out, size},
                               .grad_hidden = {grad_hidden, size},
                               .grad_cell = {grad_cell, size},
-                              .grad_gates = {grad_gates, 4 * size},
+                              .grad_gates = {grad_gates, 4 * size, 0},
                               .grad_bias = grad_bias};
     puf_lstm_back(&pass);
     give(grad_cell, one), give(grad_gates, four), give(grad_bias, 4 * size);
@@ -61,7 +61,8 @@ static void mingru(int64_t rows, int64_t horizon, int64_t size) {
     const int64_t steps = rows * horizon, all = steps * size;
     float *gates = given(2 * all), *bias = given(2 * size), *keep = given(steps);
     float *x = given(all), *state = given(rows * size), *hidden = made(all), *out = made(all);
-    const PufMinGRU pass = {rows, horizon, size, gates, bias, keep, x, {state, size}, hidden, out};
+    const PufMinGRU pass = {rows, horizon,      size,          gates,          bias,
+                            keep, {x, size, 0}, {state, size}, {hidden, size}, {out, size, 0}};
     puf_mingru(&pass);
     give(gates, 2 * all), give(hidden, all), give(out, all);
     free(bias), free(keep), free(x), free(state);
@@ -72,8 +73,9 @@ static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
     float *gates = given(2 * all), *keep = given(steps), *state = given(rows * size);
     float *hidden = given(all), *grad_out = given(all), *grad_state = given(rows * size);
     float *grad_bias = given(2 * size); // the gradients of the gates take their place
-    const PufMinGRUBack pass = {rows,   horizon,  size,       gates, keep,     {state, size},
-                                hidden, grad_out, grad_state, gates, grad_bias};
+    const PufMinGRUBack pass = {rows,          horizon, size,     gates,      keep,
+                                {state, size}, hidden,  grad_out, grad_state, {gates, 2 * size, 0},
+                                grad_bias};
     puf_mingru_back(&pass);
     give(grad_state, rows * size), give(gates, 2 * all), give(grad_bias, 2 * size);
     free(keep), free(state), free(hidden), free(grad_out);
