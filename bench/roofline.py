@@ -1,12 +1,14 @@
 """How near training comes to the limit that its matrix products set, for each kind of policy.
 
     python bench/roofline.py [breakout] [--rounds 5] [--seconds 3] [--policies mlp lstm mingru]
-                             [-- --train.update-epochs 3 ...]
+                             [--precisions float32 bfloat16] [-- --train.update-epochs 3 ...]
 
 Each figure is what `puffer bench train GAME` prints in a process of its own, on one pinned core and
 by one thread, policies in turn: steps per second of the loop, of a loop that did nothing but the
 products (run by themselves between updates, same process, same shapes), and the share reached.
-What follows `--` goes to the command.
+With two precisions each policy runs in both: how many times as fast the second is, and how many
+times as fast its products would have to be for 1.5 (a CPU that has no bfloat16 makes them of
+float32's, so it shows what is beside them). What follows `--` goes to the command.
 """
 
 from __future__ import annotations
@@ -23,11 +25,22 @@ PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 ALONE = ["--train.device=cpu", "--train.threads=1", "--vec.num-threads=1"]
 
 
-def report(words: list[str], policy: str) -> dict[str, Any]:
+AIM = 1.5  # times float32's speed
+
+
+def report(words: list[str], policy: str, precision: str) -> dict[str, Any]:
     """Run the command with this policy; return its report."""
-    command = [*PUFFER, *words, *ALONE, f"--policy.name={policy}", "--json"]
+    own = [f"--policy.name={policy}", f"--train.precision={precision}"]
+    command = [*PUFFER, *words, *ALONE, *own, "--json"]
     answer: dict[str, Any] = json.loads(subprocess.check_output(command))
     return answer
+
+
+def needed(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """How many times as fast as the first's the second's products must be for it to reach AIM."""
+    beside = 1 / second["steps_per_second"] - 1 / second["roofline"]
+    left = 1 / (AIM * first["steps_per_second"]) - beside
+    return 1 / first["roofline"] / left if left > 0 else float("inf")
 
 
 def main() -> None:
@@ -39,16 +52,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--policies", nargs="+", default=["mlp", "lstm", "mingru"])
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--core", type=int, help="pin to this logical core; default: the first")
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
     describe()
     pin(given.core if given.core is not None else next(iter(cores()), None))
     words = [given.game, "--seconds", str(given.seconds), *flags]
-    found: dict[str, list[dict[str, Any]]] = {policy: [] for policy in given.policies}
+    kinds = [(policy, kind) for policy in given.policies for kind in given.precisions]
+    found: dict[str, list[dict[str, Any]]] = {" ".join(kind): [] for kind in kinds}
     for _ in range(given.rounds):
-        for policy, reports in found.items():
-            reports.append(report(words, policy))
+        for kind, reports in zip(kinds, found.values(), strict=True):
+            reports.append(report(words, *kind))
     print(f"\n{'operations per step, thousand':<30} {'act':>9} {'epoch':>9} {'epochs':>9}")
     for policy, reports in found.items():
         flops = reports[0]["flops_per_step"]
@@ -66,6 +81,19 @@ def main() -> None:
         {p: [r["gemm_gflops"]["all"] for r in reports] for p, reports in found.items()},
         0,
     )
+    if len(given.precisions) == 2:
+        first, second = given.precisions
+        pairs = {
+            policy: list(zip(found[f"{policy} {first}"], found[f"{policy} {second}"], strict=True))
+            for policy in given.policies
+        }
+        ratios = {
+            policy: [b["steps_per_second"] / a["steps_per_second"] for a, b in each]
+            for policy, each in pairs.items()
+        }
+        table(f"{second}, times {first}", ratios)
+        speeds = {policy: [needed(*pair) for pair in each] for policy, each in pairs.items()}
+        table(f"products, times as fast, for {AIM}", speeds)
 
 
 if __name__ == "__main__":

@@ -160,13 +160,13 @@ class LSTMSteps:
         self.weight, self.keep = weight, keep
         self.seen = factors((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
-        self.cell, gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
+        self.cell, self.gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
         self.grad_seen, self.grad_gates = new((rows, 2 * size)), factors((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
         self.grad_cell = new((rows, size))
         self._passes = passes = Passes(bias)
-        self._products = list(zip(self.seen[:-1].unbind(), gates.unbind(), strict=True))
-        before = {"gates": passes.steps(gates), "cell": passes.steps(self.cell[:-1])}
+        self._products = list(zip(self.seen[:-1].unbind(), self.gates.unbind(), strict=True))
+        before = {"gates": passes.steps(self.gates), "cell": passes.steps(self.cell[:-1])}
         before["keep"] = [*passes.steps(keep)[1:], None]
         after = {"out": passes.steps(out), "next_cell": passes.steps(self.cell[1:])}
         after["next_hidden"] = passes.steps(self.hidden[1:])

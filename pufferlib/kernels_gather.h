@@ -126,8 +126,10 @@ static void puf_to_float(const PufFloat *pass) {
                 piece_to_float(pass, from, d, n, (float *)pass->out.at + begin + d);
                 continue;
             }
-            piece_to_float(pass, from, d, n, piece);
-            from_f32_to_bf16(piece, (uint16_t *)pass->out.at + begin + d, n, 1.0f);
+            const int is = pass->convert == PUF_FROM_F32 && !pass->scale;
+            if (!is) piece_to_float(pass, from, d, n, piece);
+            from_f32_to_bf16(is ? (const float *)from + d : piece,
+                             (uint16_t *)pass->out.at + begin + d, n, 1.0f);
         }
     }
 }

@@ -72,10 +72,20 @@ PUF_INLINE PufFloats puf_of_bf16(PufHalves x) {
     return (PufFloats)(__builtin_convertvector(x, PufWords) << 16);
 }
 PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
+#if defined(__x86_64__) && PUF_LANES == 16 // gcc makes vectors of the mask, and twice as much of it
+    const __m512i bits = _mm512_castps_si512((__m512)x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    const __m512i nan = _mm512_or_si512(bits, _mm512_set1_epi32(0x00400000));
+    const __mmask16 number = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_ORD_Q);
+    const __m512i nearest = _mm512_mask_add_epi32(nan, number, bits, up);
+    return (PufHalves)_mm512_cvtepi32_epi16(_mm512_srli_epi32(nearest, 16));
+#else
     const PufWords bits = (PufWords)x, number = (PufWords)(x == x);
     const PufWords nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
     const PufWords nan = bits | 0x00400000u; // its lower half may be all there is to it
     return __builtin_convertvector(((nearest & number) | (nan & ~number)) >> 16, PufHalves);
+#endif
 }
 PUF_INLINE PufFloats puf_load_some_bf16(const uint16_t *from, int64_t n) {
     PufHalves x = {0};

@@ -12,8 +12,8 @@ Letters as in policy.py; N steps of a part.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -130,16 +130,14 @@ def rows_at_once(policy: Policy, horizon: int, share: int) -> int:
     return min(ROWS, share) if isinstance(policy, LSTM) else max(1, PART // horizon)
 
 
-class Rounded(NamedTuple):
-    """A layer's weights in bfloat16, and where products are that are not where results are."""
-
-    weight: Tensor  # (D, F)
-    beside: Callable[[Tensor, torch.dtype], Tensor]  # memory like a result's (N, D), of a type
+def narrowed(wide: Tensor) -> Tensor:
+    """Return where to round a matrix (N, D) of float32 in its place: each row in its first half."""
+    return wide.view(torch.bfloat16)[:, : wide.shape[1]]
 
 
 class Dense:
-    """One layer, y = f(x W' + b); f is named as the native pass has it. With `rounded` its products
-    are of bfloat16: x is, and y, which another one takes, may be. Gradients are float32."""
+    """One layer, y = f(x W' + b); f is named as the native pass has it. With a `rounded` weight x
+    is bfloat16, and y may be, if another such layer takes it. Gradients are float32."""
 
     def __init__(
         self,
@@ -147,34 +145,32 @@ class Dense:
         bias: Tensor,  # (D,)
         grads: tuple[Tensor, Tensor],  # of both, added to
         activation: str,
-        rounded: Rounded | None = None,
+        rounded: Tensor | None = None,  # (D, F) bfloat16
     ) -> None:
         self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
-        self.rounded = rounded
         # What products take, and its gradients.
-        self.used, self.sums = (rounded.weight if rounded else weight, bias), grads
+        self.used, self.sums = (weight if rounded is None else rounded, bias), grads
 
     @property
     def dtype(self) -> torch.dtype:
         """Of x."""
         return self.used[0].dtype
 
-    def forward(self, do: Doer, x: Tensor | Input, y: Tensor) -> None:
-        """X (N, F) -> y (N, D)."""
-        weight, bias = self.used
-        product = y
-        if self.rounded and y.dtype != torch.float32:
-            product = self.rounded.beside(y, torch.float32)
-        do.product(x, weight.t(), product)
-        given = {"product": product.numpy(), "y": shown(y), "bias": bias.numpy()}
+    def forward(
+        self, do: Doer, x: Tensor | Input, y: Tensor, product: Tensor | None = None
+    ) -> None:
+        """X (N, F) -> y (N, D); `product` (N, D) is where the product is made, if not in y."""
+        (weight, bias), made = self.used, y if product is None else product
+        do.product(x, weight.t(), made)
+        given = {"product": made.numpy(), "y": shown(y), "bias": bias.numpy()}
         do.run(_kernels.dense, activation=self.activation, **given)
 
     def back(
         self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
-        """Go back from `grad` (N, D), of y, which is not kept, to that of x (N, F)."""
+        """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
         weight, bias = self.sums
-        product = self.rounded.beside(y, self.dtype) if self.rounded else grad
+        product = grad if self.dtype == torch.float32 else narrowed(grad)
         given = {"y": shown(y), "grad": grad.numpy(), "out": shown(product)}
         do.run(_kernels.dense_back, activation=self.activation, grad_bias=bias.numpy(), **given)
         do.product(product.t(), x, weight, add=True)
@@ -262,7 +258,7 @@ class ByHand:
         self.log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
-        self.rounded, self._rooms = rounded or {}, dict[tuple[int, torch.dtype], Tensor]()
+        self.rounded = rounded or {}
         self.dtype = torch.bfloat16 if rounded else torch.float32  # of factors, but the heads'
         self.norm = policy.norm if rounded else None  # while what is seen has all its digits
         # What is noted must be what the first layer takes, but normal.
@@ -275,22 +271,10 @@ class ByHand:
     def dense(self, name: str, activation: str, norm: ObservationNorm | None = None) -> Dense:
         """Make one of the policy's hidden layers; `norm` is folded in, if all is float32."""
         layer = self.layer(name)
-        if self.rounded:
-            rounded = Rounded(self.rounded[f"{name}.weight"], self._beside)
-            return Dense(*layer, activation, rounded)
-        if norm is None:
-            return Dense(*layer, activation)
+        if self.rounded or norm is None:
+            return Dense(*layer, activation, self.rounded.get(f"{name}.weight"))
         self._folded.append(Normalized(norm, *layer, activation))
         return self._folded[-1]
-
-    def _beside(self, like: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return memory like this (N, D), which one layer after the other uses."""
-        steps, size = like.shape
-        made = self._rooms.get((size, dtype))
-        if made is None or len(made) < steps:
-            made = memory.floats((max(steps, self.at_once), size), dtype=dtype)
-            self._rooms[size, dtype] = made
-        return made[:steps]
 
     def taken(self, tape: Tape, seen: Tensor | Input, room: Tensor) -> Tensor | Input:
         """Return what the first layer takes of what is seen (N, F); if that is not what it is, it
@@ -452,7 +436,10 @@ class Part:
     def __init__(self, network: "ManualMLP", seen: Tensor | Input) -> None:
         n = seen.shape[0]
         self.network, self.seen, self.grads = network, seen, [g[:n] for g in network.grads]
-        self._ys: list[Tensor] = [*(y[:n] for y in network.hidden), network.said[:n]]
+        self._made: list[Tensor] = [*(y[:n] for y in network.hidden), network.said[:n]]
+        above = [layer.dtype for layer in network.layers[1:]]
+        narrow = [dtype == torch.bfloat16 for dtype in above] + [False]
+        self._ys = [narrowed(y) if n else y for y, n in zip(self._made, narrow, strict=True)]
         self._taken: Tensor | Input = seen
         self.output = network.output(self._ys[-1])
         self.gradient = network.gradients(self.grads[-1])
@@ -460,8 +447,8 @@ class Part:
     def forth(self, tape: Tape) -> None:
         """Note the way from what is seen to what is said."""
         x = self._taken = self.network.taken(tape, self.seen, self.network.x)
-        for layer, y in zip(self.network.layers, self._ys, strict=True):
-            layer.forward(tape, x, y)
+        for layer, y, made in zip(self.network.layers, self._ys, self._made, strict=True):
+            layer.forward(tape, x, y, made)
             x = y
 
     def back(self, tape: Tape) -> None:
@@ -489,10 +476,7 @@ class ManualMLP(ByHand):
         self.layers = [*hidden, self.last_layer()]
         self.x = self.factors((steps, policy.spec.obs_size))  # where that is not what is seen
         self.grads = [torch.empty((steps, len(layer.bias))) for layer in self.layers]
-        self.hidden = [  # what the next layer takes
-            torch.empty(grad.shape, dtype=layer.dtype)
-            for grad, layer in zip(self.grads, self.layers[1:], strict=False)
-        ]
+        self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:

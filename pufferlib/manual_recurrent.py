@@ -56,9 +56,10 @@ class ManualRecurrent(ByHand):
             known = given.dtype == self.dtype
             return given if known else self.converted(tape, given, self._taken)
 
-        self.first.forward(tape, self.taken(tape, obs, self._seen), self._x[:n])
+        x, made = self._x[:n], self._gates[:n, : self.policy.size]
+        self.first.forward(tape, self.taken(tape, obs, self._seen), x, made if self.rounded else x)
         room = Room(self._gates[:n], self._out[:n], taken)
-        hidden = self.policy.steps(self.weights, self._x[:n], states, states, room, tape)
+        hidden = self.policy.steps(self.weights, x, states, states, room, tape)
         self.last.forward(tape, hidden, self.said[:n])
         return self.output(self.said[:n])
 
@@ -127,8 +128,9 @@ class LSTMPart:
             into = steps.hidden[0], steps.cell[0]
             for part, out in zip(before.chunk(2, 1), into, strict=True):
                 tape.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
+        made = self.layers[0].gates[:, :, : network.policy.size]  # before the gates are
         for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
-            network.first.forward(tape, seen, x)
+            network.first.forward(tape, seen, x, made[t] if network.rounded else x)
             for steps in self.layers:
                 steps.step(t, tape)
         network.last.forward(tape, self.hidden.flatten(0, 1), self.said.flatten(0, 1))
@@ -183,7 +185,8 @@ class MinGRUPart:
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
         self.seen = network.unrolled(tape, self.obs).flatten(0, 1)
         tape.run(_kernels.keep, reset=reset, out=self.keep.numpy())
-        network.first.forward(tape, self.seen, self.x.flatten(0, 1))
+        x, made = self.x.flatten(0, 1), self.layers[0].gates[:, : network.policy.size]
+        network.first.forward(tape, self.seen, x, made if network.rounded else x)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             steps.forward(before, tape)
         network.last.forward(tape, self.hidden, self.said)

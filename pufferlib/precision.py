@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pufferlib.encode import Encoded
-from pufferlib.manual import PART, ROWS, Dense, Rounded, fits
+from pufferlib.manual import PART, ROWS, Dense, fits, narrowed
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import seconds_of
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
@@ -87,15 +87,14 @@ def measure(rows: int, inputs: int, outputs: int) -> float:
     Forward and back, on so many rows; medians of rounds in turn.
     """
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
-    sums, rooms = (torch.zeros_like(weight), torch.zeros_like(bias)), {}
-    for dtype in (torch.float32, torch.bfloat16):
-        rooms[dtype] = torch.zeros((rows, outputs), dtype=dtype)
-    rounded = Rounded(weight.bfloat16(), lambda like, dtype: rooms[dtype])
-    tapes = []
-    for layer in (Dense(weight, bias, sums, "relu"), Dense(weight, bias, sums, "relu", rounded)):
-        tape, (x, y) = Tape(), (torch.ones((rows, n), dtype=layer.dtype) for n in (inputs, outputs))
-        layer.forward(tape, x, y)
-        layer.back(tape, x, y, torch.ones((rows, outputs)), torch.ones((rows, inputs)))
+    sums, tapes = (torch.zeros_like(weight), torch.zeros_like(bias)), []
+    for rounded in (None, weight.bfloat16()):
+        layer = Dense(weight, bias, sums, "relu", rounded)
+        tape, x = Tape(), torch.ones((rows, inputs), dtype=layer.dtype)
+        made, grad = torch.ones((2, rows, outputs))
+        y = made if layer.dtype == made.dtype else narrowed(made)
+        layer.forward(tape, x, y, made)
+        layer.back(tape, x, y, grad, torch.ones((rows, inputs)))
         tapes.append(tape)
     taken: list[list[float]] = [[], []]
     for _ in range(ROUNDS):

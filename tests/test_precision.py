@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from pufferlib import config, precision
 from pufferlib.cli import main
 from pufferlib.loss import ppo_loss
-from pufferlib.manual import manual
+from pufferlib.manual import Part, manual
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import Adapted, Output, PolicySpec, make_policy
 from pufferlib.precision import Autocast
@@ -108,7 +108,8 @@ def test_only_the_heads_say_more_than_bfloat16_has() -> None:
     network = made[1][0]
     assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
     network.forward(torch.randn(9, 6))
-    assert [y.dtype for y in network.hidden] == [torch.bfloat16] * 2 + [torch.float32]
+    ys = Part(network, torch.randn(9, 6))._ys
+    assert [y.dtype for y in ys] == [torch.bfloat16] * 2 + [torch.float32] * 2
     assert all(grad.dtype == torch.float32 for grad in network.grads)
     for y in (network.hidden[-1][:9], network.said[:9]):
         assert (y.bfloat16().float() != y).any()
