@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pufferlib.dense import Dense, narrowed
 from pufferlib.encode import Encoded
-from pufferlib.manual import PART, ROWS, Dense, fits, narrowed
+from pufferlib.manual import PART, ROWS, fits
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import seconds_of
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
