@@ -54,7 +54,7 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
 
 def spread(values: list[float]) -> str:
     """Write mean, least and most."""
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.mean(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
             curve, end = train(given.game, kind, seed, flags)
             curves[kind].append(curve)
             ends[kind].append(end)
-            print(f"seed {seed}, {kind}: {end:.1f}", file=sys.stderr, flush=True)
+            print(f"seed {seed}, {kind}: {end:.4g}", file=sys.stderr, flush=True)
     head = "| --- " * (1 + len(KINDS)) + "|"
     print(f"\n| steps | {' | '.join(KINDS)} |\n{head}")
     for part in range(PARTS):
@@ -82,8 +82,8 @@ def main() -> None:
         print(f"| {part / PARTS:.0%} to {(part + 1) / PARTS:.0%} | {' | '.join(cells)} |")
     print(f"\n| seed | {' | '.join(KINDS)} |\n{head}")
     for i, seed in enumerate(given.seeds):
-        print(f"| {seed} | {' | '.join(f'{ends[kind][i]:.1f}' for kind in KINDS)} |")
-    print(f"| mean | {' | '.join(f'{statistics.mean(ends[kind]):.1f}' for kind in KINDS)} |")
+        print(f"| {seed} | {' | '.join(f'{ends[kind][i]:.4g}' for kind in KINDS)} |")
+    print(f"| mean | {' | '.join(f'{statistics.mean(ends[kind]):.4g}' for kind in KINDS)} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What settings bring a game to a score soonest: seconds of processor time, over seeds.
 
-    python bench/tune.py cartpole [--seeds 1 2 3] [--only 0 4] [--write docs/tuning.md]
+    python bench/tune.py cartpole [--seeds 1 2] [--only 0 4] [--write docs/tuning.md]
 
 The settings are those of bench/tuning.toml: for each game a score, a base of options and what the
 candidates change. Each run is a process of its own with one thread for the games and for torch; it
@@ -120,7 +120,7 @@ def main() -> None:
     )
     plans = tomllib.loads(PLAN.read_text())
     parser.add_argument("game", choices=plans)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 3, or to the plan's")
     parser.add_argument("--only", type=int, nargs="+", help="these candidates, counted from 0")
     parser.add_argument("--write", type=Path, help="put the table into this document")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # seed, score, episodes, limit
@@ -134,10 +134,10 @@ def main() -> None:
         print(json.dumps(run))
         return
     plan = plans[given.game]
-    base = plan["base"]
+    base, seeds = plan["base"], given.seeds or list(range(1, 1 + plan.get("seeds", 3)))
     lines = [
         f"Score {plan['score']} over {plan['episodes']} episodes, seeds "
-        f"{', '.join(map(str, given.seeds))}, at most {plan['limit']} s; base: `{base}`.",
+        f"{', '.join(map(str, seeds))}, at most {plan['limit']} s; base: `{base}`.",
         "",
         HEAD,
     ]
@@ -146,7 +146,7 @@ def main() -> None:
         if given.only and index not in given.only:
             continue
         words = [*base.split(), *flags.split()]
-        runs = [apart(given.game, words, seed, plan) for seed in given.seeds]
+        runs = [apart(given.game, words, seed, plan) for seed in seeds]
         lines.append(row(flags, runs))
         print(lines[-1], flush=True)
     if note := plan.get("note"):
