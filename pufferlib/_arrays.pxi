@@ -103,6 +103,8 @@ cdef class Arrays:
         """Take float32 (items, horizon, size) to write to, all steps equally far apart."""
         cdef PufRows rows
         cdef Py_buffer *view
+        cdef int64_t apart
+        cdef bint fits
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items * horizon, size, True)}")
         view = self.hold(name, array, True, False)
@@ -110,10 +112,12 @@ cdef class Arrays:
             raise ValueError(
                 f"{name}: expected float32 of shape {(items, horizon, size)}, got {described(view)}"
             )
-        rows.at, rows.stride = <float *>view.buf, view.strides[0] // view.itemsize // max(horizon, 1)
-        if (size > 1 and view.strides[2] != view.itemsize) or view.strides[0] % (
-            max(horizon, 1) * view.itemsize
-        ) or (horizon > 1 and view.strides[1] != rows.stride * view.itemsize):
+        apart = view.strides[1] if horizon > 1 else view.strides[0]
+        fits = apart % view.itemsize == 0 and (size < 2 or view.strides[2] == view.itemsize)
+        if horizon > 1 and items > 1:
+            fits = fits and view.strides[0] == horizon * apart
+        rows.at, rows.stride = <float *>view.buf, apart // view.itemsize
+        if not fits:
             raise ValueError(f"{name}: its steps are not contiguous, or not equally far apart")
         return rows
 
@@ -123,26 +127,26 @@ cdef class Arrays:
     ) except *:
         """Take what a product takes: float32 or bfloat16 (items, width), of which only the rows
         need be contiguous; of a pool as in `take`."""
-        cdef PufOperand operand
+        cdef PufOperand taken
         cdef Py_buffer *view
         if array is None:
-            raise TypeError(f"{name}: missing; expected {expected(F32, items, width, pool)}")
+            raise TypeError(f"{name}: missing; expected float32 or {expected(BF16, items, width, pool)}")
         view = self.hold(name, array, writable, pool)
         if kind_of(view) not in (F32, BF16):
             raise ValueError(f"{name}: expected float32 or bfloat16 as uint16, got {described(view)}")
-        operand.narrow = kind_of(view) == BF16
+        taken.narrow = kind_of(view) == BF16
         if pool:
-            operand.at = self.take(name, array, kind_of(view), items, width, writable, True)
-            operand.stride = width
-            return operand
+            taken.at = self.take(name, array, kind_of(view), items, width, writable, True)
+            taken.stride = width
+            return taken
         if view.ndim != 2 or view.shape[0] != items or view.shape[1] != width:
             raise ValueError(
                 f"{name}: expected {expected(kind_of(view), items, width, False)}, got {described(view)}"
             )
         if view.strides[0] % view.itemsize or (width > 1 and view.strides[1] != view.itemsize):
             raise ValueError(f"{name}: its rows are not contiguous")
-        operand.at, operand.stride = view.buf, view.strides[0] // view.itemsize
-        return operand
+        taken.at, taken.stride = view.buf, view.strides[0] // view.itemsize
+        return taken
 
     cdef PufRows column(self, str name, object array, int64_t items, bint writable=False) except *:
         """Take float32 (items,), whatever its stride."""
@@ -182,6 +186,10 @@ cdef Kind kind_of(const Py_buffer *view) noexcept:
     return NUM_KINDS
 
 
+cdef str named(Kind kind):
+    return KIND_NAMES[kind] if kind != NUM_KINDS else "another dtype"
+
+
 cdef str expected(Kind kind, int64_t items, int64_t width, bint pool):
     shape = f"({items},)" if width < 0 else f"({items}, {width})"
     return f"{KIND_NAMES[kind]} of shape {shape}" + (", the first as (rows, horizon) too" * pool)
@@ -190,8 +198,9 @@ cdef str expected(Kind kind, int64_t items, int64_t width, bint pool):
 cdef str described(const Py_buffer *view):
     shape = tuple([view.shape[i] for i in range(view.ndim)])
     kind = kind_of(view)
-    named = KIND_NAMES[kind] if kind != NUM_KINDS else f"buffer format '{view.format.decode()}'"
-    return f"{named} of shape {shape}"
+    if kind == NUM_KINDS:
+        return f"buffer format '{view.format.decode()}' of shape {shape}"
+    return f"{KIND_NAMES[kind]} of shape {shape}"
 
 
 cdef int64_t length(str name, object array, int axis=0) except -1:

@@ -74,7 +74,10 @@ def product(
     add: bool = False,
     tape: Tape,
 ) -> None:
-    """Put a matrix product on a tape. Raise RuntimeError before `use_blas`."""
+    """Put a matrix product on a tape; a Given is of float32.
+
+    Raise RuntimeError where `use_blas` was told no function for this dtype.
+    """
 
 def use_blas(sgemm: int, bgemm: int, set_num_threads: int) -> None:
     """Multiply by these functions, at their addresses, from now on.
@@ -217,7 +220,8 @@ def to_float(
 
 # Between the products of dense layers: N rows, D units; activation: identity, relu or tanh. Arrays
 # (N, D) need contiguous rows only. Operands of bfloat16 are rounded to nearest, ties to even; all
-# arithmetic is float32.
+# arithmetic is float32. What may be in the place of something begins each row where that does, and
+# is no wider.
 
 def dense(
     *,

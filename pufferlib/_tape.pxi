@@ -421,8 +421,10 @@ cdef int take_factor(
     cdef int along
     factor.given, factor.begin, factor.turned = NULL, 0, b"N"
     if isinstance(matrix, Given):
-        if (<Given>matrix).kind != F32 or kind != F32:
-            raise ValueError(f"{name}: expected float32, got {KIND_NAMES[(<Given>matrix).kind]}")
+        if (<Given>matrix).kind != kind:
+            raise ValueError(f"{name}: expected {named(kind)}, got {named((<Given>matrix).kind)}")
+        if kind != F32:
+            raise ValueError(f"{name}: a matrix that changes is float32, not {named(kind)}")
         source = (<Given>matrix).source()
         factor.given, factor.begin = &source.floats, (<Given>matrix).begin
         tape.givens.append(source)
@@ -450,7 +452,7 @@ def product(*, left, right, out, bint add=False, Tape tape not None):
     cdef Kind kind = factor_of("left", left)
     p.narrow = kind == BF16
     if kind not in (F32, BF16):
-        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {left.dtype}")
+        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {named(kind)}")
     if GEMM[p.narrow] == NULL:
         raise RuntimeError(f"there is no BLAS to multiply {KIND_NAMES[kind]} with; call use_blas first")
     p.num_rows, p.inner = length("left", left), length("left", left, 1)

@@ -41,10 +41,12 @@ class Collector:
     """Steps the envs of a RowEnv with a policy. `counts` (A,) uint64 keys the sampler's draws.
 
     The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
-    depend on their number, never on timing. Groups of envs that step apart (wrapped ones) do so
-    while others act. `asynchronous`: of these whichever has stepped acts next, out of turn. With
-    `networks`, the policy without autograd, each thread of `crew` acts for a share of the agents.
-    Raises ValueError for more groups than envs, and where there is nobody to overtake.
+    depend on their number, never on timing. On a CPU a group steps STEPPED agents at a time; where
+    agents die, that says too which row a life is written to. Groups of envs that step apart
+    (wrapped ones) do so while others act. `asynchronous`: of these whichever has stepped acts next,
+    out of turn. With `networks`, the policy without autograd, each thread of `crew` acts for a
+    share of the agents. Raises ValueError for more groups than envs, and where there is nobody to
+    overtake.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 //     y = f(product + bias),    d loss / d product = d loss / d y * f'
 // with f the identity, max(x, 0) or tanh. f' follows from y: 1, [y > 0], 1 - y^2. A row is D
 // units; PUF_LANES of them are done at once, where the product left them in the cache. What another
-// product takes, y and the second gradient, is rounded if that takes bfloat16.
+// product takes, y and the second gradient, is rounded if that takes bfloat16: of a tanh that is
+// nearer to 1 than 0.002 the slope is then 0.
 #ifndef PUF_KERNELS_DENSE_H
 #define PUF_KERNELS_DENSE_H
 
@@ -56,7 +57,8 @@ static void puf_dense(const PufDense *pass) {
 PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f, int narrow_y,
                                 int narrow) {
     const int64_t size = pass->size;
-    const int stays = f == PUF_IDENTITY && pass->out.at == pass->grad.at;
+    const int stays = f == PUF_IDENTITY && !narrow && pass->out.at == pass->grad.at &&
+                      pass->out.stride == pass->grad.stride;
     for (int64_t begin = 0; begin < pass->num_rows; begin += PUF_DENSE_ROWS) {
         const int64_t left = pass->num_rows - begin;
         const int64_t rows = left < PUF_DENSE_ROWS ? left : PUF_DENSE_ROWS;

@@ -333,8 +333,10 @@ class Part:
         self.network, self.seen, self.grads = network, seen, [g[:n] for g in network.grads]
         self._made: list[Tensor] = [*(y[:n] for y in network.hidden), network.said[:n]]
         above = [layer.dtype for layer in network.layers[1:]]
-        narrow = [dtype == torch.bfloat16 for dtype in above] + [False]
-        self._ys = [narrowed(y) if n else y for y, n in zip(self._made, narrow, strict=True)]
+        self._ys = [
+            narrowed(y) if dtype == torch.bfloat16 else y
+            for y, dtype in zip(self._made, [*above, torch.float32], strict=True)
+        ]
         self._taken: Tensor | Input = seen
         self.output = network.output(self._ys[-1])
         self.gradient = network.gradients(self.grads[-1])

@@ -45,7 +45,6 @@ class ManualRecurrent(ByHand):
         self._gates = new((CHUNK, policy.gates * policy.size))
         self._seen, self._x = factors((CHUNK, policy.spec.obs_size)), factors(each)
         self._out = new(each) if rounded else self._x
-        self._taken = factors(each)
         self.refresh()
 
     def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
@@ -54,10 +53,10 @@ class ManualRecurrent(ByHand):
 
         def taken(given: Tensor) -> Tensor:
             known = given.dtype == self.dtype
-            return given if known else self.converted(tape, given, self._taken)
+            return given if known else self.converted(tape, given, self._x)
 
-        x, made = self._x[:n], self._gates[:n, : self.policy.size]
-        self.first.forward(tape, self.taken(tape, obs, self._seen), x, made if self.rounded else x)
+        x, made = self._x[:n], self.room(self._gates[:n])
+        self.first.forward(tape, self.taken(tape, obs, self._seen), x, made)
         room = Room(self._gates[:n], self._out[:n], taken)
         hidden = self.policy.steps(self.weights, x, states, states, room, tape)
         self.last.forward(tape, hidden, self.said[:n])
@@ -76,6 +75,11 @@ class ManualRecurrent(ByHand):
             return seen
         taken = self.taken(tape, seen.flatten(0, 1), self.factors(seen.flatten(0, 1).shape))
         return cast(Tensor, taken).view(seen.shape)
+
+    def room(self, gates: Tensor) -> Tensor | None:
+        """Return where the first layer's product (..., D) is made, if not in its result: where the
+        gates (..., gates * D) of the layer above will be."""
+        return gates[..., : self.policy.size] if self.rounded else None
 
     def states(self, state: Tensor) -> list[Tensor]:
         """Split a state (B, S) into those of the layers."""
@@ -128,9 +132,8 @@ class LSTMPart:
             into = steps.hidden[0], steps.cell[0]
             for part, out in zip(before.chunk(2, 1), into, strict=True):
                 tape.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
-        made = self.layers[0].gates[:, :, : network.policy.size]  # before the gates are
         for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
-            network.first.forward(tape, seen, x, made[t] if network.rounded else x)
+            network.first.forward(tape, seen, x, network.room(self.layers[0].gates[t]))
             for steps in self.layers:
                 steps.step(t, tape)
         network.last.forward(tape, self.hidden.flatten(0, 1), self.said.flatten(0, 1))
@@ -185,8 +188,8 @@ class MinGRUPart:
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
         self.seen = network.unrolled(tape, self.obs).flatten(0, 1)
         tape.run(_kernels.keep, reset=reset, out=self.keep.numpy())
-        x, made = self.x.flatten(0, 1), self.layers[0].gates[:, : network.policy.size]
-        network.first.forward(tape, self.seen, x, made if network.rounded else x)
+        x, made = self.x.flatten(0, 1), network.room(self.layers[0].gates)
+        network.first.forward(tape, self.seen, x, made)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             steps.forward(before, tape)
         network.last.forward(tape, self.hidden, self.said)

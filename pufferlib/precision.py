@@ -5,6 +5,7 @@ heads say, losses and advantages are float32. What can do without autograd has i
 manual.py; of anything else torch's autocast chooses what takes bfloat16.
 """
 
+import contextlib
 import statistics
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from pufferlib.manual import PART, ROWS, fits
 from pufferlib.policy import Output, Policy
 from pufferlib.profile import seconds_of
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
-from pufferlib.tape import Tape
+from pufferlib.tape import Tape, watched
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
@@ -37,8 +38,8 @@ class Picked(NamedTuple):
 def pick(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Picked:
     """Return what products shall take: `given`, or where that is auto what is best.
 
-    On a CPU with bfloat16 that is measured, on a layer of `width` units and up to `steps` steps;
-    takes some hundredths of a second. Raise ValueError for bfloat16 in a network that has none.
+    On a CPU with bfloat16 that is measured, on the layer that `shape` says; takes some hundredths
+    of a second. Raise ValueError for bfloat16 in a network that has none.
     """
     if given == "bfloat16" and isinstance(policy, Recurrent) and not fits(policy):
         raise ValueError(
@@ -50,18 +51,21 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
         return Picked(given, "emulated: this CPU has none" if emulated else "as given")
     if device.type != "cpu":
         return Picked("float32", "on a GPU unless told otherwise")
-    if not fits(policy) and not isinstance(policy, Encoded):
-        return Picked("float32", "in a network of your own unless told otherwise")
+    by_hand = fits(policy)
+    if not by_hand and not isinstance(policy, Encoded):
+        return Picked("float32", "in this kind of network unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")
-    times = measure(*shape(policy, steps, width))
+    with contextlib.nullcontext() if by_hand else watched():  # as autocast has it: torch's products
+        times = measure(*shape(policy, steps, width))
     if times >= WORTH:
         return Picked("bfloat16", f"{times:.1f} times as fast")
     return Picked("float32", f"bfloat16 would be {times:.1f} times as fast")
 
 
 def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
-    """Return rows, inputs and outputs of the product that takes the most of the time."""
+    """Return rows, inputs and outputs of the product that takes the most of the time, in a network
+    `width` units wide that is shown up to `steps` steps."""
     if isinstance(policy, LSTM):
         return min(ROWS, steps), 2 * width, 4 * width
     return min(PART, steps), width, 2 * width if isinstance(policy, MinGRU) else width

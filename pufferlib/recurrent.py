@@ -27,8 +27,9 @@ class Room(NamedTuple):
     """Memory for a step of N agents."""
 
     gates: Tensor  # (N, gates * D) products
-    out: Tensor  # (N, D) what a layer says, if that is not its state; may be its input
-    # Of a tensor (N, D) what products take: the same, or rounded, until the next is asked for.
+    out: Tensor  # (N, D) what the last layer says, if that is not its state; may be the first's x
+    # Of a tensor (N, D) what products take: the same, or rounded, until the next is asked for. What
+    # the first layer is given is that already.
     taken: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
@@ -63,8 +64,8 @@ class Recurrent(Policy):
     def step(
         self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
     ) -> Tensor:
-        """Input x (N, D), state (N, states * D) -> output (N, D); the new state goes into `new`,
-        which may be the state."""
+        """Input x (N, D), state (N, states * D) -> output (N, D), in `room.out` if it is no state;
+        the new state goes into `new`, which may be the state."""
         raise NotImplementedError
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
@@ -93,8 +94,8 @@ class Recurrent(Policy):
     def steps(
         self, layers: list[Layer], x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
     ) -> Tensor:
-        """Step all layers, of at most CHUNK agents: x (N, D), state (N, S) -> output (N, D); the
-        new state goes to `new`."""
+        """Step all layers, of at most CHUNK agents: x (N, D), which is not kept, state (N, S) ->
+        output (N, D); the new state goes to `new`."""
         states = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
         for i, (before, after) in enumerate(states):
             out = room.out if i == len(layers) - 1 else x

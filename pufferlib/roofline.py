@@ -57,10 +57,14 @@ class Product(NamedTuple):
 
 
 class Counter(TorchDispatchMode):
-    """While entered, notes the products that torch runs; `opaque` names what hides some."""
+    """While entered, notes the products that torch runs; `opaque` names what hides some.
 
-    def __init__(self) -> None:
+    `by_tape`: they stand for a tape's, which has its own of bfloat16.
+    """
+
+    def __init__(self, by_tape: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.by_tape = by_tape
         self.opaque: set[str] = set()
         self._seen: dict[tuple[Any, str], tuple[Any, int]] = {}  # arguments, flops
         self._calls: dict[tuple[Any, str], int] = {}
@@ -88,14 +92,26 @@ class Counter(TorchDispatchMode):
     def products(self) -> list[Product]:
         """Return what was noted, ready to run again."""
         return [
-            Product(_name(key[0], said), _again(key[0], said), flops, self._calls[key])
+            Product(_name(key[0], said), self._again(key[0], said), flops, self._calls[key])
             for key, (said, flops) in self._seen.items()
         ]
+
+    def _again(self, operator: Any, described: Any) -> Callable[[], object]:
+        """Make a call of the operator on operands of its own, into memory that is there already."""
+        made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
+        if operator is not torch.matmul:
+            return lambda: cast(object, operator(*made))
+        if self.by_tape and made[0].dtype == torch.bfloat16:
+            tape, (left, right) = Tape(), made
+            tape.product(left, right, torch.empty(left.shape[0], right.shape[1]))
+            return tape.play
+        out = torch.matmul(*made)
+        return lambda: torch.matmul(*made, out=out)
 
 
 def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
-    counter, state, tapes = Counter(), policy.initial_state(len(obs)), []
+    counter, state, tapes = Counter(network is not None), policy.initial_state(len(obs)), []
     if network:
         for x in torch.split(obs.view(len(obs), -1), network.at_once):
             own = None if state is None else state[: len(x)]
@@ -114,7 +130,7 @@ def learning(policy: Policy, obs: Tensor, network: Manual | None = None) -> Coun
     Gradients by autograd are as they were.
     """
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
-    counter = Counter()
+    counter = Counter(network is not None)
     if network:
         with torch.no_grad(), watched(), counter:
             network.unroll(obs, policy.initial_state(len(obs)), reset)
@@ -244,17 +260,3 @@ def _name(operator: Any, described: Any) -> str:
         kind = str(operand.dtype).removeprefix("torch.")
     sign = "@" if operator is torch.matmul else str(operator).rpartition(".")[2]
     return f"{f' {sign} '.join(shapes)} {kind}"
-
-
-def _again(operator: Any, described: Any) -> Callable[[], object]:
-    """Make a call of the operator on operands of its own, into memory that is there already."""
-    made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
-    if operator is torch.matmul:
-        if all(part.dtype == torch.bfloat16 and part.device.type == "cpu" for part in made):
-            tape = Tape()  # torch's own, which the loop does not use, is another
-            left, right = made
-            tape.product(left, right, torch.empty(left.shape[0], right.shape[1]))
-            return tape.play
-        out = torch.matmul(*made)
-        return lambda: torch.matmul(*made, out=out)
-    return lambda: cast(object, operator(*made))

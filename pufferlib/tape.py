@@ -173,14 +173,21 @@ def multiplied() -> frozenset[torch.dtype]:
         return frozenset()  # elsewhere it is another library, whose threads were not tried
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        found = [library.sgemm_, library.MKL_Set_Num_Threads_Local]
-    except (OSError, AttributeError):  # no such file, or it keeps its BLAS to itself
+    except OSError:
         return frozenset()
-    names = (found[0], getattr(library, "gemm_bf16bf16f32_", None), found[1])
-    addresses = [ctypes.cast(name, ctypes.c_void_p).value or 0 if name else 0 for name in names]
-    _kernels.use_blas(*addresses)
-    dtypes = [torch.float32, torch.bfloat16][: 2 if addresses[1] else 1]
+    names = ("sgemm_", "gemm_bf16bf16f32_", "MKL_Set_Num_Threads_Local")
+    sgemm, bgemm, set_num_threads = (_address(library, name) for name in names)
+    if not sgemm or not set_num_threads:  # it keeps its BLAS to itself
+        return frozenset()
+    _kernels.use_blas(sgemm, bgemm, set_num_threads)
+    dtypes = [torch.float32, torch.bfloat16] if bgemm else [torch.float32]
     return frozenset(dtype for dtype in dtypes if _multiplies(dtype))
+
+
+def _address(library: ctypes.CDLL, name: str) -> int:
+    """Return where a function of the library is, 0 if it has none of this name."""
+    function = getattr(library, name, None)
+    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _multiplies(dtype: torch.dtype) -> bool:

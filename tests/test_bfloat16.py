@@ -159,6 +159,10 @@ def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
         array: words(rounded(value)) if array in some else value.copy()
         for array, value in wide.items()
     }
+    if name == "mingru":  # steps may be apart
+        around = np.zeros((n, h, d + 3), np.float32)
+        around[:, :, 1:-2] = short["hidden"]
+        short["hidden"] = around[:, :, 1:-2]
     matrices = [a for a, shape in SHAPES[name].items() if shape in ("nd", "nf") and a in some]
     short |= {array: apart(short[array]) for array in matrices}
     options = {"activation": activation} if name.startswith("dense") else {}
@@ -170,6 +174,54 @@ def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
     for array in matrices:
         around = short[array].base
         assert (around[:, 0] == 7).all() and (around[:, -2:] == 7).all(), array
+
+
+@pytest.mark.parametrize("activation", APPLY)
+def test_a_gradient_may_be_rounded_where_it_is(activation: str) -> None:
+    rng = np.random.default_rng(0)
+    y, grad = rng.normal(0, 1, (2, 5, 20)).astype(np.float32)
+    found, bias = [], np.zeros((2, 20), np.float32)
+    for i, out in enumerate((np.zeros((5, 20), np.uint16), grad.view(np.uint16)[:, :20])):
+        given: dict[str, Any] = {"y": y, "grad": grad, "out": out, "grad_bias": bias[i]}
+        _kernels.dense_back(**given, activation=activation)
+        found.append(out.copy())
+    assert_array_equal(*found)
+    assert_array_equal(*bias)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": np.zeros((2, 3, 8), np.float32)[:, :, ::2]}, "hidden: its steps are not"),
+        ({"hidden": np.zeros((2, 6, 4), np.float32)[:, ::2][:, :3]}, None),
+        ({"hidden": np.zeros((2, 7, 4), np.float32)[:, :3]}, "hidden: its steps are not"),
+        ({"hidden": np.zeros((5, 9, 9), np.float32)[2:4, :3, :4]}, "hidden: its steps are not"),
+        ({"hidden": np.zeros((2, 3, 4))}, r"hidden: expected float32 of shape \(2, 3, 4\)"),
+        ({"out": np.zeros((2, 3, 4), np.int32)}, "out: expected float32 or bfloat16"),
+        ({"out": np.zeros((2, 3, 5), np.uint16)}, r"out: expected bfloat16 .*\(6, 4\)"),
+        ({"out": np.broadcast_to(np.uint16(0), (2, 3, 4))}, "out: "),
+    ],
+)
+def test_bad_arrays_are_named(change: dict[str, Any], message: str | None) -> None:
+    call: dict[str, Any] = {n: np.zeros((2, 3, 4), np.float32) for n in ("x", "hidden", "out")}
+    call |= {"gates": np.zeros((2, 3, 8), np.float32), "bias": np.zeros(8, np.float32)}
+    call["state"] = np.zeros((2, 4), np.float32)
+    if message is None:
+        _kernels.mingru(**{**call, **change})
+        return
+    with pytest.raises(ValueError, match=message):
+        _kernels.mingru(**{**call, **change})
+
+
+def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
+    fixed = np.zeros((2, 4), np.uint16)
+    fixed.setflags(write=False)
+    given: dict[str, Any] = {"product": np.zeros((2, 4), np.float32), "activation": "relu"}
+    with pytest.raises(ValueError, match="y: is written to, but the array is read-only"):
+        _kernels.dense(y=fixed, bias=np.zeros(4, np.float32), **given)
+    rows = _kernels.Given(2, 4, np.empty(0, np.float32))
+    with pytest.raises(TypeError, match="mean and scale: give both, or neither"):
+        _kernels.to_float(rows=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
 
 
 def test_a_layer_may_leave_its_result_where_it_found_it() -> None:

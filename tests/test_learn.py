@@ -4,7 +4,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pufferlib import manual
+from pufferlib import manual, memory
 from pufferlib.loss import LossStats, ppo_loss
 from tests.support import load_game
 from tests.test_trainer import MORTAL, collect, make
@@ -128,9 +128,36 @@ def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeyp
     monkeypatch.setattr("pufferlib.collect.STEPPED", 8)
     apart, some_wait = run()
     assert all_wait == 64 and some_wait <= 4 + 8
-    for one, other in zip(together, apart, strict=True):
-        for name, column in one.items():
-            assert_allclose(column, other[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    monkeypatch.setattr("pufferlib.collect.LEAST", 1)
+    monkeypatch.setattr("pufferlib.collect.WAIT", 2)
+    monkeypatch.setattr("pufferlib.collect.LOOKED_AT", 5)
+    monkeypatch.setattr("pufferlib.collect.STEPPED", 3)  # less than an env has
+    one_by_one, few_wait = run()
+    assert few_wait <= 5 + 4
+    for other in (apart, one_by_one):
+        for wanted, found in zip(together, other, strict=True):
+            for name, column in wanted.items():
+                assert_allclose(found[name], column, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_states_are_on_huge_pages_as_far_as_they_will_surely_be_used(monkeypatch):
+    asked, own, floats = [], [], memory.floats
+
+    def noted(shape, usual=None, dtype=torch.float32):
+        asked.append((shape, usual))
+        return floats(shape, usual, dtype)
+
+    monkeypatch.setattr(memory, "floats", noted)
+    trainer = make(num_envs=5, policy={"name": "lstm"}, batch_size=3 * 16, minibatch_size=3 * 16)
+    size = trainer.policy.state_size
+    rows = {shape: usual for shape, usual in asked if shape[1:] == (size,)}
+    assert rows == {(3 + 2 * 20, size): 3 + 20, (2 * 20, size): 0, (20, size): 0}
+    trainer.close()
+    monkeypatch.setattr(memory, "own_memory", lambda *given, usual: own.append(usual) or 1 / 0)
+    for dtype, wanted in ((torch.float32, 3 * 7 * 4), (torch.bfloat16, 3 * 7 * 2)):
+        with pytest.raises(ZeroDivisionError):
+            floats((9, 7), 3, dtype)
+        assert own.pop() == wanted
 
 
 @pytest.mark.parametrize("threads", [1, 3])

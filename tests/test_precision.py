@@ -14,6 +14,7 @@ from pufferlib.manual import Part, manual
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import Adapted, Output, PolicySpec, make_policy
 from pufferlib.precision import Autocast
+from pufferlib.tape import is_watched
 from tests.learning import play, train
 from tests.test_cli import SHORT, stop_after
 from tests.test_dense import CONTINUOUS, DISCRETE
@@ -103,6 +104,20 @@ def test_unrolling_says_what_acting_step_by_step_says(name: str, norm: bool) -> 
         assert_allclose(unrolled[:, t], output.value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_statistics_that_change_are_followed(name: str) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(CONTINUOUS, True, name=name)
+    obs, reset = 100 + torch.randn(4, 16, 6), torch.zeros(4, 16, dtype=torch.bool)
+    state = torch.randn(4, policy.state_size) if policy.state_size else None
+    for _ in range(2):
+        policy.norm.update(obs[0] * torch.rand(6))
+        policy.norm.publish()
+        both = [network.forward(obs[:, 0], state)[0].value for network, _ in made]
+        both += [network.unroll(obs, state, reset).value.clone() for network, _ in made]
+        assert error(both[1], both[0]) < NEAR and error(both[3], both[2]) < NEAR
+
+
 def test_only_the_heads_say_more_than_bfloat16_has() -> None:
     _, made = networks(CONTINUOUS, False)
     network = made[1][0]
@@ -179,6 +194,14 @@ def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict
 
 
 def test_masters_stay_float32_and_products_follow_them() -> None:
+    for name in ("lstm", "mingru"):
+        trainer = make("squared", precision="bfloat16", num_envs=8, policy={"name": name})
+        before = trainer.policy.input[0].weight.clone()
+        trainer.update()
+        network, weight = trainer.learner.hands[0].network, trainer.policy.input[0].weight
+        assert (weight != before).any()
+        assert torch.equal(network.weights[0][0], weight.bfloat16())
+        trainer.close()
     trainer = make("squared", precision="bfloat16", num_envs=8)
     assert trainer.train.precision == "bfloat16"
     for _ in range(2):
@@ -294,10 +317,35 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
         with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
             precision.pick("bfloat16", policy, CPU, 512, 64)
         assert picked("bfloat16", name)[0] == "bfloat16"
+        policy = make_policy(PolicyOptions(name=name), DISCRETE)
+        policy.heads.out.bias.requires_grad_(False)  # autograd has to leave it out
+        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
+            precision.pick("bfloat16", policy, CPU, 512, 64)
 
 
-def test_measuring_gives_a_ratio() -> None:
+def test_measuring_gives_a_ratio_of_going_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < precision.measure(32, 16, 8) < 1000
+
+    def seconds(play: Any, least: float) -> float:
+        calls = play.__self__._calls
+        assert len(calls) == 5  # a product and a pass, a pass and two products
+        return 3.0 if calls[0].args[0].dtype == torch.float32 else 2.0
+
+    monkeypatch.setattr(precision, "seconds_of", seconds)
+    assert precision.measure(32, 16, 8) == 1.5
+
+
+def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    monkeypatch.setattr(precision, "supported", lambda: True)
+    monkeypatch.setattr(precision, "measure", lambda *_: seen.append(is_watched()) or 2.0)
+    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE)):
+        policy = make_policy(PolicyOptions(**options), spec)
+        assert precision.pick("auto", policy, CPU, 512, 64)[0] == "bfloat16"
+    assert seen == [True, False]
 
 
 def test_a_run_goes_on_as_it_began(

@@ -8,7 +8,7 @@ from pufferlib.manual import manual
 from pufferlib.options import PolicyOptions
 from pufferlib.policy import Adapted, PolicySpec, make_policy
 from pufferlib.profile import SECTIONS, Timer
-from pufferlib.roofline import Operand, Roofline, acting, learning
+from pufferlib.roofline import Counter, Operand, Roofline, acting, learning
 from tests.test_profile import Clock
 from tests.test_trainer import make
 
@@ -197,3 +197,17 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
         assert seconds[part] == calls[part] * PARTS[part][1] > 0, part
     assert calls["optimizer"] == round(sum(rounds)) * 2 * 4  # updates, epochs, minibatches
     assert seconds["sum"] == seconds["clock"] == clock.now - begin - 1000 * len(rounds)
+
+
+def test_products_of_bfloat16_that_are_torchs_are_measured_as_torchs():
+    left, right = torch.randn(2, 4, 8, 8).bfloat16()
+    with Counter() as counter:
+        torch.bmm(left, right)
+        torch.mm(left[0], right[0])
+    for product in counter.products():
+        assert product.run().dtype == torch.bfloat16
+    with Counter(by_tape=True) as counter:
+        torch.mm(left[0], right[0])
+    (product,) = counter.products()
+    assert product.run() is None  # a tape says nothing
+    assert product.flops == 2 * 8**3

@@ -1,6 +1,7 @@
 """Tapes: what is noted and played later is what would have been done at once, to the bit."""
 
 import contextlib
+import ctypes
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
     torch.testing.assert_close(out, wanted, atol=near, rtol=near)
 
 
+def overlapping():
+    """Rows (2, 2) of which each begins inside the one before."""
+    return np.lib.stride_tricks.as_strided(np.zeros(3, np.float32), (2, 2), (4, 4))
+
+
+def changing(dtype):
+    """A matrix (2, 3) or (3, 2), as its place needs, that changes."""
+    return lambda shape: _kernels.Given(*shape, np.empty(0, dtype))
+
+
 @pytest.mark.usefixtures("blas")
 @pytest.mark.parametrize(
     ("change", "message"),
@@ -69,6 +80,11 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
         ({"left": np.zeros((4, 6), np.float32)[::2, ::2]}, "left: neither its rows nor"),
         ({"left": np.broadcast_to(np.float32(1), (2, 3))}, "left: neither its rows nor"),
         ({"left": np.broadcast_to(np.ones(3, np.float32), (2, 3))}, "left: its lines overlap"),
+        ({"left": memoryview(b"123456").cast("B", (2, 3))}, r"left: expected float32 or .*uint8"),
+        ({"left": changing(np.float64)}, r"left: expected float32 or bfloat16 .*, got float64"),
+        ({"right": changing(np.uint16)}, r"right: expected float32, got bfloat16"),
+        ({"left": changing(np.uint16)}, r"left: a matrix that changes is float32, not bfloat16"),
+        ({"out": overlapping()}, "out: its lines overlap"),
         ({"out": np.zeros((2, 3), np.float32)}, r"out: expected float32 of shape \(2, 2\)"),
         ({"out": np.zeros((2, 2), np.float32).T}, "out: its rows are not contiguous"),
     ],
@@ -76,6 +92,7 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
 def test_bad_factors_are_named(change, message):
     call = {"left": np.zeros((2, 3), np.float32), "right": np.zeros((3, 2), np.float32)}
     call["out"] = np.zeros((2, 2), np.float32)
+    change = {k: v(call[k].shape) if callable(v) else v for k, v in change.items()}
     with pytest.raises(ValueError, match=message):
         _kernels.product(**{**call, **change}, tape=_kernels.Tape())
 
@@ -179,6 +196,33 @@ def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):
     assert not tape.multiplied.__wrapped__()
     monkeypatch.setattr(torch, "__file__", "/nowhere/torch/__init__.py")
     assert not tape.multiplied.__wrapped__()
+
+
+def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch):
+    wanted, load, asked = tape.multiplied(), ctypes.CDLL, []
+
+    class Older:
+        def __init__(self, *given):
+            self.library = load(*given)
+
+        def __getattr__(self, name):
+            asked.append(name)
+            if name == "gemm_bf16bf16f32_":
+                raise AttributeError(name)
+            return getattr(self.library, name)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(ctypes, "CDLL", Older)
+            assert tape.multiplied.__wrapped__() == wanted - {torch.bfloat16}
+        assert not wanted or "gemm_bf16bf16f32_" in asked
+        if wanted:
+            factors = {name: np.zeros((2, 2), np.uint16) for name in ("left", "right")}
+            with pytest.raises(RuntimeError, match="no BLAS to multiply bfloat16"):
+                given = {**factors, "out": np.zeros((2, 2), np.float32)}
+                _kernels.product(**given, tape=_kernels.Tape())
+    finally:
+        assert tape.multiplied.__wrapped__() == wanted
 
 
 def test_now_adds_or_replaces():

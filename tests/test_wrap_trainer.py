@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import SyncVectorEnv
 
 import pufferlib
@@ -124,6 +126,38 @@ def test_asynchronous_needs_groups_that_can_overtake_each_other():
     for game, groups in ((OutsideGame(Teller), 1), ("squared", 2)):
         with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs a wrapped env"):
             trainer_of(game, 4, groups=groups, asynchronous=True)
+
+
+class Short(gymnasium.Env):
+    """Every episode is cut short in its second step."""
+
+    observation_space, action_space = Box(0, 9, (2,), np.float32), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(2, self.count, np.float32), 0.0, False, self.count == 2, {}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_room(groups):
+    game = OutsideGame(Short, backend="serial")
+    trainer = trainer_of(game, 4, groups=groups, horizon=32, batch_size=128)
+    assert trainer.update()["env/episodes"] == 64
+    trainer.close()
+
+
+def test_wrapped_envs_of_a_group_step_together(monkeypatch):
+    monkeypatch.setattr("pufferlib.collect.STEPPED", 1)
+    trainer, ranges = trainer_of(OutsideGame(Short, backend="serial"), 4), []
+    step = trainer.env.step
+    monkeypatch.setattr(trainer.env, "step", lambda *envs: ranges.append(envs) or step(*envs))
+    trainer.update()
+    assert set(ranges) == {(0, 4)}
+    trainer.close()
 
 
 def test_a_wrapped_env_trains_in_place_of_a_name():

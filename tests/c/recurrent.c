@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "pufferlib/kernels_recurrent.h"
+#include "pufferlib/kernels_turn.h"
 
 static float *made(int64_t count) { return malloc((size_t)count * sizeof(float)); }
 static float *given(int64_t count) {
@@ -81,6 +82,20 @@ static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
     free(keep), free(state), free(hidden), free(grad_out);
 }
 
+// Given in float32, what it leaves in bfloat16.
+static void carry(int64_t rows, int64_t size) {
+    float *state = given(rows * size), *keep = given(rows), *wide = made(rows * size);
+    uint16_t *out = malloc((size_t)(rows * size) * sizeof *out);
+    const PufCarry pass = {rows, size, {state, size}, keep, {out, size, 1}};
+    puf_carry(&pass);
+    for (int64_t i = 0; i < rows * size; i++) {
+        const uint32_t bits = (uint32_t)out[i] << 16;
+        memcpy(wide + i, &bits, sizeof bits);
+    }
+    give(wide, rows * size);
+    free(state), free(keep), free(out);
+}
+
 static int supported(void) {
 #if PUF_LANES == 16
     return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -101,5 +116,6 @@ int main(int count, char **arguments) {
     lstm_back(rows, size);
     mingru(rows, horizon, size);
     mingru_back(rows, horizon, size);
+    carry(rows, size);
     return 0;
 }
