@@ -57,8 +57,8 @@ static void puf_dense(const PufDense *pass) {
 PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f, int narrow_y,
                                 int narrow) {
     const int64_t size = pass->size;
-    const int stays = f == PUF_IDENTITY && pass->out.at == pass->grad.at &&
-                      pass->out.stride == pass->grad.stride;
+    const int stays =
+        f == PUF_IDENTITY && pass->out.at == pass->grad.at && pass->out.stride == pass->grad.stride;
     for (int64_t begin = 0; begin < pass->num_rows; begin += PUF_DENSE_ROWS) {
         const int64_t left = pass->num_rows - begin;
         const int64_t rows = left < PUF_DENSE_ROWS ? left : PUF_DENSE_ROWS;
