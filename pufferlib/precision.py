@@ -16,7 +16,7 @@ from torch import Tensor
 from pufferlib.dense import Dense, narrowed
 from pufferlib.encode import Encoded
 from pufferlib.manual import PART, ROWS, fits
-from pufferlib.policy import Output, Policy
+from pufferlib.policy import MLP, Output, Policy
 from pufferlib.profile import seconds_of
 from pufferlib.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.tape import Tape, watched
@@ -52,8 +52,10 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
     if device.type != "cpu":
         return Picked("float32", "on a GPU unless told otherwise")
     by_hand = fits(policy)
-    if not by_hand and not isinstance(policy, Encoded):
-        return Picked("float32", "in this kind of network unless told otherwise")
+    if isinstance(policy, Recurrent) and not by_hand:
+        return Picked("float32", "all that this kind of network has")
+    if not by_hand and not isinstance(policy, (MLP, Encoded)):  # it may not bear it
+        return Picked("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")
     with contextlib.nullcontext() if by_hand else watched():  # as autocast has it: torch's products

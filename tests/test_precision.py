@@ -342,10 +342,13 @@ def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
     monkeypatch.setattr(precision, "supported", lambda: True)
     monkeypatch.setattr(precision, "measure", lambda *_: seen.append(is_watched()) or 2.0)
     picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
-    for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE)):
+    gelu = {"activation": "gelu"}
+    for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE), (gelu, DISCRETE)):
         policy = make_policy(PolicyOptions(**options), spec)
         assert precision.pick("auto", policy, CPU, 512, 64)[0] == "bfloat16"
-    assert seen == [True, False]
+    assert seen == [True, False, True]
+    policy = make_policy(PolicyOptions(name="lstm", **gelu), DISCRETE)
+    assert precision.pick("auto", policy, CPU, 512, 64)[0] == "float32"
 
 
 def test_a_run_goes_on_as_it_began(
