@@ -74,6 +74,7 @@ class Batch:
         self._parts = parts(sizes.batch_rows, part)
         self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
+        self._seen: npt.NDArray[Any] = np.empty(0)  # of `observations`
         self.loaded = False  # since when these rows have no rewards any more
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
@@ -206,11 +207,17 @@ class Batch:
             name: tensor.to(self.device, non_blocking=True) for name, tensor in self._host.items()
         }
 
-    def observations(self, part: Tensor) -> Tensor:
-        """Return those of these rows of the batch, (m * H, *O), on the device."""
+    def observations(self, part: slice, floats: bool) -> Tensor:
+        """Return those of these rows of the batch, (m * H, *O), on the device: on the CPU in memory
+        that is used again, and as float32 if `floats`."""
         if self._device:
-            return self._device["observations"][part.to(self.device)].flatten(0, 1)
-        return torch.from_numpy(self.pool["observations"][self.rows[part.numpy()]]).flatten(0, 1)
+            return self._device["observations"][part].flatten(0, 1)
+        rows, pool = self.rows[part], self.pool["observations"]
+        if len(self._seen) < len(rows):
+            dtype = np.dtype(np.float32) if floats else pool.dtype
+            self._seen = np.empty((len(rows), *pool.shape[1:]), dtype)
+        _kernels.gather(pool, rows, self._seen[: len(rows)])
+        return torch.from_numpy(self._seen[: len(rows)]).flatten(0, 1)
 
     def minibatch(self, part: Tensor, memory: Memory | None = None) -> Minibatch:
         """Return these rows of the batch, `part` (m,) int64, in `memory`, or in new one.

@@ -248,8 +248,10 @@ class Trainer:
         self.timer.enter("copy")
         sizes = self.sizes
         at_once = min(sizes.minibatch_rows, max(1, OBSERVED // sizes.horizon))
-        for rows in torch.split(torch.arange(sizes.batch_rows), at_once):
-            norm.update(self.policy.parts.numbers(self.batch.observations(rows)))
+        seen = self.policy.parts
+        for begin in range(0, sizes.batch_rows, at_once):
+            part = slice(begin, begin + at_once)
+            norm.update(seen.numbers(self.batch.observations(part, seen.flat)))
 
     def _weights(self) -> list[Tensor]:
         return [parameter.detach() for parameter in self.policy.parameters()]
