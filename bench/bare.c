@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include PUF_GAME
-#include "pufferenv/engine.h"
+#include "pufferenv/engine/engine.h"
 
 enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
 
@@ -63,7 +63,7 @@ failed:
     return NULL;
 }
 
-// What the engine does about slots that lie a row apart (envs_ahead in pufferenv/env.c).
+// What the engine does about slots that lie a row apart (envs_ahead in pufferenv/contract/game.c).
 static void fetch_slot(const Bare *b, int64_t slot) {
     const int64_t bytes = (int64_t)b->ios->obs_stride;
     const char *obs = b->ios->obs + slot * bytes;

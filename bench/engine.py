@@ -26,13 +26,13 @@ import numpy.typing as npt
 from timing import cores, describe, pin, rounds, table
 
 from pufferenv import RowEnv
-from pufferenv._engine import compiled, mix_seed
 from pufferenv.build import ROOT, header_of
-from pufferenv.memory import own_memory
-from pufferenv.steps import compiler
+from pufferenv.engine._engine import compiled, mix_seed
+from pufferenv.engine.arrays import own_memory
+from pufferenv.toolchain.incremental import compiler
 
 SETS = 64  # of random actions, taken in turn
-LINES_AHEAD = 12  # PUF_LINES_AHEAD_ in pufferenv/env.c
+LINES_AHEAD = 12  # PUF_LINES_AHEAD_ in pufferenv/contract/game.c
 Actions = npt.NDArray[np.int32]  # (SETS, envs, heads)
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from timing import cores, describe
 
-from pufferlib.runs import folder
+from pufferlib.run.directory import folder
 
 PUFFER = [sys.executable, "-m", "pufferlib"]
 HERE = Path(__file__).parent

@@ -24,18 +24,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferenv._engine import SAME_STEP, Engine, mix_seed
-from pufferenv.rows import RowEnv
-from pufferlib import _kernels
-from pufferlib.batch import Memory, Minibatch
-from pufferlib.collect import Collector
-from pufferlib.learn import Learner
-from pufferlib.loss import LossStats, Standard, Steps, array, note_loss
-from pufferlib.manual import Lesson, Manual, note_acting
-from pufferlib.options import Sizes, TrainOptions
-from pufferlib.policy import Output, Policy
-from pufferlib.tape import NOW, Doer, Tape
-from pufferlib.trainer import Trainer
+from pufferenv.engine._engine import SAME_STEP, Engine, mix_seed
+from pufferenv.row_env import RowEnv
+from pufferlib.config.options import Sizes, TrainOptions
+from pufferlib.fused.network import Lesson, Manual, note_acting
+from pufferlib.kernels import _kernels
+from pufferlib.ops.ppo_loss import LossStats, Standard, Steps, array, note_loss
+from pufferlib.policies.base import Output, Policy
+from pufferlib.ppo.batch import Memory, Minibatch
+from pufferlib.ppo.collector import Collector
+from pufferlib.ppo.learner import Learner
+from pufferlib.ppo.trainer import Trainer
+from pufferlib.runtime.graph import NOW, Doer, Tape
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")

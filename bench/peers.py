@@ -54,8 +54,8 @@ CASES = {
 
 def ours(_: str, recipe: Recipe, seed: int, report: Report) -> None:
     """This project's trainer, in the interface of peer_loops.py."""
-    from pufferlib.options import PolicyOptions, TrainOptions, VecOptions
-    from pufferlib.trainer import Trainer
+    from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
+    from pufferlib.ppo.trainer import Trainer
 
     train = TrainOptions(
         device="cpu",
@@ -90,7 +90,7 @@ def child(name: str, core: int | None) -> None:
     torch.set_num_threads(1)
     case = CASES[name]
     if case.loop == "ours":
-        import pufferlib.trainer  # noqa: F401
+        import pufferlib.ppo.trainer  # noqa: F401
     for package in case.needs:
         importlib.import_module(package)
     loop = ours if case.loop == "ours" else getattr(peer_loops, case.loop)

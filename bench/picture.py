@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pufferlib.dashboard import LiveDisplay
+from pufferlib.run.dashboard import LiveDisplay
 
 
 def main() -> None:

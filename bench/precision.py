@@ -23,10 +23,10 @@ KINDS = ("float32", "bfloat16")
 def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float], float]:
     """Train and evaluate. -> mean score in each part of the training, and of the last policy."""
     from pufferenv import games
-    from pufferlib.cli import split_settings
-    from pufferlib.config import Layer, resolve
-    from pufferlib.evaluate import evaluate, main_field
-    from pufferlib.trainer import Trainer
+    from pufferlib.cli.main import split_settings
+    from pufferlib.config.resolve import Layer, resolve
+    from pufferlib.ppo.trainer import Trainer
+    from pufferlib.run.evaluate import evaluate, main_field
 
     own = [f"--train.seed={seed}", f"--train.precision={kind}", "--train.threads=1"]
     settings, unknown = split_settings([*flags, *own, "--train.device=cpu", "--vec.num-threads=1"])

@@ -28,8 +28,8 @@ from padded import PlainTrainer
 from timing import cores, describe, pin, rounds, table
 
 from pufferenv import games
-from pufferlib.config import Layer, resolve
-from pufferlib.trainer import Trainer
+from pufferlib.config.resolve import Layer, resolve
+from pufferlib.ppo.trainer import Trainer
 
 CHURN = str(Path(__file__).with_name("churn.h"))
 BOOKKEEPING = ("env", "copy", "other")  # sections of the trainer's timer

@@ -28,9 +28,9 @@ from padded import PaddedTrainer
 from timing import cores, describe, pin, rounds, table
 
 from pufferenv import games
-from pufferlib.config import Config, Layer, resolve
-from pufferlib.evaluate import evaluate, open_policy
-from pufferlib.trainer import Trainer
+from pufferlib.config.resolve import Config, Layer, resolve
+from pufferlib.ppo.trainer import Trainer
+from pufferlib.run.evaluate import evaluate, open_policy
 
 GAME = games.load("royale")
 EVAL_SEED = 1_000_003  # of episodes that nobody trains on

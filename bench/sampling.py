@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pufferenv.rows import RowEnv
-from pufferlib import _kernels
+from pufferenv.row_env import RowEnv
+from pufferlib.kernels import _kernels
 
 COLUMNS = ("action", "logprob", "value", "next_value", "version")  # of the pool
 
@@ -91,7 +91,7 @@ def processor() -> str:
 
 def built() -> str:
     """Say how the native code was built."""
-    from pufferenv import _engine
+    from pufferenv.engine import _engine
 
     return ", ".join(f"{name} {value}" for name, value in _engine.compiled().items())
 

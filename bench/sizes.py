@@ -36,7 +36,7 @@ import pufferenv
 from pufferenv import games
 
 if TYPE_CHECKING:
-    from pufferlib.trainer import Trainer
+    from pufferlib.ppo.trainer import Trainer
 
 MINIBATCH = 8192  # steps
 STEPS = 1 << 18  # of all agents, between two looks at the clock
@@ -78,8 +78,8 @@ def train(args: argparse.Namespace) -> Figures:
 
 def trainer_of(args: argparse.Namespace) -> Trainer:
     """Make a trainer with the game's defaults and these sizes."""
-    from pufferlib.config import Layer, resolve
-    from pufferlib.trainer import Trainer
+    from pufferlib.config.resolve import Layer, resolve
+    from pufferlib.ppo.trainer import Trainer
 
     own = {
         "vec": {"num_envs": args.envs, "num_threads": 1},

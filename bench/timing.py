@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pufferenv._engine import compiled
+from pufferenv.engine._engine import compiled
 
 
 def describe() -> None:

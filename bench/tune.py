@@ -45,9 +45,9 @@ def train(
 ) -> Run:
     """Train until `target`, in this process; at most `limit` seconds of processor time."""
     from pufferenv import games
-    from pufferlib.cli import split_settings
-    from pufferlib.config import Layer, resolve
-    from pufferlib.trainer import Trainer
+    from pufferlib.cli.main import split_settings
+    from pufferlib.config.resolve import Layer, resolve
+    from pufferlib.ppo.trainer import Trainer
 
     own = ["--train.seed", str(seed), "--train.threads", "1", "--vec.num-threads", "1"]
     settings, unknown = split_settings([*flags, *own, "--train.device", "cpu"])

@@ -7,29 +7,27 @@ Names load when they are used: building imports this package before there is an 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pufferenv import registration
+from pufferenv._installation import __version__, conflict
+from pufferenv.adapters import gymnasium_registry
 
 if TYPE_CHECKING:
     from pufferenv import games
-    from pufferenv._engine import Game
-    from pufferenv.gym import PufferEnv, make_vec
-    from pufferenv.rows import RowEnv
-    from pufferenv.steps import BuildError
-    from pufferenv.vector import PufferVectorEnv, make
-    from pufferenv.wrapping import wrap
+    from pufferenv.adapters.gymnasium import PufferEnv, make_vec
+    from pufferenv.engine._engine import Game
+    from pufferenv.external.wrap import wrap
+    from pufferenv.row_env import RowEnv
+    from pufferenv.toolchain.incremental import BuildError
+    from pufferenv.vector_env import PufferVectorEnv, make
 
-__version__ = "0.1.0"
 __all__ = [
     "BuildError",
     "Game",
     "PufferEnv",
     "PufferVectorEnv",
     "RowEnv",
+    "__version__",
     "conflict",
     "games",
     "make",
@@ -38,27 +36,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "BuildError": "steps",
-    "Game": "_engine",
-    "PufferEnv": "gym",
-    "PufferVectorEnv": "vector",
-    "RowEnv": "rows",
-    "make": "vector",
-    "make_vec": "gym",
-    "wrap": "wrapping",
+    "BuildError": "toolchain.incremental",
+    "Game": "engine._engine",
+    "PufferEnv": "adapters.gymnasium",
+    "PufferVectorEnv": "vector_env",
+    "RowEnv": "row_env",
+    "make": "vector_env",
+    "make_vec": "adapters.gymnasium",
+    "wrap": "external.wrap",
 }
-
-
-def built_path(package: str) -> list[str]:
-    """Where a package looks for its extension module first.
-
-    PUFFER_BUILD=debug or sanitize takes what `python build.py --debug` or `--sanitize` made.
-    """
-    kind = os.environ.get("PUFFER_BUILD")
-    return [str(Path(__file__).resolve().parents[1] / "build" / kind / package)] if kind else []
-
-
-__path__[:0] = built_path("pufferenv")
 
 
 def __getattr__(name: str) -> Any:
@@ -67,7 +53,7 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"pufferenv.{_HOME.get(name, name)}")
     except ModuleNotFoundError as error:
-        if error.name != "pufferenv._engine":
+        if error.name != "pufferenv.engine._engine":
             raise
         raise ImportError(
             "pufferenv's engine is not built for this Python: run `python build.py` in the "
@@ -80,17 +66,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def conflict() -> str | None:
-    """Say what to do if PyPI's `pufferlib` is installed beside this; None if it is not."""
-    try:
-        other = importlib.metadata.version("pufferlib")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return (
-        f"pufferlib {other} is installed beside pufferenv {__version__}. Both bring a package "
-        "`pufferlib` and a command `puffer`, and whichever was installed last has replaced files "
-        "of the other: run `pip uninstall pufferlib pufferenv`, then install pufferenv again"
-    )
-
-
-registration.install()
+gymnasium_registry.install()

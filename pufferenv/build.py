@@ -1,6 +1,6 @@
 """Build games, the engine, the kernels: `python build.py`, `python -m pufferenv.build my_game.h`.
 
-    game              pufferenv/env.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
+    game              contract/game.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
     game elsewhere    the same -> the user's cache, with a hash of all it is made of in its name
     engine, kernels   the package's .pyx and *.c -> beside the .pyx; debug, sanitize: below build/
 
@@ -23,8 +23,8 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from pufferenv import conflict
-from pufferenv.steps import (
+from pufferenv._installation import conflict
+from pufferenv.toolchain.incremental import (
     BuildError,
     Step,
     compiler,
@@ -40,9 +40,9 @@ __all__ = ["BuildError", "build_all", "build_game", "main"]
 ROOT = Path(__file__).resolve().parent.parent
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
-ENV = ROOT / "pufferenv" / "env.c"  # what every game is compiled with
-THREADS = ROOT / "pufferenv" / "threads.c"
-MODULES = ("pufferenv._engine", "pufferenv._outside", "pufferlib._kernels")
+ENV = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compiled with
+THREADS = ROOT / "pufferenv" / "engine" / "thread_pool.c"
+MODULES = ("pufferenv.engine._engine", "pufferenv.external._external", "pufferlib.kernels._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
 # -fno-math-errno: a square root is one instruction, of a vector too.
@@ -67,7 +67,7 @@ MAC = sys.platform == "darwin"
 
 def is_checkout() -> bool:
     """Whether the engine's sources are here; an installed wheel has only what a game needs."""
-    return (ROOT / "pufferenv" / "engine.c").is_file()
+    return THREADS.is_file()
 
 
 def command() -> str:
@@ -110,21 +110,10 @@ def cache_dir() -> Path:
 
 
 def c_files(module: str) -> list[Path]:
-    """C that is linked into a module: a name that begins with a module's is that one's.
-
-    All other files of a package belong to its first module, but env.c, which belongs to games;
-    threads.c is in both packages.
-    """
-    package = module.partition(".")[0]
-    modules = [name for name in MODULES if name.startswith(f"{package}.")]
-
-    def home(file: Path) -> str:
-        named = [m for m in modules if file.stem.startswith(m.partition("._")[2])]
-        return named[0] if named else modules[0]
-
-    found = sorted((ROOT / package).glob("*.c"))
-    files = [file for file in found if file.stem != ENV.stem and home(file) == module]
-    return [*files, THREADS] if package == "pufferlib" else files
+    """Return the C files linked into a module: those of its folder, and the thread pool."""
+    folder = ROOT.joinpath(*module.split(".")[:-1])
+    files = sorted(folder.glob("*.c"))
+    return [*files, THREADS] if module.startswith("pufferlib.") else files
 
 
 def module_path(name: str, into: Path = ROOT) -> Path:
@@ -223,10 +212,10 @@ def _module_stages(
     name: str, kind: str, into: Path, portable: bool, strict: bool
 ) -> tuple[list[Step], list[Step], list[Step]]:
     """An extension module: Cython to C, C to objects, objects to the module."""
-    package, stem = name.split(".")
-    source = ROOT / package
+    *folders, stem = name.split(".")
+    source = ROOT.joinpath(*folders)
     work = BUILD / (f"{kind}-portable" if portable else kind)
-    objects = work / f"{sys.implementation.cache_tag}-objects" / package
+    objects = work / f"{sys.implementation.cache_tag}-objects" / source.relative_to(ROOT)
     flags = [*KINDS[kind], *_tuning(portable)]
     python = _python_headers()
 
@@ -244,7 +233,7 @@ def _module_stages(
         generated,
         _stamp(generated),
         (sys.executable, "-m", "cython", "-3", *directives, str(pyx)),
-        (*sorted(source.glob("*.px[di]")), pyx),
+        (*sorted(ROOT.glob("puffer*/*/*.px[di]")), pyx),
         f"Cython {_cython_version()}",
     )
     told = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags])}"'

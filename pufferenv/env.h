@@ -22,7 +22,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "pufferenv/spec.h"
+#include "pufferenv/contract/spec.h"
 
 #ifndef PUF_NAME
 #error "PUF_NAME is missing. Example: #define PUF_NAME \"squared\""

@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from pufferenv._engine import Game
+    from pufferenv.engine._engine import Game
 
 GameLike = str | os.PathLike[str]
 

@@ -2,14 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pufferenv import built_path
-
 if TYPE_CHECKING:
     from pufferenv import wrap
 
 __all__ = ["wrap"]
-
-__path__[:0] = built_path("pufferlib")
 
 
 def __getattr__(name: str) -> Any:

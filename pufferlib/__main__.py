@@ -2,7 +2,7 @@
 
 import sys
 
-from pufferlib.cli import main
+from pufferlib.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

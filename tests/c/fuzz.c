@@ -2,14 +2,14 @@
 //
 //     cc -fsanitize=address,undefined -I. -DPUF_GAME='"ocean/squared.h"' tests/c/fuzz.c pufferenv/*.c
 //     ./a.out STEPS [THREADS]
-// (pufferenv/env.c is compiled with the same PUF_GAME.) Every array has exactly the size that the
+// (pufferenv/contract/game.c is compiled with the same PUF_GAME.) Every array has exactly the size that the
 // engine asks for. Prints a hash of all that was seen in each mode, with THREADS threads; without
 // THREADS with three, and one thread must see the same.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pufferenv/engine.h"
+#include "pufferenv/engine/engine.h"
 
 extern const PufSpec puf_spec;
 

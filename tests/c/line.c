@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "pufferenv/outside_line.h"
+#include "pufferenv/external/worker_channel.h"
 
 enum { COMMANDS = 3000, DEPTH = 3, STOP = -1 };
 

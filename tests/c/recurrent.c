@@ -6,8 +6,8 @@
 // sanitizer sees what reaches past one. Ends with 77 where the CPU lacks the width.
 #include <stdio.h>
 
-#include "pufferlib/kernels_recurrent.h"
-#include "pufferlib/kernels_turn.h"
+#include "pufferlib/kernels/recurrent.h"
+#include "pufferlib/kernels/state.h"
 
 static float *made(int64_t count) { return malloc((size_t)count * sizeof(float)); }
 static float *given(int64_t count) {

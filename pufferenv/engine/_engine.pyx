@@ -1,0 +1,534 @@
+# cython: language_level=3, wraparound=False
+"""The engine's Cython layer: one class for a loaded game, one for its envs. See _engine.pyi."""
+
+import os
+from collections import namedtuple
+
+import numpy as np
+
+from pufferenv.engine.arrays import given_memory, own_memory
+
+from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+Field = namedtuple("Field", "name doc dtype default min max")
+Head = namedtuple("Head", "name doc n")
+Axis = namedtuple("Axis", "name doc low high")
+
+
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #define PUF_COMPILER "clang " __clang_version__
+    #else
+    #define PUF_COMPILER "gcc " __VERSION__
+    #endif
+    #ifndef PUF_FLAGS
+    #define PUF_FLAGS "unknown"
+    #endif
+    #ifdef NDEBUG
+    #define PUF_ASSERTS 0
+    #else
+    #define PUF_ASSERTS 1
+    #endif
+    """
+    const char *PUF_COMPILER
+    const char *PUF_FLAGS
+    int PUF_ASSERTS
+
+ABI = PUF_ABI
+ROWS, SAME_STEP, NEXT_STEP, DISABLED = PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED
+DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
+
+
+def compiled():
+    """Compiler, flags and kind of this build: what a benchmark must print."""
+    return {"compiler": PUF_COMPILER.decode(), "flags": PUF_FLAGS.decode(), "debug": bool(PUF_ASSERTS)}
+
+
+def mix_seed(seed, count, begin=0):
+    """One seed per env: splitmix64 of (seed, env), the same for an env whatever `count` is."""
+    mask = (1 << 64) - 1
+    base = np.uint64((int(seed) * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & mask)
+    z = np.arange(begin, begin + count, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        z = (z + np.uint64(1)) * np.uint64(0xD1B54A32D192ED03) + base
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+cdef class Game:
+    """A game's object file, loaded. It stays loaded: envs may outlive this object.
+
+    `table`: the address of a PufSpec instead, which whoever subclasses this keeps alive.
+    """
+
+    cdef const PufSpec *spec
+    cdef readonly str path, name, doc
+    cdef readonly bint debug, has_mask
+    cdef readonly object obs_dtype
+    cdef readonly tuple config_fields, log_fields
+
+    def __init__(self, path, size_t table=0):
+        self.path = os.path.abspath(os.fspath(path)) if table == 0 else str(path)
+        self.spec = <const PufSpec *>table if table else self._load()
+        self._describe()
+
+    cdef const PufSpec *_load(self) except NULL:
+        cdef bytes encoded = os.fsencode(self.path)
+        cdef void *handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
+        if handle == NULL:
+            raise ImportError(f"cannot load {self.path}: {dlerror().decode()}", path=self.path)
+        cdef const PufSpec *spec = <const PufSpec *>dlsym(handle, b"puf_spec")
+        if spec == NULL:
+            dlclose(handle)
+            raise ImportError(f"{self.path} is no game: it has no symbol puf_spec", path=self.path)
+        if spec.abi != PUF_ABI:
+            abi = spec.abi
+            dlclose(handle)
+            raise ImportError(f"{self.path} was built for ABI {abi}, this engine has ABI {PUF_ABI}: "
+                              "build the game again", path=self.path)
+        return spec
+
+    cdef _describe(self):
+        cdef uint32_t k
+        self.name, self.doc = self.spec.name.decode(), self.spec.doc.decode()
+        self.debug, self.has_mask = self.spec.debug, self.spec.has_mask
+        self.obs_dtype = DTYPES[self.spec.obs_dtype]
+        fields, log = [], []
+        for k in range(self.spec.num_config):
+            fields.append(describe(&self.spec.config[k]))
+        for k in range(self.spec.num_log):
+            log.append((self.spec.log[k].name.decode(), self.spec.log[k].doc.decode()))
+        self.config_fields, self.log_fields = tuple(fields), tuple(log)
+
+    def pack(self, config):
+        """Make the game's Config of checked values; every field must be there."""
+        cdef uint32_t k
+        cdef bytearray packed = bytearray(self.spec.config_size)
+        for k, field in enumerate(self.config_fields):
+            value = np.asarray(config[field.name], dtype=field.dtype).tobytes()
+            offset = self.spec.config[k].offset
+            packed[offset:offset + len(value)] = value
+        return bytes(packed)
+
+    def _checked(self, bytes config):
+        if len(config) != self.spec.config_size:
+            raise ValueError(f"config has {len(config)} bytes, {self.name} has "
+                             f"{self.spec.config_size}: pass what pack() returned")
+        return config
+
+    def obs_shape(self, config):
+        """Shape of one observation under `config`."""
+        cdef int32_t[PUF_MAX_DIMS] dims
+        cdef bytes packed = self._checked(config)
+        cdef int k, n = self.spec.obs_shape(<const char *>packed, dims)
+        return tuple([dims[k] for k in range(n)])
+
+    def heads(self, config):
+        """Discrete heads of an action under `config`."""
+        cdef PufHead[PUF_MAX_HEADS] heads
+        cdef bytes packed = self._checked(config)
+        cdef int k, n = self.spec.heads(<const char *>packed, heads)
+        return tuple([Head(heads[k].name.decode(), heads[k].doc.decode(), heads[k].n)
+                      for k in range(n)])
+
+    def axes(self, config):
+        """Continuous axes of an action under `config`."""
+        cdef PufAxis[PUF_MAX_AXES] axes
+        cdef bytes packed = self._checked(config)
+        cdef int k, n = self.spec.axes(<const char *>packed, axes)
+        return tuple([Axis(axes[k].name.decode(), axes[k].doc.decode(), axes[k].low, axes[k].high)
+                      for k in range(n)])
+
+    def num_agents(self, config):
+        """Agents of one env under `config`."""
+        cdef bytes packed = self._checked(config)
+        return self.spec.num_agents(<const char *>packed)
+
+    def open(self, bytes config, int num_envs, **options):
+        """Make the envs: an Engine."""
+        return Engine(self, config, num_envs, **options)
+
+    def __reduce__(self):
+        return Game, (self.path,)
+
+    def __repr__(self):
+        return f"Game({self.path!r})"
+
+
+cdef describe(const PufField *field):
+    dtype = DTYPES[field.dtype]
+    kind = float if dtype.kind == "f" else int
+    return Field(field.name.decode(), field.doc.decode(), dtype, kind(field.init), kind(field.min),
+                 kind(field.max))
+
+
+cdef class Engine:
+    """All envs of one vector env: memory, threads, resets, rows. See _engine.pyi."""
+
+    cdef PufEngine engine
+    cdef readonly Game game
+    cdef readonly dict arrays
+    cdef readonly int num_envs, env_agents, num_threads
+    cdef readonly object num_agents
+    cdef list memory
+    cdef object pid
+    cdef bint is_open
+    cdef bint busy
+    cdef int32_t[::1] rows_out
+
+    def __cinit__(self):
+        memset(&self.engine, 0, sizeof(PufEngine))
+        self.is_open = False
+
+    def __init__(self, Game game, bytes config, int num_envs, *, int mode, seeds, int num_threads=1,
+                 int horizon=0, int num_rows=0, int batch_rows=0, int num_finals=0,
+                 bint check=False, allocate=None):
+        if self.is_open:
+            raise RuntimeError("this engine is open already: make another one")
+        cdef PufOptions options
+        options.mode, options.num_envs, options.num_threads = mode, num_envs, num_threads
+        options.horizon, options.num_rows, options.batch_rows = horizon, num_rows, batch_rows
+        options.num_finals, options.check = num_finals, check
+        least = {"num_envs": num_envs, "num_threads": num_threads}
+        if mode == PUF_ROWS:
+            least |= {"horizon": horizon, "num_rows": num_rows, "batch_rows": batch_rows,
+                      "num_finals": num_finals}
+        for name, value in least.items():
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if num_threads > 256:
+            raise ValueError(f"num_threads={num_threads} is outside [1, 256]")
+        agents = game.num_agents(config)
+        if agents < 1:
+            raise ValueError(f"{game.name} has num_agents={agents} per env under this config; "
+                             "PUF_AGENTS must be at least 1")
+        if agents * num_envs >= 1 << 31:
+            raise ValueError(f"{num_envs} envs of {agents} agents are too many: at most 2^31 agents")
+        if num_rows * horizon >= 1 << 40:
+            raise ValueError(f"{num_rows} rows of horizon={horizon} are too many: at most 2^40 slots")
+        if mode == PUF_ROWS and num_rows < agents * num_envs:
+            raise ValueError(f"num_rows={num_rows} is less than one row for each of "
+                             f"{agents * num_envs} agents; batch_rows + 2 * agents = "
+                             f"{batch_rows + 2 * agents * num_envs} always suffices")
+        self.game, self.num_envs, self.num_threads = game, num_envs, num_threads
+        self.pid = os.getpid()
+        cdef bytes packed = game._checked(config)
+        if puf_engine_plan(&self.engine, game.spec, <const char *>packed, &options) != PUF_OK:
+            raise MemoryError("no memory for the config")
+        self.env_agents, self.num_agents = self.engine.env_agents, self.engine.num_agents
+        self._allocate(allocate)
+        cdef const char *why = NULL
+        cdef uint64_t[::1] seeds_view = self._seeds(seeds)
+        cdef int status = puf_engine_open(&self.engine, &seeds_view[0], &why)
+        if status != PUF_OK:
+            puf_engine_close(&self.engine, False)
+            self._refuse(status, why)
+        self.is_open = True
+        self.rows_out = np.zeros(max(batch_rows, 1), np.int32)
+        self._raise_first_faults()
+
+    cdef _seeds(self, seeds):
+        seeds = np.ascontiguousarray(seeds, dtype=np.uint64)
+        if seeds.shape != (self.num_envs,):
+            raise ValueError(f"seeds has shape {seeds.shape}, it must be ({self.num_envs},): one per env")
+        return seeds
+
+    cdef _refuse(self, int status, const char *why):
+        text = why.decode() if why != NULL else "no reason given"
+        if status == PUF_ERR_CONFIG:
+            raise ValueError(f"{self.game.name} refuses this config: {text}")
+        raise MemoryError(f"{self.game.name}: {text if why != NULL else 'out of memory'}")
+
+    cdef _allocate(self, allocate):
+        cdef PufArrayInfo[PUF_MAX_ARRAYS] infos
+        cdef Member[PUF_MAX_ARRAYS] members
+        cdef size_t address
+        cdef int k, d, count = puf_engine_arrays(&self.engine, infos, members)
+        self.arrays, self.memory = {}, []
+        for k in range(count):
+            members[k][0] = NULL
+            if not infos[k].present:
+                continue
+            name, code = infos[k].name.decode(), infos[k].code.decode()
+            dtype = self.game.obs_dtype if code == "obs" else np.dtype(code)
+            shape = tuple([infos[k].dims[d] for d in range(infos[k].ndim)])
+            given = allocate(name, shape, dtype) if allocate is not None else None
+            if given is None:
+                item = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+                memory = own_memory(shape[0] * item, k, infos[k].usual * item)
+            else:
+                memory = given_memory(name, given, shape, dtype)
+            self.memory.append(memory)
+            address = memory.ctypes.data
+            members[k][0] = <void *>address
+            self.arrays[name] = memory.view(dtype).reshape(shape)
+        if self.engine.options.mode == PUF_ROWS:
+            self._split_slots()
+
+    cdef _split_slots(self):
+        """Name the parts of what is one run of slots: pool, final slots, sinks."""
+        slots, finals = self.engine.num_slots, self.engine.options.num_finals
+        pool = (self.engine.options.num_rows, self.engine.options.horizon)
+        seen = self.arrays["observations"]
+        self.arrays["final_observations"] = seen[slots:slots + finals]
+        for name in ("observations", "masks"):
+            if name in self.arrays:
+                array = self.arrays[name]
+                self.arrays[name] = array[:slots].reshape(pool + array.shape[1:])
+
+    # --- who may call, and when -------------------------------------------------------------
+    cdef _enter(self):
+        if not self.is_open:
+            raise RuntimeError(f"{self.game.name if self.game else 'engine'} is closed: make a new one")
+        if self.busy:
+            raise RuntimeError("another thread is in a step or reset of this env: "
+                               "one thread at a time, or one env per thread")
+        if os.getpid() != self.pid:
+            raise RuntimeError(f"this env was made in process {self.pid} and its threads did not follow "
+                               f"the fork into process {os.getpid()}: make a new env here")
+        self.busy = True
+
+    cdef int32_t _last(self, int begin, end) except -1:
+        """The end of a range of envs; ValueError if it is none."""
+        last = self.num_envs if end is None else end
+        if not 0 <= begin < last <= self.num_envs:
+            raise ValueError(f"envs [{begin}, {last}) are not in [0, {self.num_envs})")
+        return last
+
+    cdef _raise_fault(self):
+        fault = self.engine.fault
+        text = fault.text.decode()
+        if fault.head != NULL:
+            text += f" head {fault.head.decode()}"
+        who = "" if fault.agent < 0 else f", agent {fault.agent}"
+        raise RuntimeError(f"{self.game.name} {text}: env {fault.env}{who}, step {fault.step}")
+
+    cdef _raise_first_faults(self):
+        if puf_engine_look(&self.engine, 0, self.num_envs) == PUF_STEP_FAULT:
+            self._raise_fault()
+
+    # --- the calls --------------------------------------------------------------------------
+    def reset(self, seeds=None, mask=None):
+        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these."""
+        cdef uint64_t[::1] seeds_view
+        cdef const uint8_t[::1] mask_view
+        cdef const uint64_t *seeds_at = NULL
+        cdef const uint8_t *mask_at = NULL
+        cdef const char *why = NULL
+        cdef int status
+        if seeds is not None:
+            seeds_view = self._seeds(seeds)
+            seeds_at = &seeds_view[0]
+        if mask is not None:
+            if self.engine.options.mode == PUF_ROWS:
+                raise ValueError("mask: envs that write into rows are reset all together")
+            mask = np.asarray(mask)
+            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+                raise ValueError(f"mask has shape {mask.shape} and dtype {mask.dtype}, "
+                                 f"it must be ({self.num_envs},) and bool: one per env")
+            mask_view = np.ascontiguousarray(mask).view(np.uint8)
+            mask_at = &mask_view[0]
+        self._enter()
+        try:
+            with nogil:
+                status = puf_engine_reset(&self.engine, seeds_at, mask_at, &why)
+        finally:
+            self.busy = False
+        if status != PUF_OK:  # some envs are gone: none may be stepped again
+            self.is_open = False
+            puf_engine_close(&self.engine, False)
+            self._refuse(status, why)
+        self._raise_first_faults()
+
+    def step(self, int begin=0, end=None):
+        """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL."""
+        cdef int32_t last = self._last(begin, end)
+        cdef PufStepStatus status
+        self._enter()
+        try:
+            with nogil:
+                status = puf_engine_step(&self.engine, begin, last)
+        finally:
+            self.busy = False
+        if status != PUF_STEP_OK:
+            self._raise_step(status, (last - begin) * self.env_agents)
+
+    cdef _raise_step(self, PufStepStatus status, agents):
+        if status == PUF_STEP_FAULT:
+            self._raise_fault()
+        if status == PUF_STEP_FINALS:
+            free = self.engine.options.num_finals - self.engine.num_final
+            raise RuntimeError(f"{free} final slots are free and {agents} agents step: evaluate the final "
+                               "observations, then clear_finals()")
+        if status == PUF_STEP_FULL:
+            raise RuntimeError(f"{self.num_free} rows are free and {agents} agents step: {self.num_full} "
+                               "rows are full; take batch() and release() it before the next step")
+        if status == PUF_STEP_EMPTY:
+            raise RuntimeError(f"no agent of {self.num_envs} envs has been alive for more than "
+                               f"{self.engine.options.horizon} steps (one horizon): the game must spawn "
+                               "somebody or end the episode")
+        raise AssertionError(self.engine.fault.text.decode())
+
+    def act(self, actions=None, axes=None):
+        """Check and take actions from outside: ints (A, K) in range, floats (A, X), clipped."""
+        if (actions is None) != (self.engine.num_heads == 0):
+            raise ValueError(self._shape_error("actions", self.engine.num_heads, actions))
+        if (axes is None) != (self.engine.num_axes == 0):
+            raise ValueError(self._shape_error("axes", self.engine.num_axes, axes))
+        if actions is not None:
+            self._take(actions, "actions", self.engine.num_heads, "i")
+        if axes is not None:
+            self._take(axes, "axes", self.engine.num_axes, "f")
+
+    def _shape_error(self, name, width, given):
+        have = "nothing" if given is None else f"{type(given).__name__}"
+        return f"{name}: {self.game.name} takes {width} per agent, and {have} was given"
+
+    cdef _take(self, given, str name, int width, str kind):
+        cdef Py_buffer buffer
+        cdef int64_t bad = -1
+        array = np.ascontiguousarray(given)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        shapes = {(self.num_agents, width)} | ({(self.num_agents,)} if width == 1 else set())
+        if array.dtype.kind == "u" and kind == "i" or array.dtype.kind == kind == "i" and \
+                array.dtype.itemsize < 4:
+            array = array.astype(np.int64)
+        if array.shape not in shapes or array.dtype.kind != kind or array.dtype.itemsize not in (4, 8):
+            legal = " or ".join(str(shape) for shape in sorted(shapes))
+            raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be {legal} "
+                             f"and {'int32 or int64' if kind == 'i' else 'float32 or float64'}")
+        PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
+        try:
+            self._enter()
+            if kind == "i":
+                bad = puf_engine_act(&self.engine, buffer.buf, <int>buffer.itemsize)
+            else:
+                bad = puf_engine_steer(&self.engine, buffer.buf, <int>buffer.itemsize)
+            self.busy = False
+        finally:
+            PyBuffer_Release(&buffer)
+        if bad >= 0:
+            value = np.asarray(given).reshape(-1)[bad]
+            agent, head = divmod(bad, width)
+            if kind == "i":
+                which = self.engine.heads[head]
+                raise ValueError(f"actions[{agent}]: {which.name.decode()}={value} is outside "
+                                 f"[0, {which.n - 1}]: {which.doc.decode()}")
+            raise ValueError(f"axes[{agent}]: {self.engine.axes[head].name.decode()}={value} is not a number")
+
+    @property
+    def addresses(self):
+        """The PufEngine of engine.h, puf_engine_step and puf_rows_release, for loops in C."""
+        return {"engine": <size_t>&self.engine, "step": <size_t>&puf_engine_step,
+                "release": <size_t>&puf_rows_release}
+
+    @property
+    def env_bytes(self):
+        return self.engine.spec.env_size
+
+    # --- what is known after a step -----------------------------------------------------------
+    @property
+    def begun(self):
+        """Whether every env stood at its first episode's start when this was made."""
+        return True
+
+    @property
+    def any_final(self):
+        return bool(self.engine.any_final)
+
+    @property
+    def any_log(self):
+        return bool(self.engine.any_log)
+
+    @property
+    def num_final(self):
+        return self.engine.num_final
+
+    @property
+    def num_full(self):
+        return self.engine.rows.full.count
+
+    @property
+    def num_open(self):
+        return self.engine.rows.num_open
+
+    @property
+    def num_abandoned(self):
+        return self.engine.rows.abandoned.count
+
+    @property
+    def num_free(self):
+        return self.engine.rows.num_free
+
+    @property
+    def num_live(self):
+        return self.engine.num_live
+
+    def clear_finals(self):
+        """The final observations have been evaluated: their slots are free again."""
+        self.engine.num_final = 0
+
+    def lattice(self, int begin=0, end=None):
+        """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
+        cdef int32_t last = self._last(begin, end)
+        return puf_engine_lattice(&self.engine, begin, last) if self.is_open else -1
+
+    def live(self, int begin=0, end=None):
+        """Live agents of envs [begin, end), ascending."""
+        cdef int32_t last = self._last(begin, end)
+        cdef int32_t count = puf_engine_live(&self.engine, begin, last) if self.is_open else 0
+        out = np.empty(count, np.int32)
+        cdef int32_t[::1] view = out
+        if count:
+            memcpy(&view[0], self.engine.live, count * sizeof(int32_t))
+        return out
+
+    def batch(self):
+        """The `batch_rows` rows that are full longest, oldest first, ties by env, then agent."""
+        cdef int32_t want = self.engine.options.batch_rows
+        if not self.is_open or puf_rows_oldest(&self.engine.rows, want, &self.rows_out[0]):
+            raise RuntimeError(f"{self.num_full} rows are full, a batch takes {want}")
+        return np.array(self.rows_out)
+
+    def release(self):
+        """Free the rows of `batch()`."""
+        cdef int32_t want = self.engine.options.batch_rows
+        if not self.is_open or puf_rows_release(&self.engine.rows, want):
+            raise RuntimeError(f"{self.num_full} rows are full, a batch takes {want}")
+
+    def check(self):
+        """Raise AssertionError with the first invariant of the rows that does not hold."""
+        cdef const char *text = puf_engine_check(&self.engine) if self.is_open else NULL
+        if text != NULL:
+            raise AssertionError(text.decode())
+
+    def log(self):
+        """Per log field mean, spread, min, max over episodes since the last call; count first."""
+        cdef uint32_t k
+        cdef double count = self.engine.num_logs
+        if not self.is_open:
+            return {}
+        answer = {"episodes": (count, 0.0, count, count)}
+        for k in range(self.engine.spec.num_log if count else 0):
+            stat = self.engine.stats[k]
+            name = self.engine.spec.log[k].name.decode()
+            answer[name] = (stat.mean, (max(stat.m2, 0.0) / count) ** 0.5, stat.min, stat.max)
+        self.engine.num_logs = 0
+        return answer
+
+    def close(self):
+        """Give back threads and envs. The arrays stay valid; closing twice is fine."""
+        if not self.is_open:
+            return
+        if self.busy:
+            raise RuntimeError("another thread is in a step of this env: close it afterwards")
+        self.is_open = False
+        puf_engine_close(&self.engine, os.getpid() != self.pid)
+
+    def __dealloc__(self):
+        puf_engine_close(&self.engine, self.is_open and os.getpid() != self.pid)

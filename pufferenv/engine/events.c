@@ -1,0 +1,206 @@
+// pufferenv/engine/events.c - what a step does about the envs in which something happened but time.
+//
+// Rows. An agent has a row exactly if it was alive when the step began (row_end >= 0), so
+// together with `alive` now there are four cases, after the episode's reset if it ended:
+//   had a row, alive: lives on at the next slot; its row full: a free row
+//   had a row, dead:  the row is full, or abandoned at its next slot
+//   no row, alive:    spawned: the row abandoned longest, at its first unused slot, or a free row
+//   no row, dead:     nothing
+// Rows are closed for all envs before any is handed out, both in env order, then agent order.
+#include <string.h>
+
+#include "pufferenv/engine/engine.h"
+
+enum { EVENT_BLOCK = 16 }; // envs: a reset takes so long that a few already pay for a hand-off
+static const int64_t NO_ROW = -1, NEEDS_ROW = -2; // row_end: dead or spawned; its row is full
+
+// What the game said in this step has been seen to.
+static void settle(PufIO *io) {
+    memset(io->dones, 0, (size_t)io->num_agents);
+    io->note->over = io->note->event = io->note->record = 0;
+}
+
+// --- plain vector envs ------------------------------------------------------------------
+static void begin_episode(PufEngine *e, uint32_t i) {
+    e->spec->reset(e->envs, &e->io, &i, 1);
+    e->spec->observe(e->envs, &e->io, &i, 1);
+}
+
+static void observe_final(PufEngine *e, uint32_t i) {
+    const size_t bytes = (size_t)(e->env_agents * e->obs_stride);
+    PufIO first = e->io;
+    first.obs = e->arrays.final_observations;
+    first.mask = e->arrays.final_masks;
+    memset(first.obs + i * bytes, 0, bytes);
+    e->spec->observe(e->envs, &first, &i, 1);
+}
+
+static void finish_flat(PufEngine *e, uint32_t i) {
+    PufIO at = puf_io(&e->io, i), *const io = &at;
+    PufNote *note = io->note;
+    const PufArrays *to = &e->arrays;
+    const int same_step = e->options.mode == PUF_SAME_STEP;
+    const int64_t first = (int64_t)i * io->num_agents;
+    if (note->idle) { // its episode ended in an earlier step
+        memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
+        if (e->options.mode == PUF_DISABLED) return;
+        note->idle = 0;
+        begin_episode(e, i);
+    } else {
+        int cut = 0;
+        for (int a = 0; a < io->num_agents; a++) {
+            if (io->row_end[a] < 0) continue;
+            const uint8_t done = io->dones[a] ? io->dones[a] : note->over;
+            to->terminations[first + a] = done == PUF_TERMINAL;
+            to->truncations[first + a] = done == PUF_TRUNCATED;
+            to->final_mask[first + a] = same_step && (note->over || io->dones[a] == PUF_TRUNCATED);
+            cut |= io->dones[a] == PUF_TRUNCATED;
+        }
+        if (note->over || note->record) puf_take_log(e, i);
+        if (same_step && (note->over || cut)) observe_final(e, i);
+        if (note->over && same_step) {
+            settle(io);
+            begin_episode(e, i);
+        } else {
+            note->idle = note->over != 0;
+            e->spec->observe(e->envs, &e->io, &i, 1);
+            for (int a = 0; a < io->num_agents && !note->over; a++) {
+                const int is_cut = io->dones[a] == PUF_TRUNCATED;
+                if (is_cut) io->alive[a] = 0;
+                // Dead: zeros. Cut: where there are no final observations, this is the place.
+                if (!io->alive[a] && (same_step || !is_cut))
+                    memset(io->obs + io->slot[a] * e->obs_stride, 0, (size_t)e->obs_stride);
+            }
+        }
+    }
+    for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
+    to->over[i] = note->idle;
+    settle(io);
+}
+
+static void finish_flat_block(PufEngine *e, size_t begin, size_t end) {
+    for (size_t k = begin; k < end; k++) finish_flat(e, e->events[k]);
+}
+
+static void finish_all_flat(PufEngine *e, size_t count) {
+    puf_blocks(e, finish_flat_block, count, EVENT_BLOCK);
+    for (size_t k = 0; k < count; k++) {
+        const uint32_t i = e->events[k];
+        const uint8_t *final = e->arrays.final_mask + (size_t)i * e->env_agents;
+        e->any_final |= memchr(final, 1, (size_t)e->env_agents) != NULL;
+        if (e->arrays.final_log_mask[i]) puf_count_log(e, i);
+    }
+}
+
+// --- rows, phase (a): the slot left behind, final observations, resets --------------------
+// Final slots are given out before the parallel part, in env order, so that they do not depend on
+// which thread comes first.
+static void place_finals(PufEngine *e, size_t count) {
+    for (size_t k = 0; k < count; k++) {
+        const PufIO io = puf_io(&e->io, e->events[k]);
+        e->final_at[k] = e->num_final;
+        if (!io.note->event) continue;
+        for (int a = 0; a < io.num_agents; a++) {
+            const uint8_t done = io.dones[a] ? io.dones[a] : io.note->over;
+            e->num_final += io.row_end[a] >= 0 && done == PUF_TRUNCATED;
+        }
+    }
+    e->final_at[count] = e->num_final;
+}
+
+// Live agents whose life was cut short observe into their final slots, all others into the sink.
+static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
+    const PufIO io = puf_io(&e->io, i);
+    const int64_t agent = (int64_t)i * io.num_agents;
+    for (int a = 0; a < io.num_agents; a++) {
+        const int64_t last = io.slot[a] - 1;
+        e->final_slots[agent + a] = e->num_slots + e->options.num_finals + i;
+        if (io.row_end[a] < 0 || e->columns.done[last] != PUF_TRUNCATED) continue;
+        e->arrays.final_slot[final] = last;
+        e->arrays.final_agent[final] = (int32_t)(agent + a);
+        e->final_slots[agent + a] = e->num_slots + final++;
+    }
+    PufIO first = e->io;
+    first.slot = e->final_slots;
+    e->spec->observe(e->envs, &first, &i, 1);
+}
+
+static void leave_slots(PufEngine *e, size_t begin, size_t end) {
+    for (size_t k = begin; k < end; k++) {
+        const uint32_t i = e->events[k];
+        PufIO at = puf_io(&e->io, i), *const io = &at;
+        uint8_t *fresh = e->arrays.fresh + (size_t)i * e->env_agents;
+        for (int a = 0; a < io->num_agents; a++) {
+            if (io->row_end[a] < 0) continue;
+            e->columns.reward[io->slot[a] - 1] = io->rewards[a];
+            e->columns.done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
+        }
+        if (!io->note->event) continue; // a row is full, no more
+        if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
+        for (int a = 0; a < io->num_agents; a++)
+            if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // cut
+        if (io->note->over || io->note->record) puf_take_log(e, i);
+        const int over = io->note->over;
+        settle(io);
+        if (over) e->spec->reset(e->envs, &e->io, &i, 1);
+        for (int a = 0; a < io->num_agents; a++)
+            fresh[a] = io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
+    }
+}
+
+// --- rows, phase (b): one thread, rows closed and handed out -------------------------------
+static void close_rows(PufEngine *e, uint32_t i) {
+    PufIO at = puf_io(&e->io, i), *const io = &at;
+    const int32_t horizon = e->options.horizon;
+    for (int a = 0; a < io->num_agents; a++) {
+        if (io->row_end[a] < 0) continue;
+        const int full = io->slot[a] == io->row_end[a];
+        if (io->alive[a] && !full) continue;
+        const int32_t row = (int32_t)(io->row_end[a] / horizon) - 1;
+        if (full) puf_rows_fill(&e->rows, row);
+        else puf_rows_abandon(&e->rows, row, (int32_t)(io->slot[a] - (int64_t)row * horizon));
+        if (io->alive[a]) {
+            const int64_t last = io->slot[a] - 1;
+            if (e->columns.done[last] == PUF_LIVE)
+                e->arrays.waiting[(int64_t)i * io->num_agents + a] = last;
+            io->row_end[a] = NEEDS_ROW;
+        } else {
+            io->slot[a] = e->num_slots + e->options.num_finals + i;
+            io->row_end[a] = NO_ROW;
+            e->num_live -= 1;
+        }
+    }
+}
+
+static void hand_out_rows(PufEngine *e, uint32_t i) {
+    PufIO at = puf_io(&e->io, i), *const io = &at;
+    const int64_t horizon = e->options.horizon;
+    for (int a = 0; a < io->num_agents; a++) {
+        if (!io->alive[a] || io->row_end[a] >= 0) continue;
+        const int32_t agent = (int32_t)((int64_t)i * io->num_agents + a);
+        const int spawned = io->row_end[a] == NO_ROW;
+        const int32_t row = spawned ? puf_rows_take_abandoned(&e->rows, agent)
+                                    : puf_rows_take_free(&e->rows, agent);
+        uint8_t *starts = e->arrays.piece_start + row * horizon;
+        if (e->rows.used[row] == 0) memset(starts, 0, (size_t)horizon);
+        starts[e->rows.used[row]] = 1;
+        io->slot[a] = row * horizon + e->rows.used[row];
+        io->row_end[a] = (row + 1) * horizon;
+        e->num_live += spawned;
+    }
+}
+
+void puf_finish(PufEngine *e, size_t count) {
+    if (e->options.mode != PUF_ROWS) {
+        finish_all_flat(e, count);
+        return;
+    }
+    place_finals(e, count);
+    puf_blocks(e, leave_slots, count, EVENT_BLOCK);
+    for (size_t k = 0; k < count; k++) close_rows(e, e->events[k]);
+    for (size_t k = 0; k < count; k++) {
+        hand_out_rows(e, e->events[k]);
+        if (e->arrays.final_log_mask[e->events[k]]) puf_count_log(e, e->events[k]);
+    }
+    puf_blocks(e, puf_observe_events, count, EVENT_BLOCK);
+}

@@ -1,0 +1,57 @@
+# The C that _outside.pyx calls: outside.h, outside_line.h, and spec.h as far as it needs it.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+
+cdef extern from "pufferenv/contract/spec.h" nogil:
+    enum: PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES, PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED
+    ctypedef enum PufDtype:
+        PUF_U8, PUF_I8, PUF_I32, PUF_F32
+    ctypedef struct PufHead:
+        const char *name
+        const char *doc
+        int32_t n
+    ctypedef struct PufAxis:
+        const char *name
+        const char *doc
+        float low, high
+    ctypedef struct PufSpec:
+        pass
+
+
+cdef extern from "pufferenv/external/mailbox_game.h" nogil:
+    ctypedef struct PufMail:
+        const float *reward
+        const uint8_t *done
+        const uint8_t *alive
+        const uint8_t *over
+        const int64_t *written
+        const char *obs
+        const char *final
+        const uint8_t *legal
+    ctypedef struct PufOutside:
+        int32_t num_agents, obs_ndim, num_heads, num_axes
+        int32_t *obs_dims
+        PufHead *heads
+        PufAxis *axes
+        PufMail mail
+    void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+                          bint has_mask)
+
+
+cdef extern from "pufferenv/external/worker_channel.h" nogil:
+    enum: PUF_LINE_ROOM
+    ctypedef enum PufLineStatus:
+        PUF_LINE_OK, PUF_LINE_TIMEOUT, PUF_LINE_CLOSED, PUF_LINE_INTERRUPT
+    ctypedef struct PufSignal:
+        uint32_t count
+    ctypedef struct PufLine:
+        PufSignal sent, done
+        int64_t at
+        int32_t[3] *commands
+    void puf_signal_raise(PufSignal *signal, int fd)
+    bint puf_signal_reached(PufSignal *signal, uint32_t number)
+    PufLineStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
+                                  int timeout_ms)
+    PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
+                                      int num_signals, int spin_us, int timeout_ms)
+    int puf_line_watch(int fd, int parent)

@@ -1,0 +1,1 @@
+"""Where Python environments run: the calling thread, threads, worker processes."""

@@ -1,0 +1,1 @@
+"""What steps Python environments of each kind: Gymnasium, PettingZoo, vector envs."""

@@ -1,0 +1,157 @@
+"""What a caller gives, checked: the game, its config against its header's table, counts, seeds.
+
+Every message names the game or argument, what was given, what is legal and what it is for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import operator
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv import games
+from pufferenv.engine._engine import Field, Game, mix_seed
+
+MOST = 2**31 - 1  # of envs, agents, rows, slots of a row: all are int32 in the engine
+
+
+def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
+    """Return the game of a name, of a header's path, of a wrapped env, or as it is.
+
+    `debug`: its debug object.
+    """
+    played: Any = getattr(game, "game", None)
+    if isinstance(played, Game) and not played.config_fields:
+        game = played  # a vector env, of a game with no config that could differ
+    if not isinstance(game, Game):
+        return games.load(game, debug=debug)
+    if debug and not game.debug:
+        raise ValueError(f"debug=True, but {game.path} is no debug object: give the game's name")
+    return game
+
+
+def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a game's fields given as a mapping and those given as arguments, as one mapping.
+
+    Raises TypeError for what is no mapping, ValueError for a field that is given in both.
+    """
+    if config is None:
+        return fields
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"config={config!r} is {_article(config)}, must be a mapping of the game's fields to "
+            f"numbers; a field named config is given as config={{'config': ...}}"
+        )
+    for key in config:
+        if key in fields:
+            raise ValueError(f"{key} is given both in config and as an argument: give it once")
+    return {**config, **fields}
+
+
+def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
+    """Return the whole config: `given` checked and typed, the header's default for the rest.
+
+    Numpy scalars count as numbers, whole floats (`11.0`) as integers, bools as neither.
+    Raises TypeError for what is no number, ValueError for an unknown key, a fraction where an
+    integer belongs, NaN, or a value outside the field's range.
+    """
+    fields = {field.name: field for field in game.config_fields}
+    for key in given:
+        if key not in fields:
+            raise ValueError(_unknown(game.name, str(key), list(fields)))
+    return {
+        name: _checked(game.name, field, given[name]) if name in given else field.default
+        for name, field in fields.items()
+    }
+
+
+def _unknown(game: str, key: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "no known key is like it."
+    known = f"Keys: {', '.join(names)}" if names else "The game has no config"
+    return f"{game} has no config key {key!r}; {hint} {known}"
+
+
+def _checked(game: str, field: Field, given: Any) -> int | float:
+    whole = field.dtype.kind in "iu"
+    kind = "an integer" if whole else "a number"
+    legal = f"{kind} in [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
+    said = f"{game}: {field.name}={_plain(given)}"
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, numbers.Real):
+        raise TypeError(f"{said} is {_article(given)}, must be {legal}")
+    # A float32's 0.1 means 0.1, and a saved config shows it so.
+    value: Any = float(str(given)) if isinstance(given, np.floating) else given
+    if math.isnan(value):
+        raise ValueError(f"{said} is not a number, must be {legal}")
+    if not field.min <= value <= field.max:
+        raise ValueError(
+            f"{said} is outside [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
+        )
+    if whole and value != int(value):
+        raise ValueError(f"{said} has a fraction, must be {legal}")
+    return int(value) if whole else float(value)
+
+
+def _plain(value: Any) -> str:
+    """Write a number as a person would: 64 and 0.5, not 64.0 and np.float32(0.5)."""
+    if isinstance(value, (float, np.floating)):
+        return format(value, "g") if float(format(value, "g")) == value else str(value)
+    return str(value) if isinstance(value, np.generic) else repr(value)
+
+
+def _article(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def count(name: str, given: Any, what: str) -> int:
+    """Return `given` as an int in [1, 2**31); errors name the argument and `what` it is."""
+    try:
+        if isinstance(given, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name}={given!r} must be an integer in [1, {MOST}]: {what}") from None
+    if not 1 <= value <= MOST:
+        raise ValueError(f"{name}={value} is outside [1, {MOST}]: {what}")
+    return value
+
+
+def not_drawn(render_mode: str | None) -> None:
+    """Refuse a render mode."""
+    if render_mode is not None:
+        raise ValueError(
+            f"render_mode={render_mode!r}: the games are not drawn in Python; leave it out"
+        )
+
+
+def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64]:
+    """Return one seed per env, (num_envs,): mixed from one int, or from each env's own int.
+
+    Env i of a single seed is the same whatever num_envs is. Seeds are integers in [0, 2**64).
+    """
+    if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
+        if len(seed) != num_envs:
+            raise ValueError(f"seed has {len(seed)} entries, must have one per env: {num_envs}")
+        mixed = [mix_seed(_seed(f"seed[{i}]", one), 1) for i, one in enumerate(seed)]
+        return np.concatenate(mixed)
+    return mix_seed(_seed("seed", seed), num_envs)
+
+
+def _seed(name: str, given: Any) -> int:
+    try:
+        if isinstance(given, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name}={given!r} must be an integer in [0, 2**64)") from None
+    if not 0 <= value < 2**64:
+        raise ValueError(f"{name}={value} is outside [0, 2**64)")
+    return value

@@ -1,0 +1,175 @@
+"""RowEnv, what a trainer steps: a game's envs writing straight into rows of `horizon` slots.
+
+The engine owns the pool, hands out rows and says which are full (DESIGN.md, section 5); this
+class sizes it. The pool has `batch_rows + 2 * agents` rows, which always suffices when batches
+are taken while `engine.num_full >= batch_rows`, before the next step.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv.engine._engine import ROWS, Axis, Engine, Game, Head
+from pufferenv.game_config import MOST, count, env_seeds, loaded, merged, resolve
+
+
+class RowEnv:
+    """Envs of one game whose transitions land in the memory that is learned from.
+
+    `horizon` slots make a row, `batch_rows` full rows a batch (default: one row per agent).
+    `allocate(name, shape, dtype)` gives the memory of each array, None for the engine's own.
+    `check` verifies every invariant of the rows after each step; `debug` loads the game's debug
+    object, which names game, env, agent and step of a broken rule. `**fields` are the game's own;
+    `config` takes them as a mapping, those too that are named as an argument here.
+
+    Acting: read `arrays`' slots, write `actions` and `axes`, call `step`; take
+    `engine.batch()` and `engine.release()` it while `engine.num_full >= batch_rows`.
+    Raises TypeError or ValueError for whatever is impossible, and warns (UserWarning) where
+    full rows would wait through an update.
+    """
+
+    game: Game
+    config: dict[str, int | float]
+    engine: Engine
+    arrays: dict[str, npt.NDArray[Any]]  # the engine's: names, shapes and dtypes stand there
+    num_envs: int
+    env_agents: int  # agents of one env
+    num_agents: int  # num_envs * env_agents
+    horizon: int  # slots of one row
+    batch_rows: int
+    num_rows: int  # of the pool
+    obs_shape: tuple[int, ...]
+    obs_dtype: np.dtype[Any]
+    heads: tuple[Head, ...]
+    axes: tuple[Axis, ...]
+    low: npt.NDArray[np.float32]  # (axes,)
+    high: npt.NDArray[np.float32]  # (axes,)
+
+    def __init__(
+        self,
+        game: str | PathLike[str] | Game,
+        num_envs: int,
+        *,
+        horizon: int,
+        batch_rows: int | None = None,
+        num_threads: int = 1,
+        seed: int = 0,
+        debug: bool = False,
+        check: bool = False,
+        allocate: Callable[[str, tuple[int, ...], np.dtype[Any]], Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.game = loaded(game, debug)
+        self.config = resolve(self.game, merged(config, fields))
+        packed = self.game.pack(self.config)
+        self.num_envs = count("num_envs", num_envs, "copies of the game")
+        self.env_agents = self.game.num_agents(packed)
+        self.num_agents = self.num_envs * self.env_agents
+        self.horizon = count("horizon", horizon, "slots of one row")
+        self.batch_rows = self._fitting(batch_rows)
+        self.num_rows = self.batch_rows + 2 * self.num_agents
+        self.obs_shape = self.game.obs_shape(packed)
+        self.obs_dtype = self.game.obs_dtype
+        self.heads = self.game.heads(packed)
+        self.axes = self.game.axes(packed)
+        self.low = np.array([axis.low for axis in self.axes], np.float32)
+        self.high = np.array([axis.high for axis in self.axes], np.float32)
+        self.engine = self.game.open(
+            packed,
+            self.num_envs,
+            mode=ROWS,
+            seeds=env_seeds(seed, self.num_envs),
+            num_threads=count("num_threads", num_threads, "threads that step the envs"),
+            horizon=self.horizon,
+            num_rows=self.num_rows,
+            batch_rows=self.batch_rows,
+            num_finals=2 * self.num_agents,
+            check=check,
+            allocate=allocate,
+        )
+        self.arrays = self.engine.arrays
+
+    def _fitting(self, batch_rows: int | None) -> int:
+        """Return batch_rows, or one row per agent; refuse what no pool holds, warn where rows wait.
+
+        A fixed population fills its rows in lockstep. After k horizons k * agents rows have been
+        filled, and what one batch leaves for the next is at most agents - gcd(agents, batch_rows).
+        """
+        agents = self.num_agents
+        most = MOST - 2 * agents
+        if most < 1:
+            raise ValueError(
+                f"num_envs={self.num_envs} of {self.env_agents} agents each needs "
+                f"{2 * agents + 1} rows, more than a pool can have: {MOST}. "
+                f"At most num_envs={(MOST - 1) // 2 // self.env_agents}"
+            )
+        if batch_rows is None:
+            return agents
+        rows = count("batch_rows", batch_rows, "full rows of one batch")
+        if rows > most:
+            raise ValueError(
+                f"batch_rows={rows} with {agents} agents needs {rows + 2 * agents} rows, more than "
+                f"a pool can have: {MOST}. At most batch_rows={most}"
+            )
+        waiting = agents - math.gcd(agents, rows)
+        if rows % agents:
+            floor = rows // agents * agents
+            nearest = f"{floor} or {floor + agents}" if floor else f"{agents}"
+            warnings.warn(
+                f"batch_rows={rows} is not a multiple of the {agents} agents "
+                f"(num_envs={self.num_envs}, {self.env_agents} each): while all of them live, up "
+                f"to {waiting} full rows wait while a batch is trained on, and are older than the "
+                f"weights by then. None wait with batch_rows={nearest}",
+                stacklevel=3,
+            )
+        return rows
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin new episodes in an empty pool; with `seed`, in envs made afresh."""
+        self.engine.reset(None if seed is None else env_seeds(seed, self.num_envs))
+
+    def step(self, begin: int = 0, end: int | None = None) -> None:
+        """Step envs [begin, end) with what stands in `actions` and `axes`."""
+        self.engine.step(begin, end)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the envs act apart from the engine, so that a step can be begun and ended."""
+        return hasattr(self.engine, "receive_any")
+
+    def send(self, begin: int, end: int) -> None:
+        """Begin a step: have envs [begin, end) act, which are `apart`, and do not wait."""
+        cast(Any, self.engine).send(begin, end)
+
+    def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """End the step of the first of these ranges that has acted -> which it was."""
+        first: tuple[int, int] = cast(Any, self.engine).receive_any(ranges)
+        return first
+
+    def log(self) -> Mapping[str, tuple[float, float, float, float]]:
+        """Return per log field (mean, std, min, max) over the episodes since the last call."""
+        return self.engine.log()
+
+    def close(self) -> None:
+        """Stop the threads; arrays that somebody still holds stay valid. Twice is fine."""
+        self.engine.close()
+
+    def __enter__(self) -> RowEnv:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""What is compiled from what, and when."""

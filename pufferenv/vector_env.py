@@ -1,0 +1,350 @@
+"""make: a game's envs as one `gymnasium.vector.VectorEnv`, stepped in C threads.
+
+One place of the batch is one agent: `num_envs` counts them, as Gymnasium's wrappers expect, and
+agent n of env e stands at `e * env_agents + n`. Letters in shapes: A such agents, K discrete
+heads, X continuous axes, L log fields, C the sum of all heads' choices, *O one observation.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import Space
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
+from pufferenv.game_config import count, env_seeds, loaded, merged, resolve
+
+BUFFERS = ("observations", "rewards", "terminations", "truncations")
+MODES = {
+    AutoresetMode.SAME_STEP: SAME_STEP,
+    AutoresetMode.NEXT_STEP: NEXT_STEP,
+    AutoresetMode.DISABLED: DISABLED,
+}
+
+Arrays = tuple[
+    npt.NDArray[Any],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.bool_],
+    npt.NDArray[np.bool_],
+    dict[str, Any],
+]
+
+
+def make(
+    game: str | PathLike[str] | Game,
+    num_envs: int = 1,
+    *,
+    num_threads: int = 1,
+    seed: int | Sequence[int] | None = None,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+    copy: bool = False,
+    debug: bool = False,
+    buffers: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> PufferVectorEnv:
+    """Return `num_envs` copies of a game as one vector env.
+
+    game: a name (`"squared"`), a header's path, which is built when it changed, or a loaded Game.
+    num_threads: C threads that step the envs; results are the same bytes for any number.
+    seed: one int, or one per env; None draws it from the OS.
+    autoreset_mode: `"same_step"`, `"next_step"`, `"disabled"`, or Gymnasium's AutoresetMode.
+    copy: return copies. Otherwise `step` and `reset` return the arrays that the next `step` or
+        `reset` writes into: use or copy them before. They stay valid memory after `close`.
+    debug: the game's debug object, which raises RuntimeError with game, env, agent and step where
+        the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
+    buffers: memory to write into by name (observations, rewards, terminations, truncations):
+        arrays of the shape and dtype that `step` returns, or exactly as many plain bytes.
+    fields: the game's own; `puffer games` lists them.
+    config: the same as a mapping, for fields that are named as an argument here, such as `seed`.
+
+    Raises TypeError or ValueError naming what was given and what is legal.
+    """
+    return PufferVectorEnv(
+        loaded(game, debug),
+        num_envs,
+        num_threads=num_threads,
+        seed=seed,
+        autoreset_mode=autoreset_mode,
+        copy=copy,
+        buffers=buffers,
+        config=merged(config, fields),
+    )
+
+
+class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
+    """A vector env over the agents of one game's envs; made by `make`, which says what it takes.
+
+    observation_space: Box (A, *O). action_space: MultiDiscrete (A,) for one head, Box of integers
+    (A, K) for several, Box of floats (A, X) for axes, Dict(discrete, continuous) for both.
+    """
+
+    closed = True  # until everything is there: a constructor that raised has nothing to close
+    game: Game
+    config: dict[str, int | float]
+    num_envs: int  # A, agents of all envs
+    env_agents: int  # agents of one env
+    num_threads: int
+    autoreset_mode: AutoresetMode
+    alive: npt.NDArray[np.bool_]  # (A,) who acts in the next step; a view
+    over: npt.NDArray[np.bool_]  # (envs,) episode over, waiting for its reset; a view
+    action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
+    counted: (
+        npt.NDArray[np.bool_] | None
+    )  # (envs,) outside envs: whose infos are in `log`; writable
+    heads: tuple[Head, ...]
+    axes: tuple[Axis, ...]
+
+    def __init__(
+        self,
+        game: Game,
+        num_envs: int,
+        *,
+        num_threads: int,
+        seed: int | Sequence[int] | None,
+        autoreset_mode: str | AutoresetMode,
+        copy: bool,
+        buffers: Mapping[str, Any] | None,
+        config: Mapping[str, Any],
+    ) -> None:
+        self.game = game
+        self.config = resolve(game, config)
+        packed = game.pack(self.config)
+        envs = count("num_envs", num_envs, "copies of the game")
+        self.num_threads = count("num_threads", num_threads, "threads that step the envs")
+        self.autoreset_mode = _mode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        self.env_agents = game.num_agents(packed)
+        self.num_envs = envs * self.env_agents
+        self.heads = game.heads(packed)
+        self.axes = game.axes(packed)
+        self.single_observation_space = _observation_space(game.obs_shape(packed), game.obs_dtype)
+        self.single_action_space = _action_space(self.heads, self.axes)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        given = buffers or {}
+        if unknown := sorted(set(given) - set(BUFFERS)):
+            raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS)}")
+        self._engine = game.open(
+            packed,
+            envs,
+            mode=MODES[self.autoreset_mode],
+            seeds=env_seeds(secrets.randbits(64) if seed is None else seed, envs),
+            num_threads=self.num_threads,
+            allocate=lambda name, shape, dtype: given.get(name),
+        )
+        for one, other in combinations(given, 2):
+            if np.may_share_memory(self._engine.arrays[one], self._engine.arrays[other]):
+                raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")
+        self.counted = getattr(self._engine, "counted", None)
+        self._copy = copy
+        self._ready = False  # reset was called
+        self._bind(self._engine.arrays)
+        self.closed = False
+
+    def _bind(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Take every view once, so that a step makes none."""
+        self._observations = arrays["observations"]
+        self._rewards = arrays["rewards"]
+        self._terminations = arrays["terminations"]
+        self._truncations = arrays["truncations"]
+        self.alive, self.over = arrays["alive"], arrays["over"]
+        self.action_masks = arrays.get("masks")
+        self._always: dict[str, Any] = {}
+        if self.action_masks is not None:
+            self._always = {"action_mask": self.action_masks, "_action_mask": self.alive}
+        self._final_obs: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            self._final_obs = {
+                "final_obs": arrays["final_observations"],
+                "_final_obs": arrays["final_mask"],
+            }
+        self._final_masks, self._final_mask = arrays.get("final_masks"), arrays["final_mask"]
+        self._logs = arrays["final_logs"]
+        self._log_mask = arrays["final_log_mask"]
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Begin a new episode in every env and return (observations (A, *O), infos).
+
+        seed: makes the envs afresh, from one int or one per env, so env i lives through the same
+        whatever happened before; None goes on with each env's own random stream.
+        options: `{"reset_mask": (A,) bool}` resets only these, in DISABLED mode; all agents of an
+        env or none.
+        """
+        self._check_open()
+        mask = self._reset_mask(options)
+        if not self._ready and mask is not None and not mask.all():
+            raise ResetNeeded("reset() must come once without reset_mask before one with it")
+        seeds = None if seed is None else env_seeds(seed, self._engine.num_envs)
+        if seed is not None and not isinstance(seed, (Sequence, np.ndarray)):
+            super().reset(seed=int(seed))  # np_random, for whoever wraps this
+        if self._ready or seed is not None or not self._engine.begun:
+            self._engine.reset(seeds, mask)
+        self._ready = True
+        if self._copy:
+            return self._observations.copy(), _copied(self._always)
+        return self._observations, dict(self._always)
+
+    def step(self, actions: Any) -> Arrays:
+        """Act with all agents and return (observations, rewards, terminations, truncations, infos).
+
+        actions: integers (A,) or (A, K), int32 fastest; floats (A, X), clipped to the axes' ranges;
+        a dict of both under "discrete" and "continuous". Who is dead or about to be reset acts in
+        vain; in DISABLED mode an env whose episode is over waits with reward 0 until it is reset.
+
+        infos, batched with masks: in SAME_STEP mode `final_obs` (A, *O) with `_final_obs` (A,)
+        where an episode or a cut life ended, and `final_info`, what the ended episodes amounted
+        to: a dict of one (A,) array per log field with its mask. In the other modes these fields
+        stand in infos themselves. What a mask leaves out is old. Games with action masks:
+        `action_mask` (A, C) in every step, and that of `final_obs` in `final_info`.
+
+        Raises ValueError or TypeError for illegal actions, before anything has moved; RuntimeError
+        while another thread is in a step, in a process forked after the env was made, and for a
+        debug object's fault.
+        """
+        if not self._ready or self.closed:
+            self._check_open()
+            raise ResetNeeded("step() was called before the first reset()")
+        engine = self._engine
+        if not self.axes:
+            engine.act(actions, None)
+        elif not self.heads:
+            engine.act(None, actions)
+        else:
+            engine.act(*self._both(actions))
+        engine.step()
+        infos = self._infos() if engine.any_log or engine.any_final else dict(self._always)
+        if self._copy:
+            return (
+                self._observations.copy(),
+                self._rewards.copy(),
+                self._terminations.copy(),
+                self._truncations.copy(),
+                _copied(infos),
+            )
+        return self._observations, self._rewards, self._terminations, self._truncations, infos
+
+    def _both(self, actions: Any) -> tuple[Any, Any]:
+        """Return (discrete, continuous) of a dict of both."""
+        if isinstance(actions, Mapping) and set(actions) == {"discrete", "continuous"}:
+            return actions["discrete"], actions["continuous"]
+        keys = ", ".join(map(repr, actions)) if isinstance(actions, Mapping) else None
+        raise TypeError(
+            f"{self.game.name} takes a dict with 'discrete' and 'continuous', was given "
+            f"{keys or type(actions).__name__}"
+        )
+
+    def _infos(self) -> dict[str, Any]:
+        """Collect what this step has beyond the usual: final observations, ended episodes' logs."""
+        infos = dict(self._always)
+        if self._engine.any_final:
+            infos.update(self._final_obs)
+        if self._engine.any_log:
+            logs, mask = self._logs, self._log_mask
+            if self.env_agents > 1:
+                logs, mask = logs.repeat(self.env_agents, 0), mask.repeat(self.env_agents)
+            fields: dict[str, Any] = {}
+            for i, (name, _) in enumerate(self.game.log_fields):
+                fields[name], fields[f"_{name}"] = logs[:, i], mask
+            if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                if self._final_masks is not None:
+                    fields["action_mask"] = self._final_masks
+                    fields["_action_mask"] = self._final_mask
+                infos["final_info"], infos["_final_info"] = fields, mask
+            else:
+                infos.update(fields)
+        return infos
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
+        """Return which envs to reset, (envs,), None: all."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return None
+        if self.autoreset_mode is not AutoresetMode.DISABLED:
+            raise ValueError(
+                f"options['reset_mask'] needs autoreset_mode='disabled', this env resets itself: "
+                f"{self.autoreset_mode.value}"
+            )
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise TypeError(f"options['reset_mask'] is {kind}, must be a numpy array of bool")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(
+                f"options['reset_mask'] has shape {mask.shape}, must have ({self.num_envs},)"
+            )
+        by_env = mask.reshape(-1, self.env_agents)
+        some: npt.NDArray[np.bool_] = np.logical_or.reduce(by_env, axis=1)
+        partly = np.flatnonzero(some != by_env.all(axis=1))
+        if partly.size:
+            raise ValueError(
+                f"options['reset_mask'] has only some agents of env {partly[0]} (agents "
+                f"{partly[0] * self.env_agents} to {(partly[0] + 1) * self.env_agents - 1}): "
+                f"an env is reset with all its agents"
+            )
+        if not some.any():
+            raise ValueError("options['reset_mask'] is all False: nothing to reset")
+        return some
+
+    def log(self) -> dict[str, tuple[float, float, float, float]]:
+        """Return per log field (mean, std, min, max) over the episodes since the last call."""
+        self._check_open()
+        return self._engine.log()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError(f"{self.game.name}: the vector env was closed")
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads; `close()` calls it once. Arrays that somebody holds stay valid."""
+        self._engine.close()
+
+
+def _mode(given: str | AutoresetMode) -> AutoresetMode:
+    if isinstance(given, AutoresetMode):
+        return given
+    modes = {mode.name.lower(): mode for mode in AutoresetMode}
+    found = modes.get(given.lower()) if isinstance(given, str) else None
+    found = found or next((mode for mode in AutoresetMode if mode.value == given), None)
+    if found is None:
+        raise ValueError(f"autoreset_mode={given!r}, must be one of {', '.join(map(repr, modes))}")
+    return found
+
+
+def _observation_space(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Box:
+    if dtype.kind == "f":
+        return Box(-np.inf, np.inf, shape, dtype.type)
+    return Box(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), shape, dtype.type)
+
+
+def _action_space(heads: tuple[Head, ...], axes: tuple[Axis, ...]) -> Space[Any]:
+    spaces: dict[str, Space[Any]] = {}
+    if heads:
+        choices = [head.n for head in heads]
+        spaces["discrete"] = Discrete(choices[0]) if len(heads) == 1 else MultiDiscrete(choices)
+    if axes:
+        low = np.array([axis.low for axis in axes], np.float32)
+        high = np.array([axis.high for axis in axes], np.float32)
+        spaces["continuous"] = Box(low, high, dtype=np.float32)
+    return Dict(spaces) if len(spaces) > 1 else next(iter(spaces.values()))
+
+
+def _copied(infos: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _copied(value) if isinstance(value, dict) else value.copy()
+        for key, value in infos.items()
+    }

@@ -1,0 +1,1 @@
+"""The vector env as libraries that import torch want it."""

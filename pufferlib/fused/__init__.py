@@ -1,0 +1,1 @@
+"""Policies with an analytic backward pass, as recorded graphs."""

@@ -1,0 +1,138 @@
+"""Which floats matrix products take: float32, or bfloat16 where the CPU has it and it pays.
+
+Either way the optimizer's weights and sums of gradients, all arithmetic between products, what the
+heads say, losses and advantages are float32. What can do without autograd has its products in
+manual.py; of anything else torch's autocast chooses what takes bfloat16.
+"""
+
+import contextlib
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pufferlib.fused.network import PART, ROWS, fits
+from pufferlib.ops.linear import Dense, narrowed
+from pufferlib.policies.base import MLP, Output, Policy
+from pufferlib.policies.encoders import Encoded
+from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
+from pufferlib.runtime.graph import Tape, watched
+from pufferlib.runtime.timer import seconds_of
+
+CPUINFO = Path("/proc/cpuinfo")
+FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
+ROUNDS = 5
+AT_LEAST = 2e-3  # seconds of one measurement
+WORTH = 1.3  # times the speed that bfloat16 has to bring
+
+
+class Picked(NamedTuple):
+    """Which floats, and why, in a few words."""
+
+    name: str
+    why: str
+
+
+def pick(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Picked:
+    """Return what products shall take: `given`, or where that is auto what is best.
+
+    On a CPU with bfloat16 that is measured, on the layer that `shape` says; takes some hundredths
+    of a second. Raise ValueError for bfloat16 in a network that has none.
+    """
+    if given == "bfloat16" and isinstance(policy, Recurrent) and not fits(policy):
+        raise ValueError(
+            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it on "
+            "a CPU, with one flat observation and relu or tanh; take auto or float32"
+        )
+    if given != "auto":
+        emulated = given == "bfloat16" and device.type == "cpu" and not supported()
+        return Picked(given, "emulated: this CPU has none" if emulated else "as given")
+    if device.type != "cpu":
+        return Picked("float32", "on a GPU unless told otherwise")
+    by_hand = fits(policy)
+    if isinstance(policy, Recurrent) and not by_hand:
+        return Picked("float32", "all that this kind of network has")
+    if not by_hand and not isinstance(policy, (MLP, Encoded)):  # it may not bear it
+        return Picked("float32", "in a network of your own unless told otherwise")
+    if not supported():
+        return Picked("float32", "this CPU has no bfloat16")
+    with contextlib.nullcontext() if by_hand else watched():  # as autocast has it: torch's products
+        times = measure(*shape(policy, steps, width))
+    if times >= WORTH:
+        return Picked("bfloat16", f"{times:.1f} times as fast")
+    return Picked("float32", f"bfloat16 would be {times:.1f} times as fast")
+
+
+def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
+    """Return rows, inputs and outputs of the product that takes the most of the time, in a network
+    `width` units wide that is shown up to `steps` steps."""
+    if isinstance(policy, LSTM):
+        return min(ROWS, steps), 2 * width, 4 * width
+    return min(PART, steps), width, 2 * width if isinstance(policy, MinGRU) else width
+
+
+def supported(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether the CPU multiplies bfloat16; False where the OS does not say."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    names = (line.partition(":") for line in lines)
+    return any(
+        FLAGS.intersection(value.split())
+        for name, _, value in names
+        if name.strip() in ("flags", "Features")
+    )
+
+
+@torch.no_grad()
+def measure(rows: int, inputs: int, outputs: int) -> float:
+    """Return how many times as fast as in float32 a layer is in bfloat16, its rounding included.
+
+    Forward and back, on so many rows; medians of rounds in turn.
+    """
+    weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
+    sums, tapes = (torch.zeros_like(weight), torch.zeros_like(bias)), []
+    for rounded in (None, weight.bfloat16()):
+        layer = Dense(weight, bias, sums, "relu", rounded)
+        tape, x = Tape(), torch.ones((rows, inputs), dtype=layer.dtype)
+        made, grad = torch.ones((2, rows, outputs))
+        y = made if layer.dtype == made.dtype else narrowed(made)
+        layer.forward(tape, x, y, made)
+        layer.back(tape, x, y, grad, torch.ones((rows, inputs)))
+        tapes.append(tape)
+    taken: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for tape, found in zip(tapes, taken, strict=True):
+            found.append(seconds_of(tape.play, AT_LEAST))
+    return statistics.median(taken[0]) / statistics.median(taken[1])
+
+
+class Autocast(Policy):
+    """A policy whose products take bfloat16 where torch's autocast says so; it speaks float32."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy.spec)
+        self.policy, self.norm, self.state_size = policy, policy.norm, policy.state_size
+
+    def initial_state(self, n: int) -> Tensor | None:
+        """State (n, S) at the start of a life."""
+        return self.policy.initial_state(n)
+
+    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
+        """Act once, as Policy.forward."""
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            output, new = self.policy(obs, state)
+        return _float32(output), None if new is None else new.float()
+
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Act H times, as Policy.unroll."""
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            output = self.policy.unroll(obs, state, reset)
+        return _float32(output)
+
+
+def _float32(output: Output) -> Output:
+    return Output._make(part if part is None else part.float() for part in output)

@@ -1,0 +1,5 @@
+"""Native passes for every instruction set, and recorded graphs of them."""
+
+from pufferenv._installation import built_path
+
+__path__[:0] = built_path("pufferlib.kernels")

@@ -1,0 +1,9 @@
+// pufferlib/kernels/avx2.c - the passes for AVX2. Empty where #pragma GCC target is unknown.
+#if defined(__x86_64__) && !defined(__clang__)
+#pragma GCC target("avx2")
+#define PUF_LANES 8
+#include "kernel_table.h"
+
+extern const PufPasses puf_passes_avx2;
+const PufPasses puf_passes_avx2 = PUF_PASSES("AVX2");
+#endif

@@ -1,0 +1,237 @@
+// pufferlib/kernels/ppo_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient.
+//
+//     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count`
+//     slots: these M, or more of which they are a part
+//     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
+//     value   = max((v - target)^2, (near - target)^2) / 2,  near = old + clip(v - old, -c, c);
+//               c <= 0: only the first
+//     entropy = sum over all heads and axes
+//
+// With l_j a head's log-probabilities, p_j = exp(l_j), H its entropy and a the choice taken:
+//     d logp / d logit_j = [j = a] - p_j,    d H / d logit_j = -p_j (l_j + H)
+// and of an axis with z = (x - mean) / std:
+//     d logp / d mean = z / std,    d logp / d log_std = z^2 - 1,    d H / d log_std = 1
+#ifndef PUF_KERNELS_LOSS_H
+#define PUF_KERNELS_LOSS_H
+
+#include "simd.h"
+
+typedef struct Work {
+    const PufLoss *pass;
+    float *z, *p;        // (C x LANES) each: logit - max, probability
+    float *log_total;    // (K x LANES) log of the sum of exp(z)
+    float *head_entropy; // (K x LANES)
+    double *log_std_sum; // (X) gradient of a shared log_std
+    double *sums;        // (PUF_NUM_METRICS)
+} Work;
+
+// Up to PUF_LANES slots; lanes behind `used` repeat the last one and are never counted or stored.
+typedef struct Steps {
+    int used;
+    int64_t slot[PUF_LANES];
+    PufFloats logprob, entropy;
+    PufFloats slope; // d loss / d logprob
+} Steps;
+
+PUF_INLINE PufFloats load_column(const Steps *block, const float *column) {
+    PufFloats x = {0};
+    for (int l = 0; l < PUF_LANES; l++) x[l] = column[block->slot[l]];
+    return x;
+}
+
+PUF_INLINE void load_head(const PufLoss *pass, const Steps *block, int64_t offset, int32_t n,
+                          float *z) {
+    for (int l = 0; l < PUF_LANES; l++) {
+        const float *logits = puf_row(pass->logits, block->slot[l]) + offset;
+        for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = logits[j];
+        if (!pass->masks) continue;
+        const uint8_t *mask = pass->masks + block->slot[l] * pass->num_choices + offset;
+        for (int32_t j = 0; j < n; j++)
+            if (!mask[j]) z[j * PUF_LANES + l] = -INFINITY;
+    }
+}
+
+// Log-probability and entropy of one head; leaves what `head_gradient` needs.
+PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64_t offset) {
+    const PufLoss *pass = work->pass;
+    const int32_t n = pass->sizes[head];
+    float *z = work->z + offset * PUF_LANES, *p = work->p + offset * PUF_LANES;
+    load_head(pass, block, offset, n, z);
+    PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
+    for (int32_t j = 0; j < n; j++) {
+        const PufFloats x = puf_load(z + j * PUF_LANES);
+        max = puf_select(x > max, x, max);
+    }
+    for (int32_t j = 0; j < n; j++) {
+        const PufFloats below = puf_load(z + j * PUF_LANES) - max;
+        const PufFloats e = puf_exp(below);
+        total += e;
+        weighted += e * puf_at_least(below, puf_all(PUF_EXP_MIN));
+        puf_store(z + j * PUF_LANES, below);
+        puf_store(p + j * PUF_LANES, e);
+    }
+    PufFloats taken = {0};
+    for (int l = 0; l < PUF_LANES; l++)
+        taken[l] = z[pass->action[block->slot[l] * pass->num_heads + head] * PUF_LANES + l];
+    const PufFloats log_total = puf_log(total), inverse = 1.0f / total;
+    const PufFloats entropy = log_total - weighted * inverse;
+    for (int32_t j = 0; j < n; j++)
+        puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * inverse);
+    puf_store(work->log_total + head * PUF_LANES, log_total);
+    puf_store(work->head_entropy + head * PUF_LANES, entropy);
+    block->logprob += taken - log_total;
+    block->entropy += entropy;
+}
+
+PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
+    const PufLoss *pass = work->pass;
+    const int32_t n = pass->sizes[head];
+    const float entropy_slope = pass->ent_coef / (float)pass->count;
+    const PufFloats log_total = puf_load(work->log_total + head * PUF_LANES);
+    const PufFloats entropy = puf_load(work->head_entropy + head * PUF_LANES);
+    const float *z = work->z + offset * PUF_LANES;
+    float *p = work->p + offset * PUF_LANES;
+    for (int32_t j = 0; j < n; j++) {
+        const PufFloats below = puf_at_least(puf_load(z + j * PUF_LANES), puf_all(PUF_EXP_MIN));
+        const PufFloats weight = entropy_slope * (below - log_total + entropy) - block->slope;
+        puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * weight);
+    }
+    for (int l = 0; l < block->used; l++) {
+        float *gradient = puf_row(pass->grad_logits, block->slot[l]) + offset;
+        for (int32_t j = 0; j < n; j++) gradient[j] = p[j * PUF_LANES + l];
+        gradient[pass->action[block->slot[l] * pass->num_heads + head]] += block->slope[l];
+    }
+}
+
+typedef struct Axis {
+    PufFloats log_std, std, z;
+} Axis;
+
+PUF_INLINE Axis load_axis(const PufLoss *pass, const Steps *block, int64_t axis) {
+    const int64_t stride = pass->log_std_shared ? 0 : pass->num_axes;
+    float log_stds[PUF_LANES], offsets[PUF_LANES];
+    for (int l = 0; l < PUF_LANES; l++) {
+        const int64_t at = block->slot[l] * pass->num_axes + axis;
+        log_stds[l] = pass->log_std[block->slot[l] * stride + axis];
+        offsets[l] = pass->axis[at] - puf_row(pass->mean, block->slot[l])[axis];
+    }
+    const PufFloats log_std = puf_load(log_stds), std = puf_exp(log_std);
+    return (Axis){log_std, std, puf_load(offsets) / std};
+}
+
+PUF_INLINE void axis_forward(const PufLoss *pass, Steps *block, int64_t axis) {
+    const Axis x = load_axis(pass, block, axis);
+    block->logprob += -0.5f * x.z * x.z - x.log_std - PUF_HALF_LOG_2PI;
+    block->entropy += x.log_std + (0.5f + PUF_HALF_LOG_2PI);
+}
+
+PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis) {
+    const PufLoss *pass = work->pass;
+    const Axis x = load_axis(pass, block, axis);
+    const PufFloats mean_slope = block->slope * x.z / x.std;
+    const PufFloats log_std_slope =
+        block->slope * (x.z * x.z - 1.0f) - pass->ent_coef / (float)pass->count;
+    for (int l = 0; l < block->used; l++) {
+        const int64_t at = block->slot[l] * pass->num_axes + axis;
+        puf_row(pass->grad_mean, block->slot[l])[axis] = mean_slope[l];
+        if (pass->log_std_shared) work->log_std_sum[axis] += (double)log_std_slope[l];
+        else pass->grad_log_std[at] = log_std_slope[l];
+    }
+}
+
+// Policy loss of each lane, its slope and its share of the metrics.
+PUF_INLINE void policy_terms(const Work *work, Steps *block) {
+    const PufLoss *pass = work->pass;
+    const float low = 1.0f - pass->clip_coef, high = 1.0f + pass->clip_coef;
+    const PufFloats log_ratio = block->logprob - load_column(block, pass->logprob);
+    const PufFloats advantage =
+        (load_column(block, pass->advantage) - pass->adv_mean) * pass->adv_scale;
+    const PufFloats r = puf_exp(log_ratio);
+    const PufFloats clipped = puf_at_most(puf_at_least(r, puf_all(low)), puf_all(high));
+    const PufFloats free_loss = -advantage * r, clipped_loss = -advantage * clipped;
+    const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
+    const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
+    const PufFloats kl = (r - 1.0f) - log_ratio;
+    block->slope = puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)pass->count));
+    for (int l = 0; l < block->used; l++) {
+        work->sums[PUF_POLICY_LOSS] += (double)policy[l];
+        work->sums[PUF_ENTROPY] += (double)block->entropy[l];
+        work->sums[PUF_APPROX_KL] += (double)kl[l];
+        work->sums[PUF_CLIP_FRACTION] -= is_far[l]; // a comparison that holds is -1
+        work->sums[PUF_OLD_APPROX_KL] -= (double)log_ratio[l];
+    }
+}
+
+PUF_INLINE void value_terms(const Work *work, const Steps *block) {
+    const PufLoss *pass = work->pass;
+    const float c = pass->vf_clip_coef, share = pass->vf_coef / (float)pass->count;
+    for (int l = 0; l < block->used; l++) {
+        const int64_t m = block->slot[l];
+        const float value = *puf_row(pass->values, m);
+        const float error = value - pass->target[m], moved = value - pass->old_value[m];
+        float loss = error * error, slope = error * share;
+        if (c > 0.0f && (moved > c || moved < -c)) {
+            const float clipped = pass->old_value[m] + (moved > c ? c : -c) - pass->target[m];
+            if (clipped * clipped > loss) loss = clipped * clipped, slope = 0.0f;
+        }
+        work->sums[PUF_VALUE_LOSS] += 0.5 * (double)loss;
+        *puf_row(pass->grad_values, m) = slope;
+    }
+}
+
+PUF_INLINE void loss_blocks(const Work *work) {
+    const PufLoss *pass = work->pass;
+    for (int64_t begin = 0; begin < pass->num_slots; begin += PUF_LANES) {
+        Steps block;
+        const int64_t left = pass->num_slots - begin;
+        block.used = left < PUF_LANES ? (int)left : PUF_LANES;
+        for (int l = 0; l < PUF_LANES; l++) {
+            block.slot[l] = begin + (l < block.used ? l : block.used - 1);
+        }
+        block.logprob = block.entropy = puf_all(0.0f);
+        int64_t offset = 0;
+        for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
+            head_forward(work, &block, k, offset);
+        for (int64_t x = 0; x < pass->num_axes; x++) axis_forward(pass, &block, x);
+        policy_terms(work, &block);
+        value_terms(work, &block);
+        offset = 0;
+        for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
+            head_gradient(work, &block, k, offset);
+        for (int64_t x = 0; x < pass->num_axes; x++) axis_gradient(work, &block, x);
+    }
+}
+
+static int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
+    for (int64_t m = 0; m < pass->num_slots; m++)
+        for (int64_t k = 0; k < pass->num_heads; k++)
+            if (puf_outside(fault, "action", m * pass->num_heads + k,
+                            pass->action[m * pass->num_heads + k], 0, pass->sizes[k]))
+                return -1;
+    const size_t floats = 2 * (size_t)(pass->num_choices + pass->num_heads) * PUF_LANES;
+    const size_t doubles = (size_t)pass->num_axes + PUF_NUM_METRICS;
+    double *memory = calloc(1, doubles * sizeof(double) + floats * sizeof(float));
+    if (!memory) return puf_no_memory(fault);
+    const Work work = {
+        .pass = pass,
+        .sums = memory,
+        .log_std_sum = memory + PUF_NUM_METRICS,
+        .z = (float *)(memory + doubles),
+        .p = (float *)(memory + doubles) + pass->num_choices * PUF_LANES,
+        .log_total = (float *)(memory + doubles) + 2 * pass->num_choices * PUF_LANES,
+        .head_entropy =
+            (float *)(memory + doubles) + (2 * pass->num_choices + pass->num_heads) * PUF_LANES,
+    };
+    loss_blocks(&work);
+    double *sums = work.sums;
+    sums[PUF_LOSS] = sums[PUF_POLICY_LOSS] + (double)pass->vf_coef * sums[PUF_VALUE_LOSS] -
+                     (double)pass->ent_coef * sums[PUF_ENTROPY];
+    for (int i = 0; i < PUF_NUM_METRICS; i++) pass->metrics[i] += sums[i] / pass->count;
+    if (pass->log_std_shared)
+        for (int64_t x = 0; x < pass->num_axes; x++)
+            pass->grad_log_std[x] += (float)work.log_std_sum[x];
+    free(memory);
+    return 0;
+}
+
+#endif

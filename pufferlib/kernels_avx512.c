@@ -1,9 +1,0 @@
-// pufferlib/kernels_avx512.c - the passes for AVX-512. Empty where #pragma GCC target is unknown.
-#if defined(__x86_64__) && !defined(__clang__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
-#define PUF_LANES 16
-#include "kernels_passes.h"
-
-extern const PufPasses puf_passes_avx512;
-const PufPasses puf_passes_avx512 = PUF_PASSES("AVX-512");
-#endif

@@ -1,0 +1,1 @@
+"""Differentiable operations over the kernels, and a readable reference of each."""

@@ -1,0 +1,119 @@
+"""Dense layers without autograd: one product and one native pass, forward and back.
+
+Letters: N steps, F inputs and D units of a layer.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pufferlib.kernels import _kernels
+from pufferlib.policies.normalization import ObservationNorm
+from pufferlib.runtime.graph import Doer, Input, shown
+
+
+def narrowed(wide: Tensor) -> Tensor:
+    """Return where to round a matrix (N, D) of float32 in its place: each row in its first half."""
+    return wide.view(torch.bfloat16)[:, : wide.shape[1]]
+
+
+class Dense:
+    """One layer, y = f(x W' + b); f is named as the native pass has it. With a `rounded` weight x
+    is bfloat16, and y may be, if another such layer takes it. Gradients are float32."""
+
+    def __init__(
+        self,
+        weight: Tensor,  # (D, F)
+        bias: Tensor,  # (D,)
+        grads: tuple[Tensor, Tensor],  # of both, added to
+        activation: str,
+        rounded: Tensor | None = None,  # (D, F) bfloat16
+    ) -> None:
+        self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
+        # What products take, and its gradients.
+        self.used, self.sums = (weight if rounded is None else rounded, bias), grads
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of x."""
+        return self.used[0].dtype
+
+    def forward(
+        self, do: Doer, x: Tensor | Input, y: Tensor, product: Tensor | None = None
+    ) -> None:
+        """X (N, F) -> y (N, D); `product` (N, D) is where the product is made, if not in y."""
+        (weight, bias), made = self.used, y if product is None else product
+        do.product(x, weight.t(), made)
+        given = {"product": made.numpy(), "y": shown(y), "bias": bias.numpy()}
+        do.run(_kernels.dense, activation=self.activation, **given)
+
+    def back(
+        self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
+    ) -> None:
+        """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
+        weight, bias = self.sums
+        product = grad if self.dtype == torch.float32 else narrowed(grad)
+        given = {"y": shown(y), "grad": grad.numpy(), "out": shown(product)}
+        do.run(_kernels.dense_back, activation=self.activation, grad_bias=bias.numpy(), **given)
+        do.product(product.t(), x, weight, add=True)
+        if grad_x is not None:
+            do.product(product, self.used[0], grad_x)
+
+
+class Folded(Dense):
+    """A layer that takes weights made of the policy's, into which something fixed is folded."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.used = torch.empty_like(self.weight), torch.empty_like(self.bias)
+        self.sums = torch.empty_like(self.weight), torch.empty_like(self.bias)
+
+    def refresh(self) -> None:
+        """Make the weights anew."""
+        raise NotImplementedError
+
+    def begin_back(self) -> None:
+        """Before any number of `back`."""
+        for part in self.sums:
+            part.zero_()
+
+    def end_back(self) -> None:
+        """After them: from the gradients of the made weights to those of the policy's."""
+        raise NotImplementedError
+
+
+class Normalized(Folded):
+    """The first layer, of normal entries, which takes raw ones."""
+
+    def __init__(self, norm: ObservationNorm, *given: Any) -> None:
+        super().__init__(*given)
+        self.norm = norm
+
+    def refresh(self) -> None:
+        """W scale, b - W scale mean."""
+        self.norm.fold(self.weight, self.bias, out=self.used)
+
+    def end_back(self) -> None:
+        """Go back through that."""
+        (weight, bias), (folded, sums) = self.grads, self.sums
+        weight.addcmul_(folded.addr_(sums, self.norm.mean, alpha=-1), self.norm.scale)
+        bias += sums
+
+
+class Stretched(Folded):
+    """The last layer, of which some outputs are middle + reach * what the weights say."""
+
+    def __init__(self, reach: Tensor, middle: Tensor, *given: Any) -> None:
+        super().__init__(*given)
+        self.reach, self.middle = reach, middle  # (D,)
+
+    def refresh(self) -> None:
+        """Reach W, middle + reach b."""
+        torch.mul(self.weight, self.reach.unsqueeze(1), out=self.used[0])
+        torch.addcmul(self.middle, self.reach, self.bias, out=self.used[1])
+
+    def end_back(self) -> None:
+        """Go back through that."""
+        self.grads[0].addcmul_(self.sums[0], self.reach.unsqueeze(1))
+        self.grads[1].addcmul_(self.sums[1], self.reach)

@@ -1,0 +1,1 @@
+"""PPO. Start reading at trainer.py."""

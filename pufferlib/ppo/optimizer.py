@@ -1,0 +1,224 @@
+"""Adam, or Muon for matrices and Adam for the rest, with their state as named tensors.
+
+All weights lie in one tensor and all gradients in another, of which the policy's parameters become
+views: Adam, clipping and zeroing cost the same for any number of layers, and threads can share
+them.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+from pufferlib.config.options import TrainOptions
+from pufferlib.kernels import _kernels
+from pufferlib.runtime.graph import Tape
+from pufferlib.runtime.thread_pool import Crew, Work
+
+SHARE = 4096  # weights that another thread is worth waking for
+
+
+class Optimizer:
+    """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
+
+    In float32 on the CPU the threads of `crew` share the work, and each but the first may add up
+    gradients of its own, in `more`, which `clip` adds to `grads`. Raises ValueError for a policy
+    whose trained parameters are of several dtypes.
+    """
+
+    def __init__(self, policy: nn.Module, train: TrainOptions, crew: Crew | None = None) -> None:
+        self.train, self.learning_rate = train, train.learning_rate
+        trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+        dtypes = sorted({str(p.dtype) for p in trained.values()})
+        if len(dtypes) > 1:
+            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; make them one")
+        muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
+        self.parameters = {n: p for n, p in trained.items() if n not in muon} | muon
+        weights = torch.cat([p.detach().flatten() for p in self.parameters.values()])  # (W,)
+        self._weights, self._copy = weights, weights
+        self.grads = torch.zeros_like(weights)
+        self.places: dict[str, slice] = {}  # of each parameter in them
+        begin = 0
+        for name, parameter in self.parameters.items():
+            place = slice(begin, begin + parameter.numel())
+            parameter.data = weights[place].view(parameter.shape)
+            parameter.grad = self.grads[place].view(parameter.shape)
+            self.places[name], begin = place, place.stop
+        rest = begin - sum(p.numel() for p in muon.values())  # Adam's come first
+        self._mean, self._square = torch.zeros(
+            (2, rest), dtype=weights.dtype, device=weights.device
+        )
+        self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
+        self.crew = crew or Crew(1)
+        self.more = self.grads.new_zeros((self.crew.size - 1, len(weights)))
+        self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
+        self._scale = 1.0  # of the gradients in hand
+        self._numbers = np.zeros(4)  # of the step in hand, as the native pass has them
+        self._work: dict[str, Work] = {}  # for the native passes; empty: torch's do it
+        if weights.device.type == "cpu" and weights.dtype == torch.float32:
+            self._note(rest)
+        self._muon: torch.optim.Optimizer | None = None
+        if muon:
+            self._muon = torch.optim.Muon(
+                list(muon.values()),
+                momentum=train.muon_momentum,
+                weight_decay=train.weight_decay,
+                adjust_lr_fn="match_rms_adamw",  # one learning rate for both
+            )
+            for parameter in muon.values():
+                self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    def _note(self, rest: int) -> None:
+        """Note what each thread does with its share of the weights."""
+        size = len(self._weights)
+        shares = max(1, min(self.crew.size, size // SHARE))
+        self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
+        join, step = [], []
+        for share, squares in zip(_split(size, shares), self._squares, strict=True):
+            tape = Tape()
+            out, more = self.grads[share].numpy(), self.more[:, share].numpy()
+            tape.run(_kernels.join, out=out, more=more, squares=squares)
+            join.append([("optimizer", tape)])
+        train, names = self.train, ("weights", "grads", "mean", "square")
+        for share in _split(rest, shares):
+            tape = Tape()
+            arrays = (tensor.detach()[share].numpy() for tensor in self._adam)
+            tape.run(
+                _kernels.adam,
+                **dict(zip(names, arrays, strict=True)),
+                numbers=self._numbers,
+                beta1=train.adam_beta1,
+                beta2=train.adam_beta2,
+                eps=train.adam_eps,
+            )
+            step.append([("optimizer", tape)])
+        self._work = {"join": Work(join), "step": Work(step)}
+
+    def views(self, tensor: Tensor) -> dict[str, Tensor]:
+        """Show each parameter's part of a tensor that lies as `grads` does, by name."""
+        return {
+            name: tensor[place].view(self.parameters[name].shape)
+            for name, place in self.places.items()
+        }
+
+    def copy(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return each weight in this dtype, by name, brought up to date by `step` and `renew`."""
+        self._copy = self._weights.to(dtype)
+        return self.views(self._copy)
+
+    def renew(self) -> None:
+        """Bring the copy up to date after weights were changed from outside."""
+        if self._copy is not self._weights:
+            self._copy.copy_(self._weights)
+
+    def check(self, policy: nn.Module) -> None:
+        """Raise RuntimeError if what is trained here is not the policy's any more."""
+        begin, size = self._weights.data_ptr(), self._weights.element_size()
+        there = {n: p.data_ptr() for n, p in policy.named_parameters() if p.requires_grad}
+        for name, place in self.places.items():
+            if place.start < place.stop and there.get(name) != begin + size * place.start:
+                raise RuntimeError(
+                    f"{name} of the policy was replaced, moved or frozen after its trainer was "
+                    "made, which goes on with what it was: change it in place, by load_state_dict "
+                    "or copy_, or make a new trainer"
+                )
+
+    def clip(self) -> float | Tensor:
+        """Have `step` scale the gradients down to `max_grad_norm`; return their norm before, on a
+        GPU there."""
+        limit = self.train.max_grad_norm
+        if self._work:
+            self.crew.play(self._work["join"])
+            length = math.sqrt(self._squares.sum())
+            self._scale = min(1.0, limit / (length + 1e-6)) if limit else 1.0
+            return length
+        norm: Tensor = torch.linalg.vector_norm(self.grads)
+        if limit:  # without waiting for it
+            self.grads.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
+        return norm
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change the weights by their gradients, as `clip` left them, and forget the gradients."""
+        train, rate = self.train, self.learning_rate
+        if self._work:
+            self._count += 1
+            steps = int(self._count)
+            self._numbers[:] = (
+                self._scale,
+                rate / (1 - train.adam_beta1**steps),
+                (1 - train.adam_beta2**steps) ** -0.5,
+                1 - rate * train.weight_decay,
+            )
+            if self._muon is not None:
+                self.grads.mul_(self._scale)
+                self._numbers[0] = 1.0
+            self.crew.play(self._work["step"])
+        else:
+            weights, grads, mean, square = self._adam
+            adamw(
+                [weights],
+                [grads],
+                [mean],
+                [square],
+                [],
+                [self._steps],
+                fused=True,
+                amsgrad=False,
+                maximize=False,
+                lr=rate,
+                beta1=train.adam_beta1,
+                beta2=train.adam_beta2,
+                eps=train.adam_eps,
+                weight_decay=train.weight_decay,
+            )
+        if self._muon is not None:
+            for group in self._muon.param_groups:
+                group["lr"] = rate
+            self._muon.step()
+        if self._muon is not None or not self._work:
+            self.zero_grad()
+        self.renew()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.grads.zero_()
+        self.more.zero_()
+        self._scale = 1.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the whole state: `steps`, and `adam.PARAMETER.exp_avg` and the like."""
+        state = {"steps": self._steps}
+        for name, parameter in self.parameters.items():
+            if self._muon is not None and parameter in self._muon.state:
+                state[f"muon.{name}.momentum_buffer"] = self._muon.state[parameter][
+                    "momentum_buffer"
+                ]
+                continue
+            for key, moment in (("exp_avg", self._mean), ("exp_avg_sq", self._square)):
+                state[f"adam.{name}.{key}"] = moment[self.places[name]].view(parameter.shape)
+        return state
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from `tensors`. Raise ValueError, with nothing changed, if they do not fit."""
+        own = self.tensors()
+        for name in sorted(own.keys() ^ tensors.keys()):
+            said = "fits no parameter" if name in tensors else "is missing"
+            raise ValueError(f"optimizer state {name} {said}")
+        for name, value in tensors.items():
+            if value.shape != own[name].shape:
+                raise ValueError(
+                    f"optimizer state {name} has shape {tuple(value.shape)}, "
+                    f"not {tuple(own[name].shape)}"
+                )
+        for name, value in tensors.items():
+            own[name].copy_(value)
+
+
+def _split(size: int, shares: int) -> list[slice]:
+    """Split so many weights into equal shares, none of which begins within a cache line."""
+    share = 16 * -(-size // (16 * shares))
+    return [slice(min(i * share, size), min((i + 1) * share, size)) for i in range(shares)]

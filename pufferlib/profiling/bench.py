@@ -1,0 +1,195 @@
+"""`puffer bench`: steps per second of a game from Python, and where a training's time goes.
+
+A report is a dict with all that a figure depends on: compiler, flags, sizes, threads, versions.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv.engine._engine import compiled
+from pufferenv.vector_env import PufferVectorEnv, make
+from pufferlib.config.resolve import Config
+from pufferlib.run.dashboard import count
+from pufferlib.runtime import affinity
+
+if TYPE_CHECKING:
+    from pufferenv.engine._engine import Game
+    from pufferlib.ppo.trainer import Trainer
+    from pufferlib.profiling.roofline import Roofline
+
+PREPARED = 16  # batches of random actions, made before the clock starts
+CHUNK = 10  # steps between two looks at the clock
+
+
+def env(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
+    """Step the vector env with random actions, on one thread and on all; return the report."""
+    most = min(config.vec.num_threads or affinity.usable(), config.vec.num_envs)
+    report = _about(config, game)
+    report["steps_per_second"] = {
+        f"{threads} thread{'s' if threads > 1 else ''}": _step_rate(config, game, threads, seconds)
+        for threads in sorted({1, most})
+    }
+    return report
+
+
+def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
+    """Train for about `seconds`, saving nothing; return the report. Its parts add up."""
+    import torch
+
+    from pufferlib.ppo.trainer import Trainer
+
+    trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
+    try:
+        trainer.update()  # first touches of memory, threads started
+        report = _about(config, game)
+        count, why = trainer.threads
+        report["torch"] = f"{torch.__version__}, {count} threads ({why}), {trainer.device}"
+        report["precision"] = "{} ({})".format(*trainer.precision)
+        report["batch_size"] = trainer.sizes.batch_size
+        report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
+        return report | measure(trainer, roofline(trainer), seconds)
+    finally:
+        trainer.close()
+
+
+def roofline(trainer: "Trainer") -> "Roofline":
+    """Count the products of this trainer's policy, at the shapes that it acts and learns with."""
+    import torch
+
+    from pufferlib.profiling.roofline import Roofline, acting, learning
+
+    collector, sizes = trainer.collector, trainer.sizes
+    agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
+    pool = torch.from_numpy(trainer.env.arrays["observations"])  # (R, H, *O)
+    seen = pool[:agents, 0]
+    if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
+        seen = seen.contiguous().to(trainer.device)  # live agents are gathered
+    hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
+    network = hands[0].network if hands else None
+    dtype = network.sees if network else pool.dtype
+    given = pool[:rows].to(trainer.device, dtype, copy=True)
+    learn = learning(trainer.learner.policy, given, network)
+    trainer.optimizer.zero_grad()
+    return Roofline(
+        acting(trainer.learner.policy, seen, network),
+        agents,
+        learn,
+        rows * sizes.horizon,
+        trainer.train.update_epochs,
+        torch.cuda.synchronize if trainer.device.type == "cuda" else None,
+        trainer.crew.size,
+    )
+
+
+def measure(
+    trainer: "Trainer",
+    roof: "Roofline",
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Let updates and the products by themselves take turns; return speed, roofline and parts.
+
+    The products' share of a part is said beside its seconds: what is left is to be had.
+    """
+    parts: dict[str, float] = {}
+    steps, whole = trainer.agent_steps, 0.0
+    while whole < seconds:
+        roof.measure()
+        trainer.timer.take()  # what the products took is no part of the loop
+        begin = clock()
+        metrics = trainer.update()
+        whole += clock() - begin
+        for key, value in metrics.items():
+            if key.startswith("time/"):
+                parts[key[5:]] = parts.get(key[5:], 0.0) + value
+    steps = trainer.agent_steps - steps
+    report: dict[str, Any] = {"steps_per_second": steps / whole, **roof.report(steps / whole)}
+    report["seconds"] = {**parts, "sum": sum(parts.values()), "clock": whole}
+    if roof.known:
+        passes = {"forward": "act", "loss_backward": "learn"}
+        report["gemm_seconds"] = {part: steps * roof.seconds(n) for part, n in passes.items()}
+    return report
+
+
+def text(report: dict[str, Any]) -> str:
+    """Write a report as aligned lines."""
+    lines = []
+    for key, value in report.items():
+        label = key.replace("_", " ")
+        if key == "seconds":
+            lines += _shares(value, report.get("gemm_seconds", {}))
+        elif key == "gemm_seconds":
+            continue  # stands beside the seconds
+        elif isinstance(value, dict):
+            width = max(15, *map(len, value))
+            lines += [label, *(f"  {n:<{width}}{_plain(part):>8}" for n, part in value.items())]
+        elif key == "reached":
+            lines.append(f"{'of the roofline':<17}{value:.1%}")
+        else:
+            lines.append(f"{label:<17}{_plain(value)}")
+    return "\n".join(lines)
+
+
+def _shares(seconds: dict[str, float], products: dict[str, float]) -> list[str]:
+    """Write the parts of the loop, their share, and how long their products take alone."""
+    whole = seconds["sum"] or 1.0
+    lines = [f"seconds{'':>18}share" + "   products alone" * bool(products)]
+    for part, taken in seconds.items():
+        alone = f"  {products[part]:15.3f}" if part in products else ""
+        lines.append(f"  {part:<15}{taken:8.3f}  {taken / whole:4.0%}{alone}")
+    return lines
+
+
+def _about(config: Config, game: "Game") -> dict[str, Any]:
+    built = compiled()
+    return {
+        "game": game.name,
+        "env": ", ".join(f"{key}={value}" for key, value in config.env.items()) or "no config",
+        "num_envs": config.vec.num_envs,
+        "compiler": str(built["compiler"]),
+        "flags": str(built["flags"]),
+        "debug_build": game.debug or bool(built["debug"]),
+        "python": f"{platform.python_version()}, numpy {np.__version__}",
+        "machine": f"{platform.machine()}, usable cores: {affinity.usable()}",
+    }
+
+
+def _step_rate(config: Config, game: "Game", threads: int, seconds: float) -> float:
+    """Return agent steps per second, actions of all kinds given from Python."""
+    seed = config.train.seed
+    envs = make(game, config.vec.num_envs, num_threads=threads, seed=seed, config=config.fields)
+    try:
+        envs.reset()
+        actions = [_random_actions(envs, seed) for seed in range(PREPARED)]
+        for action in actions:
+            envs.step(action)
+        steps, start = 0, time.perf_counter()
+        while (passed := time.perf_counter() - start) < seconds:
+            for i in range(CHUNK):
+                envs.step(actions[(steps + i) % PREPARED])
+            steps += CHUNK
+        return steps * envs.num_envs / passed
+    finally:
+        envs.close()
+
+
+def _random_actions(envs: PufferVectorEnv, seed: int) -> Any:
+    """Make uniform actions: int32 (A, K), float32 (A, X), or a dict of both."""
+    random = np.random.default_rng(seed)
+    made: dict[str, npt.NDArray[Any]] = {}
+    if envs.heads:
+        sizes = [head.n for head in envs.heads]
+        made["discrete"] = random.integers(0, sizes, (envs.num_envs, len(sizes)), np.int32)
+    if envs.axes:
+        low, high = ([getattr(axis, end) for axis in envs.axes] for end in ("low", "high"))
+        made["continuous"] = random.uniform(low, high, (envs.num_envs, len(low))).astype(np.float32)
+    return made if len(made) > 1 else next(iter(made.values()))
+
+
+def _plain(value: Any) -> str:
+    return count(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""A run on disk: session, directory, checkpoints, evaluation, loggers."""

@@ -1,0 +1,1 @@
+"""Recorded graphs, threads, cores and memory."""

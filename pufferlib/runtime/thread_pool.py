@@ -1,0 +1,113 @@
+"""Threads that play tapes side by side: mostly the caller the first track, each other one more.
+
+Who waits lets others run for a millisecond, then sleeps. They are kept on cores of their own, the
+caller too where it says so: two threads that the OS puts on one core are slower than one.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from pufferlib.kernels import _kernels
+from pufferlib.runtime import affinity
+from pufferlib.runtime.graph import Tape, is_watched
+
+Track = Sequence[tuple[str, Tape]]  # one after the other, and what each is called
+
+
+class Work:
+    """Tracks whose tapes are whole, made ready to be played again and again, once at a time."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self.tracks = tracks
+        self.names = [name for name, _ in tracks[0]] if tracks else []
+        native = [[tape.native for _, tape in track if tape.native] for track in tracks]
+        whole = list(map(len, native)) == list(map(len, tracks))
+        self.native = _kernels.Work(native) if whole else None
+
+
+class Crew:
+    """`size` threads with the calling one. Raise RuntimeError if they cannot be started."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._process = size, os.getpid()
+        before = affinity.threads()
+        self._native = _kernels.Crew(size)
+        affinity.keep_apart(affinity.threads() - before)
+
+    def play(self, work: Work) -> dict[str, float]:
+        """Play at most `size` tracks; return the seconds of the first one's tapes, by name.
+
+        The calling thread is best kept `on_first` meanwhile. What a track raises is raised when all
+        are done, the first of them first. Raise RuntimeError in a fork of the process that the
+        threads are of.
+        """
+        if len(work.tracks) > 1 and os.getpid() != self._process:
+            raise RuntimeError(
+                f"the trainer's threads were started in process {self._process} and did not follow "
+                f"the fork into process {os.getpid()}: make a new trainer here"
+            )
+        if work.native is None or is_watched():
+            seconds = self._by_python(work.tracks)
+        else:
+            seconds = self._native.play(work.native)
+        taken: dict[str, float] = {}
+        for name, passed in zip(work.names, seconds, strict=True):
+            taken[name] = taken.get(name, 0.0) + passed
+        return taken
+
+    def on_first(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the calling thread on the first core, where none of the others is."""
+        return affinity.on_first() if self.size > 1 else contextlib.nullcontext()
+
+    def _by_python(self, tracks: Sequence[Track]) -> list[float]:
+        """Play them in threads that need Python's lock for each call; rarely what happens."""
+        others = [self._pool.submit(_play, track) for track in tracks[1:]]
+        try:
+            seconds = _play(tracks[0]) if tracks else []
+        finally:
+            for other in others:
+                other.exception()  # waits
+        for other in others:
+            other.result()
+        return seconds
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads of Python, one fewer than there are."""
+        started: list[int] = []
+        together = threading.Barrier(self.size)
+
+        def start() -> None:
+            torch.set_num_threads(1)  # holds for this thread
+            started.append(threading.get_native_id())
+            together.wait()
+
+        pool = ThreadPoolExecutor(max(1, self.size - 1), "crew", start)
+        for _ in range(self.size - 1):
+            pool.submit(int)
+        together.wait()
+        affinity.keep_apart(started)
+        return pool
+
+    def close(self) -> None:
+        """End the threads; twice is fine."""
+        self._native.close()
+        if "_pool" in self.__dict__:
+            self._pool.shutdown()
+
+
+@torch.no_grad()
+def _play(track: Track) -> list[float]:
+    seconds = []
+    for _, tape in track:
+        begin = time.perf_counter()
+        tape.play()
+        seconds.append(time.perf_counter() - begin)
+    return seconds

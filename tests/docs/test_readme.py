@@ -1,0 +1,103 @@
+"""What the documents tell people to do: README's game is built, all commands and Python are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+OUTSIDE = (ROOT / "docs" / "outside.md").read_text(encoding="utf-8")
+# What an example may import that no test needs, and the extra that brings it.
+EXTRAS = {
+    "pettingzoo": "pettingzoo",
+    "ray": "rllib",
+    "stable_baselines3": "sb3",
+    "torchrl": "torchrl",
+    "jax": "jax",
+}
+
+
+def blocks(language: str, document: str = README) -> list[str]:
+    """The fenced code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document, re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """An otherwise empty folder in which the ten minutes' game is written down."""
+    path = tmp_path_factory.mktemp("ten minutes")
+    (game,) = (block for block in blocks("c") if "PUF_NAME" in block)
+    (path / "catch.h").write_text(game)
+    return path
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PUFFER_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
+    commands = [
+        line
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if re.match(r"puffer \w+ catch(\.h)?\b", line)
+    ]
+    assert [line.split()[1] for line in commands] == ["train", "eval"]
+    for line in commands:
+        words = shlex.split(line, comments=True)
+        answer = run([sys.executable, "-m", "pufferlib", *words[1:]], folder)
+    caught = re.search(r"caught\D+([\d.]+)", answer)
+    assert caught, answer
+    assert float(caught.group(1)) > 0.9  # a random basket catches about one in eight
+
+
+@pytest.mark.parametrize(
+    "code", blocks("python") + blocks("python", OUTSIDE), ids=lambda code: code.split("\n")[0][:40]
+)
+def test_the_python_examples_run_as_they_stand(code, folder):
+    run([sys.executable, "-c", code], folder)
+
+
+@pytest.mark.parametrize("code", blocks("python", FRAMEWORKS), ids=lambda code: code[:40])
+def test_the_examples_for_other_frameworks_run_as_they_stand(code, folder):
+    for package, extra in EXTRAS.items():
+        if re.search(rf"^(?:import|from) (?:pufferenv\.)?{package}\b", code, re.M):
+            pytest.importorskip(package, reason=f"pip install 'pufferenv[{extra}]'")
+    run([sys.executable, "-c", code], folder)
+
+
+def test_both_set_up_lines_stand_at_the_top():
+    top = README[:1500]
+    assert "pip install -e . && puffer train breakout" in top
+    assert "pip install -e '.[test]' && pytest" in top
+
+
+def test_every_file_that_the_documents_point_to_exists():
+    named = re.compile(r"`((?:pufferenv|pufferlib|ocean|tests|bench|docs)/[\w/]+\.\w+)`")
+    linked = re.compile(r"\]\(([^)#:]+?)(?:#[^)]*)?\)")
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        for target in linked.findall(text):
+            assert (document.parent / target).exists(), f"{document.name} points to {target}"
+        for target in named.findall(text):
+            if "my_game" not in target:
+                assert (ROOT / target).exists(), f"{document.name} names {target}"
+
+
+def test_no_figure_was_forgotten():
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.findall(r"@[A-Z_]+@", document.read_text(encoding="utf-8")), document.name

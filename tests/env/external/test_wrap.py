@@ -1,0 +1,457 @@
+"""wrap: what an outside env tells is in the rows, once and in order, whoever plays it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete, Graph, Sequence, Text
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import pufferlib
+from pufferenv.external.game import EnvError, OutsideGame
+from pufferenv.row_env import RowEnv
+from tests.support import external_envs
+from tests.support.external_envs import (
+    LIVE,
+    LIVED,
+    TERMINAL,
+    TRUNCATED,
+    Nested,
+    Teller,
+    Village,
+    live,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+POISON = -12345.0
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    """No test sees what was lived in another."""
+    LIVED.clear()
+
+
+def vector_of(mode, count=3):
+    return SyncVectorEnv([Teller] * count, autoreset_mode=mode)
+
+
+KINDS = {
+    "single": (Teller, 6),
+    "immortal": (functools.partial(Teller, end=0.0), 6),
+    "village": (Village, 3),
+    "births": (functools.partial(Village, fresh=True), 3),
+    **{mode.value: (functools.partial(vector_of, mode), 6) for mode in AutoresetMode},
+}
+
+
+def game_of(kind, backend="serial", **options):
+    make, num_envs = KINDS[kind]
+    if kind == "births":
+        options["agents"] = 4
+    return OutsideGame(make, backend=backend, **options), num_envs
+
+
+def play(env, steps, each=lambda env: None, groups=1, seed=5):
+    """Step with random actions, noting them as a sampler does, and yield each batch's rows."""
+    random = np.random.default_rng(seed)
+    arrays = env.arrays
+    action = arrays["action"].reshape(-1, arrays["action"].shape[-1])
+    bounds = [env.num_envs * g // groups for g in range(groups + 1)]
+    arrays["version"].fill(-1)
+    finals = {}
+    for _ in range(steps):
+        for begin, end in itertools.pairwise(bounds):
+            some = slice(begin * env.env_agents, end * env.env_agents)
+            count = some.stop - some.start
+            arrays["actions"][some] = random.integers(0, 3, (count, 1))
+            arrays["waiting"][some] = -1
+            live = np.flatnonzero(arrays["alive"][some]) + some.start
+            action[arrays["slot"][live]] = arrays["actions"][live]
+            arrays["version"].reshape(-1)[arrays["slot"][live]] = 0
+            env.step(begin, end)
+            for k in range(env.engine.num_final):
+                finals[int(arrays["final_slot"][k])] = arrays["final_observations"][k].copy()
+            env.engine.clear_finals()
+            each(env)
+        while env.engine.num_full >= env.batch_rows:
+            rows = env.engine.batch()
+            yield rows, finals
+            arrays["version"][rows] = -1
+            env.engine.release()
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_lived_is_in_one_slot_once_and_in_order(kind, backend):
+    game, num_envs = game_of(kind, backend, num_workers=2)
+    LIVED.clear()
+    ends = []
+    with RowEnv(game, num_envs, horizon=5, batch_rows=4, seed=3, check=True) as env:
+        arrays = env.arrays
+        for rows, finals in play(env, 120, groups=2):
+            for row in rows:
+                for t in range(env.horizon):
+                    seen = tuple(arrays["observations"][row, t].tolist())
+                    step = LIVED.pop(seen)
+                    assert arrays["action"][row, t, 0] == step.action
+                    assert arrays["reward"][row, t] == np.float32(step.reward)
+                    assert arrays["done"][row, t] == step.done
+                    ends.append(step.done)
+                    if step.done == TRUNCATED:
+                        final = finals.pop(row * env.horizon + t)
+                        assert tuple(final.tolist()) == step.after
+                    if t + 1 == env.horizon:
+                        continue
+                    following = tuple(arrays["observations"][row, t + 1].tolist())
+                    if step.done == LIVE and not arrays["piece_start"][row, t + 1]:
+                        assert following == step.after
+                    else:
+                        assert following[3] == 0  # first of a life
+        waiting = arrays["observations"][arrays["version"] == 0]
+        assert sorted(map(tuple, waiting.tolist())) == sorted(LIVED)
+    assert set(ends) == ({LIVE} if kind == "immortal" else {LIVE, TERMINAL, TRUNCATED})
+
+
+@pytest.mark.parametrize("kind", ["single", "village", "NextStep"])
+def test_logs_are_those_of_whole_episodes(kind):
+    game, num_envs = game_of(kind)
+    LIVED.clear()
+    with RowEnv(game, num_envs, horizon=50, batch_rows=600, seed=3) as env:
+        assert not list(play(env, 40))
+        log = env.log()
+    told: dict[tuple[float, float], list[tuple[float, external_envs.Step]]] = {}
+    for seen, step in LIVED.items():
+        told.setdefault((seen[0], seen[2]), []).append((seen[3], step))  # by env and episode
+    whole = [  # whose every life that began has ended
+        [step for _, step in steps]
+        for steps in told.values()
+        if sum(at == 0 for at, _ in steps) == sum(step.done != LIVE for _, step in steps)
+    ]
+    scores = [sum(step.reward for step in steps) for steps in whole]
+    assert log["episodes"][0] == len(scores) > 5
+    assert log["score"][2:] == (min(scores), max(scores))
+    assert log["score"][0] == pytest.approx(np.mean(scores))
+    if kind != "village":
+        assert log["length"][3] == max(map(len, whole))
+
+
+def test_an_observation_goes_straight_to_its_slot():
+    """Steady state: nothing passes the mailbox, and the slot is right before the engine steps."""
+    with RowEnv(game_of("immortal")[0], 6, horizon=8, seed=1) as env:
+        box = env.engine._mail.arrays["obs"]
+        slots = env.arrays["observations"].reshape(-1, 4)
+        for t in range(7):
+            box[:] = POISON
+            env.engine.send()
+            for agent, slot in enumerate(env.arrays["slot"]):
+                assert slots[slot + 1].tolist() == [slots[slot][0], 0, 0, t + 1], agent
+            env.engine.receive()
+            assert (box == POISON).all()
+        env.step()  # every row is full: this time the mailbox is used
+        assert (box[:, 3] == 8).all()
+
+
+def pool_of(kind, backend, num_workers, groups=1):
+    game, num_envs = game_of(kind, backend, num_workers=num_workers)
+    LIVED.clear()
+    taken = []
+    with RowEnv(game, num_envs, horizon=4, batch_rows=6, seed=9) as env:
+        for rows, _ in play(env, 60, groups=groups):
+            for name in ("observations", "action", "reward", "done", "piece_start"):
+                taken.append(env.arrays[name][rows].copy())
+        taken += [env.arrays["final_observations"].copy(), env.arrays["alive"].copy()]
+    return taken
+
+
+@pytest.mark.parametrize("kind", ["single", "village", "births", "SameStep"])
+def test_a_result_does_not_depend_on_who_plays(kind):
+    expected = pool_of(kind, "serial", None)
+    for backend, workers in (("threads", 2), ("processes", 1), ("processes", 2)):
+        for one, other in zip(expected, pool_of(kind, backend, workers), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_groups_may_cut_across_workers():
+    expected = pool_of("single", "serial", None, groups=3)
+    for one, other in zip(expected, pool_of("single", "processes", 2, groups=3), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_nest_of_spaces_is_told_and_asked_as_it_is():
+    env = pufferlib.wrap(Nested, 3, seed=2)
+    assert env.single_observation_space == Nested.observation_space
+    assert env.single_action_space == Nested.action_space
+    obs, _ = env.reset()
+    assert env.observation_space.contains(obs)
+    for _ in range(30):
+        actions = env.action_space.sample()
+        before = {name: value.copy() for name, value in obs.items()}
+        obs, rewards, terminated, truncated, infos = env.step(actions)
+        for i in range(3):
+            key = (*before["who"][i], float(before["life"][i]), float(before["step"][i, 0, 0]))
+            lived = LIVED[key]
+            assert lived.action == actions["choice"][i, 0]
+            assert rewards[i] == np.float32(lived.reward)
+            assert (terminated[i], truncated[i]) == (
+                lived.done == TERMINAL,
+                lived.done == TRUNCATED,
+            )
+            told = infos["final_obs"] if lived.done else obs
+            assert (*told["who"][i], told["life"][i], told["step"][i, 0, 0]) == lived.after
+    env.close()
+
+
+@pytest.mark.parametrize("mode", ["same_step", "next_step", "disabled"])
+def test_a_vector_env_of_each_autoreset_mode_is_as_gymnasiums(mode):
+    ours = pufferlib.wrap(Teller, 4, seed=7, autoreset_mode=mode)
+    seeds = [int(s) for s in first_seeds(7, 4)]
+    gym_mode = {m.name.lower(): m for m in AutoresetMode}[mode]
+    theirs = SyncVectorEnv([Teller] * 4, autoreset_mode=gym_mode)
+    assert ours.metadata["autoreset_mode"] is gym_mode
+    obs, _ = ours.reset()
+    LIVED.clear()
+    np.testing.assert_array_equal(obs, theirs.reset(seed=seeds)[0])
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        actions = random.integers(0, 3, 4)
+        LIVED.clear()
+        a = ours.step(actions)
+        LIVED.clear()
+        b = theirs.step(actions)
+        for one, other in zip(a[:4], b[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+        done = a[2] | a[3]
+        if mode == "same_step" and done.any():
+            final = np.stack(list(b[4]["final_obs"][done]))
+            np.testing.assert_array_equal(a[4]["final_obs"][done], final)
+        if mode == "disabled" and done.any():
+            options = {"reset_mask": done}
+            one, other = ours.reset(options=options)[0], theirs.reset(options=options)[0]
+            np.testing.assert_array_equal(one[done], other[done])
+
+
+@pytest.mark.parametrize("mode", ["next_step", "disabled"])
+def test_a_whole_vector_env_begins_episodes_in_the_same_step_only(mode):
+    make = functools.partial(vector_of, AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="autoreset_mode='same_step' only; for another"):
+        pufferlib.wrap(make, 3, autoreset_mode=mode)
+
+
+def first_seeds(seed, count):
+    from pufferenv.game_config import env_seeds
+
+    return env_seeds(seed, count) >> np.uint64(33)
+
+
+def test_one_env_as_it_is_can_be_played_alone():
+    env = Teller()
+    wrapped = pufferlib.wrap(env)
+    wrapped.reset(seed=1)
+    wrapped.step(np.array([1]))
+    assert len(LIVED) == 1
+    with pytest.raises(ValueError, match="one Teller as it is can only be num_envs=1, 'serial'"):
+        pufferlib.wrap(env, 2)
+
+
+def space_of(observation=None, action=None):
+    class Spaced(Teller):
+        observation_space = observation or Teller.observation_space
+        action_space = action or Teller.action_space
+
+    return Spaced
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (space_of(Text(5)), "Spaced: observation space is Text"),
+        (space_of(Graph(Box(0, 1, (2,)), None)), "Spaced: observation space is Graph"),
+        (space_of(Sequence(Discrete(2))), "Spaced: observation space is Sequence"),
+        (space_of(action=gymnasium.spaces.MultiBinary(17)), "17 discrete heads, at most 16"),
+        (space_of(action=Text(5)), "Spaced: action space is Text"),
+        (dict, "dict is neither a Gymnasium env"),
+        (functools.partial(Village, fresh=True), "village has no possible_agents"),
+    ],
+)
+def test_what_cannot_be_handled_is_refused_by_name(make, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        pufferlib.wrap(make)
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend='process', must be one of 'serial', 'threads'"):
+        pufferlib.wrap(Teller, backend="process")
+
+
+def test_agents_must_be_alike():
+    class Uneven(Village):
+        def observation_space(self, agent):
+            return Box(0, 1, (2 if agent == "agent_1" else 3,))
+
+    with pytest.raises(ValueError, match=r"village: 'agent_1' has spaces .* one policy"):
+        pufferlib.wrap(Uneven)
+
+
+class Amiss(Village):
+    """Leaves somebody, or everybody, out."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def reset(self, seed=None, options=None):
+        told = super().reset(seed, options)
+        if self.how == "nobody":
+            self.agents = []
+        return told
+
+    def step(self, actions):
+        seen, *rest = super().step(actions)
+        return {name: seen[name] for name in self.agents[1:]}, *rest
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("nobody", "env 0, reset 0: ValueError: a new episode begins with no agents"),
+        ("unseen", r"env 0, step \d+: ValueError: there is no observation of 'agent_\d'"),
+    ],
+)
+def test_parallel_envs_that_leave_agents_out_are_told(how, words):
+    env = pufferlib.wrap(functools.partial(Amiss, how), 1, seed=1)
+    with pytest.raises(EnvError, match=words):
+        env.reset()
+        for _ in range(20):
+            env.step(np.zeros(env.num_envs, np.int64))
+
+
+class Wrong(Teller):
+    """Misbehaves in its third step, as it is told."""
+
+    def __init__(self, how):
+        super().__init__(end=0.0)
+        self.how = how
+
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        if self.seen[3] == 3:
+            if self.how == "shape":
+                seen = seen[:3]
+            elif self.how == "dtype":
+                seen = np.array(["a"] * 4)
+            elif self.how == "nan":
+                reward = float("nan")
+            elif self.how == "huge":
+                reward = 1e300
+            else:
+                raise KeyError("lost")
+        return seen, reward, *rest
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("shape", r"env 0, step 3: ValueError: the observation has shape \(3,\)"),
+        ("dtype", "env 0, step 3: ValueError: the observation is <U1"),
+        ("nan", "env 0, step 3: ValueError: its reward is nan"),
+        ("huge", r"env 0, step 3: ValueError: its reward is 1e\+300"),  # not of float32
+        ("raise", "env 0, step 3: KeyError: 'lost'"),
+    ],
+)
+def test_what_an_env_does_wrong_is_told_with_env_and_step(how, words, backend):
+    env = pufferlib.wrap(functools.partial(Wrong, how), 2, backend=backend, num_workers=2)
+    env.reset()
+    with pytest.raises(EnvError, match=words):
+        for _ in range(3):
+            env.step(np.zeros(2, np.int64))
+    with pytest.raises(RuntimeError, match="failed or was interrupted"):
+        env.step(np.zeros(2, np.int64))
+    env.close()
+
+
+def test_threads_play_where_the_envs_were_made():
+    homes = {}
+
+    class Home(Teller):
+        def __init__(self):
+            super().__init__(end=0.0)
+            homes[id(self)] = threading.current_thread()
+
+        def step(self, action):
+            assert threading.current_thread() is homes[id(self)]
+            return super().step(action)
+
+    env = pufferlib.wrap(Home, 4, backend="threads", num_workers=2)
+    env.reset()
+    env.step(np.zeros(4, np.int64))
+    assert len(set(homes.values())) == 3  # two, and the one that looked at the spaces
+    env.close()
+
+
+def test_lived_is_what_the_other_tests_take_it_for():
+    env = Teller(end=0.0)
+    env.reset(seed=3)
+    env.step(2)
+    assert {(3.0, 0.0, 0.0, 0.0): external_envs.Step(2, 221.0, LIVE, (3.0, 0.0, 0.0, 1.0))} == LIVED
+
+
+def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
+    """Gymnasium's own numpy CartPole: it takes one seed, and shows new episodes a step later."""
+    make = functools.partial(
+        gymnasium.make_vec, "CartPole-v1", 3, vectorization_mode="vector_entry_point"
+    )
+    env, twin = pufferlib.wrap(make, seed=4), make()
+    assert (env.num_envs, env.game.name) == (3, "CartPole-v1")
+    obs, _ = env.reset()
+    np.testing.assert_array_equal(obs, twin.reset(seed=int(first_seeds(4, 1)[0]))[0])
+    random, between = np.random.default_rng(0), np.zeros(3, np.bool_)
+    for _ in range(60):
+        actions = random.integers(0, 2, 3)
+        told, rewards, terminated, truncated, infos = env.step(actions)
+        seen, gains, ends, cuts, _ = twin.step(actions)
+        np.testing.assert_array_equal(rewards, np.where(between, 0, gains))
+        np.testing.assert_array_equal(terminated | truncated, ends | cuts)
+        between = ends | cuts
+        np.testing.assert_array_equal(env.alive, ~between)  # nobody acts in the step in between
+        np.testing.assert_array_equal(told[~between], seen[~between])
+        if between.any():
+            np.testing.assert_array_equal(infos["final_obs"][between], seen[between])
+    assert env.log()["episodes"][0] > 3
+
+
+class Relay(Village):
+    """One agent at a time: whoever dies, in its third step, is followed by a new one at once."""
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed, options)
+        self.agents = self.agents[:1]
+        return self._told(self.agents), {}
+
+    def step(self, actions):
+        (name,) = self.agents
+        _, self.seen[name] = live(self.seen[name], 0, LIVE)
+        dead = self.seen[name][3] == 3
+        seen = self._told([name])
+        if dead:
+            self.agents = []
+            self._enter(f"agent_{int(name[6:]) + 1}")
+            seen |= self._told(self.agents)
+        return seen, {name: 0.0}, {name: dead}, {name: False}, {name: {}}
+
+
+def test_who_follows_one_that_died_in_the_same_step_is_shown_what_it_sees_itself():
+    env = pufferlib.wrap(functools.partial(Relay, places=1, fresh=True), 1, agents=1, seed=1)
+    obs, _ = env.reset()
+    first = int(obs[0, 1])
+    for t in range(1, 10):
+        obs, _, terminated, _, _ = env.step(np.zeros(1, np.int64))
+        assert env.alive[0]
+        assert terminated[0] == (t % 3 == 0)
+        assert obs[0, [1, 3]].tolist() == [first + t // 3, t % 3]

@@ -1,0 +1,395 @@
+"""The build: what is built when, and what a mistake gets. Trees and caches are temporary copies."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pufferenv import build, games
+from pufferenv.toolchain import incremental
+
+SQUARED = build.OCEAN / "squared.h"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for games from outside."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("PUFFER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A checkout with the game `squared` alone, in which nothing is built."""
+    tree = tmp_path / "a checkout"
+    kept = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(build.ROOT / "pufferenv", tree / "pufferenv", ignore=kept)
+    (tree / "ocean").mkdir()
+    for name in ("build.py", "ocean/__init__.py", "ocean/squared.h"):
+        shutil.copy(build.ROOT / name, tree / name)
+    return tree
+
+
+def run(tree: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in `tree`, with that tree's pufferenv."""
+    full = {**os.environ, "PUFFER_CACHE": str(tree / "cache"), "PYTHONPATH": str(tree), **env}
+    command = [sys.executable, *args]
+    return subprocess.run(command, cwd=tree, env=full, capture_output=True, text=True, check=False)
+
+
+def my_game(folder: Path, *changes: tuple[str, str], name: str = "my_game") -> Path:
+    """A header outside the ocean package: squared, changed."""
+    text = SQUARED.read_text().replace('PUF_NAME "squared"', f'PUF_NAME "{name}"')
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    folder.mkdir(parents=True, exist_ok=True)
+    header = folder / f"{name}.h"
+    header.write_text(text)
+    return header
+
+
+def exports_spec(path: Path) -> bool:
+    return hasattr(ctypes.CDLL(str(path)), "puf_spec")
+
+
+# --- what is built when -------------------------------------------------------------------
+
+
+def test_game_of_a_checkout_is_built_beside_its_header_and_only_once(tree: Path) -> None:
+    first = run(tree, "build.py", "squared")
+    assert (first.returncode, first.stdout, first.stderr) == (0, "ocean/squared.so\n", "")
+    made = (tree / "ocean/squared.so").stat()
+    second = run(tree, "build.py", "squared")
+    assert second.stdout == "nothing to do: 1 file is up to date\n"
+    assert (tree / "ocean/squared.so").stat() == made
+
+
+@pytest.mark.parametrize(
+    "changed", ["ocean/squared.h", "pufferenv/env.h", "pufferenv/contract/game.c"]
+)
+def test_change_of_any_file_that_a_game_includes_builds_it_anew(tree: Path, changed: str) -> None:
+    run(tree, "build.py", "squared")
+    before = (tree / "ocean/squared.so").stat().st_ino
+    with (tree / changed).open("a") as file:
+        file.write("// one more comment\n")
+    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    # A new file, not new bytes in the old one, which a running process may have mapped.
+    assert (tree / "ocean/squared.so").stat().st_ino != before
+
+
+def test_new_time_with_old_content_builds_nothing(tree: Path) -> None:
+    run(tree, "build.py", "squared")
+    (tree / "ocean/squared.h").touch()
+    assert run(tree, "build.py", "squared").stdout.startswith("nothing to do")
+
+
+def test_other_flags_build_anew(tree: Path) -> None:
+    run(tree, "build.py", "squared", PUFFER_PORTABLE="1")
+    assert run(tree, "build.py", "squared", PUFFER_PORTABLE="1").stdout.startswith("nothing to do")
+    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+
+
+def test_object_that_something_else_overwrote_is_built_anew(tree: Path) -> None:
+    run(tree, "build.py", "squared")
+    (tree / "ocean/squared.so").write_bytes(b"not an object")
+    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+
+
+def test_find_in_a_checkout_builds_what_is_missing_or_changed(tree: Path) -> None:
+    script = "from pufferenv import games; print(games.find('squared'))"
+    assert run(tree, "-c", script).stdout == f"{tree}/ocean/squared.so\n"
+    before = (tree / "ocean/squared.so").stat().st_ino
+    assert run(tree, "-c", script).returncode == 0
+    assert (tree / "ocean/squared.so").stat().st_ino == before
+    with (tree / "ocean/squared.h").open("a") as file:
+        file.write("// one more comment\n")
+    assert run(tree, "-c", script).returncode == 0
+    assert (tree / "ocean/squared.so").stat().st_ino != before
+
+
+def test_copied_checkout_builds_and_loads_its_own_games(tree: Path, tmp_path: Path) -> None:
+    copy, cache = tmp_path / "copy", str(tmp_path / "cache")
+    header = my_game(tmp_path)
+    script = (
+        f"from pufferenv import games; print(games.find('squared'), games.find({str(header)!r}))"
+    )
+    theirs = run(tree, "-c", script, PUFFER_CACHE=cache).stdout.split("\n")[0]
+    shutil.copytree(tree, copy)
+    ours = run(copy, "-c", script, PUFFER_CACHE=cache).stdout.split("\n")[0]
+    assert ours.startswith(f"{copy}/ocean/squared.so {cache}/my_game-")
+    # The cache is shared, and the same header makes another object with another tree's env.c.
+    assert ours.split()[-1] != theirs.split()[-1]
+    assert run(tree, "-c", script, PUFFER_CACHE=cache).stdout == f"{theirs}\n"
+
+
+def test_debug_and_sanitized_objects_have_their_own_names(tree: Path) -> None:
+    debug = run(tree, "build.py", "squared", "--debug")
+    sanitized = run(tree, "build.py", "squared", "--sanitize")
+    assert debug.stdout.splitlines()[0] == "ocean/squared.debug.so"
+    assert sanitized.stdout.splitlines()[0] == "ocean/squared.sanitize.so"
+    assert "PUFFER_BUILD=debug" in debug.stdout
+    assert re.search(r"PUFFER_BUILD=sanitize \w+=/\S+asan\S+ ", sanitized.stdout)
+    assert not (tree / "ocean/squared.so").exists()
+
+
+def test_list_and_clean(tree: Path) -> None:
+    def listed() -> list[str]:
+        return run(tree, "build.py", "--list").stdout.split()
+
+    assert listed() == ["squared", "not", "built", "ocean/squared.h"]
+    run(tree, "build.py", "squared")
+    assert listed() == ["squared", "built", "ocean/squared.h"]
+    run(tree, "build.py", "--clean")
+    assert not (tree / "ocean/squared.so").exists()
+    assert not (tree / "build").exists()
+    assert (tree / "ocean/squared.h").exists()
+
+
+def test_clean_leaves_what_the_build_did_not_make(tree: Path) -> None:
+    header = my_game(tree)
+    run(tree, "build.py", str(header))
+    my_game(tree, ("size, 11,", "size, 12,"))
+    for kind in ("--debug", "--sanitize"):
+        run(tree, "build.py", str(header), kind)
+    run(tree, "build.py", str(header))
+    cache = tree / "cache"
+    assert len([*cache.glob("*.so")]) == 4
+    (cache / "letters").mkdir()
+    foreign = [cache / "letters/one.txt", cache / "notes.so", cache / f"libother-{'0a' * 8}.so"]
+    for file in foreign:
+        file.write_text("kept")
+    assert run(tree, "build.py", "--clean").returncode == 0
+    assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted(foreign)
+    for file in foreign:
+        file.unlink()
+    (cache / "letters").rmdir()
+    run(tree, "build.py", str(header))
+    run(tree, "build.py", "--clean")
+    assert not cache.exists()
+
+
+# --- games from outside -------------------------------------------------------------------
+
+
+def test_game_from_a_path_with_spaces_is_built_into_the_cache(tmp_path: Path, cache: Path) -> None:
+    header = my_game(tmp_path / "a folder, with $HOME and #hash")
+    made = build.build_game(header)
+    assert made.parent == cache
+    assert re.fullmatch(r"my_game-[0-9a-f]{16}\.so", made.name)
+    assert exports_spec(made)
+    assert build.build_game(header) == games.find(header) == games.find(str(header)) == made
+
+
+def test_changed_header_gets_another_object_and_the_old_one_stays(
+    tmp_path: Path, cache: Path
+) -> None:
+    first = games.find(my_game(tmp_path))
+    second = games.find(my_game(tmp_path, ("size, 11,", "size, 12,")))
+    assert first != second
+    assert first.exists()
+    assert games.find(my_game(tmp_path)) == first
+    assert games.find(my_game(tmp_path), debug=True).name.endswith(".debug.so")
+
+
+def test_header_that_a_game_includes_counts_too(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "rules.h").write_text("enum { LIMIT = 3 };\n")
+    header = my_game(tmp_path, ("enum { EMPTY", '#include "rules.h"\nenum { EMPTY'))
+    first = games.find(header)
+    (tmp_path / "rules.h").write_text("enum { LIMIT = 4 };\n")
+    assert games.find(header) != first
+
+
+def test_two_processes_may_build_the_same_game_at_once(tmp_path: Path, cache: Path) -> None:
+    header = my_game(tmp_path)
+    command = [sys.executable, "-m", "pufferenv.build", str(header)]
+    running = [subprocess.Popen(command, cwd=build.ROOT, stdout=subprocess.DEVNULL) for _ in "ab"]
+    assert [process.wait() for process in running] == [0, 0]
+    (made,) = cache.glob("*.so")
+    assert exports_spec(made)
+    assert sorted(path.name for path in cache.iterdir()) == [made.name, "stamps"]
+
+
+def test_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(build.BuildError, match=r"cannot write .*file/cache.*PUFFER_CACHE"):
+        build.build_game(my_game(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["ocean/squared.so", "build/stamps/ocean~squared.so.json"])
+def test_file_that_cannot_be_replaced_is_named_without_a_traceback(tree: Path, file: str) -> None:
+    (tree / file / "in the way").mkdir(parents=True)
+    done = run(tree, "build.py", "squared")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot write {tree}/{file} (")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_folder_without_the_right_to_write_is_named(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # root is refused nothing
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(build.BuildError, match=r"cannot write .*cache/.* \(Permission denied\)"):
+        build.build_game(my_game(tmp_path))
+
+
+def test_what_is_built_is_for_all_whom_the_umask_lets_read_it(tmp_path: Path, cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        made = build.build_game(my_game(tmp_path))
+    finally:
+        os.umask(before)
+    (stamp,) = (cache / "stamps").iterdir()
+    assert stamp.stat().st_mode & 0o777 == 0o644
+    assert made.stat().st_mode & 0o044 == 0o044
+
+
+# --- mistakes -----------------------------------------------------------------------------
+
+
+def test_compile_error_is_the_compilers_own_at_the_headers_line(
+    tmp_path: Path, cache: Path
+) -> None:
+    header = my_game(tmp_path, ("env->tick = 0;", "env->tock = 0;"))
+    lines = header.read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if "tock" in text)
+    with pytest.raises(build.BuildError, match=rf"my_game\.h:{line}:\d+: error: .*tock"):
+        build.build_game(header)
+    assert not list(cache.glob("*.so"))
+
+
+def test_command_prints_the_error_without_a_traceback_and_fails(tree: Path) -> None:
+    header = my_game(tree, ("env->tick = 0;", "env->tock = 0;"))
+    done = run(tree, "-m", "pufferenv.build", str(header))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {header} does not compile:\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "macro",
+    ["PUF_NAME", "PUF_DOC", "PUF_AGENTS", "PUF_OBS", "PUF_ACTIONS", "PUF_CONFIG", "PUF_LOG"],
+)
+def test_missing_macro_is_named_with_an_example_and_nothing_else(
+    tmp_path: Path, cache: Path, macro: str
+) -> None:
+    header = my_game(tmp_path, (f"#define {macro}", f"#define NOT_{macro}"))
+    with pytest.raises(build.BuildError) as caught:
+        build.build_game(header)
+    errors = [line for line in str(caught.value).splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert re.search(rf"{macro} is missing\. Example.*#define {macro}\b", errors[0])
+
+
+def test_header_without_the_contract_is_told_what_to_include(tmp_path: Path, cache: Path) -> None:
+    header = my_game(tmp_path, ('#include "pufferenv/env.h"', ""))
+    with pytest.raises(build.BuildError, match=r"lacks #include .*pufferenv/env\.h"):
+        build.build_game(header)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker's -z defs")
+def test_forgotten_function_is_an_error_of_the_build(tmp_path: Path, cache: Path) -> None:
+    forgotten = ("static void env_close(Env *env) { (void)env; } // nothing was allocated", "")
+    with pytest.raises(incremental.BuildError, match="undefined reference to `env_close'"):
+        build.build_game(my_game(tmp_path, forgotten))
+
+
+def test_warning_about_a_game_from_outside_is_shown_and_no_error(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = build.build_game(my_game(tmp_path, ("env->tick = 0;", "int unused; env->tick = 0;")))
+    assert exports_spec(made)
+    assert "unused variable" in capsys.readouterr().err
+
+
+def test_warning_about_a_game_of_the_project_is_an_error_of_the_command(tree: Path) -> None:
+    header = tree / "ocean/squared.h"
+    header.write_text(header.read_text().replace("env->tick = 0;", "int unused; env->tick = 0;"))
+    done = run(tree, "build.py", "squared")
+    assert done.returncode == 1
+    assert "unused variable" in done.stderr
+
+
+@pytest.mark.parametrize("args", [["squared"], []])
+def test_without_a_compiler_one_line_says_which_package_to_install(
+    tree: Path, args: list[str]
+) -> None:
+    done = run(tree, "build.py", *args, PATH=str(tree / "nothing here"), CC="")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "no C compiler was found: " in done.stderr
+    assert "gcc" in done.stderr or "xcode-select" in done.stderr
+
+
+def test_compiler_that_is_not_there_is_named(tree: Path) -> None:
+    done = run(tree, "build.py", "squared", CC="ccc -m64")
+    assert done.stderr == "error: CC=ccc -m64: there is no such program\n"
+
+
+def test_missing_python_headers_are_named_with_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(build.BuildError, match="python3-dev"):
+        build.build_all(into=tmp_path)
+
+
+def test_unknown_game_names_the_nearest_and_all() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown game 'sqared': did you mean 'squared'\?"
+    ) as caught:
+        games.find("sqared")
+    for name in games.names():
+        assert name in str(caught.value)
+
+
+def test_path_without_a_header_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no header .*nope\.h"):
+        games.find(tmp_path / "nope.h")
+
+
+def test_unknown_kind_of_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUFFER_BUILD", "fast")
+    with pytest.raises(ValueError, match="PUFFER_BUILD=fast: legal are release, debug, sanitize"):
+        games.find("squared")
+
+
+def test_name_in_the_header_must_be_the_files(tmp_path: Path, cache: Path) -> None:
+    header = my_game(tmp_path, ('PUF_NAME "my_game"', 'PUF_NAME "other"'))
+    with pytest.raises(ValueError, match="PUF_NAME is 'other', must be 'my_game'"):
+        games.load(header)
+
+
+# --- the toml beside the header -------------------------------------------------------------
+
+
+def test_defaults_are_the_toml_beside_the_header(tmp_path: Path) -> None:
+    header = my_game(tmp_path)
+    assert games.defaults(header) == {}
+    header.with_suffix(".toml").write_text("[env]\nsize = 5\n[train]\ngamma = 0.9\n")
+    assert games.defaults(header) == {"env": {"size": 5}, "train": {"gamma": 0.9}}
+    header.with_suffix(".toml").write_text("[env\n")
+    with pytest.raises(ValueError, match=r"my_game\.toml is not TOML: .*line 1"):
+        games.defaults(header)
+
+
+def test_rule_in_makes_syntax_is_read_back() -> None:
+    rule = "env.o: /a\\ b/x.h \\\n  /c/$$y.h /d/\\#z.h\n"
+    assert incremental._included(rule) == [Path("/a b/x.h"), Path("/c/$y.h"), Path("/d/#z.h")]

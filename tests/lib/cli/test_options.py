@@ -1,0 +1,91 @@
+"""The tables of options: values are checked where declared, errors name what is legal."""
+
+import math
+
+import pytest
+
+from pufferlib.config.options import (
+    SECTIONS,
+    PolicyOptions,
+    TrainOptions,
+    VecOptions,
+    resolve_sizes,
+)
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_defaults_are_legal_and_every_option_has_a_doc(section):
+    table = SECTIONS[section]
+    values = table().asdict()
+    for item in table.options():
+        assert item.doc and "\n" not in item.doc
+        assert values[item.name] == item.default
+        assert type(item.default) is item.type
+
+
+def test_make_takes_values_over_the_defaults():
+    train = TrainOptions.make({"gamma": 0.5, "horizon": 8})
+    assert (train.gamma, train.horizon) == (0.5, 8)
+    assert TrainOptions.make(train.asdict()) == train
+
+
+def test_an_int_is_taken_for_a_float_and_becomes_one():
+    value = TrainOptions(gamma=1).gamma
+    assert value == 1.0 and type(value) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "text"),
+    [
+        ({"gamma": 1.5}, ValueError, r"train\.gamma=1\.5 is outside \[0, 1\]: discount"),
+        ({"gamma": math.nan}, ValueError, "gamma=nan is outside"),
+        ({"ent_coef": math.inf}, ValueError, "ent_coef=inf is outside"),
+        ({"horizon": 0}, ValueError, r"horizon=0 is outside \[1, 65536\]"),
+        ({"horizon": 1.0}, TypeError, "horizon=1.0 is float, not int"),
+        ({"horizon": True}, TypeError, "horizon=True is bool, not int"),
+        ({"optimizer": "sgd"}, ValueError, "optimizer='sgd' is none of adam, muon"),
+        ({"learning_rat": 1.0}, ValueError, "learning_rat: .* nearest is learning_rate"),
+        ({"lr": 1.0}, ValueError, "lr: .* nearest is learning_rate"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_legal(values, error, text):
+    with pytest.raises(error, match=text):
+        TrainOptions.make(values)
+
+
+def test_sections_are_named_as_on_the_command_line():
+    assert [VecOptions.section(), TrainOptions.section(), PolicyOptions.section()] == list(SECTIONS)
+
+
+def test_sizes_of_zero_stand_for_one_row_per_agent_and_a_quarter_of_them():
+    sizes = resolve_sizes(TrainOptions(horizon=64), 1024)
+    assert sizes == (64, 1024, 256)
+    assert (sizes.batch_size, sizes.minibatches) == (65536, 4)
+    assert resolve_sizes(TrainOptions(horizon=64), 7) == (64, 7, 1)
+    assert resolve_sizes(TrainOptions(horizon=64), 1) == (64, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "minibatch", "text"),
+    [
+        (
+            0,
+            1000,
+            r"=1000 .*horizon=64 .*batch_size=65536; nearest legal: 512 or 1024",
+        ),
+        (0, 192, r"minibatch_size=192 .* nearest legal: 128 or 256"),
+        (0, 10**6, r"minibatch_size=1000000 .* nearest legal: 65536$"),
+        (0, 1, r"minibatch_size=1 .* nearest legal: 64$"),
+        (100, 0, r"batch_size=100 .*horizon=64; nearest legal: 64 or 128"),
+        (10, 0, r"batch_size=10 .*nearest legal: 64 \("),
+    ],
+)
+def test_sizes_that_do_not_fit_name_the_nearest_that_do(batch, minibatch, text):
+    train = TrainOptions(horizon=64, batch_size=batch, minibatch_size=minibatch)
+    with pytest.raises(ValueError, match=text):
+        resolve_sizes(train, 1024)
+
+
+def test_explicit_sizes_are_taken_as_they_are():
+    train = TrainOptions(horizon=8, batch_size=80, minibatch_size=40)
+    assert resolve_sizes(train, 3) == (8, 10, 5)

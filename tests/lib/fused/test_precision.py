@@ -1,0 +1,371 @@
+"""Training in bfloat16: near to float32 in all it says and learns, taken only where it pays."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from pufferlib.cli.main import main
+from pufferlib.config import resolve
+from pufferlib.config.options import PolicyOptions
+from pufferlib.fused import precision
+from pufferlib.fused.network import Part, manual
+from pufferlib.fused.precision import Autocast
+from pufferlib.ops.ppo_loss import ppo_loss
+from pufferlib.policies.base import Adapted, Output, PolicySpec, make_policy
+from pufferlib.runtime.graph import is_watched
+from tests.lib.cli.test_main import SHORT, stop_after
+from tests.lib.ops.test_linear import CONTINUOUS, DISCRETE
+from tests.lib.ppo.test_trainer import MORTAL, collect, make
+from tests.support.learning import play, train
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+
+# --- networks ----------------------------------------------------------------------------------
+
+NEAR = 0.02  # relative error of what is said: a rounding's is 0.004 at most
+ABOUT = {"tanh": 0.03, "relu": 0.15}  # of gradients: a relu near 0 may be on the other side
+OURS = ["mlp", "lstm", "mingru"]
+
+
+def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
+    """One policy by hand in float32 and in bfloat16, each with what it adds gradients to."""
+    chosen = PolicyOptions(hidden_size=48, num_layers=3, **options)
+    policy = make_policy(chosen, spec, norm_obs=norm)
+    for name, parameter in policy.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    rounded = {name: p.detach().bfloat16() for name, p in policy.named_parameters()}
+    made = []
+    for copies in (None, rounded):
+        grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
+        made.append((manual(policy, grads, 64, copies), grads))
+    return policy, made
+
+
+def error(got: torch.Tensor, want: torch.Tensor) -> float:
+    """Relative, of all entries together."""
+    return float((got - want).norm() / want.norm())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS])
+@pytest.mark.parametrize("name", OURS)
+def test_a_network_is_near_the_one_in_float32(
+    name: str, spec: PolicySpec, activation: str, norm: bool
+) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(spec, norm, name=name, activation=activation)
+    obs = torch.randint(0, 9, (4, 16, *spec.obs_shape)).to(spec.obs_dtype)
+    if policy.norm is not None:  # entries of which bfloat16 does not have the last digits
+        obs = obs + (100 if spec.obs_dtype == torch.uint8 else 100_000)
+        policy.norm.update(policy.parts.numbers(obs.flatten(0, 1)))
+        policy.norm.publish()
+    reset, state = torch.rand(4, 16) < 0.1, None
+    if policy.state_size:
+        state = torch.randn(4, policy.state_size)
+    said = [network.unroll(obs, state, reset) for network, _ in made]
+    for part in Output._fields:
+        want, got = (getattr(output, part) for output in said)
+        if want is None:
+            continue
+        assert want.dtype == got.dtype == torch.float32
+        assert error(got, want) < NEAR, part
+        given = torch.randn(want.shape)
+        for network, _ in made:
+            getattr(network.gradient(), part).copy_(given)
+    before = torch.randn(48, policy.spec.obs_size)
+    for network, grads in made:
+        grads["first.weight"] += before  # gradients are added to what is there
+        network.back()
+        grads["first.weight"] -= before
+    for part in made[0][1]:
+        want, got = (grads[part] for _, grads in made)
+        assert got.dtype == torch.float32
+        assert want.norm() > 0
+        assert error(got, want) < ABOUT[activation], part
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("name", ["lstm", "mingru"])
+def test_unrolling_says_what_acting_step_by_step_says(name: str, norm: bool) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(CONTINUOUS, norm, name=name)
+    if policy.norm is not None:
+        policy.norm.update(torch.randn(50, 6) + 3)
+        policy.norm.publish()
+    network, obs, reset = made[1][0], torch.randn(5, 9, 6), torch.rand(5, 9) < 0.2
+    now = torch.randn(5, policy.state_size)
+    unrolled = network.unroll(obs, now, reset).value.view(5, 9).clone()
+    for t in range(9):
+        output, now = network.forward(obs[:, t], torch.where(reset[:, t, None], 0.0, now))
+        assert_allclose(unrolled[:, t], output.value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_statistics_that_change_are_followed(name: str) -> None:
+    torch.manual_seed(1)
+    policy, made = networks(CONTINUOUS, True, name=name)
+    obs, reset = 100 + torch.randn(4, 16, 6), torch.zeros(4, 16, dtype=torch.bool)
+    state = torch.randn(4, policy.state_size) if policy.state_size else None
+    for _ in range(2):
+        policy.norm.update(obs[0] * torch.rand(6))
+        policy.norm.publish()
+        both = [network.forward(obs[:, 0], state)[0].value for network, _ in made]
+        both += [network.unroll(obs, state, reset).value.clone() for network, _ in made]
+        assert error(both[1], both[0]) < NEAR and error(both[3], both[2]) < NEAR
+
+
+def test_only_the_heads_say_more_than_bfloat16_has() -> None:
+    _, made = networks(CONTINUOUS, False)
+    network = made[1][0]
+    assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
+    network.forward(torch.randn(9, 6))
+    ys = Part(network, torch.randn(9, 6))._ys
+    assert [y.dtype for y in ys] == [torch.bfloat16] * 2 + [torch.float32] * 2
+    assert all(grad.dtype == torch.float32 for grad in network.grads)
+    for y in (network.hidden[-1][:9], network.said[:9]):
+        assert (y.bfloat16().float() != y).any()
+
+
+class Counting(torch.nn.Module):
+    """A user's own, which notes the dtype of its product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = torch.nn.Linear(6, 4)
+        self.dtype = torch.float32
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = self.both(obs)
+        self.dtype = out.dtype
+        return out[:, :3], out[:, 3:]
+
+
+def test_a_users_own_network_is_autocast_and_speaks_float32() -> None:
+    module = Counting()
+    policy = Autocast(Adapted(PolicySpec((6,), torch.float32, (3,), (), ()), module))
+    output = policy.unroll(torch.randn(2, 5, 6), None, torch.zeros(2, 5))
+    assert module.dtype == torch.bfloat16
+    assert output.logits.dtype == output.value.dtype == torch.float32
+    (output.logits.sum() + output.value.sum()).backward()
+    assert module.both.weight.grad.dtype == torch.float32
+    module.both(torch.randn(1, 6))
+    assert policy(torch.randn(2, 6), None)[0].value.shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_our_layers_are_autocast_but_for_the_heads(name: str) -> None:
+    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    spec = picture if name == "cnn" else PolicySpec((6,), torch.float32, (3,), (), ())
+    policy = make_policy(PolicyOptions(name=name, hidden_size=32), spec, norm_obs=name == "mlp")
+    obs = torch.randint(0, 255, (8, *spec.obs_shape)).to(spec.obs_dtype)
+    if policy.norm is not None:  # digits are lost after normalization, not before
+        obs += 100_000
+        policy.norm.update(policy.parts.numbers(obs))
+        policy.norm.publish()
+    seen = []
+    policy.heads.out.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    with torch.no_grad():
+        want, got = policy(obs, None)[0], Autocast(policy)(obs, None)[0]
+    assert seen[1][0].dtype == torch.bfloat16 and seen[1][1].dtype == torch.float32
+    for a, b in ((want.logits, got.logits), (want.value, got.value)):
+        assert error(b, a) < NEAR
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env", [{}, MORTAL])
+@pytest.mark.parametrize("name", OURS)
+def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict[str, Any]) -> None:
+    trainer = make("probe", env=env, precision="bfloat16", policy={"name": name})
+    batch = collect(trainer)
+    rows = torch.from_numpy(trainer.env.engine.batch()).long()
+    obs = torch.from_numpy(trainer.env.arrays["observations"])[rows]
+    states = trainer.collector.row_state
+    state = None if states is None else states[rows]
+    reset = torch.from_numpy(trainer.batch._reset(rows.numpy()))
+    said = trainer.learner.evaluator.unroll(obs, state, reset)
+    assert_allclose(said.value.view(batch["value"].shape), batch["value"], rtol=1e-5, atol=1e-6)
+    trainer.close()
+
+
+def test_masters_stay_float32_and_products_follow_them() -> None:
+    for name in ("lstm", "mingru"):
+        trainer = make("squared", precision="bfloat16", num_envs=8, policy={"name": name})
+        before = trainer.policy.input[0].weight.clone()
+        trainer.update()
+        network, weight = trainer.learner.hands[0].network, trainer.policy.input[0].weight
+        assert (weight != before).any()
+        assert torch.equal(network.weights[0][0], weight.bfloat16())
+        trainer.close()
+    trainer = make("squared", precision="bfloat16", num_envs=8)
+    assert trainer.train.precision == "bfloat16"
+    for _ in range(2):
+        trainer.update()
+    for name, parameter in trainer.policy.named_parameters():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32, name
+    layer, copy = trainer.policy.hidden[0], trainer.learner.hands[0].network.layers[1]
+    assert torch.equal(copy.used[0], layer.weight.bfloat16())
+    assert (layer.weight != copy.used[0].float()).any()  # they have digits that bfloat16 has not
+    tensors, meta = trainer.state()
+    assert all(t.dtype != torch.bfloat16 for t in tensors.values())
+    changed = {k: t + 0.01 if k == "policy.hidden.0.weight" else t for k, t in tensors.items()}
+    trainer.load_state(changed, meta)
+    assert torch.equal(copy.used[0], changed["policy.hidden.0.weight"].bfloat16())
+    trainer.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", OURS)
+def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threads: int) -> None:
+    policy = {"name": name}
+    trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01, policy=policy)
+    collect(trainer)
+    trainer.batch.load(trainer.learner.evaluator, trainer.version, 1e-4)
+    rows = torch.arange(4)
+    trainer.learner.minibatch(rows)
+    trainer.optimizer.clip()  # the threads' gradients become one
+    got = trainer.optimizer.grads.clone()
+    trainer.optimizer.zero_grad()
+    minibatch = trainer.batch.minibatch(rows)
+    output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+    loss, _ = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss.backward()
+    want = trainer.optimizer.grads
+    assert want.norm() > 0
+    assert error(got, want) < ABOUT["relu"]
+    trainer.close()
+
+
+def test_cartpole_is_learned_in_bfloat16() -> None:
+    fresh, trained = train("cartpole", 120_000, {"train": {"precision": "bfloat16"}})
+    assert play(fresh, "cartpole", 20)["score"].mean < 60
+    assert play(trained, "cartpole", 20)["score"].mean > 400
+
+
+# --- which one ---------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+def picked(given: str, name: str = "mlp", device: torch.device = CPU) -> tuple[str, str]:
+    policy = make_policy(PolicyOptions(name=name, hidden_size=8), DISCRETE)
+    return precision.pick(given, policy, device, 512, 64)
+
+
+def test_what_is_measured_is_the_product_that_takes_longest() -> None:
+    for name, wanted in {
+        "mlp": (512, 64, 64),
+        "lstm": (128, 128, 256),
+        "mingru": (512, 64, 128),
+    }.items():
+        policy = make_policy(PolicyOptions(name=name, hidden_size=64), DISCRETE)
+        assert precision.shape(policy, 512, 64) == wanted
+
+
+@pytest.mark.parametrize(
+    ("flags", "want"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 avx512vl", True),
+        ("processor\t: 0\nflags\t\t: fpu amx_tile amx_bf16", True),
+        ("Features\t: fp asimd i8mm bf16 bti", True),
+        ("flags\t\t: fpu avx512f avx512vl avx512_vnni", False),
+        ("model name\t: bf16 avx512_bf16", False),
+        ("", False),
+    ],
+)
+def test_the_cpus_flags_say_whether_it_has_bfloat16(tmp_path: Path, flags: str, want: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(flags + "\nbugs\t\t: none\n")
+    assert precision.supported(tmp_path / "cpuinfo") is want
+    assert not precision.supported(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("times", "want"), [(2.34, "bfloat16"), (1.2, "float32")])
+def test_auto_takes_bfloat16_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, times: float, want: str
+) -> None:
+    asked = []
+    monkeypatch.setattr(precision, "supported", lambda: True)
+    monkeypatch.setattr(precision, "measure", lambda *sizes: asked.append(sizes) or times)
+    name, why = picked("auto")
+    assert (name, asked) == (want, [(512, 64, 64)])
+    assert f"{times:.1f} times" in why
+    assert picked("auto", "lstm")[0] == want
+    assert picked("auto", device=torch.device("cuda"))[0] == "float32"
+    assert picked("bfloat16", device=torch.device("cuda")) == ("bfloat16", "as given")
+    assert picked("float32") == ("float32", "as given")
+    own = Adapted(DISCRETE, Counting())
+    assert precision.pick("auto", own, CPU, 512, 64)[0] == "float32"
+    assert precision.pick("bfloat16", own, CPU, 512, 64) == ("bfloat16", "as given")
+    assert len(asked) == 2
+
+
+def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "supported", lambda: False)
+    monkeypatch.setattr(precision, "measure", None)
+    assert picked("auto") == ("float32", "this CPU has no bfloat16")
+    assert picked("bfloat16") == ("bfloat16", "emulated: this CPU has none")
+
+
+def test_bfloat16_is_refused_where_there_is_none() -> None:
+    for name in ("lstm", "mingru"):
+        policy = make_policy(PolicyOptions(name=name, activation="gelu"), DISCRETE)
+        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
+            precision.pick("bfloat16", policy, CPU, 512, 64)
+        assert picked("bfloat16", name)[0] == "bfloat16"
+        policy = make_policy(PolicyOptions(name=name), DISCRETE)
+        policy.heads.out.bias.requires_grad_(False)  # autograd has to leave it out
+        with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
+            precision.pick("bfloat16", policy, CPU, 512, 64)
+
+
+def test_measuring_gives_a_ratio_of_going_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < precision.measure(32, 16, 8) < 1000
+
+    def seconds(play: Any, least: float) -> float:
+        calls = play.__self__._calls
+        assert len(calls) == 5  # a product and a pass, a pass and two products
+        return 3.0 if calls[0].args[0].dtype == torch.float32 else 2.0
+
+    monkeypatch.setattr(precision, "seconds_of", seconds)
+    assert precision.measure(32, 16, 8) == 1.5
+
+
+def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    monkeypatch.setattr(precision, "supported", lambda: True)
+    monkeypatch.setattr(precision, "measure", lambda *_: seen.append(is_watched()) or 2.0)
+    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
+    gelu = {"activation": "gelu"}
+    for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE), (gelu, DISCRETE)):
+        policy = make_policy(PolicyOptions(**options), spec)
+        assert precision.pick("auto", policy, CPU, 512, 64)[0] == "bfloat16"
+    assert seen == [True, False, True]
+    policy = make_policy(PolicyOptions(name="lstm", **gelu), DISCRETE)
+    assert precision.pick("auto", policy, CPU, 512, 64)[0] == "float32"
+
+
+def test_a_run_goes_on_as_it_began(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = precision.Picked("bfloat16", "9.0 times as fast")
+    with monkeypatch.context() as patch:
+        patch.setattr(precision, "pick", lambda *given: begun)
+        stop_after(patch, 2)
+        assert main(["train", "squared", "--name", "x", *SHORT]) == 130
+    assert "bfloat16 (9.0 times as fast)" in capsys.readouterr().out
+    assert resolve.read("runs/squared/x/config.toml")["train"]["precision"] == "bfloat16"
+    monkeypatch.setattr(precision, "supported", lambda: False)
+    assert main(["train", "--resume", "runs/squared/x"]) == 0
+    assert "bfloat16 (emulated: this CPU has none)" in capsys.readouterr().out
+    again = ["--config", "runs/squared/x/config.toml", "--name", "y"]
+    assert main(["train", *again]) == 0
+    assert resolve.read("runs/squared/y/config.toml")["train"]["precision"] == "bfloat16"

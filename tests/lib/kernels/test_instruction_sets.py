@@ -1,0 +1,103 @@
+"""The recurrent passes of every width, under ASan + UBSan: torch's numbers, and the same bits."""
+
+import platform
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from pufferlib.ops import recurrent
+from pufferlib.runtime import affinity
+from tests.env.toolchain.test_sanitizers import ROOT, build_with
+
+SIZES = [(1, 1, 1), (3, 2, 5), (2, 4, 16), (4, 3, 23), (2, 2, 40)]  # rows, horizon, units
+WIDTHS = {"baseline": ["-DPUF_LANES=4"]}
+if platform.machine() == "x86_64":
+    WIDTHS["AVX2"] = ["-DPUF_LANES=8", "-mavx2"]
+    WIDTHS["AVX-512"] = ["-DPUF_LANES=16", *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl"))]
+
+
+def calls(rows, horizon, size):
+    """Each pass with the shapes of what it is given, and the names of what it gives."""
+    one, four = (rows, size), (rows, 4 * size)
+    all_, two = (rows, horizon, size), (rows, horizon, 2 * size)
+    step = {"gates": four, "bias": (4 * size,), "keep": (rows,), "cell": one}
+    yield "lstm", step, {"out": one, "next_cell": one, "next_hidden": one}, ["gates"]
+    step = {"gates": four, "keep": (rows,), "cell": one, "grad_out": one, "grad_hidden": one}
+    step |= {"grad_cell": one, "grad_bias": (4 * size,)}
+    yield "lstm_back", step, {"grad_gates": four}, ["grad_cell", "grad_gates", "grad_bias"]
+    steps = {"gates": two, "bias": (2 * size,), "keep": (rows, horizon), "x": all_, "state": one}
+    yield "mingru", steps, {"hidden": all_, "out": all_}, ["gates"]
+    steps = {"gates": two, "keep": (rows, horizon), "state": one, "hidden": all_}
+    steps |= {"grad_out": all_, "grad_state": one, "grad_bias": (2 * size,)}
+    yield "mingru_back", steps, {"grad_gates": two}, ["grad_state", "grad_gates", "grad_bias"]
+    yield "carry", {"state": one, "keep": (rows,)}, {"out": one}, []
+
+
+def carry(state, keep, out):
+    """A state before the first step, as bfloat16 has it."""
+    out[:] = (state * keep[:, None]).float().bfloat16()
+
+
+def numbers(name, shapes, rng):
+    """What a pass is given: on the way back gates are values; keep is 0 or 1."""
+    made = {n: rng.normal(0, 2, shape).astype(np.float32) for n, shape in shapes.items()}
+    made["keep"] = (made["keep"] > -1).astype(np.float32)
+    if name.endswith("back"):
+        made["gates"] = np.tanh(made["gates"])
+    if name == "mingru_back":
+        made["grad_state"][:] = 0
+    if name == "carry":  # of every second bit pattern the lower half is a tie
+        bits = made["state"].view(np.uint32)
+        bits[:, ::2] = bits[:, ::2] & 0xFFFF0000 | 0x8000
+    return made
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=str)
+def case(request):
+    """Sizes, the bytes for the program, and what torch makes of them in float64, in its order."""
+    rng, inputs, wanted = np.random.default_rng(sum(request.param)), [], []
+    for name, shapes, made, first in calls(*request.param):
+        given = numbers(name, shapes, rng)
+        inputs += [x.tobytes() for x in given.values()]
+        wide = {n: torch.from_numpy(x).double() for n, x in given.items()}
+        wide |= {n: torch.zeros(shape, dtype=torch.float64) for n, shape in made.items()}
+        (carry if name == "carry" else getattr(recurrent, name))(**wide)
+        wanted += [(f"{name}: {n}", wide[n].numpy()) for n in dict.fromkeys([*first, *made])]
+    return [str(n) for n in request.param], b"".join(inputs), wanted
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The program of each width that the CPU has."""
+
+    def build(width):
+        flags = [*WIDTHS[width], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]
+        return build_with("address,undefined", tmp_path_factory.mktemp(width), *flags)
+
+    with ThreadPoolExecutor(affinity.usable()) as pool:
+        built = dict(zip(WIDTHS, pool.map(build, WIDTHS), strict=True))
+    return {
+        width: program
+        for width, program in built.items()
+        if subprocess.run([program], stdin=subprocess.DEVNULL).returncode != 77
+    }
+
+
+def test_every_width_gives_torchs_values_and_gradients_and_the_same_bits(case, programs):
+    sizes, inputs, wanted = case
+    outputs = {}
+    for width, program in programs.items():
+        run = subprocess.run([program, *sizes], input=inputs, capture_output=True, timeout=60)
+        assert run.returncode == 0, f"{width}: {run.stderr.decode()}"
+        outputs[width] = run.stdout
+        found = np.frombuffer(run.stdout, np.float32)
+        assert len(found) == sum(x.size for _, x in wanted)
+        parts = np.split(found, np.cumsum([x.size for _, x in wanted])[:-1])
+        for part, (name, x) in zip(parts, wanted, strict=True):
+            limits = {"rtol": 1e-5, "atol": 2e-5}
+            assert_allclose(part.reshape(x.shape), x, **limits, err_msg=f"{width}, {name}")
+    assert len(set(outputs.values())) == 1, list(outputs)

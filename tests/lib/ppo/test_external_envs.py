@@ -1,0 +1,207 @@
+"""Training on wrapped envs: conserved, the same for every backend, and asynchronous by counts."""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import SyncVectorEnv
+
+import pufferlib
+from pufferenv.external.game import OutsideGame
+from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
+from pufferlib.ppo.collector import UNUSED
+from pufferlib.ppo.trainer import Trainer
+from pufferlib.run.evaluate import evaluate
+from tests.support.external_envs import LIVE, LIVED, TRUNCATED, Teller, Village
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+
+
+def trainer_of(game, num_envs, *, groups=1, asynchronous=False, policy="mlp", **train):
+    LIVED.clear()
+    vec = VecOptions(num_envs=num_envs, num_groups=groups, asynchronous=asynchronous, debug=True)
+    options = TrainOptions(
+        **{"horizon": 4, "batch_size": 24, "seed": 2, "device": "cpu", "threads": 1, **train}
+    )
+    hidden = PolicyOptions(name=policy, hidden_size=8, num_layers=2)
+    trainer = Trainer(game, {}, vec, options, hidden)
+    with torch.no_grad():  # observations are numbers of up to a million
+        for parameter in trainer.policy.parameters():
+            parameter.mul_(1e-6)
+    return trainer
+
+
+@pytest.mark.parametrize("policy", ["mlp", "lstm"])
+@pytest.mark.parametrize(("groups", "asynchronous"), [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize("backend", ["serial", "threads"])
+@pytest.mark.parametrize("make", [Teller, Village])
+def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous, policy):
+    game = OutsideGame(make, backend=backend, num_workers=2)
+    trainer = trainer_of(
+        game, 5, groups=groups, asynchronous=asynchronous, policy=policy, norm_return=True
+    )
+    arrays = trainer.env.arrays
+    load = trainer.batch.load
+
+    def checked(*given):
+        rows = trainer.env.engine.batch()
+        for row in rows:
+            for t in range(4):
+                step = LIVED.pop(tuple(arrays["observations"][row, t].tolist()))
+                assert arrays["action"][row, t, 0] == step.action
+                assert arrays["reward"][row, t] == np.float32(step.reward)
+                assert arrays["done"][row, t] == step.done
+                if t < 3 and step.done == LIVE and not arrays["piece_start"][row, t + 1]:
+                    assert tuple(arrays["observations"][row, t + 1].tolist()) == step.after
+        return load(*given)
+
+    trainer.batch.load = checked
+    for _ in range(8):
+        trainer.update()
+    engine = trainer.env.engine
+    engine._backend.drain()  # envs that act now have written their step down, and it is not stored
+    kept = arrays["observations"][arrays["version"] != UNUSED]
+    assert sorted(map(tuple, kept.tolist())) == sorted(LIVED)
+    assert len(LIVED) == trainer.dropped
+    trainer.close()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_weights_do_not_depend_on_who_plays(groups):
+    found = []
+    for backend, workers in (("serial", None), ("threads", 2), ("processes", 2)):
+        game = OutsideGame(Teller, backend=backend, num_workers=workers)
+        trainer = trainer_of(game, 6, groups=groups)
+        for _ in range(5):
+            trainer.update()
+        found.append([parameter.clone() for parameter in trainer.policy.parameters()])
+        trainer.close()
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+class Gate(Teller):
+    """The first env of a run waits in its steps until it is let on."""
+
+    open = threading.Event()
+    made = 0
+
+    def __init__(self):
+        super().__init__(end=0.0)
+        self.slow = Gate.made == 1  # env 0: the one before it was made to look at
+        Gate.made += 1
+
+    def step(self, action):
+        if self.slow:
+            assert Gate.open.wait(60)
+        return super().step(action)
+
+
+def test_fast_envs_do_not_wait_for_a_slow_one():
+    """By counts: while env 0 makes no step, the others make many, and are trained on."""
+    Gate.made = 0
+    Gate.open.clear()
+    game = OutsideGame(Gate, backend="threads", num_workers=4)
+    trainer = trainer_of(game, 4, groups=4, asynchronous=True, batch_size=48)
+    slow = float(trainer.env.arrays["observations"][0, 0, 0])
+    for _ in range(3):
+        trainer.update()
+    steps = {tag: sum(key[0] == tag for key in LIVED) for tag in {key[0] for key in LIVED}}
+    assert slow not in steps
+    assert len(steps) == 3
+    assert sum(steps.values()) >= 3 * 48
+    Gate.open.set()
+    while not any(key[0] == slow for key in LIVED):
+        trainer.update()
+    trainer.close()
+
+
+def test_asynchronous_needs_groups_that_can_overtake_each_other():
+    for game, groups in ((OutsideGame(Teller), 1), ("squared", 2)):
+        with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs a wrapped env"):
+            trainer_of(game, 4, groups=groups, asynchronous=True)
+
+
+class Short(gymnasium.Env):
+    """Every episode is cut short in its second step."""
+
+    observation_space, action_space = Box(0, 9, (2,), np.float32), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.full(2, self.count, np.float32), 0.0, False, self.count == 2, {}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_room(groups):
+    game = OutsideGame(Short, backend="serial")
+    trainer = trainer_of(game, 4, groups=groups, horizon=32, batch_size=128)
+    assert trainer.update()["env/episodes"] == 64
+    trainer.close()
+
+
+def test_wrapped_envs_of_a_group_step_together(monkeypatch):
+    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 1)
+    trainer, ranges = trainer_of(OutsideGame(Short, backend="serial"), 4), []
+    step = trainer.env.step
+    monkeypatch.setattr(trainer.env, "step", lambda *envs: ranges.append(envs) or step(*envs))
+    trainer.update()
+    assert set(ranges) == {(0, 4)}
+    trainer.close()
+
+
+def test_a_wrapped_env_trains_in_place_of_a_name():
+    env = pufferlib.wrap(functools.partial(Teller, 0.5), 3, name="teller")
+    trainer = trainer_of(env, 3)
+    assert trainer.env.game is env.game
+    metrics = trainer.update()
+    assert metrics["env/episodes"] > 0
+    assert metrics["env/length"] >= 1
+    trainer.close()
+
+
+def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
+    make = functools.partial(SyncVectorEnv, [Teller] * 3)
+    trainer = trainer_of(OutsideGame(make), 3)
+    result = evaluate(trainer.policy, trainer.env.game, {}, episodes=7)
+    assert (result.episodes, result.unfinished) == (7, 0)
+    assert result.fields["length"].min >= 1
+    trainer.close()
+
+
+def test_the_end_of_a_truncated_episode_is_evaluated():
+    """next_value of a truncated step is the value of what the env showed last."""
+
+    class Short(Teller):
+        def step(self, action):
+            seen, reward, *_ = super().step(action)
+            return seen, reward, False, seen[3] == 3, {}
+
+    trainer = trainer_of(OutsideGame(functools.partial(Short, 0.0)), 6)
+    arrays, seen = trainer.env.arrays, {}
+    original = trainer.collector.evaluate_finals
+
+    def noted():
+        for k in range(trainer.env.engine.num_final):
+            final = torch.from_numpy(arrays["final_observations"][k].copy())
+            seen[int(arrays["final_slot"][k])] = trainer.policy(final[None], None)[0].value.item()
+        original()
+
+    trainer.collector.evaluate_finals = noted
+    trainer._collect()
+    rows = trainer.env.engine.batch()
+    done = arrays["done"][rows]
+    assert (done[:, 2] == TRUNCATED).all()
+    for row in rows:
+        assert arrays["next_value"][row, 2] == pytest.approx(seen[row * 4 + 2], abs=1e-7)
+    trainer.close()

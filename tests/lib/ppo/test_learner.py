@@ -1,0 +1,224 @@
+"""The gradient of a minibatch: the same by autograd, in parts, and by several threads."""
+
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pufferlib.fused import network
+from pufferlib.ops.ppo_loss import LossStats, ppo_loss
+from pufferlib.runtime import allocator
+from tests.lib.ppo.test_trainer import MORTAL, collect, make
+from tests.support.games import load_game
+
+pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
+
+
+def gradient(game, threads, monkeypatch, part=32, name="mlp"):
+    """The gradient of one minibatch of eleven rows, its means, and both by autograd."""
+    monkeypatch.setattr(network, "PART", part)
+    known = game == "probe"
+    trainer = make(
+        game if known else load_game(game),
+        num_envs=11,
+        minibatch_size=11 * 16,
+        batch_size=11 * 16,
+        threads=threads,
+        vf_clip_coef=0.1,
+        policy={"name": name},
+    )
+    collect(trainer)
+    trainer.batch.load(trainer.policy, trainer.version, 1.0)
+    moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
+    trainer.env.arrays["logprob"][trainer.batch.rows] += moved
+    rows = torch.randperm(11)
+    trainer.learner.minibatch(torch.randperm(11))  # leaves nothing behind but its gradient
+    trainer.optimizer.zero_grad()
+    stats = trainer.learner.minibatch(rows)
+    trainer.optimizer.clip()  # the threads' gradients become one
+    found = trainer.optimizer.grads.clone()
+    trainer.optimizer.zero_grad()
+    minibatch = trainer.batch.minibatch(rows)
+    output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+    loss, wanted = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss.backward()
+    hands = len(trainer.learner.hands)
+    trainer.close()
+    return (found, stats), (trainer.optimizer.grads, wanted), hands
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("game", ["probe", "multihead", "masked", "continuous", "int8"])
+def test_parts_and_threads_add_up_to_the_gradient_by_autograd(game, threads, monkeypatch):
+    torch.manual_seed(threads)
+    (found, stats), (wanted, means), hands = gradient(game, threads, monkeypatch)
+    assert hands == threads
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    for name in LossStats._fields:
+        assert getattr(stats, name) == pytest.approx(getattr(means, name), rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "mingru"])
+@pytest.mark.parametrize("game", ["masked", "continuous"])
+def test_of_networks_with_memory_too(game, name, threads, monkeypatch):
+    torch.manual_seed(threads)
+    (found, _), (wanted, _), hands = gradient(game, threads, monkeypatch, name=name)
+    assert hands == threads
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_number_of_threads_has_one_result(monkeypatch):
+    def run():
+        torch.manual_seed(3)
+        return gradient("probe", 3, monkeypatch)[0]
+
+    (first, stats), (second, again) = run(), run()
+    assert torch.equal(first, second) and stats == again
+
+
+def test_no_more_threads_than_parts_and_rows_longer_than_a_part(monkeypatch):
+    torch.manual_seed(0)
+    (found, _), (wanted, _), hands = gradient("probe", 3, monkeypatch, part=7)  # a row has 16
+    assert hands == 3
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    (found, _), (wanted, _), _ = gradient("probe", 3, monkeypatch, part=100)  # 6 rows, 5 rows, none
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("env", [{}, MORTAL])
+@pytest.mark.parametrize("name", ["mlp", "lstm"])
+def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, groups, monkeypatch):
+    batches, settings = [], {"env": env, "num_envs": 31, "num_groups": groups}
+    for threads in (1, 3):
+        trainer = make(**settings, threads=threads, policy={"name": name})
+        batches.append([collect(trainer) for _ in range(2)])
+        trainer.close()
+        monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 2)
+        monkeypatch.setattr("pufferlib.ppo.collector.GRAIN", 3)  # of who lives, and three threads
+        monkeypatch.setattr("pufferlib.ppo.collector.LAYOUTS", 9)
+        monkeypatch.setattr("pufferlib.ppo.collector.LOOKED_AT", 5)
+        monkeypatch.setattr(network, "PART", 4)  # at once, so some parts each
+        monkeypatch.setattr("pufferlib.fused.recurrent.CHUNK", 4)
+        monkeypatch.setattr(network, "GRAIN", 2)
+    for one, three in zip(*batches, strict=True):
+        for name in ("observations", "action", "reward", "done"):
+            assert_array_equal(one[name], three[name], err_msg=name)
+        for name in ("axis", "logprob", "value", "next_value"):
+            assert_allclose(one[name], three[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeypatch):
+    def run():
+        """Collect twice -> both batches, and the most final observations that waited."""
+        trainer = make(num_envs=16, env={"steps": 9, "truncate": 1})  # four agents each
+        waited, look = [], trainer.collector.evaluate_finals
+
+        def noted():
+            waited.append(trainer.env.engine.num_final)
+            look()
+
+        trainer.collector.evaluate_finals = noted
+        batches = [collect(trainer) for _ in range(2)]
+        trainer.close()
+        return batches, max(waited)
+
+    together, all_wait = run()
+    monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 4)
+    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 8)
+    apart, some_wait = run()
+    assert all_wait == 64 and some_wait <= 4 + 8
+    monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 1)
+    monkeypatch.setattr("pufferlib.ppo.collector.WAIT", 2)
+    monkeypatch.setattr("pufferlib.ppo.collector.LOOKED_AT", 5)
+    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 3)  # less than an env has
+    one_by_one, few_wait = run()
+    assert few_wait <= 5 + 4
+    for other in (apart, one_by_one):
+        for wanted, found in zip(together, other, strict=True):
+            for name, column in wanted.items():
+                assert_allclose(found[name], column, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_states_are_on_huge_pages_as_far_as_they_will_surely_be_used(monkeypatch):
+    asked, own, floats = [], [], allocator.floats
+
+    def noted(shape, usual=None, dtype=torch.float32):
+        asked.append((shape, usual))
+        return floats(shape, usual, dtype)
+
+    monkeypatch.setattr(allocator, "floats", noted)
+    trainer = make(num_envs=5, policy={"name": "lstm"}, batch_size=3 * 16, minibatch_size=3 * 16)
+    size = trainer.policy.state_size
+    rows = {shape: usual for shape, usual in asked if shape[1:] == (size,)}
+    assert rows == {(3 + 2 * 20, size): 3 + 20, (2 * 20, size): 0, (20, size): 0}
+    trainer.close()
+    monkeypatch.setattr(allocator, "own_memory", lambda *given, usual: own.append(usual) or 1 / 0)
+    for dtype, wanted in ((torch.float32, 3 * 7 * 4), (torch.bfloat16, 3 * 7 * 2)):
+        with pytest.raises(ZeroDivisionError):
+            floats((9, 7), 3, dtype)
+        assert own.pop() == wanted
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
+    monkeypatch.setattr(network, "PART", 16)  # a row
+    trainer = make(num_envs=11, threads=threads)
+    tensors = {name: value.clone() for name, value in trainer.state()[0].items()}
+    meta, clip, found, calls = trainer.state()[1], trainer.optimizer.clip, [], []
+
+    def stopped():
+        if calls.append(0) or len(calls) == 3:
+            raise KeyboardInterrupt
+        return clip()
+
+    for _ in range(2):
+        trainer.load_state(tensors, meta)
+        trainer.update()
+        found.append([p.detach().clone() for p in trainer.policy.parameters()])
+        if not calls:
+            trainer.optimizer.clip = stopped
+            with pytest.raises(KeyboardInterrupt):
+                trainer.update()
+            trainer.optimizer.clip = clip
+    trainer.close()
+    assert all(map(torch.equal, *found))
+
+
+def test_rows_of_a_broken_off_update_are_not_learned_from_again():
+    trainer = make(num_envs=11)
+    clip, rows = trainer.optimizer.clip, []
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    trainer.optimizer.clip = stopped
+    with pytest.raises(KeyboardInterrupt):
+        trainer.update()
+    trainer.optimizer.clip = clip
+    load = trainer.batch.load
+    trainer.batch.load = lambda *given: rows.append(trainer.env.engine.batch()) or load(*given)
+    left, size = set(trainer.batch.rows.tolist()), trainer.sizes.batch_size
+    assert left == set(trainer.env.engine.batch().tolist())
+    trainer.update()
+    assert not left & set(rows[0].tolist())
+    assert trainer.lost_steps == trainer.trained_steps == size
+    assert trainer.dropped == trainer.agent_steps - 2 * size >= 0
+    trainer.close()
+
+
+def test_an_action_that_is_none_is_named_and_the_threads_go_on(monkeypatch):
+    monkeypatch.setattr(network, "PART", 16)
+    sizes = {"minibatch_size": 11 * 16, "batch_size": 11 * 16}
+    trainer = make("cartpole", num_envs=11, threads=3, **sizes)
+    collect(trainer)
+    trainer.batch.load(trainer.policy, 0, 1.0)
+    actions = trainer.env.arrays["action"]
+    wrong = trainer.batch.rows[9]  # in the last thread's share
+    before, actions[wrong, 5] = actions[wrong, 5].copy(), 2
+    with pytest.raises(IndexError, match=r"action\[5\] = 2 is outside \[0, 2\)"):
+        trainer.learner.minibatch(torch.arange(11))
+    actions[wrong, 5] = before
+    assert trainer.learner.minibatch(torch.arange(11)).loss > 0
+    trainer.close()

@@ -1,0 +1,176 @@
+"""Evaluation: exactly the first episodes of each env, on fixed seeds, disturbing nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from pufferenv import games
+from pufferenv.vector_env import make
+from pufferlib.config.options import PolicyOptions
+from pufferlib.policies.base import Output, Policy, PolicySpec, make_policy
+from pufferlib.run.evaluate import evaluate, main_field
+from tests.support.games import load_game
+
+
+def config_of(game, **given):
+    return {field.name: field.default for field in game.config_fields} | given
+
+
+def policy_for(game, config, **options):
+    packed = game.pack(config)
+    spec = PolicySpec(
+        game.obs_shape(packed),
+        getattr(torch, game.obs_dtype.name),
+        tuple(head.n for head in game.heads(packed)),
+        tuple(axis.low for axis in game.axes(packed)),
+        tuple(axis.high for axis in game.axes(packed)),
+    )
+    return make_policy(PolicyOptions(hidden_size=8, **options), spec, seed=3)
+
+
+def plain(result):
+    """A result without the time that it took."""
+    return {key: value for key, value in result.asdict().items() if key != "seconds"}
+
+
+class Still(Policy):
+    """Does nothing in cartpole but push left."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, obs, state=None):
+        logits = torch.zeros(len(obs), self.spec.num_choices)
+        logits[:, 0] = 1
+        return Output(logits, None, None, torch.zeros(len(obs))), None
+
+
+def test_each_env_counts_its_first_episodes_however_long_they_are():
+    game = games.load("cartpole")
+    config = config_of(game)
+    policy = Still(policy_for(game, config).spec)
+    episodes, num_envs, seed = 25, 10, 5  # five envs play three episodes, five play two
+    env = make(game, num_envs, seed=seed, **config)
+    env.reset(seed=seed)
+    lengths = [[] for _ in range(num_envs)]
+    for _ in range(200):
+        infos = env.step(np.zeros(num_envs, np.int32))[4]
+        for i in np.flatnonzero(infos.get("_final_info", [])):
+            lengths[i].append(infos["final_info"]["length"][i])
+    env.close()
+    counted = np.concatenate([found[: 3 if i < 5 else 2] for i, found in enumerate(lengths)])
+    result = evaluate(
+        policy, game, config, episodes=episodes, num_envs=num_envs, seed=seed, greedy=True
+    )
+    assert result.episodes == episodes
+    assert result.unfinished == 0
+    expected = (counted.mean(), counted.std(), counted.min(), counted.max())
+    assert result.fields["length"] == pytest.approx(expected)
+    assert len(set(counted)) > 1
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(greedy):
+    game = games.load("cartpole")
+    config = config_of(game)
+    policy = policy_for(game, config)
+    one, two, other = (
+        evaluate(policy, game, config, episodes=40, seed=seed, greedy=greedy) for seed in (1, 1, 2)
+    )
+    assert plain(one) == plain(two)
+    assert plain(one) != plain(other)
+
+
+def test_the_number_of_threads_changes_nothing():
+    game = games.load("cartpole")
+    config = config_of(game)
+    policy = policy_for(game, config)
+    one, two = (
+        evaluate(policy, game, config, episodes=8, num_threads=threads) for threads in (1, 2)
+    )
+    assert plain(one) == plain(two)
+
+
+def test_no_global_random_stream_is_touched_and_the_policy_stays_in_its_mode():
+    game = games.load("squared")
+    config = config_of(game)
+    policy = policy_for(game, config).train()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    evaluate(policy, game, config, episodes=4)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert policy.training
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("masked", "score"), ("multihead", "score"), ("continuous", "score")]
+)
+@pytest.mark.parametrize("greedy", [False, True])
+def test_masks_several_heads_and_axes_are_played(name, field, greedy):
+    game = load_game(name)
+    config = config_of(game)
+    result = evaluate(policy_for(game, config), game, config, episodes=6, greedy=greedy)
+    assert result.episodes == 6
+    assert np.isfinite(result.fields[field].mean)
+
+
+def test_masked_choices_are_never_made():
+    game = load_game("masked")
+    config = config_of(game)
+    result = evaluate(policy_for(game, config), game, config, episodes=20)
+    assert result.fields["score"] == (0, 0, 0, 0)  # the game counts illegal choices
+
+
+def test_many_agents_that_die_and_are_spawned_are_one_episode_per_env():
+    game = games.load("probe")
+    config = config_of(game, agents=3, steps=10, die=0.2, spawn=0.3)
+    result = evaluate(policy_for(game, config), game, config, episodes=7, num_envs=7)
+    assert result.episodes == 7
+    assert result.fields["length"] == (10, 0, 10, 10)
+
+
+class Counter(Policy):
+    """Its state counts the steps of a life; it notes what it was at each step."""
+
+    state_size = 1
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
+        self.wrong = 0
+
+    def forward(self, obs, state=None):
+        alive = obs.abs().sum(1) > 0
+        self.wrong += int(((obs[:, 3:] != state).squeeze(1) & alive).sum())
+        n = len(obs)
+        zeros = torch.zeros(n, self.spec.num_choices)
+        mean = torch.zeros(n, len(self.spec.low))
+        return Output(zeros, mean, mean, torch.zeros(n)), state + 1
+
+
+def test_a_recurrent_state_begins_anew_with_each_life():
+    game = games.load("probe")
+    config = config_of(game, agents=3, steps=9, shorter=5, die=0.2, respawn=0.5, cut=0.1, spawn=0.3)
+    policy = Counter(policy_for(game, config).spec)
+    evaluate(policy, game, config, episodes=20, num_envs=5)
+    assert policy.wrong == 0  # probe observes (env, agent, life, step of the life)
+
+
+def test_a_game_that_never_ends_is_stopped_and_said_so():
+    game = games.load("cartpole")
+    config = config_of(game)
+    result = evaluate(policy_for(game, config), game, config, episodes=4, max_steps=2)
+    assert (result.episodes, result.unfinished, result.fields) == (0, 4, {})
+
+
+def test_a_game_without_a_log_cannot_be_evaluated():
+    game = load_game("nan_reward")
+    with pytest.raises(ValueError, match="nan_reward logs nothing"):
+        evaluate(Still(None), game, config_of(game))
+    assert main_field(game) is None
+
+
+def test_the_main_field_is_score_or_the_first():
+    assert main_field(games.load("breakout")) == "score"
+    assert main_field(load_game("int8")) == "length"

@@ -1,0 +1,269 @@
+"""Outside envs by name on the command line: trained, evaluated, resumed; bad names get answers."""
+
+import json
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from pufferenv.external.description import outline
+from pufferlib.cli.main import main
+from pufferlib.config import resolve
+from pufferlib.policies import observation_kinds
+from pufferlib.run import external_envs
+from pufferlib.run.directory import folder
+from tests.support.external_envs import Village
+
+CARTPOLE = "gym:CartPole-v1"
+TINY = [
+    "--vec.num-envs=4",
+    "--vec.backend=serial",
+    "--train.horizon=8",
+    "--train.minibatch-size=0",
+    "--train.eval-episodes=2",
+    "--policy.hidden-size=8",
+]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def error_of(capsys, *words, code=2):
+    assert main(list(words)) == code
+    said = capsys.readouterr().err
+    assert said.startswith("puffer: ") and "Traceback" not in said
+    return said
+
+
+def settings(**env):
+    return [resolve.Layer("--", {"env": env})]
+
+
+def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
+    words = [*TINY, "--train.total-timesteps=256", "--env.sutton-barto-reward"]
+    assert main(["train", CARTPOLE, "--name", "first", *words]) == 0
+    said = capsys.readouterr().out
+    assert "gym:CartPole-v1 shows 4 numbers; policy mlp, normalized: observations" in said
+    run = Path("runs/gym-CartPole-v1/first")
+    held = resolve.read(run / "config.toml")
+    assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
+    assert held["policy"]["name"] == "mlp" and held["train"]["norm_obs"] is True
+    assert main(["eval", CARTPOLE, "--episodes", "3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["episodes"] == 3 and answer["game"] == CARTPOLE
+    assert answer["fields"]["score"]["mean"] == -1  # sutton_barto_reward: -1 for the fall alone
+    again = run.parent / "second"
+    told = (run / "config.toml").read_text().replace("steps = 256", "steps = 512")
+    again.mkdir()
+    for file in run.iterdir():
+        (again / file.name).write_bytes(file.read_bytes())
+    (again / "config.toml").write_text(told)
+    assert main(["train", "--resume", str(again)]) == 0
+    last = json.loads((again / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["agent_steps"] == 512
+
+
+class Fails(gymnasium.Wrapper):
+    """Raises in its 40th step."""
+
+    steps = 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 40:
+            raise KeyError("lost")
+        return super().step(action)
+
+
+def test_an_env_that_raises_ends_the_run_with_its_error_and_what_was_saved(capsys, monkeypatch):
+    make = external_envs.Maker.__call__
+    monkeypatch.setattr(external_envs.Maker, "__call__", lambda self: Fails(make(self)))
+    words = [*TINY, "--train.total-timesteps=512", "--train.checkpoint-interval=1e-9"]
+    assert main(["train", CARTPOLE, "--name", "x", *words]) == 1
+    said = capsys.readouterr().out
+    assert "gym:CartPole-v1: env 0, step 40: KeyError: 'lost'" in said
+    assert "go on: puffer train --resume runs/gym-CartPole-v1/x" in said
+    assert Path("runs/gym-CartPole-v1/x/policy.safetensors").exists()
+
+
+def test_what_an_env_is_made_with_reaches_it():
+    kwargs = external_envs.read_kwargs("gym:CartPole-v1", settings(max_episode_steps="7"))
+    assert kwargs == {"max_episode_steps": 7}
+    env = external_envs.Maker("gym:CartPole-v1", kwargs)()
+    assert env.spec.max_episode_steps == 7
+    lake = external_envs.read_kwargs(
+        "gym:FrozenLake-v1", settings(map_name="8x8", is_slippery="no")
+    )
+    assert lake == {"map_name": "8x8", "is_slippery": False}
+    assert external_envs.Maker("gym:FrozenLake-v1", lake)().observation_space.n == 64
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sutton_reward": "1"}, ["--env.sutton-reward", "takes no such thing", "sutton-barto"]),
+        ({"sutton_barto_reward": "3"}, ["--env.sutton-barto-reward=3 must be bool"]),
+        ({"max_episode_steps": "many"}, ["--env.max-episode-steps='many' must be int"]),
+    ],
+)
+def test_what_an_env_does_not_take_is_refused(given, words):
+    with pytest.raises(resolve.ConfigError) as caught:
+        external_envs.read_kwargs(CARTPOLE, settings(**given))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_class_passes_on_what_its_bases_take():
+    class Base:
+        def __init__(self, seen=3, render_mode=None):
+            pass
+
+    class Inner(Base):
+        def __init__(self, size=5, **kwargs):
+            pass
+
+    class Open(Base):
+        def __init__(self, **kwargs):
+            pass
+
+    assert external_envs._signature(Inner) == ({"size": 5, "seen": 3}, False)
+    assert external_envs._signature(Open) == ({"seen": 3}, False)
+    assert external_envs._signature(lambda a, b=2, **more: None) == ({"a": None, "b": 2}, True)
+
+
+def test_bad_names_are_answered(capsys):
+    assert "Did you mean: `CartPole`" in error_of(capsys, "train", "gym:CartPol-v1")
+    said = error_of(capsys, "train", CARTPOLE, "--policy.name=cnn", *TINY)
+    assert "needs an image" in said and "float32 of shape (4,)" in said
+    said = error_of(capsys, "train", CARTPOLE, "--train.horzon=3")
+    assert "nearest: --train.horizon" in said
+    said = error_of(capsys, "train", "gymnasium:CartPole-v1")
+    assert "envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE" in said
+    assert "games written in C" in error_of(capsys, "train", CARTPOLE, "--vec.debug")
+
+
+@pytest.mark.parametrize(
+    ("spec", "module", "extra"),
+    [
+        ("gym:LunarLander-v3", "Box2D", "box2d"),
+        ("gym:MiniGrid-Empty-5x5-v0", "minigrid", "minigrid"),
+        ("ale:Pong", "ale_py", "atari"),
+        ("pettingzoo:classic.chess_v6", "pettingzoo", "pettingzoo"),
+    ],
+)
+def test_a_missing_package_is_an_error_that_names_the_extra(
+    capsys, monkeypatch, spec, module, extra
+):
+    for loaded in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d", raising=False)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    said = error_of(capsys, "train", spec, *TINY, code=1)
+    assert (
+        f"{spec} needs {module}, which is not installed: pip install 'pufferenv[{extra}]'" in said
+    )
+
+
+def test_help_shows_the_env_and_its_defaults(capsys):
+    assert main(["train", "gym:FrozenLake-v1", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--env.is-slippery" in said and "--env.max-episode-steps      100" in said
+    assert "with the defaults for gym:FrozenLake-v1" in said
+
+
+def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monkeypatch):
+    class Talks(gymnasium.Env):
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def __init__(self, key="mission"):
+            number = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+            self.observation_space = gymnasium.spaces.Dict(
+                {key: gymnasium.spaces.Text(9), "place": number}
+            )
+
+    gymnasium.register("Talks-v0", Talks)
+    try:
+        env = external_envs.Maker("gym:Talks-v0")()
+        assert list(env.observation_space.keys()) == ["place"]
+        said = error_of(capsys, "train", "gym:Talks-v0", "--env.key=word", *TINY)
+        assert "'word' is Text" in said
+    finally:
+        del gymnasium.registry["Talks-v0"]
+
+
+def test_the_time_that_an_env_may_take_is_an_option():
+    def timeout(**vec):
+        layers = [resolve.Layer("test", {"vec": {"backend": "processes", **vec}})]
+        return external_envs.configure(CARTPOLE, layers)[1].timeout
+
+    assert (timeout(), timeout(timeout=7.5), timeout(timeout=0)) == (300, 7.5, None)
+
+
+def test_defaults_follow_the_kind_of_observation():
+    def chosen(space):
+        made = observation_kinds.defaults(observation_kinds.Packing.of(space))
+        return made["policy"]["name"], made["train"]["norm_obs"], made["policy"]["hidden_size"]
+
+    box = gymnasium.spaces.Box
+    assert chosen(box(-1, 1, (3,), np.float32)) == ("mlp", True, 64)
+    assert chosen(box(0, 255, (7, 7, 3), np.uint8)) == ("cnn", True, 128)
+    assert chosen(box(0, 255, (4, 84, 84), np.uint8)) == ("cnn", False, 512)
+    assert chosen(gymnasium.spaces.Discrete(9)) == ("mlp", False, 64)
+
+
+def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
+    """As far as the env says: Gymnasium's limit, PettingZoo's max_cycles."""
+
+    class Cycles(Village):
+        max_cycles = 40
+
+    def gamma(limit):
+        plain = observation_kinds.Packing.of(gymnasium.spaces.Box(-1, 1, (3,)))
+        return observation_kinds.defaults(plain, limit=limit)["train"]["gamma"]
+
+    assert [gamma(limit) for limit in (5, 10, 25, 200)] == [0.95, 0.95, 0.98, 0.9975]
+    assert [gamma(limit) for limit in (500, 1000, 9000)] == [0.999] * 3
+    assert gamma(None) == 0.99
+    assert external_envs.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
+    assert external_envs.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
+    assert [outline(make()).limit for make in (Cycles, Village)] == [40, None]
+
+
+def test_a_network_that_remembers_gets_longer_rows_unless_told():
+    def chosen(**policy):
+        layers = [resolve.Layer("test", {"policy": policy, "train": {"gamma": 0.5}})]
+        train = external_envs.configure("gym:CartPole-v1", layers)[0].train
+        return train.horizon, train.minibatch_size, train.ent_coef, train.gae_lambda, train.gamma
+
+    assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.98, 0.5)
+    assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.9, 0.5)
+    layers = [resolve.Layer("test", {"policy": {"name": "lstm"}, "train": {"horizon": 32}})]
+    assert external_envs.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
+
+
+def test_a_runs_folder_has_nothing_that_a_path_would_read():
+    assert folder("gym:ALE/Pong-v5") == "gym-ALE-Pong-v5"
+    assert folder("pettingzoo:mpe.simple_spread_v3") == "pettingzoo-mpe.simple_spread_v3"
+    assert folder("breakout") == "breakout"
+
+
+def test_minigrid_learns_from_image_and_direction(capsys):
+    pytest.importorskip("minigrid", reason="pip install 'pufferenv[minigrid]'")
+    assert main(["train", "gym:MiniGrid-Empty-5x5-v0", *TINY, "--train.total-timesteps=64"]) == 0
+    said = capsys.readouterr().out
+    assert "direction 1 choices, image 7x7x3 image; policy cnn" in said
+
+
+def test_atari_is_seen_as_four_grey_pictures():
+    pytest.importorskip("ale_py", reason="pip install 'pufferenv[atari]'")
+    pytest.importorskip("cv2", reason="pip install 'pufferenv[atari]'")
+    env = external_envs.Maker("ale:Pong", {"frame_stack": 3, "noop_max": 5})()
+    assert env.observation_space.shape == (3, 84, 84)
+    obs, _ = env.reset(seed=1)
+    assert obs.dtype == np.uint8 and obs.max() > 0
+    assert env.unwrapped._frameskip == 1 and env.env.frame_skip == 4

@@ -1,0 +1,150 @@
+"""Cores are counted once each, and never more than a cgroup grants."""
+
+import os
+
+import pytest
+import torch
+
+from pufferlib.runtime import affinity as cores
+from pufferlib.runtime import thread_count
+
+affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the OS has no affinity")
+
+
+def machine(tmp_path, siblings, own, files):
+    """Cores usable where these threads share cores and these cgroup files exist."""
+    for cpu, text in enumerate(siblings):
+        folder = tmp_path / f"cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{text}\n")
+    for name, text in files.items():
+        file = tmp_path / "cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    (tmp_path / "own").write_text(own)
+    return cores.usable(tmp_path, tmp_path / "cgroup", tmp_path / "own")
+
+
+@affinity
+@pytest.mark.parametrize(
+    ("quota", "want"), [("max 100000", 2), ("100000 100000", 1), ("150000 100000", 2), ("", 2)]
+)
+def test_two_threads_of_a_core_count_once_and_quotas_round_up(tmp_path, monkeypatch, quota, want):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    siblings = ["0,2", "1,3", "0,2", "1,3"]
+    assert machine(tmp_path, siblings, "0::/", {"cpu.max": quota}) == want
+
+
+V1 = "5:memory:/job\n3:cpu,cpuacct:/job/part\n"
+
+
+@affinity
+@pytest.mark.parametrize(
+    ("own", "files", "want"),
+    [
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        (V1, {"cpu,cpuacct/job/part/cpu.cfs_quota_us": "-1"}, 8),
+        (
+            V1,
+            {
+                "cpu,cpuacct/job/cpu.cfs_quota_us": "250000",
+                "cpu,cpuacct/job/cpu.cfs_period_us": "50000",
+            },
+            5,
+        ),
+        (V1, {"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ("", {"cpu.max": "100000 100000"}, 1),
+    ],
+)
+def test_the_tightest_cgroup_counts_in_either_version(tmp_path, monkeypatch, own, files, want):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert machine(tmp_path, [str(i) for i in range(8)], own, files) == want
+
+
+@affinity
+def test_workers_get_a_core_each_and_the_first_stays_the_callers(tmp_path, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(cores, "places", lambda: [4, 6, 7])
+    monkeypatch.setattr(os, "sched_setaffinity", kept.__setitem__)
+    cores.keep_apart({31, 12, 25})
+    assert kept == {12: {6}, 25: {7}, 31: {6}}
+    kept.clear()
+    monkeypatch.setattr(cores, "places", lambda: [4])
+    cores.keep_apart({31})
+    assert kept == {}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "want"),
+    [
+        ({1: 10.0}, 1),
+        ({1: 10.0, 2: 19.0}, 2),
+        ({1: 10.0, 2: 11.0}, 1),  # less than one in seven more
+        ({1: 10.0, 2: 1.0}, 1),  # packed on one core
+        ({1: 10.0, 2: 19.0, 4: 20.0}, 2),
+        ({1: 10.0, 2: 19.0, 4: 36.0, 6: 50.0}, 6),
+    ],
+)
+def test_more_threads_are_taken_where_they_pay(speeds, want):
+    assert thread_count.best(speeds) == want
+
+
+def test_threads_that_take_parts_need_bring_less(monkeypatch):
+    monkeypatch.setattr(cores, "usable", lambda: 2)
+    for name in ("measure", "measure_parts"):
+        monkeypatch.setattr(thread_count, name, lambda *_: {1: 10.0, 2: 11.0})
+    before = torch.get_num_threads()
+    assert [thread_count.pick(0, 4096, 64, part).number for part in (0, 1024)] == [1, 2]
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("two", "want"), [(18.0, 2), (4.0, 1)])
+def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_threads, two, want):
+    asked = []
+    monkeypatch.setattr(cores, "usable", lambda: 2)
+    monkeypatch.setattr(
+        thread_count, "measure", lambda *given: asked.append(given) or {1: 10.0, 2: two}
+    )
+    number, why = thread_count.pick(0, rows=512, width=64)
+    assert (number, torch.get_num_threads()) == (want, want)
+    assert asked == [([1, 2], 512, 64)]
+    assert f"{two / 10:.1f} times" in why
+    assert thread_count.pick(3, 512, 64).number == torch.get_num_threads() == 3
+
+
+def test_no_more_threads_are_picked_than_there_are_parts(monkeypatch, torch_threads):
+    asked = []
+    monkeypatch.setattr(cores, "usable", lambda: 8)
+    found = {1: 10.0, 2: 19.0, 3: 28.0}
+    monkeypatch.setattr(thread_count, "measure_parts", lambda *given: asked.append(given) or found)
+    assert thread_count.pick(0, 2500, 64, part=1024) == (3, "2.8 times one")
+    assert asked == [([1, 2, 3], 1024, 64)]
+    assert thread_count.pick(0, 1024, 64, part=1024) == (1, "too little to share")
+
+
+@pytest.mark.parametrize("measure", [thread_count.measure, thread_count.measure_parts])
+def test_measuring_gives_a_speed_for_each_count(torch_threads, measure):
+    speeds = measure([1, 2], 8, 4)
+    assert list(speeds) == [1, 2] and min(speeds.values()) > 0
+
+
+def test_who_is_kept_on_the_first_core_may_go_everywhere_again():
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this OS does not let a thread be pinned")
+    before = os.sched_getaffinity(0)
+    with pytest.raises(OSError, match="inside"), cores.on_first():
+        assert os.sched_getaffinity(0) == {min(before)}
+        raise OSError("inside")
+    assert os.sched_getaffinity(0) == before
+
+
+def test_there_is_always_a_core(tmp_path):
+    assert cores.usable(tmp_path, tmp_path, tmp_path / "missing") >= 1

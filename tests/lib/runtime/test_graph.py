@@ -1,0 +1,236 @@
+"""Tapes: what is noted and played later is what would have been done at once, to the bit."""
+
+import contextlib
+import ctypes
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pufferlib.config.options import PolicyOptions
+from pufferlib.fused.network import manual
+from pufferlib.kernels import _kernels
+from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.runtime import graph
+from pufferlib.runtime.graph import NOW, Input, Tape, watched
+
+SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
+
+
+@pytest.fixture
+def blas() -> None:
+    if not graph.multiplied():
+        pytest.skip("torch's library here does not show its sgemm: tapes go through torch")
+
+
+def matrix(
+    rows: int, columns: int, turned: bool = False, apart: int = 0, dtype: torch.dtype = torch.float
+) -> torch.Tensor:
+    """Random, in memory with so many floats between its lines."""
+    lines, width = (columns, rows) if turned else (rows, columns)
+    made = torch.randn(lines, width + apart).to(dtype)[:, :width]
+    return made.t() if turned else made
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 9)] * 3),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    apart=st.tuples(*[st.integers(0, 3)] * 3),
+    add=st.booleans(),
+    put=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, add, put, dtype):
+    n, f, d = sizes
+    put = put and dtype == torch.float32
+    left = matrix(n, f, turned=turned[0] and not put, apart=apart[0], dtype=dtype)
+    right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
+    out = matrix(n, d, apart=apart[2])
+    wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
+    noted, changing = Tape(), Input(n, f)
+    noted.product(changing if put else left, right, out, add=add)
+    assert torch.equal(out, around)  # nothing is done yet
+    changing.put(np.full((n, f), np.nan, np.float32))
+    changing.put(left.numpy() if put else np.zeros((n, f), np.float32))
+    noted.play()
+    near = 1e-5 if dtype in graph.multiplied() else 0.03  # torch rounds what it says
+    torch.testing.assert_close(out, wanted, atol=near, rtol=near)
+
+
+def overlapping():
+    """Rows (2, 2) of which each begins inside the one before."""
+    return np.lib.stride_tricks.as_strided(np.zeros(3, np.float32), (2, 2), (4, 4))
+
+
+def changing(dtype):
+    """A matrix (2, 3) or (3, 2), as its place needs, that changes."""
+    return lambda shape: _kernels.Given(*shape, np.empty(0, dtype))
+
+
+@pytest.mark.usefixtures("blas")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"right": np.zeros((4, 2), np.float32)}, r"right: expected 3 rows, got shape \(4, 2\)"),
+        ({"left": np.zeros((2, 3))}, r"left: expected float32 or bfloat16 .*, got float64"),
+        ({"left": np.zeros((2, 3), np.uint16)}, r"right: expected bfloat16 .* two dim.*float32"),
+        ({"right": np.zeros((3, 2), np.uint16)}, r"right: expected float32 of two dimensions"),
+        ({"left": np.zeros((4, 6), np.float32)[::2, ::2]}, "left: neither its rows nor"),
+        ({"left": np.broadcast_to(np.float32(1), (2, 3))}, "left: neither its rows nor"),
+        ({"left": np.broadcast_to(np.ones(3, np.float32), (2, 3))}, "left: its lines overlap"),
+        ({"left": memoryview(b"123456").cast("B", (2, 3))}, r"left: expected float32 or .*uint8"),
+        ({"left": changing(np.float64)}, r"left: expected float32 or bfloat16 .*, got float64"),
+        ({"right": changing(np.uint16)}, r"right: expected float32, got bfloat16"),
+        ({"left": changing(np.uint16)}, r"left: a matrix that changes is float32, not bfloat16"),
+        ({"out": overlapping()}, "out: its lines overlap"),
+        ({"out": np.zeros((2, 3), np.float32)}, r"out: expected float32 of shape \(2, 2\)"),
+        ({"out": np.zeros((2, 2), np.float32).T}, "out: its rows are not contiguous"),
+    ],
+)
+def test_bad_factors_are_named(change, message):
+    call = {"left": np.zeros((2, 3), np.float32), "right": np.zeros((3, 2), np.float32)}
+    call["out"] = np.zeros((2, 2), np.float32)
+    change = {k: v(call[k].shape) if callable(v) else v for k, v in change.items()}
+    with pytest.raises(ValueError, match=message):
+        _kernels.product(**{**call, **change}, tape=_kernels.Tape())
+
+
+@pytest.mark.parametrize("through_torch", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_rows_of_what_was_put_are_those_of_the_moment(dtype, through_torch):
+    pool = torch.arange(60 * 2).view(60, 2).to(dtype)
+    whole, out = Input(8, 2, dtype), torch.zeros(3, 2)
+    part, noted = whole.rows(1, 7).rows(2, 5), Tape()  # 3, 4 and 5 of those that are put
+    if dtype == torch.float32:
+        noted.product(part, torch.eye(2), out)
+    else:
+        noted.run(_kernels.to_float, rows=part.given, out=out.numpy())
+    del part
+    for first, step in [(0, 1), (4, 7), (52, 1), (11, 5)]:
+        whole.put(pool.numpy(), first, step)
+        with watched() if through_torch else contextlib.nullcontext():
+            noted.play()
+        assert out.tolist() == pool[[first + i * step for i in (3, 4, 5)]].tolist()
+
+
+def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
+    given, out = _kernels.Given(3, 4, np.empty(0, np.float32)), np.zeros((3, 4), np.float32)
+    given.put(np.full((3, 4), 7, np.float32))
+    for wrong, message in [
+        ((np.ones((2, 4), np.float32),), r"expected float32 of shape \(3, 4\)"),
+        ((np.ones((9, 4)), 1, 2), r"expected float32 of shape \(9, 4\)"),
+        ((np.ones((9, 4), np.float32), 1, 4), "no 3 rows from 1 on, 4 apart, but 9"),
+        ((np.ones((9, 4), np.float32), -1, 1), "no 3 rows from -1 on"),
+        ((np.ones((9, 4), np.float32), 1, -1), "no 3 rows from 1 on, -1 apart"),
+        ((np.ones((9, 4), np.float32), 1, 2**62), "no 3 rows"),
+        ((np.broadcast_to(np.ones(4, np.float32), (3, 4)),), "its lines overlap"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            given.put(*wrong)
+    beside = [np.zeros((3, 4), np.float32) for _ in range(50)]  # where it would be, if it were free
+    _kernels.to_float(rows=given, out=out)
+    assert (out == 7).all() and not np.any(beside)
+    with pytest.raises(ValueError, match="put that"):
+        given.rows(0, 2).put(np.ones((2, 4), np.float32))
+    for begin, end in [(-1, 2), (2, 2), (1, 4)]:
+        with pytest.raises(ValueError, match=f"rows {begin} to {end} of 3"):
+            given.rows(begin, end)
+    with pytest.raises(ValueError, match="has no rows to read"):
+        _kernels.Given(0, 4, np.empty(0, np.float32))
+
+
+@pytest.mark.usefixtures("blas")
+def test_what_was_never_put_and_what_has_another_shape_is_refused():
+    noted, changing = Tape(), Input(2, 3)
+    noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
+    with pytest.raises(ValueError, match=r"\(2, 3\) that this tape reads was never put"):
+        noted.play()
+    with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
+        changing.put(np.zeros((3, 2), np.float32))
+
+
+def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
+    """All that a network says, and its gradients, twice through the same memory."""
+    torch.manual_seed(2)
+    policy = make_policy(PolicyOptions(name=name, hidden_size=17, num_layers=3), SPEC)
+    grads = {n: torch.zeros_like(p) for n, p in policy.named_parameters()}
+    rounded = {n: p.detach().bfloat16() for n, p in policy.named_parameters()} if narrow else None
+    network, found = manual(policy, grads, rounded=rounded), []
+    for _ in range(2):
+        obs, reset = torch.randn(5, 7, 6), torch.rand(5, 7) < 0.3
+        state = torch.randn(5, policy.state_size) if policy.state_size else None
+        acted, new = network.forward(obs[:, 0], state)
+        found += [part.clone() for part in (*acted, new) if part is not None]
+        found += [part.clone() for part in network.unroll(obs, state, reset) if part is not None]
+        for part in network.gradient():
+            if part is not None:
+                part.copy_(torch.randn(part.shape))
+        network.back()
+    return [*found, *grads.values()]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
+def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(
+    name, narrow, monkeypatch
+):
+    wanted = run(name, narrow)
+    with watched():
+        seen = run(name, narrow)
+    others = [seen]
+    for dtypes in ((), (torch.float32,)):
+        monkeypatch.setattr(graph, "multiplied", lambda dtypes=dtypes: dtypes)
+        others.append(run(name, narrow))
+    for other in others:
+        for want, got in zip(wanted, other, strict=True):
+            if narrow:  # torch rounds what it says
+                assert (got - want).norm() < 0.03 * want.norm()
+            else:
+                torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+
+
+def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch, "addmm", lambda *_: torch.zeros(3, 7))
+    assert not graph.multiplied.__wrapped__()
+    monkeypatch.setattr(torch, "__file__", "/nowhere/torch/__init__.py")
+    assert not graph.multiplied.__wrapped__()
+
+
+def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch):
+    wanted, load, asked = graph.multiplied(), ctypes.CDLL, []
+
+    class Older:
+        def __init__(self, *given):
+            self.library = load(*given)
+
+        def __getattr__(self, name):
+            asked.append(name)
+            if name == "gemm_bf16bf16f32_":
+                raise AttributeError(name)
+            return getattr(self.library, name)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(ctypes, "CDLL", Older)
+            assert graph.multiplied.__wrapped__() == wanted - {torch.bfloat16}
+        assert not wanted or "gemm_bf16bf16f32_" in asked
+        if wanted:
+            factors = {name: np.zeros((2, 2), np.uint16) for name in ("left", "right")}
+            with pytest.raises(RuntimeError, match="no BLAS to multiply bfloat16"):
+                given = {**factors, "out": np.zeros((2, 2), np.float32)}
+                _kernels.product(**given, tape=_kernels.Tape())
+    finally:
+        assert graph.multiplied.__wrapped__() == wanted
+
+
+def test_now_adds_or_replaces():
+    out = torch.ones(2, 2)
+    NOW.product(torch.ones(2, 3), torch.ones(3, 2), out, add=True)
+    assert out.tolist() == [[4, 4], [4, 4]]
+    factors = torch.ones(2, 3).bfloat16(), torch.ones(3, 2).bfloat16()
+    for add, want in ((True, 7), (False, 3)):
+        NOW.product(*factors, out, add=add)
+        assert out.tolist() == [[want, want], [want, want]]

@@ -1,0 +1,58 @@
+"""The timer finds sections of known length again, and they add up to the whole."""
+
+import pytest
+
+from pufferlib.runtime.timer import SECTIONS, Timer
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_sections_of_known_length_are_found_again():
+    clock = Clock()
+    timer = Timer(clock=clock)
+    for _ in range(3):
+        for section, seconds in (("env", 2.0), ("forward", 0.5), ("env", 1.0)):
+            timer.enter(section)
+            clock.now += seconds
+    timer.enter("other")
+    clock.now += 0.25
+    taken = timer.take()
+    assert taken["env"] == 9.0 and taken["forward"] == 1.5 and taken["other"] == 0.25
+    assert set(taken) == set(SECTIONS)
+    assert sum(taken.values()) == clock.now - 100.0
+
+
+def test_taking_begins_anew_in_the_same_section():
+    clock = Clock()
+    timer = Timer(clock=clock)
+    timer.enter("log")
+    clock.now += 1
+    assert timer.take()["log"] == 1.0
+    clock.now += 2
+    assert timer.take() == {**dict.fromkeys(SECTIONS, 0.0), "log": 2.0}
+
+
+def test_what_was_queued_counts_for_the_section_that_queued_it():
+    clock = Clock()
+
+    def synchronize():
+        clock.now += 5
+
+    timer = Timer(clock=clock, synchronize=synchronize)
+    timer.enter("forward")  # 5 in other
+    timer.enter("env")
+    taken = timer.take()
+    assert (taken["other"], taken["forward"], taken["env"]) == (5.0, 5.0, 5.0)
+
+
+def test_an_unknown_section_is_an_error():
+    with pytest.raises(KeyError, match="foo"):
+        Timer().enter("foo")

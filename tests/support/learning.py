@@ -1,0 +1,40 @@
+"""Training with a game's own defaults, for the tests that ask whether a game is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pufferenv import games
+from pufferlib.config.resolve import Layer, resolve
+from pufferlib.policies.base import Policy
+from pufferlib.ppo.trainer import Trainer
+from pufferlib.run.evaluate import Stats, evaluate
+
+
+def train(
+    name: str, steps: int, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Policy, Policy]:
+    """Train for `steps` agent steps on one thread -> the new policy and the trained one.
+
+    `options` go over those of the game's toml, by section.
+    """
+    game = games.load(name)
+    own = {"train": {"total_timesteps": steps, "threads": 1, "device": "cpu"}}
+    own["vec"] = {"num_threads": 1}
+    layers = [Layer(f"{name}.toml", games.defaults(name)), Layer("test", own)]
+    made = resolve(name, game, [*layers, Layer("test", options or {})])
+    parts = (made.env, made.vec, made.train, made.policy)
+    fresh, trainer = Trainer(game, *parts), Trainer(game, *parts)
+    while not trainer.finished:
+        trainer.update()
+    trainer.close()
+    fresh.close()
+    return fresh.policy, trainer.policy
+
+
+def play(policy: Policy, name: str, episodes: int, **env: int | float) -> dict[str, Stats]:
+    """Play whole episodes of the game with this config -> mean and spread of each log field."""
+    game = games.load(name)
+    config = {field.name: field.default for field in game.config_fields} | env
+    return evaluate(policy, game, config, episodes=episodes, seed=1).fields

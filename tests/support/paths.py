@@ -1,0 +1,7 @@
+"""Where tests find the repository and the game headers that they build."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GAME_HEADERS = ROOT / "tests" / "game_headers"
+KNOWN_POLICY = ROOT / "tests" / "support" / "known_policy.py"
