@@ -35,7 +35,7 @@ from pufferlib.ppo.batch import Memory, Minibatch
 from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.trainer import Trainer
-from pufferlib.runtime.graph import NOW, Doer, Tape
+from pufferlib.runtime.graph import EAGER, Executor, Graph
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")
@@ -144,7 +144,7 @@ class PlainCollector:
 
 
 class Noted:
-    """A network that acts for all agents by tapes noted once, as the trainer's own does."""
+    """A network that acts for all agents by graphs noted once, as the trainer's own does."""
 
     def __init__(self, network: Manual, obs: Tensor) -> None:
         self.network, self.obs, self.parts = network, obs, []
@@ -160,8 +160,8 @@ class Noted:
         if obs is not self.obs:
             return self.network.forward(obs, state)
         self.network.refresh()
-        for tape, out in self.parts:
-            tape.play()
+        for graph, out in self.parts:
+            graph.play()
             out.copy_(self.network.said[: len(out)])
         return self.network.output(self.said), None
 
@@ -209,7 +209,7 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def note(self, do: Doer, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+    def note(self, do: Executor, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
         """Gather these rows (m,) into `memory`."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():
@@ -263,7 +263,7 @@ class PaddedLearner(Learner):
         hand.network.begin_back()
         for part in torch.split(rows, self.rows):
             timer.enter("copy")
-            made = self.batch.note(NOW, hand.memory, part.numpy().astype(np.int32))
+            made = self.batch.note(EAGER, hand.memory, part.numpy().astype(np.int32))
             timer.enter("loss_backward")
             forth, back, lesson = self._lessons(len(part))
             forth.play()
@@ -273,11 +273,11 @@ class PaddedLearner(Learner):
         return LossStats(*metrics.tolist())
 
     @functools.cached_property
-    def _lessons(self) -> Callable[[int], tuple[Tape, Tape, Lesson]]:
+    def _lessons(self) -> Callable[[int], tuple[Graph, Graph, Lesson]]:
         """The ways forth and back through so many rows, noted once for each number."""
 
-        def note(rows: int) -> tuple[Tape, Tape, Lesson]:
-            (made, _), forth, back = self.hands[0].memory.views(rows), Tape(), Tape()
+        def note(rows: int) -> tuple[Graph, Graph, Lesson]:
+            (made, _), forth, back = self.hands[0].memory.views(rows), Graph(), Graph()
             lesson = self.hands[0].network.note(forth, made.obs, None, made.reset)
             lesson.back(back)
             return forth, back, lesson
@@ -304,7 +304,7 @@ class PaddedLearner(Learner):
         steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
         mine = _of(output, live, slots)
         into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
-        note_loss(NOW, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
+        note_loss(EAGER, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
         for whole, part in zip(gradient, into, strict=True):
             if whole is not None and len(whole) == slots:
                 whole.index_copy_(0, live, part)

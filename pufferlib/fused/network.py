@@ -24,25 +24,25 @@ from pufferlib.policies.base import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.policies.normalization import ObservationNorm
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import Input, Tape, shown
+from pufferlib.runtime.graph import Graph, Input, shown
 
 BY_PARTS = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 PART = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
-GRAIN = 128  # agents: as many act at once as are a whole number of it, so that few tapes are noted
+GRAIN = 128  # agents: as many act at once as are a whole number of it, so that few graphs are noted
 ROWS = 128  # of an LSTM, at a time: each of its products is of one step of them
 
 
 class Manual(Protocol):
-    """A network that goes back by itself. Whoever plays its tapes calls `refresh` when weights or
+    """A network that goes back by itself. Whoever plays its graphs calls `refresh` when weights or
     statistics have changed, and `begin_back` and `end_back` around all ways back since then."""
 
     at_once: int  # agents that it acts for at a time, at most
 
-    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+    def act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
         """Note how N agents act once: obs (N, F), state (N, S), which becomes the new one. Return
         where it is then said, until anything else is."""
 
-    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
+    def note(self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
         """Note how to act H times, as Policy.unroll, on what lies in this memory when it is played:
         obs (B, H, *O), to be as `sees` says, state (B, S), reset (B, H) bool."""
 
@@ -84,7 +84,7 @@ class Lesson(Protocol):
     output: Output
     gradient: Output  # where to write it before going back
 
-    def back(self, tape: Tape) -> object:
+    def back(self, graph: Graph) -> object:
         """Note the way back."""
 
 
@@ -110,13 +110,13 @@ def manual(
     return kind(cast(Recurrent, policy), grads, rounded)
 
 
-def note_acting(network: Manual, obs: Tensor, state: Tensor | None) -> Tape:
+def note_acting(network: Manual, obs: Tensor, state: Tensor | None) -> Graph:
     """Note how N agents act once, at most `at_once`, on what lies here when it is played: obs
     (N, F), state (N, S), which becomes the new one."""
-    tape, seen = Tape(), Input(len(obs), obs.shape[1], obs.dtype)
+    graph, seen = Graph(), Input(len(obs), obs.shape[1], obs.dtype)
     seen.put(shown(obs))
-    network.act(tape, seen, state)
-    return tape
+    network.act(graph, seen, state)
+    return graph
 
 
 def fits(policy: Policy) -> bool:
@@ -172,21 +172,21 @@ class ByHand:
         self._folded.append(Normalized(norm, *layer, activation))
         return self._folded[-1]
 
-    def taken(self, tape: Tape, seen: Tensor | Input, room: Tensor) -> Tensor | Input:
+    def taken(self, graph: Graph, seen: Tensor | Input, room: Tensor) -> Tensor | Input:
         """Return what the first layer takes of what is seen (N, F); if that is not what it is, it
-        is made on the tape, in `room` (N, F) or more."""
+        is made on the graph, in `room` (N, F) or more."""
         if self.norm is not None:
             normal = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
-            return self.converted(tape, seen, room, **normal)
-        return seen if seen.dtype == self.dtype else self.converted(tape, seen, room)
+            return self.converted(graph, seen, room, **normal)
+        return seen if seen.dtype == self.dtype else self.converted(graph, seen, room)
 
-    def converted(self, tape: Tape, given: Tensor | Input, room: Tensor, **normal: Any) -> Tensor:
-        """Make on the tape of any numbers (N, F) what products take, in `room` (N, F) or more."""
+    def converted(self, graph: Graph, given: Tensor | Input, room: Tensor, **normal: Any) -> Tensor:
+        """Make on the graph of any numbers (N, F) what products take, in `room` (N, F) or more."""
         made, source = room[: given.shape[0]], given
         if not isinstance(source, Input):
             source = Input(made.shape[0], made.shape[1], given.dtype)
             source.put(cast(Tensor, given).numpy())
-        tape.run(_kernels.to_float, rows=source.given, out=shown(made), **normal)
+        graph.run(_kernels.to_float, rows=source.given, out=shown(made), **normal)
         return made
 
     def last_layer(self) -> Dense:
@@ -241,11 +241,11 @@ class ByHand:
         for layer in self._folded:
             layer.end_back()
 
-    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+    def act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
         """Note how N agents act once."""
         raise NotImplementedError
 
-    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
+    def note(self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor) -> "Lesson":
         """Note how to act H times."""
         raise NotImplementedError
 
@@ -272,7 +272,7 @@ class ByHand:
         own.obs[:n] = obs.reshape(n, -1)
         if state is not None:
             own.state[:n] = state
-        own.tape.play()
+        own.graph.play()
         return self.output(self.said[:n]), own.state[:n]
 
     @torch.no_grad()
@@ -284,7 +284,7 @@ class ByHand:
         if state is not None:
             own.state.copy_(state)
         self.refresh()
-        own.tapes[0].play()
+        own.graphs[0].play()
         return own.lesson.output
 
     def gradient(self) -> Output:
@@ -295,7 +295,7 @@ class ByHand:
     def back(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         self.begin_back()
-        self._unrolled().tapes[1].play()
+        self._unrolled().graphs[1].play()
         self.end_back()
 
     def _unrolled(self) -> "OwnLesson":
@@ -311,7 +311,7 @@ class OwnActing:
         spec, agents = network.policy.spec, min(agents, network.at_once)
         self.obs = torch.zeros((agents, spec.obs_size), dtype=dtype)
         self.state = torch.zeros((agents, network.policy.state_size))
-        self.tape = note_acting(network, self.obs, self.state)
+        self.graph = note_acting(network, self.obs, self.state)
 
 
 class OwnLesson:
@@ -321,9 +321,9 @@ class OwnLesson:
         policy = network.policy
         self.obs = torch.zeros((rows, horizon, policy.spec.obs_size), dtype=network.sees)
         self.state = torch.zeros((rows, policy.state_size))
-        self.reset, self.tapes = torch.zeros((rows, horizon), dtype=torch.bool), (Tape(), Tape())
-        self.lesson = network.note(self.tapes[0], self.obs, self.state, self.reset)
-        self.lesson.back(self.tapes[1])
+        self.reset, self.graphs = torch.zeros((rows, horizon), dtype=torch.bool), (Graph(), Graph())
+        self.lesson = network.note(self.graphs[0], self.obs, self.state, self.reset)
+        self.lesson.back(self.graphs[1])
 
 
 class Part:
@@ -342,19 +342,19 @@ class Part:
         self.output = network.output(self._ys[-1])
         self.gradient = network.gradients(self.grads[-1])
 
-    def forth(self, tape: Tape) -> None:
+    def forth(self, graph: Graph) -> None:
         """Note the way from what is seen to what is said."""
-        x = self._taken = self.network.taken(tape, self.seen, self.network.x)
+        x = self._taken = self.network.taken(graph, self.seen, self.network.x)
         for layer, y, made in zip(self.network.layers, self._ys, self._made, strict=True):
-            layer.forward(tape, x, y, made)
+            layer.forward(graph, x, y, made)
             x = y
 
-    def back(self, tape: Tape) -> None:
+    def back(self, graph: Graph) -> None:
         """Note the way from the last gradient to those of the parameters; forth goes before."""
         layers, ys, grads = self.network.layers, self._ys, self.grads
         for i in range(len(layers) - 1, 0, -1):
-            layers[i].back(tape, ys[i - 1], ys[i], grads[i], grads[i - 1])
-        layers[0].back(tape, self._taken, ys[0], grads[0], None)
+            layers[i].back(graph, ys[i - 1], ys[i], grads[i], grads[i - 1])
+        layers[0].back(graph, self._taken, ys[0], grads[0], None)
 
 
 class ManualMLP(ByHand):
@@ -377,10 +377,10 @@ class ManualMLP(ByHand):
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.refresh()
 
-    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+    def act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F): one way forth."""
         part = Part(self, obs)
-        part.forth(tape)
+        part.forth(graph)
         return part.output
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
@@ -390,8 +390,8 @@ class ManualMLP(ByHand):
             return self.forward(obs.flatten(0, 1))[0]
         return super().unroll(obs, state, reset)
 
-    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> Part:
+    def note(self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor) -> Part:
         """Note the way forth of as many steps as are done at once."""
         part = Part(self, obs.view(reset.numel(), -1))
-        part.forth(tape)
+        part.forth(graph)
         return part

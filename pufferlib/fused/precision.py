@@ -18,7 +18,7 @@ from pufferlib.ops.linear import Dense, narrowed
 from pufferlib.policies.base import MLP, Output, Policy
 from pufferlib.policies.encoders import Encoded
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
-from pufferlib.runtime.graph import Tape, watched
+from pufferlib.runtime.graph import Graph, watched
 from pufferlib.runtime.timer import seconds_of
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -94,19 +94,19 @@ def measure(rows: int, inputs: int, outputs: int) -> float:
     Forward and back, on so many rows; medians of rounds in turn.
     """
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
-    sums, tapes = (torch.zeros_like(weight), torch.zeros_like(bias)), []
+    sums, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []
     for rounded in (None, weight.bfloat16()):
         layer = Dense(weight, bias, sums, "relu", rounded)
-        tape, x = Tape(), torch.ones((rows, inputs), dtype=layer.dtype)
+        graph, x = Graph(), torch.ones((rows, inputs), dtype=layer.dtype)
         made, grad = torch.ones((2, rows, outputs))
         y = made if layer.dtype == made.dtype else narrowed(made)
-        layer.forward(tape, x, y, made)
-        layer.back(tape, x, y, grad, torch.ones((rows, inputs)))
-        tapes.append(tape)
+        layer.forward(graph, x, y, made)
+        layer.back(graph, x, y, grad, torch.ones((rows, inputs)))
+        graphs.append(graph)
     taken: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
-        for tape, found in zip(tapes, taken, strict=True):
-            found.append(seconds_of(tape.play, AT_LEAST))
+        for graph, found in zip(graphs, taken, strict=True):
+            found.append(seconds_of(graph.play, AT_LEAST))
     return statistics.median(taken[0]) / statistics.median(taken[1])
 
 

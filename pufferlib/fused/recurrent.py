@@ -16,7 +16,7 @@ from pufferlib.ops.recurrent import LSTMSteps, MinGRUSteps
 from pufferlib.policies.base import Output
 from pufferlib.policies.recurrent import CHUNK, Recurrent, Room
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import Input, Tape, shown
+from pufferlib.runtime.graph import Graph, Input, shown
 
 
 class ManualRecurrent(ByHand):
@@ -48,33 +48,35 @@ class ManualRecurrent(ByHand):
         self._out = new(each) if rounded else self._x
         self.refresh()
 
-    def act(self, tape: Tape, obs: Input, state: Tensor | None) -> Output:
+    def act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F), state (N, S)."""
         n, states = obs.shape[0], cast(Tensor, state)
 
         def taken(given: Tensor) -> Tensor:
             known = given.dtype == self.dtype
-            return given if known else self.converted(tape, given, self._x)
+            return given if known else self.converted(graph, given, self._x)
 
         x, made = self._x[:n], self.room(self._gates[:n])
-        self.first.forward(tape, self.taken(tape, obs, self._seen), x, made)
+        self.first.forward(graph, self.taken(graph, obs, self._seen), x, made)
         room = Room(self._gates[:n], self._out[:n], taken)
-        hidden = self.policy.steps(self.weights, x, states, states, room, tape)
-        self.last.forward(tape, hidden, self.said[:n])
+        hidden = self.policy.steps(self.weights, x, states, states, room, graph)
+        self.last.forward(graph, hidden, self.said[:n])
         return self.output(self.said[:n])
 
-    def note(self, tape: Tape, obs: Tensor, state: Tensor | None, reset: Tensor) -> "RecurrentPart":
+    def note(
+        self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor
+    ) -> "RecurrentPart":
         """Note the way forth of B rows of H steps."""
         part = self.part(self, obs, cast(Tensor, state), reset)
-        part.forth(tape)
+        part.forth(graph)
         return part
 
-    def unrolled(self, tape: Tape, obs: Tensor) -> Tensor:
+    def unrolled(self, graph: Graph, obs: Tensor) -> Tensor:
         """Return what the first layer takes of what is seen in rows (B, H, *O): (B, H, F)."""
         seen = obs.view(*obs.shape[:2], -1)
         if self.norm is None:
             return seen
-        taken = self.taken(tape, seen.flatten(0, 1), self.factors(seen.flatten(0, 1).shape))
+        taken = self.taken(graph, seen.flatten(0, 1), self.factors(seen.flatten(0, 1).shape))
         return cast(Tensor, taken).view(seen.shape)
 
     def room(self, gates: Tensor) -> Tensor | None:
@@ -96,10 +98,10 @@ class RecurrentPart(Protocol):
 
     def __init__(self, network: Any, obs: Tensor, state: Tensor, reset: Tensor) -> None: ...
 
-    def forth(self, tape: Tape) -> None:
+    def forth(self, graph: Graph) -> None:
         """Note the way forth."""
 
-    def back(self, tape: Tape) -> None:
+    def back(self, graph: Graph) -> None:
         """Note the way back."""
 
 
@@ -123,39 +125,39 @@ class LSTMPart:
         said, grad = (part.flatten(0, 1) for part in self.turned)
         self.output, self.gradient = network.output(said), network.gradients(grad)
 
-    def forth(self, tape: Tape) -> None:
+    def forth(self, graph: Graph) -> None:
         """Note the way forth."""
         network, keep = self.network, self.keep
-        self.seen = network.unrolled(tape, self.obs).unbind(1)
+        self.seen = network.unrolled(graph, self.obs).unbind(1)
         reset = self.reset.view(torch.uint8).numpy()
-        tape.run(_kernels.keep, reset=reset, out=keep.numpy(), steps_first=True)
+        graph.run(_kernels.keep, reset=reset, out=keep.numpy(), steps_first=True)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             into = steps.hidden[0], steps.cell[0]
             for part, out in zip(before.chunk(2, 1), into, strict=True):
-                tape.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
+                graph.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
         for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
-            network.first.forward(tape, seen, x, network.room(self.layers[0].gates[t]))
+            network.first.forward(graph, seen, x, network.room(self.layers[0].gates[t]))
             for steps in self.layers:
-                steps.step(t, tape)
-        network.last.forward(tape, self.hidden.flatten(0, 1), self.said.flatten(0, 1))
-        tape.run(_kernels.turn, rows=self.said.numpy(), out=self.turned[0].numpy())
+                steps.step(t, graph)
+        network.last.forward(graph, self.hidden.flatten(0, 1), self.said.flatten(0, 1))
+        graph.run(_kernels.turn, rows=self.said.numpy(), out=self.turned[0].numpy())
 
-    def back(self, tape: Tape) -> None:
+    def back(self, graph: Graph) -> None:
         """Note the way back."""
         network, hidden = self.network, torch.empty_like(self.hidden[0])
-        tape.run(_kernels.turn, rows=self.turned[1].numpy(), out=self.grad.numpy())
+        graph.run(_kernels.turn, rows=self.turned[1].numpy(), out=self.grad.numpy())
         said, grad = self.said.flatten(0, 1), self.grad.flatten(0, 1)
-        network.last.back(tape, self.hidden.flatten(0, 1), said, grad, None)
+        network.last.back(graph, self.hidden.flatten(0, 1), said, grad, None)
         for steps in self.layers:
             for part in (steps.grad_hidden, steps.grad_cell):
-                tape.run(_kernels.fill, out=part.numpy())
+                graph.run(_kernels.fill, out=part.numpy())
         grads = [*(steps.grad_x for steps in self.layers[1:]), hidden]
         back = list(zip(self.layers, grads, network.sums, strict=True))[::-1]
         for t in range(len(self.xs) - 1, -1, -1):
-            tape.product(self.grad[t], network.last.used[0], hidden)
+            graph.product(self.grad[t], network.last.used[0], hidden)
             for steps, grad_out, sums in back:
-                steps.back(t, grad_out.numpy(), *sums, tape)
-            network.first.back(tape, self.seen[t], self.xs[t], self.layers[0].grad_x, None)
+                steps.back(t, grad_out.numpy(), *sums, graph)
+            network.first.back(graph, self.seen[t], self.xs[t], self.layers[0].grad_x, None)
 
 
 class ManualLSTM(ManualRecurrent):
@@ -184,25 +186,25 @@ class MinGRUPart:
         self.said, self.grad = new((2, rows * horizon, outputs))
         self.output, self.gradient = network.output(self.said), network.gradients(self.grad)
 
-    def forth(self, tape: Tape) -> None:
+    def forth(self, graph: Graph) -> None:
         """Note the way forth."""
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
-        self.seen = network.unrolled(tape, self.obs).flatten(0, 1)
-        tape.run(_kernels.keep, reset=reset, out=self.keep.numpy())
+        self.seen = network.unrolled(graph, self.obs).flatten(0, 1)
+        graph.run(_kernels.keep, reset=reset, out=self.keep.numpy())
         x, made = self.x.flatten(0, 1), network.room(self.layers[0].gates)
-        network.first.forward(tape, self.seen, x, made)
+        network.first.forward(graph, self.seen, x, made)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
-            steps.forward(before, tape)
-        network.last.forward(tape, self.hidden, self.said)
+            steps.forward(before, graph)
+        network.last.forward(graph, self.hidden, self.said)
 
-    def back(self, tape: Tape) -> None:
+    def back(self, graph: Graph) -> None:
         """Note the way back."""
         network, grad_x = self.network, self.grad_x.flatten(0, 1)
-        network.last.back(tape, self.hidden, self.said, self.grad, grad_x)
+        network.last.back(graph, self.hidden, self.said, self.grad, grad_x)
         for steps, sums in reversed(list(zip(self.layers, network.sums, strict=True))):
-            tape.run(_kernels.fill, out=steps.grad_state.numpy())
-            steps.back(self.grad_x, *sums, tape)
-        network.first.back(tape, self.seen, self.x.flatten(0, 1), grad_x, None)
+            graph.run(_kernels.fill, out=steps.grad_state.numpy())
+            steps.back(self.grad_x, *sums, graph)
+        network.first.back(graph, self.seen, self.x.flatten(0, 1), grad_x, None)
 
 
 class ManualMinGRU(ManualRecurrent):

@@ -51,7 +51,7 @@ cdef struct Adam:
     const double *numbers  # scale, step_size, root_scale and keep of the moment
 
 
-# The passes that a tape can hold.
+# The passes that a graph can hold.
 cdef enum Pass:
     PRODUCT, FILL, SAMPLE, LOSS, GATHER, MOMENTS, TO_FLOAT, DENSE, DENSE_BACK, LSTM, LSTM_BACK
     MINGRU, MINGRU_BACK, TURN, KEEP, CARRY, BEGIN, JOIN, ADAM
@@ -62,7 +62,7 @@ cdef struct Entry:
     void *args
 
 
-# One tape while it is played.
+# One graph while it is played.
 cdef struct Stretch:
     const Entry *entries
     int64_t length, reached
@@ -70,7 +70,7 @@ cdef struct Stretch:
     PufFault fault
 
 
-# What one thread plays, one tape after the other.
+# What one thread plays, one graph after the other.
 cdef struct Track:
     Stretch *stretches
     int64_t length
@@ -191,7 +191,7 @@ cdef void play_track(void *tracks, size_t number) noexcept nogil:
         begin += stretch.seconds
 
 
-cdef class Tape:
+cdef class Graph:
     """Passes with their arrays, checked once, played one after the other without the GIL."""
 
     cdef Entry *entries
@@ -211,11 +211,11 @@ cdef class Tape:
         cdef int64_t room = self.room if self.length < self.room else 2 * self.room + 8
         cdef Entry *entries = <Entry *>realloc(self.entries, room * sizeof(Entry))
         if entries == NULL:
-            raise MemoryError("out of memory for a tape")
+            raise MemoryError("out of memory for a graph")
         self.entries, self.room = entries, room
         cdef void *own = malloc(size)
         if own == NULL:
-            raise MemoryError("out of memory for a tape")
+            raise MemoryError("out of memory for a graph")
         memcpy(own, args, size)
         arrays.settle()
         self.held.append(arrays)
@@ -228,32 +228,32 @@ cdef class Tape:
         cdef Given given
         for given in self.givens:
             if given.at == NULL:
-                raise ValueError(f"a matrix {given.shape} that this tape reads was never put")
+                raise ValueError(f"a matrix {given.shape} that this graph reads was never put")
         return 0
 
 
 cdef class Work:
-    """Tracks, each a list of tapes, made ready to be played by a crew."""
+    """Tracks, each a list of graphs, made ready to be played by a thread_pool."""
 
     cdef Track *tracks
     cdef Stretch *stretches  # of all tracks, one after the other
     cdef size_t count
     cdef int64_t total
-    cdef list tapes
+    cdef list graphs
 
     def __cinit__(self, list tracks):
         cdef int64_t at = 0
         cdef size_t i
-        cdef Tape tape
-        self.tapes = [tape for track in tracks for tape in track]
-        for made in self.tapes:
-            if not isinstance(made, Tape):
-                raise TypeError(f"tracks: expected tapes, got {type(made).__name__}")
-        self.count, self.total = len(tracks), len(self.tapes)
+        cdef Graph graph
+        self.graphs = [graph for track in tracks for graph in track]
+        for made in self.graphs:
+            if not isinstance(made, Graph):
+                raise TypeError(f"tracks: expected graphs, got {type(made).__name__}")
+        self.count, self.total = len(tracks), len(self.graphs)
         self.tracks = <Track *>malloc(max(self.count, 1) * sizeof(Track))
         self.stretches = <Stretch *>malloc(max(self.total, 1) * sizeof(Stretch))
         if self.tracks == NULL or self.stretches == NULL:
-            raise MemoryError("out of memory to play tapes")
+            raise MemoryError("out of memory to play graphs")
         for i, track in enumerate(tracks):
             self.tracks[i].stretches, self.tracks[i].length = self.stretches + at, len(track)
             at += len(track)
@@ -264,12 +264,12 @@ cdef class Work:
 
     cdef int ready(self) except -1:
         """Begin at the beginning."""
-        cdef Tape tape
+        cdef Graph graph
         cdef int64_t at = 0
         cdef size_t i
-        for tape in self.tapes:
-            tape.ready()
-            self.stretches[at].entries, self.stretches[at].length = tape.entries, tape.length
+        for graph in self.graphs:
+            graph.ready()
+            self.stretches[at].entries, self.stretches[at].length = graph.entries, graph.length
             self.stretches[at].reached, self.stretches[at].seconds = 0, 0.0
             at += 1
         for i in range(self.count):
@@ -277,10 +277,10 @@ cdef class Work:
         return 0
 
     cdef int fail(self, int64_t which) except -1:
-        """Raise the fault of this tape."""
-        cdef Tape tape = self.tapes[which]
+        """Raise the fault of this graph."""
+        cdef Graph graph = self.graphs[which]
         cdef Stretch *stretch = &self.stretches[which]
-        return raise_fault(&stretch.fault, tape.names[stretch.reached])
+        return raise_fault(&stretch.fault, graph.names[stretch.reached])
 
 
 # Nanoseconds that a thread waits before it sleeps: longer than what Python does between two plays.
@@ -288,8 +288,8 @@ cdef enum:
     PATIENCE = 1000000
 
 
-cdef class Crew:
-    """Threads that play tapes side by side, the calling one among them."""
+cdef class ThreadPool:
+    """Threads that play graphs side by side, the calling one among them."""
 
     cdef PufThreads *threads
     cdef pid_t process  # that the threads are of
@@ -313,10 +313,10 @@ cdef class Crew:
         self.threads = NULL
 
     def play(self, Work work not None):
-        """Play tracks side by side -> the seconds of the first one's tapes."""
+        """Play tracks side by side -> the seconds of the first one's graphs."""
         cdef int64_t i
         if self.threads == NULL:
-            raise RuntimeError("this crew was closed")
+            raise RuntimeError("this thread_pool was closed")
         work.ready()
         with nogil:
             puf_threads_run(self.threads, play_track, work.tracks, work.count)
@@ -327,13 +327,13 @@ cdef class Crew:
 
 
 cdef int do(
-    Pass which, void *args, size_t size, Arrays arrays, Tape tape, str name="", bint let_go=True
+    Pass which, void *args, size_t size, Arrays arrays, Graph graph, str name="", bint let_go=True
 ) except -1:
-    """Run a pass, or put it on the tape; `name` is what an index in a fault is called."""
+    """Run a pass, or put it on the graph; `name` is what an index in a fault is called."""
     cdef PufFault fault
     cdef int bad
-    if tape is not None:
-        return tape.add(which, args, size, arrays, name)
+    if graph is not None:
+        return graph.add(which, args, size, arrays, name)
     if let_go:
         with nogil:
             bad = run(which, args, &fault)
@@ -345,7 +345,7 @@ cdef int do(
 
 
 cdef class Given:
-    """A matrix (N, F) that tapes read and that changes: what `put` was given last."""
+    """A matrix (N, F) that graphs read and that changes: what `put` was given last."""
 
     cdef char *at
     cdef int64_t stride  # bytes from row to row
@@ -413,7 +413,7 @@ cdef Kind factor_of(str name, object matrix) except *:
 
 
 cdef int take_factor(
-    Factor *factor, str name, object matrix, Kind kind, Arrays a, Tape tape
+    Factor *factor, str name, object matrix, Kind kind, Arrays a, Graph graph
 ) except -1:
     """Fill in a factor: a Given, or a matrix of which rows or columns are contiguous."""
     cdef Py_buffer *view
@@ -427,7 +427,7 @@ cdef int take_factor(
             raise ValueError(f"{name}: a matrix that changes is float32, not {named(kind)}")
         source = (<Given>matrix).source()
         factor.given, factor.begin = &source.floats, (<Given>matrix).begin
-        tape.givens.append(source)
+        graph.givens.append(source)
         return 0
     view = a.hold(name, matrix, False, False)
     if kind_of(view) != kind or view.ndim != 2:
@@ -445,7 +445,7 @@ cdef int take_factor(
     return 0
 
 
-def product(*, left, right, out, bint add=False, Tape tape not None):
+def product(*, left, right, out, bint add=False, Graph graph not None):
     """Record a matrix product."""
     cdef Product p
     cdef Arrays a = Arrays()
@@ -459,12 +459,12 @@ def product(*, left, right, out, bint add=False, Tape tape not None):
     p.num_columns = length("right", right, 1)
     if length("right", right) != p.inner:
         raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
-    take_factor(&p.left, "left", left, kind, a, tape)
-    take_factor(&p.right, "right", right, kind, a, tape)
+    take_factor(&p.left, "left", left, kind, a, graph)
+    take_factor(&p.right, "right", right, kind, a, graph)
     p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
     p.out.stride = leading("out", p.out.stride, p.num_rows, p.num_columns)
     p.beta = 1.0 if add else 0.0
-    tape.add(PRODUCT, &p, sizeof(p), a, "")
+    graph.add(PRODUCT, &p, sizeof(p), a, "")
 
 
 def use_blas(sgemm, bgemm, set_num_threads):

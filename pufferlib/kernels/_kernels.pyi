@@ -20,19 +20,19 @@ Operand = Array  # that a product takes: float32 or bfloat16, which numpy has as
 
 WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all give the same bits
 
-class Tape:
-    """Passes with their arrays, checked once and held; a pass with `tape` is put on it, not run."""
+class Graph:
+    """Recorded kernel calls with their arrays; a kernel given `graph` is recorded, not run."""
 
 class Work:
-    """Tracks, the tapes of each one after the other, made ready to be played again and again.
+    """Tracks, the graphs of each one after the other, made ready to be played again and again.
 
-    By one thread at a time: where each tape is, is kept here.
+    By one thread at a time: where each graph is, is kept here.
     """
 
-    def __init__(self, tracks: list[list[Tape]]) -> None: ...
+    def __init__(self, tracks: list[list[Graph]]) -> None: ...
 
-class Crew:
-    """Threads that play tapes, `size` with the calling one.
+class ThreadPool:
+    """Threads that play graphs, `size` with the calling one.
 
     Raise ValueError for none, RuntimeError if they cannot be started.
     """
@@ -42,7 +42,7 @@ class Crew:
     def play(self, work: Work) -> list[float]:
         """Play tracks side by side without the GIL.
 
-        Returns the seconds that each of the first track's tapes took; the caller plays that one.
+        Returns the seconds that each of the first track's graphs took; the caller plays that one.
         The first fault of the first track that has one is raised when all are done; the rest of
         that track is not played. Raise ValueError for a Given to which nothing was given,
         RuntimeError after `close`.
@@ -52,7 +52,7 @@ class Crew:
         """End the threads; twice is fine. In a fork, where they did not follow, there are none."""
 
 class Given:
-    """A matrix (N, F) of the dtype of `array` that tapes read and that changes."""
+    """A matrix (N, F) of the dtype of `array` that graphs read and that changes."""
 
     shape: tuple[int, int]
     def __init__(self, rows: int, columns: int, array: Array) -> None: ...
@@ -72,9 +72,9 @@ def product(
     right: Operand | Given,  # (F, D) of the same dtype
     out: Array,  # (N, D) float32 out, or added to; only the rows contiguous
     add: bool = False,
-    tape: Tape,
+    graph: Graph,
 ) -> None:
-    """Put a matrix product on a tape; a Given is of float32.
+    """Put a matrix product on a graph; a Given is of float32.
 
     Raise RuntimeError where `use_blas` was told no function for this dtype.
     """
@@ -84,7 +84,7 @@ def use_blas(sgemm: int, bgemm: int, set_num_threads: int) -> None:
 
     `sgemm`: as BLAS defines it; `bgemm`: the same, but that factors are bfloat16. 0: there is none.
     `set_num_threads`: address of a function of one int that limits the threads of the products of
-    the thread that calls it; a crew's workers limit theirs to 1. 0: there is none.
+    the thread that calls it; a thread_pool's workers limit theirs to 1. 0: there is none.
     """
 
 def sample(
@@ -115,7 +115,7 @@ def sample(
     pool_next_value: Array,  # out (S,) at waiting[a], which becomes -1
     pool_version: Array,  # out (S,) int32
     entropy: Array | None = None,  # out (N,)
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Choose an action for each of N agents and write it where the game and the pool want it.
 
@@ -176,7 +176,7 @@ def ppo_loss(
     grad_values: Array,
     numbers: Array | None = None,  # (4,) float64 adv_mean, adv_scale, ent_coef, count instead
     metrics: Array | None = None,  # (7,) float64 added to, instead of being returned
-    tape: Tape | None = None,  # with metrics; the numbers are read when it is played
+    graph: Graph | None = None,  # with metrics; the numbers are read when it is played
 ) -> tuple[float, float, float, float, float, float, float] | None:
     """Compute PPO's clipped loss and its gradient in one pass.
 
@@ -192,7 +192,7 @@ def ppo_loss(
     """
 
 def gather(
-    pool: Array, rows: Array, out: Array, scale: float = 1.0, tape: Tape | None = None
+    pool: Array, rows: Array, out: Array, scale: float = 1.0, graph: Graph | None = None
 ) -> None:
     """Copy whole rows (R, H, ...) of uint8, int8, int32 or float32 into (len(rows), H, ...).
 
@@ -201,7 +201,7 @@ def gather(
     """
 
 def gather_slots(
-    pool: Array, slots: Array, out: Array, scale: float = 1.0, tape: Tape | None = None
+    pool: Array, slots: Array, out: Array, scale: float = 1.0, graph: Graph | None = None
 ) -> None:
     """The same for single slots: (S, ...) or (R, H, ...) by `slots` (N,) into (N, ...)."""
 
@@ -214,7 +214,7 @@ def to_float(
     out: Operand,  # (N, F) out
     mean: Array | None = None,  # (F,)
     scale: Array | None = None,  # (F,) with it: (x - mean) * scale
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Make floats of what was given."""
 
@@ -229,7 +229,7 @@ def dense(
     y: Operand,  # (N, D) out: activation(product + bias); may be the product
     bias: Array,  # (D,)
     activation: str,
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Do the arithmetic of a dense layer behind its product. Tanh is within 2e-7."""
 
@@ -240,7 +240,7 @@ def dense_back(
     out: Operand,  # (N, D) out, of the product; may be grad
     grad_bias: Array,  # (D,) added to, before the gradients are rounded
     activation: str,
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Go back through a dense layer, from its result to its product."""
 
@@ -256,7 +256,7 @@ def lstm(
     out: Operand,  # (B, D) out, hidden state
     next_cell: Array,  # (B, D) out, times keep; may be the cell
     next_hidden: Operand | None = None,  # (B, D) out, times keep
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Do the arithmetic of one LSTM step behind its products.
 
@@ -273,7 +273,7 @@ def lstm_back(
     grad_cell: Array,  # (B, D) of next_cell; out: of cell
     grad_gates: Operand,  # (B, 4 * D) out, of the products
     grad_bias: Array,  # (4 * D,) added to
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Go back through one LSTM step, from its states to its products."""
 
@@ -286,7 +286,7 @@ def mingru(
     state: Array,  # (B, D) before the first step
     hidden: Array,  # (B, H, D) out; steps may be apart, all equally far
     out: Operand,  # (B, H, D) out, x + hidden; may be x
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Do the arithmetic of all steps of minGRU behind their product. Gates are within 2e-7."""
 
@@ -300,7 +300,7 @@ def mingru_back(
     grad_state: Array,  # (B, D) 0; out
     grad_gates: Operand,  # (B, H, 2 * D) out, of the products; may be where the gates are
     grad_bias: Array,  # (2 * D,) added to
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Go back through all steps of minGRU, from their results to the product."""
 
@@ -308,7 +308,7 @@ def mingru_back(
 
 # Between rows of steps, as minibatches have them, and steps of rows, as an LSTM takes them.
 
-def turn(*, rows: Array, out: Array, tape: Tape | None = None) -> None:
+def turn(*, rows: Array, out: Array, graph: Graph | None = None) -> None:
     """Copy rows (B, H, D) to out (H, B, D), float32."""
 
 def keep(
@@ -316,7 +316,7 @@ def keep(
     reset: Array,  # (B, H) bool
     out: Array,  # (B, H) out, or (H, B)
     steps_first: bool = False,
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Write 0 where a life begins, else 1."""
 
@@ -325,7 +325,7 @@ def carry(
     state: Array,  # (B, D)
     keep: Array,  # (B,)
     out: Operand,  # (B, D) out
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Copy states, times keep."""
 
@@ -342,7 +342,7 @@ def begin(
 ) -> None:
     """Give lives that begin the initial state, and rows of which slot 0 is acted on that state."""
 
-def fill(*, out: Array, value: float = 0.0, tape: Tape | None = None) -> None:
+def fill(*, out: Array, value: float = 0.0, graph: Graph | None = None) -> None:
     """Write the same number everywhere in out (B, D)."""
 
 def join(
@@ -350,7 +350,7 @@ def join(
     out: Array,  # (W,) in and out
     more: Array,  # (n, W) in and out, 0 afterwards
     squares: Array,  # (1,) float64 out
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Add rows to a vector and forget them; sum the squares of what it is then in doubles."""
 
@@ -364,7 +364,7 @@ def adam(
     beta1: float,
     beta2: float,
     eps: float,
-    tape: Tape | None = None,
+    graph: Graph | None = None,
 ) -> None:
     """Take one step of AdamW (Loshchilov, Hutter 2019), as torch.optim.AdamW does.
 

@@ -40,7 +40,7 @@ def sample(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, low=None, high=None,
     agents=None, int64_t first=0, slot, waiting, counts, seed, int32_t version=0, moment=None,
     bint greedy=False, actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob,
-    pool_value, pool_next_value, pool_version, entropy=None, Tape tape=None,
+    pool_value, pool_next_value, pool_version, entropy=None, Graph graph=None,
 ):
     """Choose an action for each acting agent; write it where the game and the pool want it."""
     cdef Sample both
@@ -93,7 +93,7 @@ def sample(
     p.pool_version = <int32_t *>a.take("pool_version", pool_version, I32, num_slots, -1, True, True)
     if entropy is not None:
         p.entropy = <float *>a.take("entropy", entropy, F32, n, -1, True)
-    do(SAMPLE, &both, sizeof(both), a, tape)
+    do(SAMPLE, &both, sizeof(both), a, graph)
 
 
 def advantage(
@@ -138,7 +138,7 @@ def ppo_loss(
     *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, action=None, axis=None,
     logprob, old_value, advantage, target, float adv_mean=0.0, float adv_scale=1.0, float clip_coef,
     float vf_coef, float vf_clip_coef=0.0, float ent_coef, int64_t count=0, grad_logits=None,
-    grad_mean=None, grad_log_std=None, grad_values, numbers=None, metrics=None, Tape tape=None,
+    grad_mean=None, grad_log_std=None, grad_values, numbers=None, metrics=None, Graph graph=None,
 ):
     """Compute PPO's clipped loss and its gradient in one pass; returns the seven metrics."""
     cdef Loss both
@@ -165,8 +165,8 @@ def ppo_loss(
         found[i] = 0.0
     if metrics is not None:
         p.metrics = <double *>a.take("metrics", metrics, F64, PUF_NUM_METRICS, -1, True)
-    elif tape is not None:
-        raise TypeError("metrics: missing; on a tape they are added to an array")
+    elif graph is not None:
+        raise TypeError("metrics: missing; on a graph they are added to an array")
     if numbers is not None:
         both.numbers = <const double *>a.take("numbers", numbers, F64, 4)
     if heads:
@@ -194,7 +194,7 @@ def ppo_loss(
     p.advantage = <const float *>a.take("advantage", advantage, F32, m)
     p.target = <const float *>a.take("target", target, F32, m)
     p.grad_values = a.column("grad_values", grad_values, m, True)
-    do(LOSS, &both, sizeof(both), a, tape)
+    do(LOSS, &both, sizeof(both), a, graph)
     return tuple([found[i] for i in range(PUF_NUM_METRICS)]) if metrics is None else None
 
 
@@ -205,7 +205,7 @@ cdef enum:
     WORTH_LETTING_GO = 1 << 16
 
 
-cdef take_items(str index_name, pool, index, out, float scale, int leading, Tape tape):
+cdef take_items(str index_name, pool, index, out, float scale, int leading, Graph graph):
     """Gather by `index`; `leading` is how many dimensions of the pool one index runs over, 0: any."""
     cdef PufGather p
     cdef Arrays a = Arrays()
@@ -250,17 +250,17 @@ cdef take_items(str index_name, pool, index, out, float scale, int leading, Tape
         p.convert = PUF_COPY
     else:
         p.convert = CONVERT[kind]
-    do(GATHER, &p, sizeof(p), a, tape, index_name, p.num_taken * p.item_bytes >= WORTH_LETTING_GO)
+    do(GATHER, &p, sizeof(p), a, graph, index_name, p.num_taken * p.item_bytes >= WORTH_LETTING_GO)
 
 
-def gather(pool, rows, out, float scale=1.0, Tape tape=None):
+def gather(pool, rows, out, float scale=1.0, Graph graph=None):
     """Copy whole rows of the pool, converted and scaled if `out` is float32 or bfloat16."""
-    take_items("rows", pool, rows, out, scale, 1, tape)
+    take_items("rows", pool, rows, out, scale, 1, graph)
 
 
-def gather_slots(pool, slots, out, float scale=1.0, Tape tape=None):
+def gather_slots(pool, slots, out, float scale=1.0, Graph graph=None):
     """Copy single slots of the pool, converted and scaled if `out` is float32 or bfloat16."""
-    take_items("slots", pool, slots, out, scale, 0, tape)
+    take_items("slots", pool, slots, out, scale, 0, graph)
 
 
 def moments(pool, rows):
@@ -278,7 +278,7 @@ def moments(pool, rows):
     return mean, deviation
 
 
-def to_float(*, Given rows not None, out, mean=None, scale=None, Tape tape=None):
+def to_float(*, Given rows not None, out, mean=None, scale=None, Graph graph=None):
     """Make floats of what is given."""
     cdef Float p
     cdef Arrays a = Arrays()
@@ -296,14 +296,14 @@ def to_float(*, Given rows not None, out, mean=None, scale=None, Tape tape=None)
     p.rows.out = a.operand("out", out, p.rows.num_rows, p.rows.size, True)
     source = rows.source()
     p.at, p.stride, p.begin = <char *const *>&source.at, &source.stride, rows.begin
-    if tape is not None:
-        tape.givens.append(source)
+    if graph is not None:
+        graph.givens.append(source)
     elif source.at == NULL:
         raise ValueError("rows: nothing was put")
-    do(TO_FLOAT, &p, sizeof(p), a, tape)
+    do(TO_FLOAT, &p, sizeof(p), a, graph)
 
 
-def dense(*, product, y, bias, str activation, Tape tape=None):
+def dense(*, product, y, bias, str activation, Graph graph=None):
     """Do the arithmetic of a dense layer behind its product."""
     cdef PufDense p
     cdef Arrays a = Arrays()
@@ -312,10 +312,10 @@ def dense(*, product, y, bias, str activation, Tape tape=None):
     p.product = a.rows("product", product, p.num_rows, p.size)
     p.bias = <const float *>a.take("bias", bias, F32, p.size)
     p.y = a.operand("y", y, p.num_rows, p.size, True)
-    do(DENSE, &p, sizeof(p), a, tape)
+    do(DENSE, &p, sizeof(p), a, graph)
 
 
-def dense_back(*, y, grad, out, grad_bias, str activation, Tape tape=None):
+def dense_back(*, y, grad, out, grad_bias, str activation, Graph graph=None):
     """Go back through a dense layer, from its result to its product."""
     cdef PufDenseBack p
     cdef Arrays a = Arrays()
@@ -325,11 +325,11 @@ def dense_back(*, y, grad, out, grad_bias, str activation, Tape tape=None):
     p.grad = a.rows("grad", grad, p.num_rows, p.size)
     p.out = a.operand("out", out, p.num_rows, p.size, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, p.size, -1, True)
-    do(DENSE_BACK, &p, sizeof(p), a, tape)
+    do(DENSE_BACK, &p, sizeof(p), a, graph)
 
 
 def lstm(
-    *, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Tape tape=None,
+    *, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Graph graph=None,
 ):
     """Do the arithmetic of one LSTM step behind its products."""
     cdef PufLSTM p
@@ -346,12 +346,12 @@ def lstm(
         p.next_hidden = a.operand("next_hidden", next_hidden, n, size, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    do(LSTM, &p, sizeof(p), a, tape)
+    do(LSTM, &p, sizeof(p), a, graph)
 
 
 def lstm_back(
     *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
-    Tape tape=None,
+    Graph graph=None,
 ):
     """Go back through one LSTM step, from its states to its products."""
     cdef PufLSTMBack p
@@ -367,10 +367,10 @@ def lstm_back(
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, n)
-    do(LSTM_BACK, &p, sizeof(p), a, tape)
+    do(LSTM_BACK, &p, sizeof(p), a, graph)
 
 
-def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
+def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
     """Do the arithmetic of all steps of minGRU behind their product."""
     cdef PufMinGRU p
     cdef Arrays a = Arrays()
@@ -385,11 +385,11 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Tape tape=None):
     p.out = a.operand("out", out, steps, size, True, True)
     if keep is not None:
         p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
-    do(MINGRU, &p, sizeof(p), a, tape)
+    do(MINGRU, &p, sizeof(p), a, graph)
 
 
 def mingru_back(
-    *, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias, Tape tape=None,
+    *, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias, Graph graph=None,
 ):
     """Go back through all steps of minGRU, from their results to the product."""
     cdef PufMinGRUBack p
@@ -405,10 +405,10 @@ def mingru_back(
     p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
     p.grad_gates = a.operand("grad_gates", grad_gates, steps, 2 * size, True, True)
     p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
-    do(MINGRU_BACK, &p, sizeof(p), a, tape)
+    do(MINGRU_BACK, &p, sizeof(p), a, graph)
 
 
-def turn(*, rows, out, Tape tape=None):
+def turn(*, rows, out, Graph graph=None):
     """Copy rows of steps to steps of rows."""
     cdef PufTurn p
     cdef Arrays a = Arrays()
@@ -418,10 +418,10 @@ def turn(*, rows, out, Tape tape=None):
     if tuple(out.shape) != (steps, n, p.size):
         raise ValueError(f"out: expected shape {(steps, n, p.size)}, got {tuple(out.shape)}")
     p.out = <float *>a.take("out", out, F32, n * steps, p.size, True, True)
-    do(TURN, &p, sizeof(p), a, tape)
+    do(TURN, &p, sizeof(p), a, graph)
 
 
-def keep(*, reset, out, bint steps_first=False, Tape tape=None):
+def keep(*, reset, out, bint steps_first=False, Graph graph=None):
     """Write 0 where a life begins, else 1."""
     cdef PufKeep p
     cdef Arrays a = Arrays()
@@ -430,10 +430,10 @@ def keep(*, reset, out, bint steps_first=False, Tape tape=None):
     p.reset = <const uint8_t *>a.take("reset", reset, U8, n, steps)
     n, steps = (steps, n) if steps_first else (n, steps)
     p.out = <float *>a.take("out", out, F32, n, steps, True)
-    do(KEEP, &p, sizeof(p), a, tape)
+    do(KEEP, &p, sizeof(p), a, graph)
 
 
-def carry(*, state, keep, out, Tape tape=None):
+def carry(*, state, keep, out, Graph graph=None):
     """Copy states, 0 where a life begins."""
     cdef PufCarry p
     cdef Arrays a = Arrays()
@@ -441,7 +441,7 @@ def carry(*, state, keep, out, Tape tape=None):
     p.state = a.rows("state", state, p.num_rows, p.size)
     p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
     p.out = a.operand("out", out, p.num_rows, p.size, True)
-    do(CARRY, &p, sizeof(p), a, tape)
+    do(CARRY, &p, sizeof(p), a, graph)
 
 
 def begin(
@@ -465,16 +465,16 @@ def begin(
     do(BEGIN, &p, sizeof(p), a, None)
 
 
-def fill(*, out, float value=0.0, Tape tape=None):
+def fill(*, out, float value=0.0, Graph graph=None):
     """Write the same everywhere."""
     cdef PufFill p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("out", out), length("out", out, 1)
     p.out, p.value = a.rows("out", out, p.num_rows, p.size, True), value
-    do(FILL, &p, sizeof(p), a, tape)
+    do(FILL, &p, sizeof(p), a, graph)
 
 
-def join(*, out, more, squares, Tape tape=None):
+def join(*, out, more, squares, Graph graph=None):
     """Add rows to a vector, forget them, and sum its squares."""
     cdef PufJoin p
     cdef Arrays a = Arrays()
@@ -482,11 +482,11 @@ def join(*, out, more, squares, Tape tape=None):
     p.out = <float *>a.take("out", out, F32, p.size, -1, True)
     p.more = a.rows("more", more, p.num_rows, p.size, True)
     p.squares = <double *>a.take("squares", squares, F64, 1, -1, True)
-    do(JOIN, &p, sizeof(p), a, tape)
+    do(JOIN, &p, sizeof(p), a, graph)
 
 
 def adam(
-    *, weights, grads, mean, square, numbers, double beta1, double beta2, double eps, Tape tape=None,
+    *, weights, grads, mean, square, numbers, double beta1, double beta2, double eps, Graph graph=None,
 ):
     """Take one step of AdamW; forget the gradients."""
     cdef Adam both
@@ -499,4 +499,4 @@ def adam(
     p.square = <float *>a.take("square", square, F32, p.size, -1, True)
     p.beta1, p.beta2, p.eps = beta1, beta2, eps
     both.numbers = <const double *>a.take("numbers", numbers, F64, 4)
-    do(ADAM, &both, sizeof(both), a, tape)
+    do(ADAM, &both, sizeof(both), a, graph)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pufferlib.kernels import _kernels
 from pufferlib.policies.normalization import ObservationNorm
-from pufferlib.runtime.graph import Doer, Input, shown
+from pufferlib.runtime.graph import Executor, Input, shown
 
 
 def narrowed(wide: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Dense:
         return self.used[0].dtype
 
     def forward(
-        self, do: Doer, x: Tensor | Input, y: Tensor, product: Tensor | None = None
+        self, do: Executor, x: Tensor | Input, y: Tensor, product: Tensor | None = None
     ) -> None:
         """X (N, F) -> y (N, D); `product` (N, D) is where the product is made, if not in y."""
         (weight, bias), made = self.used, y if product is None else product
@@ -49,7 +49,7 @@ class Dense:
         do.run(_kernels.dense, activation=self.activation, **given)
 
     def back(
-        self, do: Doer, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
+        self, do: Executor, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
         weight, bias = self.sums

@@ -14,7 +14,7 @@ from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
 from pufferlib.policies.base import Output
-from pufferlib.runtime.graph import Doer
+from pufferlib.runtime.graph import Executor
 
 
 class Steps(NamedTuple):
@@ -123,7 +123,7 @@ def _given(steps: Steps) -> dict[str, Any]:
 
 
 def note_loss(
-    do: Doer,
+    do: Executor,
     output: Output,
     grads: Output,
     steps: Steps,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pufferlib.kernels import _kernels
-from pufferlib.runtime.graph import NOW, Doer, shown
+from pufferlib.runtime.graph import EAGER, Executor, shown
 
 Array = npt.NDArray[Any]
 New = Callable[[tuple[int, ...]], Tensor]
@@ -180,7 +180,7 @@ class LSTMSteps:
         torch.mul(hidden, keep, out=self.hidden[0])
         torch.mul(cell, keep, out=self.cell[0])
 
-    def step(self, t: int, do: Doer = NOW) -> None:
+    def step(self, t: int, do: Executor = EAGER) -> None:
         """Go from `x[t]` to `out[t]`."""
         seen, gates = self._products[t]
         do.product(seen, self.weight.t(), gates)
@@ -192,7 +192,7 @@ class LSTMSteps:
         self.grad_cell.zero_()
 
     def back(
-        self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, do: Doer = NOW
+        self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER
     ) -> None:
         """Go back through step `t`, from the last to the first, to `grad_x` (B, D).
 
@@ -246,7 +246,7 @@ class MinGRUSteps:
         self._forth = {**arrays, "bias": show(bias), "x": show(x), "out": show(out)}
         self._back = {**arrays, "grad_gates": show(grad_gates), "grad_state": show(self.grad_state)}
 
-    def forward(self, state: Tensor, do: Doer = NOW) -> None:
+    def forward(self, state: Tensor, do: Executor = EAGER) -> None:
         """Go through all steps from `state` (B, D) before the first."""
         do.product(self.x, self.weight.t(), self.gates)
         self._state = self._passes.show(state)
@@ -256,7 +256,7 @@ class MinGRUSteps:
         """Nothing comes from behind the last step."""
         self.grad_state.zero_()
 
-    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Doer = NOW) -> None:
+    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER) -> None:
         """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.
 
         `grad_weight` and `grad_bias`, as shown, are added to.

@@ -15,7 +15,7 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.recurrent import Passes, lstm_scan, mingru_scan
 from pufferlib.policies.base import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
 from pufferlib.policies.encoders import input_layer
-from pufferlib.runtime.graph import NOW, Doer
+from pufferlib.runtime.graph import EAGER, Executor
 
 CHUNK = 512  # agents whose gates stay in a core's cache between product and pass
 
@@ -62,7 +62,7 @@ class Recurrent(Policy):
         self.heads = Heads(spec, size)
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
     ) -> Tensor:
         """Input x (N, D), state (N, states * D) -> output (N, D), in `room.out` if it is no state;
         the new state goes into `new`, which may be the state."""
@@ -83,7 +83,7 @@ class Recurrent(Policy):
         chunks = zip(*(torch.split(part, CHUNK) for part in (x, given, new)), strict=True)
         for some, before, after in chunks:
             room = Room(gates[: len(some)], some)
-            said.append(self.steps(self.layers(), some, before, after, room, NOW))
+            said.append(self.steps(self.layers(), some, before, after, room, EAGER))
         return self.heads(torch.cat(said)), new
 
     def layers(self) -> list[Layer]:
@@ -92,7 +92,7 @@ class Recurrent(Policy):
         return [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
 
     def steps(
-        self, layers: list[Layer], x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
+        self, layers: list[Layer], x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
     ) -> Tensor:
         """Step all layers, of at most CHUNK agents: x (N, D), which is not kept, state (N, S) ->
         output (N, D); the new state goes to `new`."""
@@ -138,7 +138,7 @@ class LSTM(Recurrent):
             self.input[i] = both
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
     ) -> Tensor:
         """A product of the input, one of the state."""
         (weight, bias), gates, passes = layer, room.gates, Passes(state)
@@ -165,7 +165,7 @@ class MinGRU(Recurrent):
     states = 1
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Doer
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
     ) -> Tensor:
         """A row of one step for each agent."""
         (weight, bias), passes = layer, Passes(state)

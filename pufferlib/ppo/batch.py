@@ -21,7 +21,7 @@ from pufferlib.ops import reference
 from pufferlib.ops.ppo_loss import Steps, array
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.collector import UNUSED, Collector, parts
-from pufferlib.runtime.graph import NOW, Doer, shown
+from pufferlib.runtime.graph import EAGER, Executor, shown
 
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
 # What `load` computes takes, in the batch's rows, the place of what it is computed from.
@@ -231,9 +231,9 @@ class Batch:
             made = Minibatch({name: column[part] for name, column in self._device.items()})
             made.state = self._state(rows)
             return made
-        return self.note(NOW, memory or self.memory(len(rows)), rows)
+        return self.note(EAGER, memory or self.memory(len(rows)), rows)
 
-    def note(self, do: Doer, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+    def note(self, do: Executor, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
         """Gather rows of the pool on the CPU, (m,), which are the batch's."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():

@@ -22,8 +22,8 @@ from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import array
 from pufferlib.policies.base import Output, Policy
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import NOW, Doer, Input, Tape
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.graph import EAGER, Executor, Graph, Input
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 from pufferlib.runtime.timer import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
@@ -45,8 +45,8 @@ class Collector:
     depend on their number, never on timing. On a CPU a group steps STEPPED agents at a time; where
     agents die, that says too which row a life is written to. Groups of envs that step apart
     (wrapped ones) do so while others act. `asynchronous`: of these whichever has stepped acts next,
-    out of turn. With `networks`, the policy without autograd, each thread of `crew` acts for a
-    share of the agents. Raises ValueError for more groups than envs, and where there is nobody to
+    out of turn. With `networks`, the policy without autograd, each thread of `thread_pool` acts for
+    a share of the agents. Raises ValueError for more groups than envs, and where there is nobody to
     overtake.
     """
 
@@ -59,10 +59,10 @@ class Collector:
         timer: Timer,
         num_groups: int = 1,
         asynchronous: bool = False,
-        crew: Crew | None = None,
+        thread_pool: ThreadPool | None = None,
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
-        self.crew = crew or Crew(1)
+        self.thread_pool = thread_pool or ThreadPool(1)
         self.networks: list[Manual] = []
         self.seed = seed
         if num_groups > env.num_envs:
@@ -226,7 +226,7 @@ class Collector:
         self.timer.enter("forward")
         output, new = self.policy(obs, state)
         self.timer.enter("sample")
-        self.sample(NOW, output, agents, version=version)
+        self.sample(EAGER, output, agents, version=version)
         if new is not None:
             self._keep(agents, new)
 
@@ -244,8 +244,10 @@ class Collector:
         turn.moments[:, 0] = version
         turn.moments[:, 1] = np.clip(n - turn.begins, 0, turn.sizes)
         self.timer.enter("forward")
-        with self.crew.on_first():  # but not while envs step, which may start threads of their own
-            seconds = self.crew.play(turn.work)
+        with (
+            self.thread_pool.on_first()
+        ):  # but not while envs step, which may start threads of their own
+            seconds = self.thread_pool.play(turn.work)
         self.timer.book(seconds)
         if state is not None and not isinstance(agents, slice):
             cast(Tensor, self.state)[self._index(agents)] = state
@@ -379,7 +381,7 @@ class Collector:
             where = agents if isinstance(agents, slice) else self._index(agents)
             cast(Tensor, self.state)[where] = state
 
-    def sample(self, do: Doer, output: Output, agents: Agents, **moment: Any) -> None:
+    def sample(self, do: Executor, output: Output, agents: Agents, **moment: Any) -> None:
         do.run(
             _kernels.sample,
             values=output.value.cpu().numpy(),
@@ -418,10 +420,10 @@ class Turn:
         self.begins = np.array([place.start for place in places])
         self.sizes = np.array([place.stop - place.start for place in places])
         self.moments = np.zeros((len(places), 2), np.int64)  # of each: version, how many act
-        tracks: list[list[tuple[str, Tape]]] = [[] for _ in shares]
+        tracks: list[list[tuple[str, Graph]]] = [[] for _ in shares]
         for place, moment in zip(places, self.moments, strict=True):
             i = place.start // share
-            forward, sample = Tape(), Tape()
+            forward, sample = Graph(), Graph()
             own = None if state is None else state[place]
             output = collector.networks[i].act(forward, seen.rows(place.start, place.stop), own)
             if first is None:

@@ -20,8 +20,8 @@ from pufferlib.ops.ppo_loss import LossStats, Standard, note_loss, ppo_loss
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Batch, Memory
 from pufferlib.ppo.optimizer import Optimizer
-from pufferlib.runtime.graph import Tape
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.graph import Graph
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 from pufferlib.runtime.timer import Timer
 
 
@@ -47,20 +47,20 @@ class Learner:
         train: TrainOptions,
         head_sizes: npt.NDArray[np.int32] | None,
         timer: Timer,
-        crew: Crew,
+        thread_pool: ThreadPool,
     ) -> None:
         self.policy, self.optimizer, self.batch, self.train = policy, optimizer, batch, train
-        self.head_sizes, self.timer, self.crew = head_sizes, timer, crew
+        self.head_sizes, self.timer, self.thread_pool = head_sizes, timer, thread_pool
         most = batch.sizes.minibatch_rows
-        share = -(-most // crew.size)
+        share = -(-most // thread_pool.size)
         self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
-        self._metrics = np.zeros((crew.size, len(LossStats._fields)))
+        self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
         rounded = None
         if train.precision == "bfloat16":
             rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
             self.policy = Autocast(policy)
-        for i in range(crew.size):
+        for i in range(thread_pool.size):
             grads = optimizer.more[i - 1] if i else optimizer.grads
             steps = self.rows * batch.sizes.horizon
             network = manual(policy, optimizer.views(grads), steps, rounded)
@@ -97,7 +97,7 @@ class Learner:
             hand.network.refresh()
             hand.network.begin_back()
         self.timer.enter("loss_backward")
-        self.timer.book(self.crew.play(work))
+        self.timer.book(self.thread_pool.play(work))
         for hand in hands:
             hand.network.end_back()
         return LossStats(*self._metrics.sum(0).tolist())
@@ -116,24 +116,26 @@ class Learner:
 
     def _note(self, count: int) -> Work:
         """Note what each thread does with its share of so many rows: part by part."""
-        shares = np.array_split(np.arange(count), min(self.crew.size, -(-count // self.rows)))
+        shares = np.array_split(
+            np.arange(count), min(self.thread_pool.size, -(-count // self.rows))
+        )
         return Work([self._share(*given) for given in zip(self.hands, shares, strict=False)])
 
-    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> list[tuple[str, Tape]]:
+    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> list[tuple[str, Graph]]:
         learn = functools.lru_cache(maxsize=None)(functools.partial(self._lesson, hand))
-        track: list[tuple[str, Tape]] = []
+        track: list[tuple[str, Graph]] = []
         for begin in range(share[0], share[-1] + 1, self.rows):
             part = slice(begin, min(begin + self.rows, share[-1] + 1))
-            copy = Tape()
+            copy = Graph()
             self.batch.note(copy, hand.memory, self._rows[part])
             track += [("copy", copy), ("loss_backward", learn(part.stop - begin))]
         return track
 
-    def _lesson(self, hand: Hand, rows: int) -> Tape:
+    def _lesson(self, hand: Hand, rows: int) -> Graph:
         """Note how a network learns from so many rows in its memory."""
-        tape, (minibatch, _) = Tape(), hand.memory.views(rows)
-        lesson = hand.network.note(tape, minibatch.obs, minibatch.state, minibatch.reset)
+        graph, (minibatch, _) = Graph(), hand.memory.views(rows)
+        lesson = hand.network.note(graph, minibatch.obs, minibatch.state, minibatch.reset)
         given = (lesson.output, lesson.gradient, minibatch.steps, self.head_sizes, self.train)
-        note_loss(tape, *given, self._numbers, hand.metrics)
-        lesson.back(tape)
-        return tape
+        note_loss(graph, *given, self._numbers, hand.metrics)
+        lesson.back(graph)
+        return graph

@@ -15,8 +15,8 @@ from torch.optim.adamw import adamw
 
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
-from pufferlib.runtime.graph import Tape
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.graph import Graph
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 
 SHARE = 4096  # weights that another thread is worth waking for
 
@@ -24,12 +24,14 @@ SHARE = 4096  # weights that another thread is worth waking for
 class Optimizer:
     """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
 
-    In float32 on the CPU the threads of `crew` share the work, and each but the first may add up
-    gradients of its own, in `more`, which `clip` adds to `grads`. Raises ValueError for a policy
-    whose trained parameters are of several dtypes.
+    In float32 on the CPU the threads of `thread_pool` share the work, and each but the first may
+    add up gradients of its own, in `more`, which `clip` adds to `grads`. Raises ValueError for a
+    policy whose trained parameters are of several dtypes.
     """
 
-    def __init__(self, policy: nn.Module, train: TrainOptions, crew: Crew | None = None) -> None:
+    def __init__(
+        self, policy: nn.Module, train: TrainOptions, thread_pool: ThreadPool | None = None
+    ) -> None:
         self.train, self.learning_rate = train, train.learning_rate
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         dtypes = sorted({str(p.dtype) for p in trained.values()})
@@ -52,8 +54,8 @@ class Optimizer:
             (2, rest), dtype=weights.dtype, device=weights.device
         )
         self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
-        self.crew = crew or Crew(1)
-        self.more = self.grads.new_zeros((self.crew.size - 1, len(weights)))
+        self.thread_pool = thread_pool or ThreadPool(1)
+        self.more = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
         self._scale = 1.0  # of the gradients in hand
         self._numbers = np.zeros(4)  # of the step in hand, as the native pass has them
@@ -74,19 +76,19 @@ class Optimizer:
     def _note(self, rest: int) -> None:
         """Note what each thread does with its share of the weights."""
         size = len(self._weights)
-        shares = max(1, min(self.crew.size, size // SHARE))
+        shares = max(1, min(self.thread_pool.size, size // SHARE))
         self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
         join, step = [], []
         for share, squares in zip(_split(size, shares), self._squares, strict=True):
-            tape = Tape()
+            graph = Graph()
             out, more = self.grads[share].numpy(), self.more[:, share].numpy()
-            tape.run(_kernels.join, out=out, more=more, squares=squares)
-            join.append([("optimizer", tape)])
+            graph.run(_kernels.join, out=out, more=more, squares=squares)
+            join.append([("optimizer", graph)])
         train, names = self.train, ("weights", "grads", "mean", "square")
         for share in _split(rest, shares):
-            tape = Tape()
+            graph = Graph()
             arrays = (tensor.detach()[share].numpy() for tensor in self._adam)
-            tape.run(
+            graph.run(
                 _kernels.adam,
                 **dict(zip(names, arrays, strict=True)),
                 numbers=self._numbers,
@@ -94,7 +96,7 @@ class Optimizer:
                 beta2=train.adam_beta2,
                 eps=train.adam_eps,
             )
-            step.append([("optimizer", tape)])
+            step.append([("optimizer", graph)])
         self._work = {"join": Work(join), "step": Work(step)}
 
     def views(self, tensor: Tensor) -> dict[str, Tensor]:
@@ -131,7 +133,7 @@ class Optimizer:
         GPU there."""
         limit = self.train.max_grad_norm
         if self._work:
-            self.crew.play(self._work["join"])
+            self.thread_pool.play(self._work["join"])
             length = math.sqrt(self._squares.sum())
             self._scale = min(1.0, limit / (length + 1e-6)) if limit else 1.0
             return length
@@ -156,7 +158,7 @@ class Optimizer:
             if self._muon is not None:
                 self.grads.mul_(self._scale)
                 self._numbers[0] = 1.0
-            self.crew.play(self._work["step"])
+            self.thread_pool.play(self._work["step"])
         else:
             weights, grads, mean, square = self._adam
             adamw(

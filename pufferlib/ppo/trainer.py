@@ -33,7 +33,7 @@ from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.ppo.schedules import scheduled
 from pufferlib.runtime import affinity, thread_count
 from pufferlib.runtime import allocator as memory
-from pufferlib.runtime.thread_pool import Crew
+from pufferlib.runtime.thread_pool import ThreadPool
 from pufferlib.runtime.timer import Timer
 
 OBSERVED = 2048  # steps at a time that statistics of observations are gathered of
@@ -88,14 +88,14 @@ class Trainer:
         self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
-        self.crew = Crew(self.threads.number if fits(self.policy) else 1)
-        if self.crew.size > 1:
+        self.thread_pool = ThreadPool(self.threads.number if fits(self.policy) else 1)
+        if self.thread_pool.size > 1:
             torch.set_num_threads(1)  # what is shared is whole parts of the work, not operators
         self.precision = precision.pick(
             train.precision, self.policy, self.device, steps, policy.hidden_size
         )
         self.train = train = dataclasses.replace(train, precision=self.precision.name)
-        self.optimizer = Optimizer(self.policy, train, self.crew)
+        self.optimizer = Optimizer(self.policy, train, self.thread_pool)
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
         sampler, shuffle = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
@@ -108,7 +108,7 @@ class Trainer:
             self.timer,
             vec.num_groups,
             vec.asynchronous,
-            self.crew,
+            self.thread_pool,
         )
         self.batch = Batch(self.collector, self.sizes, train, self.device)
         self.learner = self.learner_class(
@@ -118,7 +118,7 @@ class Trainer:
             train,
             self.collector.head_sizes,
             self.timer,
-            self.crew,
+            self.thread_pool,
         )
         self.collector.networks = [hand.network for hand in self.learner.hands]
         self.collector.policy = self.learner.policy
@@ -179,7 +179,7 @@ class Trainer:
         entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
         self.optimizer.learning_rate = learning_rate
         self.learner.train = dataclasses.replace(train, ent_coef=entropy)
-        with self.crew.on_first():
+        with self.thread_pool.on_first():
             losses = self._learn()
         self.batch.release()
         self.updates += 1
@@ -348,7 +348,7 @@ class Trainer:
 
     def close(self) -> None:
         """Stop the threads, and give torch back those that it had; twice is fine."""
-        self.crew.close()
+        self.thread_pool.close()
         self.env.close()
         torch.set_num_threads(self._torch_threads)
 

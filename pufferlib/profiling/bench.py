@@ -82,7 +82,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
         rows * sizes.horizon,
         trainer.train.update_epochs,
         torch.cuda.synchronize if trainer.device.type == "cuda" else None,
-        trainer.crew.size,
+        trainer.thread_pool.size,
     )
 
 

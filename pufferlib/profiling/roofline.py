@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from pufferlib.fused.network import Manual, note_acting
 from pufferlib.policies.base import Policy
-from pufferlib.runtime.graph import Tape, watched
+from pufferlib.runtime.graph import Graph, watched
 
 aten = torch.ops.aten
 MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
@@ -59,7 +59,7 @@ class Product(NamedTuple):
 class Counter(TorchDispatchMode):
     """While entered, notes the products that torch runs; `opaque` names what hides some.
 
-    `by_tape`: they stand for a tape's, which has its own of bfloat16.
+    `by_tape`: they stand for a graph's, which has its own of bfloat16.
     """
 
     def __init__(self, by_tape: bool = False) -> None:
@@ -102,23 +102,23 @@ class Counter(TorchDispatchMode):
         if operator is not torch.matmul:
             return lambda: cast(object, operator(*made))
         if self.by_tape and made[0].dtype == torch.bfloat16:
-            tape, (left, right) = Tape(), made
-            tape.product(left, right, torch.empty(left.shape[0], right.shape[1]))
-            return tape.play
+            graph, (left, right) = Graph(), made
+            graph.product(left, right, torch.empty(left.shape[0], right.shape[1]))
+            return graph.play
         out = torch.matmul(*made)
         return lambda: torch.matmul(*made, out=out)
 
 
 def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
-    counter, state, tapes = Counter(network is not None), policy.initial_state(len(obs)), []
+    counter, state, graphs = Counter(network is not None), policy.initial_state(len(obs)), []
     if network:
         for x in torch.split(obs.view(len(obs), -1), network.at_once):
             own = None if state is None else state[: len(x)]
-            tapes.append(note_acting(network, x, own))
+            graphs.append(note_acting(network, x, own))
     with torch.no_grad(), watched(), counter:
-        for tape in tapes:
-            tape.play()
+        for graph in graphs:
+            graph.play()
         if not network:
             policy(obs, state)
     return counter

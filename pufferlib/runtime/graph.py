@@ -1,8 +1,8 @@
 """Matrix products and native passes, noted once and played without Python's lock between them.
 
-A thread that plays a tape needs Python once, not once per operator: threads that share the work do
+A thread that plays a graph needs Python once, not once per operator: threads that share the work do
 not wait for each other's lock, whose hand-over takes longer than a small product. Products are the
-BLAS's that torch multiplies with, found in torch's own library. Where it is not found a tape does
+BLAS's that torch multiplies with, found in torch's own library. Where it is not found a graph does
 the same through torch, call by call. Factors are float32 or both bfloat16, sums float32; torch,
 which has no such product, rounds the sums to bfloat16 too.
 """
@@ -24,7 +24,7 @@ from pufferlib.kernels import _kernels
 
 
 class Input:
-    """A matrix (N, F) that a tape reads and that changes: what was put last."""
+    """A matrix (N, F) that a graph reads and that changes: what was put last."""
 
     def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> None:
         self.dtype, self.shape = dtype, (rows, columns)
@@ -52,7 +52,7 @@ class Input:
         """What this is now."""
         whole = self._whole
         if whole._array is None:
-            raise ValueError(f"a matrix {whole.shape} that this tape reads was never put")
+            raise ValueError(f"a matrix {whole.shape} that this graph reads was never put")
         first = whole._first + self._begin * whole._step
         last = first + (self.shape[0] - 1) * whole._step
         return torch.from_numpy(whole._array[first : last + 1 : whole._step]).view(self.dtype)
@@ -63,7 +63,7 @@ def shown(tensor: Tensor) -> npt.NDArray[Any]:
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-class Doer(Protocol):
+class Executor(Protocol):
     """Does products and passes, or notes them."""
 
     def product(
@@ -75,7 +75,7 @@ class Doer(Protocol):
         """Run a pass with these arrays."""
 
 
-class Now:
+class Eager:
     """Does at once what it is told, through torch."""
 
     def product(
@@ -96,11 +96,11 @@ class Now:
         native(**given)
 
 
-NOW = Now()
-ALONE = _kernels.Crew(1)
+EAGER = Eager()
+ALONE = _kernels.ThreadPool(1)
 
 
-class Tape:
+class Graph:
     """Notes products and passes on memory that stays where it is; `play` does them.
 
     That is done without Python in between if torch's BLAS was found and multiplies such factors,
@@ -108,11 +108,11 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self._native = _kernels.Tape() if torch.float32 in multiplied() else None
+        self._native = _kernels.Graph() if torch.float32 in multiplied() else None
         self._calls: list[Callable[[], object]] = []
 
     @property
-    def native(self) -> _kernels.Tape | None:
+    def native(self) -> _kernels.Graph | None:
         """What is played without Python, if this can be."""
         return self._native
 
@@ -120,18 +120,18 @@ class Tape:
         self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
-        self._calls.append(functools.partial(NOW.product, left, right, out, add=add))
+        self._calls.append(functools.partial(EAGER.product, left, right, out, add=add))
         if left.dtype not in multiplied():
             self._native = None
         if self._native is not None:
             factors = {"left": _factor(left), "right": _factor(right)}
-            _kernels.product(**factors, out=out.numpy(), add=add, tape=self._native)
+            _kernels.product(**factors, out=out.numpy(), add=add, graph=self._native)
 
     def run(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         self._calls.append(functools.partial(native, **given))
         if self._native is not None:
-            native(**given, tape=self._native)
+            native(**given, graph=self._native)
 
     @functools.cached_property
     def _alone(self) -> _kernels.Work:
@@ -152,7 +152,7 @@ class _Watched:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Have tapes played through torch meanwhile, where its operators can be watched."""
+    """Have graphs played through torch meanwhile, where its operators can be watched."""
     _Watched.by += 1
     try:
         yield
@@ -194,10 +194,12 @@ def _multiplies(dtype: torch.dtype) -> bool:
     """Return whether a product of such factors is torch's of the same in float32."""
     left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
     left, right, out = left.view(5, 3).t().to(dtype), right.view(5, 7).to(dtype), out.view(3, 7)
-    tape = _kernels.Tape()
+    graph = _kernels.Graph()
     wanted = torch.addmm(out, left.float(), right.float())
-    _kernels.product(left=_factor(left), right=_factor(right), out=out.numpy(), add=True, tape=tape)
-    ALONE.play(_kernels.Work([[tape]]))
+    _kernels.product(
+        left=_factor(left), right=_factor(right), out=out.numpy(), add=True, graph=graph
+    )
+    ALONE.play(_kernels.Work([[graph]]))
     return torch.allclose(out, wanted, atol=1e-5)
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 
 from pufferlib.runtime import affinity
-from pufferlib.runtime.graph import Tape
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.graph import Graph
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 from pufferlib.runtime.timer import seconds_of
 
 ROUNDS = 5
@@ -89,27 +89,27 @@ def measure(counts: list[int], rows: int, width: int) -> dict[int, float]:
 
 @torch.no_grad()
 def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
-    """Return products per second of all threads of a crew together, by its size; as `measure`."""
+    """Return products per second of all threads of a thread pool, by its size; as `measure`."""
     torch.set_num_threads(1)
     weight = torch.randn(width, width)
-    crews = {count: Crew(count) for count in counts}
+    crews = {count: ThreadPool(count) for count in counts}
     tracks = []
     for _ in range(max(counts)):
-        tape, x, out = Tape(), torch.randn(rows, width), torch.empty(rows, width)
+        graph, x, out = Graph(), torch.randn(rows, width), torch.empty(rows, width)
         for _ in range(4):
-            tape.product(x, weight, out)
-        tape.play()
-        tracks.append(("products", tape))
+            graph.product(x, weight, out)
+        graph.play()
+        tracks.append(("products", graph))
     taken = seconds_of(tracks[0][1].play, AT_LEAST)
     calls = max(1, round(PARTS_AT_LEAST / taken))
     work = {count: Work([[track] * calls for track in tracks[:count]]) for count in counts}
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
-        for count, crew in crews.items():
-            with crew.on_first():
+        for count, thread_pool in crews.items():
+            with thread_pool.on_first():
                 begin = time.perf_counter()
-                crew.play(work[count])
+                thread_pool.play(work[count])
                 speeds[count].append(4 * count * calls / (time.perf_counter() - begin))
-    for crew in crews.values():
-        crew.close()
+    for thread_pool in crews.values():
+        thread_pool.close()
     return {count: statistics.median(found) for count, found in speeds.items()}

@@ -1,4 +1,4 @@
-"""Threads that play tapes side by side: mostly the caller the first track, each other one more.
+"""Threads that play graphs side by side: mostly the caller the first track, each other one more.
 
 Who waits lets others run for a millisecond, then sleeps. They are kept on cores of their own, the
 caller too where it says so: two threads that the OS puts on one core are slower than one.
@@ -16,33 +16,33 @@ import torch
 
 from pufferlib.kernels import _kernels
 from pufferlib.runtime import affinity
-from pufferlib.runtime.graph import Tape, is_watched
+from pufferlib.runtime.graph import Graph, is_watched
 
-Track = Sequence[tuple[str, Tape]]  # one after the other, and what each is called
+Track = Sequence[tuple[str, Graph]]  # one after the other, and what each is called
 
 
 class Work:
-    """Tracks whose tapes are whole, made ready to be played again and again, once at a time."""
+    """Tracks whose graphs are whole, made ready to be played again and again, once at a time."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         self.tracks = tracks
         self.names = [name for name, _ in tracks[0]] if tracks else []
-        native = [[tape.native for _, tape in track if tape.native] for track in tracks]
+        native = [[graph.native for _, graph in track if graph.native] for track in tracks]
         whole = list(map(len, native)) == list(map(len, tracks))
         self.native = _kernels.Work(native) if whole else None
 
 
-class Crew:
+class ThreadPool:
     """`size` threads with the calling one. Raise RuntimeError if they cannot be started."""
 
     def __init__(self, size: int) -> None:
         self.size, self._process = size, os.getpid()
         before = affinity.threads()
-        self._native = _kernels.Crew(size)
+        self._native = _kernels.ThreadPool(size)
         affinity.keep_apart(affinity.threads() - before)
 
     def play(self, work: Work) -> dict[str, float]:
-        """Play at most `size` tracks; return the seconds of the first one's tapes, by name.
+        """Play at most `size` tracks; return the seconds of the first one's graphs, by name.
 
         The calling thread is best kept `on_first` meanwhile. What a track raises is raised when all
         are done, the first of them first. Raise RuntimeError in a fork of the process that the
@@ -89,7 +89,7 @@ class Crew:
             started.append(threading.get_native_id())
             together.wait()
 
-        pool = ThreadPoolExecutor(max(1, self.size - 1), "crew", start)
+        pool = ThreadPoolExecutor(max(1, self.size - 1), "thread_pool", start)
         for _ in range(self.size - 1):
             pool.submit(int)
         together.wait()
@@ -106,8 +106,8 @@ class Crew:
 @torch.no_grad()
 def _play(track: Track) -> list[float]:
     seconds = []
-    for _, tape in track:
+    for _, graph in track:
         begin = time.perf_counter()
-        tape.play()
+        graph.play()
         seconds.append(time.perf_counter() - begin)
     return seconds

@@ -10,7 +10,7 @@ from torch.optim.adamw import adamw
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
 from pufferlib.ppo.optimizer import Optimizer
-from pufferlib.runtime.thread_pool import Crew
+from pufferlib.runtime.thread_pool import ThreadPool
 
 
 def network(seed=0):
@@ -148,8 +148,8 @@ def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypa
     monkeypatch.setattr("pufferlib.ppo.optimizer.SHARE", 8)
     train, found = TrainOptions(optimizer=kind, weight_decay=0.1, max_grad_norm=2.0), []
     for size in (1, threads):
-        policy, crew = network(), Crew(size)
-        optimizer = Optimizer(policy, train, crew)
+        policy, thread_pool = network(), ThreadPool(size)
+        optimizer = Optimizer(policy, train, thread_pool)
         norms, rng = [], torch.Generator().manual_seed(4)
         for _ in range(3):
             given = torch.randn((threads, len(optimizer.grads)), generator=rng)
@@ -159,7 +159,7 @@ def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypa
             optimizer.step()
             assert not optimizer.grads.any() and not optimizer.more.any()
         found.append((norms, *(p.detach() for p in policy.parameters())))
-        crew.close()
+        thread_pool.close()
     (norms, *weights), (others, *parameters) = found
     assert norms == pytest.approx(others) and max(norms) > 2
     for one, many in zip(weights, parameters, strict=True):

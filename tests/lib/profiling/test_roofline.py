@@ -134,7 +134,7 @@ def test_operands_are_made_as_they_lay(shape, stride):
 
 
 # The parts of the loop: what does it, and how long each call of it takes on the test's clock; of
-# what is played from tapes, how long each tape does.
+# what is played from graphs, how long each graph does.
 PARTS = {
     "env": ("env.step", 3.0),
     "forward": ("network.forward", 2.0),
@@ -169,8 +169,8 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
             clock.now += PARTS[part][1]
         return {part: PARTS[part][1] * timed.count(part) for part in timed}
 
-    network, real = trainer.learner.hands[0].network, trainer.crew.play
-    monkeypatch.setattr(trainer.crew, "play", play)
+    network, real = trainer.learner.hands[0].network, trainer.thread_pool.play
+    monkeypatch.setattr(trainer.thread_pool, "play", play)
     for part, (path, seconds) in PARTS.items():
         if not path:
             continue
@@ -209,5 +209,5 @@ def test_products_of_bfloat16_that_are_torchs_are_measured_as_torchs():
     with Counter(by_tape=True) as counter:
         torch.mm(left[0], right[0])
     (product,) = counter.products()
-    assert product.run() is None  # a tape says nothing
+    assert product.run() is None  # a graph says nothing
     assert product.flops == 2 * 8**3

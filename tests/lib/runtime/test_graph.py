@@ -1,4 +1,4 @@
-"""Tapes: what is noted and played later is what would have been done at once, to the bit."""
+"""Graphs: what is noted and played later is what would have been done at once, to the bit."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ from pufferlib.fused.network import manual
 from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec, make_policy
 from pufferlib.runtime import graph
-from pufferlib.runtime.graph import NOW, Input, Tape, watched
+from pufferlib.runtime.graph import EAGER, Graph, Input, watched
 
 SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
 
@@ -22,7 +22,7 @@ SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
 @pytest.fixture
 def blas() -> None:
     if not graph.multiplied():
-        pytest.skip("torch's library here does not show its sgemm: tapes go through torch")
+        pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
 
 
 def matrix(
@@ -50,7 +50,7 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
     right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
     out = matrix(n, d, apart=apart[2])
     wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
-    noted, changing = Tape(), Input(n, f)
+    noted, changing = Graph(), Input(n, f)
     noted.product(changing if put else left, right, out, add=add)
     assert torch.equal(out, around)  # nothing is done yet
     changing.put(np.full((n, f), np.nan, np.float32))
@@ -95,7 +95,7 @@ def test_bad_factors_are_named(change, message):
     call["out"] = np.zeros((2, 2), np.float32)
     change = {k: v(call[k].shape) if callable(v) else v for k, v in change.items()}
     with pytest.raises(ValueError, match=message):
-        _kernels.product(**{**call, **change}, tape=_kernels.Tape())
+        _kernels.product(**{**call, **change}, graph=_kernels.Graph())
 
 
 @pytest.mark.parametrize("through_torch", [False, True])
@@ -103,7 +103,7 @@ def test_bad_factors_are_named(change, message):
 def test_rows_of_what_was_put_are_those_of_the_moment(dtype, through_torch):
     pool = torch.arange(60 * 2).view(60, 2).to(dtype)
     whole, out = Input(8, 2, dtype), torch.zeros(3, 2)
-    part, noted = whole.rows(1, 7).rows(2, 5), Tape()  # 3, 4 and 5 of those that are put
+    part, noted = whole.rows(1, 7).rows(2, 5), Graph()  # 3, 4 and 5 of those that are put
     if dtype == torch.float32:
         noted.product(part, torch.eye(2), out)
     else:
@@ -144,9 +144,9 @@ def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
 
 @pytest.mark.usefixtures("blas")
 def test_what_was_never_put_and_what_has_another_shape_is_refused():
-    noted, changing = Tape(), Input(2, 3)
+    noted, changing = Graph(), Input(2, 3)
     noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
-    with pytest.raises(ValueError, match=r"\(2, 3\) that this tape reads was never put"):
+    with pytest.raises(ValueError, match=r"\(2, 3\) that this graph reads was never put"):
         noted.play()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
         changing.put(np.zeros((3, 2), np.float32))
@@ -221,16 +221,16 @@ def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch
             factors = {name: np.zeros((2, 2), np.uint16) for name in ("left", "right")}
             with pytest.raises(RuntimeError, match="no BLAS to multiply bfloat16"):
                 given = {**factors, "out": np.zeros((2, 2), np.float32)}
-                _kernels.product(**given, tape=_kernels.Tape())
+                _kernels.product(**given, graph=_kernels.Graph())
     finally:
         assert graph.multiplied.__wrapped__() == wanted
 
 
 def test_now_adds_or_replaces():
     out = torch.ones(2, 2)
-    NOW.product(torch.ones(2, 3), torch.ones(3, 2), out, add=True)
+    EAGER.product(torch.ones(2, 3), torch.ones(3, 2), out, add=True)
     assert out.tolist() == [[4, 4], [4, 4]]
     factors = torch.ones(2, 3).bfloat16(), torch.ones(3, 2).bfloat16()
     for add, want in ((True, 7), (False, 3)):
-        NOW.product(*factors, out, add=add)
+        EAGER.product(*factors, out, add=add)
         assert out.tolist() == [[want, want], [want, want]]

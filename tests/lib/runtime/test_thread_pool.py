@@ -1,4 +1,4 @@
-"""A crew: tracks of tapes side by side, the same whether in threads of C or of Python."""
+"""A thread_pool: tracks of graphs side by side, the same whether in threads of C or of Python."""
 
 import os
 import subprocess
@@ -13,23 +13,23 @@ import torch
 from pufferlib.kernels import _kernels
 from pufferlib.profiling.roofline import Counter
 from pufferlib.runtime import graph
-from pufferlib.runtime.graph import Tape, watched
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.graph import Graph, watched
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 
 
 @pytest.fixture(params=["native", "python"])
 def native(request, monkeypatch):
-    """Whether tapes are played without Python."""
+    """Whether graphs are played without Python."""
     if request.param == "python":
         monkeypatch.setattr(graph, "multiplied", frozenset)
     elif not graph.multiplied():
-        pytest.skip("torch's library here does not show its sgemm: tapes go through torch")
+        pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
     return request.param == "native"
 
 
 def adding(total, amount):
-    """A tape that adds to a total (1, 1)."""
-    made = Tape()
+    """A graph that adds to a total (1, 1)."""
+    made = Graph()
     made.product(torch.full((1, 1), float(amount)), torch.ones(1, 1), total, add=True)
     return made
 
@@ -37,35 +37,35 @@ def adding(total, amount):
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_each_track_is_played_once_and_in_its_order(size):
-    crew = Crew(size)
+    thread_pool = ThreadPool(size)
     for count in range(size + 1):
         totals = [torch.zeros(1, 1) for _ in range(count)]
         doubling = []
         for total in totals:  # (0 + 3) * 2 + 1: in another order it would be another number
-            twice = Tape()
+            twice = Graph()
             twice.product(total, torch.ones(1, 1), total, add=True)
             doubling.append([("a", adding(total, 3)), ("b", twice), ("a", adding(total, 1))])
-        seconds = crew.play(Work(doubling))
+        seconds = thread_pool.play(Work(doubling))
         assert [total.item() for total in totals] == [7] * count
         assert seconds.keys() == ({"a", "b"} if count else set())
-    crew.close()
-    crew.close()
+    thread_pool.close()
+    thread_pool.close()
 
 
 def test_seconds_are_those_of_the_first_tracks_tapes(native):
-    x, out, short, long = torch.ones(256, 256), torch.empty(256, 256), Tape(), Tape()
+    x, out, short, long = torch.ones(256, 256), torch.empty(256, 256), Graph(), Graph()
     short.product(x, x, out)
     for _ in range(50):
         long.product(x, x, out)
-    crew = Crew(2)
+    thread_pool = ThreadPool(2)
     begin = time.perf_counter()
-    seconds = crew.play(
+    seconds = thread_pool.play(
         Work(
             [[("short", short), ("long", long), ("short", short)], [("x", adding(out[:1, :1], 1))]]
         )
     )
     passed = time.perf_counter() - begin
-    crew.close()
+    thread_pool.close()
     assert seconds.keys() == {"short", "long"} and min(seconds.values()) > 0
     assert sum(seconds.values()) < passed
 
@@ -74,17 +74,17 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
     x, out = torch.ones(300, 300), torch.empty(2, 300, 300)
     tracks = []
     for part in out:
-        made = Tape()
+        made = Graph()
         for _ in range(300):
             made.product(x, x, part)
         tracks.append([("", made)])
-    crew, ended = Crew(2), []
-    playing = threading.Thread(target=lambda: ended.append(crew.play(Work(tracks))))
+    thread_pool, ended = ThreadPool(2), []
+    playing = threading.Thread(target=lambda: ended.append(thread_pool.play(Work(tracks))))
     playing.start()
     turns = 0
     while playing.is_alive():
         turns += 1
-    crew.close()
+    thread_pool.close()
     assert ended and turns > 100
     assert (out == 300).all()
 
@@ -92,50 +92,50 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
 @pytest.mark.usefixtures("native")
 def test_what_a_track_raises_is_raised_when_all_are_done_and_the_rest_of_it_is_left():
     index, out = np.array([0, 7], np.int32), np.zeros((2, 1, 1), np.float32)
-    wrong, totals = Tape(), [torch.zeros(1, 1) for _ in range(2)]
+    wrong, totals = Graph(), [torch.zeros(1, 1) for _ in range(2)]
     wrong.run(_kernels.gather, pool=np.zeros((3, 1, 1), np.float32), rows=index, out=out)
     tracks = [
         [("", adding(totals[0], 1))],
         [("", wrong), ("", adding(totals[1], 1))],
     ]
-    crew = Crew(2)
+    thread_pool = ThreadPool(2)
     with pytest.raises(IndexError, match=r"rows\[1\] = 7 is outside \[0, 3\)"):
-        crew.play(Work(tracks))
+        thread_pool.play(Work(tracks))
     assert [total.item() for total in totals] == [1, 0]
-    index[1] = 2  # what a tape holds is read when it is played
-    crew.play(Work(tracks))
+    index[1] = 2  # what a graph holds is read when it is played
+    thread_pool.play(Work(tracks))
     assert [total.item() for total in totals] == [2, 1]
-    crew.close()
+    thread_pool.close()
 
 
 @pytest.mark.usefixtures("native")
 def test_threads_do_not_follow_a_fork(monkeypatch):
-    crew, total = Crew(2), torch.zeros(1, 1)
+    thread_pool, total = ThreadPool(2), torch.zeros(1, 1)
     with monkeypatch.context() as forked:
         forked.setattr("pufferlib.runtime.thread_pool.os.getpid", lambda: 0)
         with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
-            crew.play(Work([[("", adding(total, 1))]] * 2))
-        crew.play(Work([[("", adding(total, 1))]]))  # the caller alone
-    crew.close()
+            thread_pool.play(Work([[("", adding(total, 1))]] * 2))
+        thread_pool.play(Work([[("", adding(total, 1))]]))  # the caller alone
+    thread_pool.close()
     assert total.item() == 1
 
 
 ALONE = """
 import torch
 from pufferlib.runtime import affinity
-from pufferlib.runtime.thread_pool import Crew, Work
-from pufferlib.runtime.graph import Tape
+from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.graph import Graph
 
 torch.set_num_threads(1)
-crew, tracks = Crew(2), []
+thread_pool, tracks = ThreadPool(2), []
 for _ in range(2):
-    made, x = Tape(), torch.ones(1024, 1024)
+    made, x = Graph(), torch.ones(1024, 1024)
     for _ in range(4):
         made.product(x, x, torch.empty(1024, 1024))
     tracks.append([("", made)])
 before = affinity.threads()
 for _ in range(5):
-    crew.play(Work(tracks))
+    thread_pool.play(Work(tracks))
 print(len(affinity.threads() - before))
 """
 
@@ -150,11 +150,11 @@ def test_a_workers_products_start_no_more_threads():
 
 FORK = """
 import os, sys
-from pufferlib.runtime.thread_pool import Crew, Work
+from pufferlib.runtime.thread_pool import ThreadPool, Work
 
-crew = Crew(3)
+thread_pool = ThreadPool(3)
 if not os.fork():
-    del crew
+    del thread_pool
     sys.exit(7)
 print(os.waitstatus_to_exitcode(os.wait()[1]))
 """
@@ -166,24 +166,24 @@ def test_a_fork_ends_though_the_threads_stayed_behind():
 
 
 def test_what_is_watched_is_played_where_it_can_be_seen():
-    crew, totals = Crew(2), [torch.zeros(1, 1) for _ in range(2)]
+    thread_pool, totals = ThreadPool(2), [torch.zeros(1, 1) for _ in range(2)]
     work = Work([[("", adding(total, 3))] for total in totals])
     with watched(), Counter() as seen:
-        crew.play(work)
-    crew.close()
+        thread_pool.play(work)
+    thread_pool.close()
     assert [total.item() for total in totals] == [3, 3]
     assert len(seen.products()) > 0
 
 
 def test_only_tapes_are_played():
-    with pytest.raises(TypeError, match="tracks: expected tapes, got NoneType"):
+    with pytest.raises(TypeError, match="tracks: expected graphs, got NoneType"):
         _kernels.Work([[None]])
 
 
 def test_no_crew_of_nobody_and_none_after_its_end():
     with pytest.raises(ValueError, match="size=0: at least the calling thread"):
-        _kernels.Crew(0)
-    crew = _kernels.Crew(2)
-    crew.close()
+        _kernels.ThreadPool(0)
+    thread_pool = _kernels.ThreadPool(2)
+    thread_pool.close()
     with pytest.raises(RuntimeError, match="closed"):
-        crew.play(_kernels.Work([]))
+        thread_pool.play(_kernels.Work([]))
