@@ -1,6 +1,6 @@
 """RowEnv, what a trainer steps: a game's envs writing straight into rows of `horizon` slots.
 
-The engine owns the pool, hands out rows and says which are full (DESIGN.md, section 5); this
+The engine owns the pool, hands out rows and says which are full (docs/design.md, "Rows"); this
 class sizes it. The pool has `batch_rows + 2 * agents` rows, which always suffices when batches
 are taken while `engine.num_full >= batch_rows`, before the next step.
 """

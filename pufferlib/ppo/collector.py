@@ -1,8 +1,8 @@
 """Acting: observations out of the pool, actions, log-probabilities and values into it.
 
 The pool is the engine's; everything here is a view of it. `V` at the ends of lives and rows is
-filled in as DESIGN.md, section 6, defines it. Letters: A agents, N of them act, R rows, H horizon,
-F final slots, S entries of a recurrent state, *O one observation.
+filled in as docs/design.md, "Values at the ends", defines it. Letters: A agents, N of them act,
+R rows, H horizon, F final slots, S entries of a recurrent state, *O one observation.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Rows against a model in plain Python that follows DESIGN.md section 5 literally.
+"""Rows against a model in plain Python that follows docs/design.md, "Rows", literally.
 
 The game `script` does what its actions say, so the model knows every life before the engine does.
 Each value written while acting is unique to (env, agent, life, step); after each step every slot,

@@ -1,4 +1,4 @@
-"""What each way to end is worth: the same-step table of DESIGN.md, section 5, rule 4, by hand.
+"""What each way to end is worth: the same-step table of docs/design.md, by hand.
 
 The game `script` does what the test says while the trainer collects and computes advantages. The
 value of agent a in step t of life l is 16 a + 4 l + t, its reward 1000 a + t; lives count from 1.
