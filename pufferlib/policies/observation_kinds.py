@@ -120,7 +120,7 @@ def defaults(
     `asked` is the network that the user names: one that remembers learns from longer rows. `limit`:
     steps after which episodes are truncated, None: unknown; the discount looks twice as far.
     Rewards of unknown size are divided by the running deviation of returns. The figures that they
-    were chosen by are in docs/outside.md.
+    were chosen by are in docs/external.md.
     """
     large = any((image := picture(part)) and image.large for part in packing.parts)
     norm_obs = any(normalized(part) for part in packing.parts)

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
-OUTSIDE = (ROOT / "docs" / "outside.md").read_text(encoding="utf-8")
+OUTSIDE = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
 # What an example may import that no test needs, and the extra that brings it.
 EXTRAS = {
     "pettingzoo": "pettingzoo",

@@ -1,6 +1,6 @@
 """How well Gymnasium's own envs are learned with the defaults: five tasks, seeds, curves.
 
-    python bench/outside.py [TASK ...] [--seeds 1 2 3 4 5] [--runs FOLDER] [--plot docs/outside.svg]
+    python bench/external.py [TASK ...] [--seeds 1 2 3 4 5] [--runs FOLDER] [--plot docs/external.svg]
 
 For each task and seed: `puffer train` with the task's number of steps, then `puffer eval` of the
 last policy, 100 episodes, sampling as in training and greedily. A seed whose run in FOLDER is whole
