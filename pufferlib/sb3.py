@@ -1,4 +1,4 @@
-"""The documented name of pufferenv.adapters.sb3."""
+"""The documented import name of pufferenv.adapters.sb3."""
 
 from pufferenv.adapters.sb3 import PufferVecEnv, make
 

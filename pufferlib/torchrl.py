@@ -1,4 +1,4 @@
-"""The documented name of pufferlib.adapters.torchrl."""
+"""The documented import name of pufferlib.adapters.torchrl."""
 
 from pufferlib.adapters.torchrl import PufferTorchEnv, make
 
