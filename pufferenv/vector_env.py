@@ -101,7 +101,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
     counted: (
         npt.NDArray[np.bool_] | None
-    )  # (envs,) outside envs: whose infos are in `log`; writable
+    )  # (envs,) external envs: whose infos are in `log`; writable
     heads: tuple[Head, ...]
     axes: tuple[Axis, ...]
 

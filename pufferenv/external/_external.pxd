@@ -1,4 +1,4 @@
-# The C that _outside.pyx calls: outside.h, outside_line.h, and spec.h as far as it needs it.
+# The C that _external.pyx calls: mailbox_game.h, worker_channel.h, and spec.h as far as it needs it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 
@@ -19,7 +19,7 @@ cdef extern from "pufferenv/contract/spec.h" nogil:
 
 
 cdef extern from "pufferenv/external/mailbox_game.h" nogil:
-    ctypedef struct PufMail:
+    ctypedef struct PufMailbox:
         const float *reward
         const uint8_t *done
         const uint8_t *alive
@@ -28,30 +28,30 @@ cdef extern from "pufferenv/external/mailbox_game.h" nogil:
         const char *obs
         const char *final
         const uint8_t *legal
-    ctypedef struct PufOutside:
+    ctypedef struct PufMailboxConfig:
         int32_t num_agents, obs_ndim, num_heads, num_axes
         int32_t *obs_dims
         PufHead *heads
         PufAxis *axes
-        PufMail mail
-    void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+        PufMailbox mailbox
+    void puf_mailbox_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
                           bint has_mask)
 
 
 cdef extern from "pufferenv/external/worker_channel.h" nogil:
-    enum: PUF_LINE_ROOM
-    ctypedef enum PufLineStatus:
-        PUF_LINE_OK, PUF_LINE_TIMEOUT, PUF_LINE_CLOSED, PUF_LINE_INTERRUPT
+    enum: PUF_CHANNEL_CAPACITY
+    ctypedef enum PufChannelStatus:
+        PUF_CHANNEL_OK, PUF_CHANNEL_TIMEOUT, PUF_CHANNEL_CLOSED, PUF_CHANNEL_INTERRUPT
     ctypedef struct PufSignal:
         uint32_t count
-    ctypedef struct PufLine:
+    ctypedef struct PufChannel:
         PufSignal sent, done
         int64_t at
         int32_t[3] *commands
     void puf_signal_raise(PufSignal *signal, int fd)
     bint puf_signal_reached(PufSignal *signal, uint32_t number)
-    PufLineStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
+    PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
                                   int timeout_ms)
-    PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
+    PufChannelStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
                                       int num_signals, int spin_us, int timeout_ms)
-    int puf_line_watch(int fd, int parent)
+    int puf_channel_watch(int fd, int parent)

@@ -14,8 +14,8 @@ from pufferenv.engine._engine import Axis, Head
 from pufferenv.external.action_masks import Legal
 from pufferenv.spaces import ActionPacking, Packing
 
-class Table:
-    """The spec of an outside game and its config; the game keeps it alive."""
+class SpecTable:
+    """The spec of an external game and its config; the game keeps it alive."""
 
     def __init__(
         self,
@@ -29,16 +29,16 @@ class Table:
         has_mask: bool,
     ) -> None: ...
     address: int  # of the PufSpec
-    def config(self, mail: Mail | None = None) -> bytes:
-        """Return the bytes of a PufOutside; without `mail` it says shapes and cannot be played."""
+    def config(self, mailbox: Mailbox | None = None) -> bytes:
+        """Return the bytes of a PufMailboxConfig; without `mailbox` it says shapes and cannot be played."""
 
-class Mail:
-    """The mailbox of outside.h, and what of the engine's arrays a host reads and writes.
+class Mailbox:
+    """The mailbox of mailbox_game.h, and what of the engine's arrays a runner reads and writes.
 
-    `arrays` by name, written by hosts: reward (A,) float32; done, alive (A,) uint8; over (E,)
+    `arrays` by name, written by runners: reward (A,) float32; done, alive (A,) uint8; over (E,)
     uint8; written (A,) int64; obs, final (A, *O); legal (A, C) uint8, without masks (A, 1);
     told (E,) int32, infos (E, bytes) uint8, see infos.py; of the engine: slots (S, *O), written by
-    hosts; slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those
+    runners; slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those
     of the engine may be missing where only it reads the mailbox; without slots every observation
     goes through the mailbox. `at` (1,) int64, where given, gets the env at hand. `rows`: the engine
     is in ROWS mode.
@@ -64,9 +64,9 @@ class Floats:
         """Return the first of raw(slots) that has one; -1: none."""
 
 class EnvError(RuntimeError):
-    """An outside env raised, or gave what it may not: which one and when."""
+    """An external env raised, or gave what it may not: which one and when."""
 
-class Singles:
+class GymnasiumRunner:
     """Gymnasium envs of one agent each, stepped one after the other.
 
     `first`: the engine's index of envs[0]; `mode`: the engine's. EnvError names env and step.
@@ -75,7 +75,7 @@ class Singles:
     envs: list[Any]
     def __init__(
         self,
-        mail: Mail,
+        mailbox: Mailbox,
         envs: list[Any],
         first: int,
         mode: int,
@@ -97,12 +97,12 @@ class Singles:
     def close(self) -> None:
         """Close all envs."""
 
-LINE_BYTES: int  # of a Line's memory
+CHANNEL_BYTES: int  # of a WorkerChannel's memory
 
-class Line:
-    """One end of a line between this process and a worker (outside_line.h).
+class WorkerChannel:
+    """One end of a line between this process and a worker (worker_channel.h).
 
-    `memory` (LINE_BYTES,) uint8 is shared and zeroed at first, `fd` this end of the socket.
+    `memory` (CHANNEL_BYTES,) uint8 is shared and zeroed at first, `fd` this end of the socket.
     """
 
     def __init__(self, memory: npt.NDArray[np.uint8], fd: int) -> None: ...
@@ -119,7 +119,9 @@ class Line:
     def reached(self, number: int) -> bool:
         """Return whether the command of this number is done."""
 
-def wait_any(lines: Sequence[Line], numbers: Sequence[int], spin_us: int, timeout_ms: int) -> bool:
+def wait_any(
+    lines: Sequence[WorkerChannel], numbers: Sequence[int], spin_us: int, timeout_ms: int
+) -> bool:
     """Wait until one line's command of its number is done -> whether it is; False: time is up.
 
     Looks for `spin_us` before it sleeps. Raises EOFError where a worker is gone, and whatever a

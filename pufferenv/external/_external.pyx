@@ -1,5 +1,5 @@
 # cython: language_level=3, wraparound=False
-"""Games played by Python envs: their spec, the mailbox, the loop over Gymnasium envs. See _outside.pyi."""
+"""Games played by Python envs: their spec, the mailbox, the loop over Gymnasium envs. See _external.pyi."""
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -21,28 +21,28 @@ cdef enum:
     EXPONENT = 0x7f800000  # of a float32; all ones: NaN or infinite
 
 
-cdef class Table:
-    """The spec of an outside game and its config; the game keeps it alive."""
+cdef class SpecTable:
+    """The spec of an external game and its config; the game keeps it alive."""
 
     cdef PufSpec spec
-    cdef PufOutside outside
+    cdef PufMailboxConfig mailbox_config
     cdef list kept  # bytes that the structs point to
 
     def __init__(self, str name, str doc, tuple obs_shape, obs_dtype, heads, axes, int num_agents,
                  bint has_mask):
-        memset(&self.outside, 0, sizeof(self.outside))
+        memset(&self.mailbox_config, 0, sizeof(self.mailbox_config))
         self.kept = []
-        puf_outside_spec(
+        puf_mailbox_spec(
             &self.spec, self._text(name), self._text(doc), DTYPES.index(obs_dtype), has_mask)
-        self.outside.num_agents = num_agents
-        self.outside.obs_ndim = len(obs_shape)
+        self.mailbox_config.num_agents = num_agents
+        self.mailbox_config.obs_ndim = len(obs_shape)
         for k, width in enumerate(obs_shape):
-            self.outside.obs_dims[k] = width
-        self.outside.num_heads, self.outside.num_axes = len(heads), len(axes)
+            self.mailbox_config.obs_dims[k] = width
+        self.mailbox_config.num_heads, self.mailbox_config.num_axes = len(heads), len(axes)
         for k, head in enumerate(heads):
-            self.outside.heads[k] = PufHead(self._text(head.name), self._text(head.doc), head.n)
+            self.mailbox_config.heads[k] = PufHead(self._text(head.name), self._text(head.doc), head.n)
         for k, axis in enumerate(axes):
-            self.outside.axes[k] = PufAxis(
+            self.mailbox_config.axes[k] = PufAxis(
                 self._text(axis.name), self._text(axis.doc), axis.low, axis.high)
 
     cdef const char *_text(self, str text) except NULL:
@@ -55,19 +55,19 @@ cdef class Table:
         """Of the PufSpec."""
         return <size_t>&self.spec
 
-    def config(self, Mail mail=None):
-        """The bytes of a PufOutside; without `mail` it says shapes and cannot be played."""
-        cdef PufOutside outside = self.outside
-        if mail is not None:
-            outside.mail = PufMail(
-                &mail.reward[0], &mail.done[0], &mail.alive[0], &mail.over[0], &mail.written[0],
-                <const char *>&mail.obs[0, 0], <const char *>&mail.final[0, 0],
-                &mail.legal[0, 0])
-        return (<const char *>&outside)[:sizeof(outside)]
+    def config(self, Mailbox mailbox=None):
+        """The bytes of a PufMailboxConfig; without `mailbox` it says shapes and cannot be played."""
+        cdef PufMailboxConfig config = self.mailbox_config
+        if mailbox is not None:
+            config.mailbox = PufMailbox(
+                &mailbox.reward[0], &mailbox.done[0], &mailbox.alive[0], &mailbox.over[0], &mailbox.written[0],
+                <const char *>&mailbox.obs[0, 0], <const char *>&mailbox.final[0, 0],
+                &mailbox.legal[0, 0])
+        return (<const char *>&config)[:sizeof(config)]
 
 
-cdef class Mail:
-    """The mailbox of outside.h, and what of the engine's arrays a host reads and writes."""
+cdef class Mailbox:
+    """The mailbox of mailbox_game.h, and what of the engine's arrays a runner reads and writes."""
 
     cdef float[::1] reward
     cdef uint8_t[::1] done, alive, over
@@ -162,7 +162,7 @@ cdef class Floats:
 
 
 class EnvError(RuntimeError):
-    """An outside env raised, or gave what it may not: which one and when."""
+    """An external env raised, or gave what it may not: which one and when."""
 
 
 def scalars(actions):
@@ -173,10 +173,10 @@ def scalars(actions):
     return [actions.unpack(np.array([choice]), none) for choice in range(actions.space.n)]
 
 
-cdef class Singles:
+cdef class GymnasiumRunner:
     """Gymnasium envs of one agent each, stepped one after the other. `first`: index of envs[0]."""
 
-    cdef Mail mail
+    cdef Mailbox mailbox
     cdef readonly list envs
     cdef list steps, table, next, mailed, final  # the last three: views by part, see packing.py
     cdef object pack, act, name, legal
@@ -188,18 +188,18 @@ cdef class Singles:
     cdef bytes code             # of the observation's dtype in the buffer protocol; b"": packed
     cdef Py_ssize_t[::1] shape  # of one observation
 
-    def __init__(self, Mail mail, list envs, int64_t first, int mode, name, observations, actions,
+    def __init__(self, Mailbox mailbox, list envs, int64_t first, int mode, name, observations, actions,
                  legal):
-        self.mail, self.envs, self.first, self.mode, self.name = mail, envs, first, mode, name
+        self.mailbox, self.envs, self.first, self.mode, self.name = mailbox, envs, first, mode, name
         self.steps = [env.step for env in envs]
         self.legal, self.floats = legal, Floats(observations)
         self.pack, self.act = observations.write, actions.unpack
         self.table = scalars(actions)
         self.next, self.mailed, self.final = (
-            observations.views(mail.arrays[key]) if key in mail.arrays else None
+            observations.views(mailbox.arrays[key]) if key in mailbox.arrays else None
             for key in ("slots", "obs", "final"))
-        self.shape = np.array(mail.arrays["obs"].shape[1:], np.intp)
-        self.code = mail.arrays["obs"].dtype.char.encode() if observations.is_plain else b""
+        self.shape = np.array(mailbox.arrays["obs"].shape[1:], np.intp)
+        self.code = mailbox.arrays["obs"].dtype.char.encode() if observations.is_plain else b""
         self.ended = np.zeros(len(envs), np.uint8)
         self.ticks = np.zeros(len(envs), np.int64)
 
@@ -214,16 +214,16 @@ cdef class Singles:
             raise self._error(i, error, "reset") from error
 
     cdef _reset(self, int64_t i, seed):
-        self.mail.at[0] = i
+        self.mailbox.at[0] = i
         env = self.envs[i - self.first]
         obs, info = env.reset() if seed is None else env.reset(seed=seed)
-        self.mail.written[i] = -1
+        self.mailbox.written[i] = -1
         if self.legal is not None:
-            self.legal.write(self.mail.arrays["legal"][i], obs, info)
-        self._write(<char *>&self.mail.obs[i, 0], self.mailed, i, obs)
-        self.mail.alive[i] = 1
-        self.mail.over[i] = self.mail.done[i] = self.ended[i - self.first] = 0
-        self.mail.reward[i] = 0
+            self.legal.write(self.mailbox.arrays["legal"][i], obs, info)
+        self._write(<char *>&self.mailbox.obs[i, 0], self.mailed, i, obs)
+        self.mailbox.alive[i] = 1
+        self.mailbox.over[i] = self.mailbox.done[i] = self.ended[i - self.first] = 0
+        self.mailbox.reward[i] = 0
 
     def step(self, int64_t begin, int64_t end):
         """Step envs [begin, end) with the actions of the engine's arrays."""
@@ -240,36 +240,36 @@ cdef class Singles:
     cdef _step(self, int64_t i):
         cdef int64_t at, e = i - self.first
         cdef float reward
-        self.mail.at[0] = i
+        self.mailbox.at[0] = i
         if self.table is not None:
-            action = self.table[self.mail.actions[i, 0]]
+            action = self.table[self.mailbox.actions[i, 0]]
         else:
-            action = self.act(self.mail.arrays["actions"][i], self.mail.arrays["axes"][i])
+            action = self.act(self.mailbox.arrays["actions"][i], self.mailbox.arrays["axes"][i])
         self.ticks[e] += 1
         obs, given, terminated, truncated, info = self.steps[e](action)
         reward = given
         if not isfinite(reward):
             raise ValueError(f"its reward is {given!r}")
-        self.mail.reward[i] = reward
-        self.mail.over[i] = PUF_TERMINAL if terminated else PUF_TRUNCATED if truncated else PUF_LIVE
-        if self.mail.over[i]:
-            self._write(<char *>&self.mail.final[i, 0], self.final, i, obs)
+        self.mailbox.reward[i] = reward
+        self.mailbox.over[i] = PUF_TERMINAL if terminated else PUF_TRUNCATED if truncated else PUF_LIVE
+        if self.mailbox.over[i]:
+            self._write(<char *>&self.mailbox.final[i, 0], self.final, i, obs)
             if info:
-                tell(self.mail.arrays, i, (info,))
+                tell(self.mailbox.arrays, i, (info,))
             self.ended[e] = self.mode == NEXT_STEP or self.mode == DISABLED
             if self.mode == DISABLED:
                 return
             obs, info = self.envs[e].reset()
         if self.legal is not None:
-            self.legal.write(self.mail.arrays["legal"][i], obs, info)
+            self.legal.write(self.mailbox.arrays["legal"][i], obs, info)
         if self.ended[e]:
-            self.mail.written[i] = at = -1
+            self.mailbox.written[i] = at = -1
         else:
-            at = self.mail.place(i)
+            at = self.mailbox.place(i)
         if at < 0:
-            self._write(<char *>&self.mail.obs[i, 0], self.mailed, i, obs)
+            self._write(<char *>&self.mailbox.obs[i, 0], self.mailed, i, obs)
         else:
-            self._write(<char *>&self.mail.slots[at, 0], self.next, at, obs)
+            self._write(<char *>&self.mailbox.slots[at, 0], self.next, at, obs)
 
     cdef int _write(self, char *to, list views, int64_t index, obs) except -1:
         """Put an observation to place `index` of `views`, which is at `to`."""
@@ -303,22 +303,22 @@ cdef class Singles:
 
 
 # --- between a process and its workers ----------------------------------------------------------
-LINE_BYTES = sizeof(PufLine)
+CHANNEL_BYTES = sizeof(PufChannel)
 
 
-cdef class Line:
-    """One end of a line between this process and a worker (outside_line.h)."""
+cdef class WorkerChannel:
+    """One end of a line between this process and a worker (worker_channel.h)."""
 
-    cdef PufLine *line
+    cdef PufChannel *line
     cdef uint8_t[::1] memory
     cdef int fd
     cdef uint32_t number  # of the last command that this end sent, or took
 
     def __init__(self, uint8_t[::1] memory, int fd):
-        if memory.shape[0] != sizeof(PufLine):
-            raise ValueError(f"a line takes {sizeof(PufLine)} bytes")
+        if memory.shape[0] != sizeof(PufChannel):
+            raise ValueError(f"a line takes {sizeof(PufChannel)} bytes")
         self.memory, self.fd, self.number = memory, fd, 0
-        self.line = <PufLine *>&memory[0]
+        self.line = <PufChannel *>&memory[0]
 
     @property
     def sent(self):
@@ -337,25 +337,25 @@ cdef class Line:
         return np.asarray(<int64_t[:1]>&self.line.at)
 
     def send(self, int kind, int begin, int end):
-        cdef int32_t *command = self.line.commands[(self.number + 1) % PUF_LINE_ROOM]
-        if self.under_way >= PUF_LINE_ROOM:
-            raise RuntimeError(f"{PUF_LINE_ROOM} commands are under way: receive some first")
+        cdef int32_t *command = self.line.commands[(self.number + 1) % PUF_CHANNEL_CAPACITY]
+        if self.under_way >= PUF_CHANNEL_CAPACITY:
+            raise RuntimeError(f"{PUF_CHANNEL_CAPACITY} commands are under way: receive some first")
         command[0], command[1], command[2] = kind, begin, end
         self.number += 1
         puf_signal_raise(&self.line.sent, self.fd)
         return self.number
 
     def take(self, int spin_us):
-        cdef PufLineStatus status = PUF_LINE_TIMEOUT
+        cdef PufChannelStatus status = PUF_CHANNEL_TIMEOUT
         cdef int32_t *command
-        while status != PUF_LINE_OK:
+        while status != PUF_CHANNEL_OK:
             with nogil:
                 status = puf_signal_wait(&self.line.sent, self.number + 1, self.fd, spin_us, -1)
             PyErr_CheckSignals()
-            if status == PUF_LINE_CLOSED:
+            if status == PUF_CHANNEL_CLOSED:
                 return None
         self.number += 1
-        command = self.line.commands[self.number % PUF_LINE_ROOM]
+        command = self.line.commands[self.number % PUF_CHANNEL_CAPACITY]
         return command[0], command[1], command[2]
 
     def finish(self):
@@ -374,21 +374,21 @@ def wait_any(lines, numbers, int spin_us, int timeout_ms):
     cdef uint32_t[256] wanted
     cdef int[256] fds
     cdef int k, n = min(len(lines), 256)
-    cdef PufLineStatus status = PUF_LINE_INTERRUPT
+    cdef PufChannelStatus status = PUF_CHANNEL_INTERRUPT
     for k in range(n):
-        line = <Line?>lines[k]
-        signals[k], fds[k] = &(<Line>line).line.done, (<Line>line).fd
+        line = <WorkerChannel?>lines[k]
+        signals[k], fds[k] = &(<WorkerChannel>line).line.done, (<WorkerChannel>line).fd
         wanted[k] = numbers[k]
-    while status == PUF_LINE_INTERRUPT:
+    while status == PUF_CHANNEL_INTERRUPT:
         with nogil:
             status = puf_signal_wait_any(signals, wanted, fds, n, spin_us, timeout_ms)
         PyErr_CheckSignals()
-    if status == PUF_LINE_CLOSED:
+    if status == PUF_CHANNEL_CLOSED:
         raise EOFError("a worker is gone")
-    return status == PUF_LINE_OK
+    return status == PUF_CHANNEL_OK
 
 
 def watch(int fd, int parent):
     """End this process when `fd`'s other end or the process `parent` is gone."""
-    if puf_line_watch(fd, parent):
+    if puf_channel_watch(fd, parent):
         raise RuntimeError("cannot start a thread that watches the parent process")

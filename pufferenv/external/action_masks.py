@@ -1,4 +1,4 @@
-"""Action masks of outside envs: where an env tells them, and how they come to the mailbox.
+"""Action masks of external envs: where an env tells them, and how they come to the mailbox.
 
 A mask has one entry per choice, head after head, of which 0 forbids: one array, or a tuple of one
 per head. It is `action_mask` in a Dict observation (PettingZoo's convention) or in the infos

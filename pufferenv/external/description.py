@@ -1,7 +1,7 @@
-"""What an outside env is, found by looking at one, and the host that plays its kind.
+"""What an external env is, found by looking at one, and the runner that plays its kind.
 
-A host plays envs [first, last) of the engine's: it reads actions, has the envs act, fills the
-mailbox. Singles (_outside.pyx) plays Gymnasium envs, Parallels PettingZoo's, Batches whole vector
+A runner plays envs [first, last) of the engine's: it reads actions, has the envs act, fills the
+mailbox. GymnasiumRunner (_external.pyx) plays Gymnasium envs, PettingZooRunner PettingZoo's, VectorEnvRunner whole vector
 envs. In which thread or process is the business of backends.py.
 """
 
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from pufferenv.external._external import Mail, Singles
+from pufferenv.external._external import GymnasiumRunner, Mailbox
 from pufferenv.external.action_masks import Legal, find
-from pufferenv.external.runners.pettingzoo import Parallels
-from pufferenv.external.runners.vector_env import Batches, autoreset_of, is_envpool
+from pufferenv.external.runners.pettingzoo import PettingZooRunner
+from pufferenv.external.runners.vector_env import VectorEnvRunner, autoreset_of, is_envpool
 from pufferenv.spaces import ActionPacking, Packing
 
 MAX_HEADS, MAX_AXES = 16, 64  # of an action; PUF_MAX_HEADS, PUF_MAX_AXES in spec.h
 
 
-class Outline(NamedTuple):
+class EnvDescription(NamedTuple):
     """What there is to know about an env before it is played."""
 
     kind: str  # single, parallel, batch
@@ -36,7 +36,7 @@ class Outline(NamedTuple):
     limit: int | None  # steps after which it truncates an episode, where it says so
 
 
-def outline(env: Any, name: str | None = None, agents: int | None = None) -> Outline:
+def describe(env: Any, name: str | None = None, agents: int | None = None) -> EnvDescription:
     """Look at one env. `agents`: of a PettingZoo env that does not say how many there can be.
 
     Raise TypeError for what is none, TypeError or ValueError for what cannot be handled.
@@ -57,7 +57,7 @@ def outline(env: Any, name: str | None = None, agents: int | None = None) -> Out
             raise ValueError(f"{name}: its action space {action} has {have} {what}, at most {most}")
     if agents is not None and kind != "parallel":
         raise ValueError(f"agents={agents}: {name} is no PettingZoo env, it has one agent")
-    return Outline(
+    return EnvDescription(
         kind,
         name,
         observations,
@@ -70,28 +70,35 @@ def outline(env: Any, name: str | None = None, agents: int | None = None) -> Out
     )
 
 
-def make_host(
-    form: Outline, make: Callable[[], Any], mail: Mail, first: int, last: int, mode: int
+def make_runner(
+    description: EnvDescription,
+    make: Callable[[], Any],
+    mailbox: Mailbox,
+    first: int,
+    last: int,
+    mode: int,
 ) -> Any:
     """Make envs [first, last) and who plays them."""
     envs = []
-    for i in range(first, last, form.block):
-        mail.arrays["at"][0] = i
+    for i in range(first, last, description.block):
+        mailbox.arrays["at"][0] = i
         envs.append(make())
-    known = form.observations.space, form.actions.space
+    known = description.observations.space, description.actions.space
     for i, env in enumerate(envs):
-        spaces = _spaces(form.kind, env, form.name)
+        spaces = _spaces(description.kind, env, description.name)
         if spaces != known:
             raise ValueError(
-                f"{form.name}: env {first + i * form.block} has spaces {spaces}, an env made "
+                f"{description.name}: env {first + i * description.block} has spaces {spaces}, an env made "
                 f"before had {known}: all must be alike"
             )
-    what = form.name, form.observations, form.actions, form.legal
-    if form.kind == "parallel":
-        return Parallels(mail, envs, first, mode, *what, form.num_agents)
-    if form.autoreset is not None:
-        return Batches(mail, envs, first, *what, form.block, form.autoreset)
-    return Singles(mail, envs, first, mode, *what)
+    what = description.name, description.observations, description.actions, description.legal
+    if description.kind == "parallel":
+        return PettingZooRunner(mailbox, envs, first, mode, *what, description.num_agents)
+    if description.autoreset is not None:
+        return VectorEnvRunner(
+            mailbox, envs, first, *what, description.block, description.autoreset
+        )
+    return GymnasiumRunner(mailbox, envs, first, mode, *what)
 
 
 # --- looking ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The numbers that envs tell in the infos of last steps, on their way into the log.
 
-A host writes what the lives and episodes that end in a step tell as JSON into the mailbox, which
+A runner writes what the lives and episodes that end in a step tell as JSON into the mailbox, which
 workers share; the engine's side takes it out when the step is received. Nested dicts are joined by
 `/`: RecordEpisodeStatistics tells `episode/r`.
 """

@@ -1,8 +1,8 @@
-"""Games that are played by outside envs: Gymnasium's, PettingZoo's, whole vector envs.
+"""Games that are played by external envs: Gymnasium's, PettingZoo's, whole vector envs.
 
-An OutsideGame stands wherever a game's name does. Its engine is the one of every game; before it
-steps a range of envs, whoever hosts them (hosts.py) has them act in Python and leaves what came of
-it in a mailbox (outside.h). Hosts write an observation straight into the slot that comes next.
+An ExternalGame stands wherever a game's name does. Its engine is the one of every game; before it
+steps a range of envs, the runner (runners/) has them act in Python and leaves what came of
+it in a mailbox (mailbox_game.h). Runners write an observation straight into the slot that comes next.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, ROWS, Axis, Engine, Game, Head
 from pufferenv.engine.arrays import given_memory
-from pufferenv.external._external import EnvError, Mail, Table
+from pufferenv.external._external import EnvError, Mailbox, SpecTable
 from pufferenv.external.backends.processes import Processes
 from pufferenv.external.backends.threads import Backend, Serial, Threads
-from pufferenv.external.description import outline
+from pufferenv.external.description import describe
 from pufferenv.external.episode_infos import BYTES, Tally
 
-__all__ = ["EnvError", "OutsideEngine", "OutsideGame"]
+__all__ = ["EnvError", "ExternalEngine", "ExternalGame"]
 
 BACKENDS: dict[str, type[Backend]] = {
     "serial": Serial,
@@ -32,7 +32,7 @@ TIMEOUT = 300.0  # seconds
 SHARED = ("observations", "actions", "axes", "slot", "row_end")  # of the engine's arrays
 
 
-class OutsideGame(Game):
+class ExternalGame(Game):
     """A game whose envs `make()` makes, in Python.
 
     make: returns a Gymnasium env, a PettingZoo ParallelEnv, or a Gymnasium vector env (envpool's
@@ -66,41 +66,41 @@ class OutsideGame(Game):
             raise ValueError(f"timeout={timeout} must be above 0 seconds, or None: any time")
         self.timeout = timeout
         probe = make()
-        form = self.outline = outline(probe, name, agents)
-        if not isinstance(make, Only):
+        description = self.description = describe(probe, name, agents)
+        if not isinstance(make, SingleEnvFactory):
             probe.close()
-        self._table = Table(
-            form.name,
-            f"{form.name}, played in Python",
-            form.observations.shape,
-            form.observations.dtype,
-            [Head(head.name, f"{head.n} choices", head.n) for head in form.actions.heads],
-            [Axis(axis.name, "", axis.low, axis.high) for axis in form.actions.axes],
-            form.num_agents,
-            form.legal is not None,
+        self._table = SpecTable(
+            description.name,
+            f"{description.name}, played in Python",
+            description.observations.shape,
+            description.observations.dtype,
+            [Head(head.name, f"{head.n} choices", head.n) for head in description.actions.heads],
+            [Axis(axis.name, "", axis.low, axis.high) for axis in description.actions.axes],
+            description.num_agents,
+            description.legal is not None,
         )
-        super().__init__(form.name, self._table.address)
+        super().__init__(description.name, self._table.address)
 
     @property
     def block(self) -> int:
         """How many envs `make` makes at once: their number is a multiple of it."""
-        return self.outline.block
+        return self.description.block
 
     def pack(self, config: Mapping[str, int | float]) -> bytes:
-        """Return the config that shapes are asked with; an outside game has no fields."""
+        """Return the config that shapes are asked with; an external game has no fields."""
         return self._table.config()
 
-    def open(self, config: bytes, num_envs: int, **options: Any) -> OutsideEngine:
-        """Make the envs and whoever hosts them."""
-        return OutsideEngine(self, num_envs, **options)
+    def open(self, config: bytes, num_envs: int, **options: Any) -> ExternalEngine:
+        """Make the envs and their runners."""
+        return ExternalEngine(self, num_envs, **options)
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            f"{self.name}: an outside game cannot be pickled; pickle what makes its envs"
+            f"{self.name}: an external game cannot be pickled; pickle what makes its envs"
         )
 
 
-class Only:
+class SingleEnvFactory:
     """Makes no env but the one that it was given, and that once at a time."""
 
     def __init__(self, env: Any) -> None:
@@ -110,14 +110,14 @@ class Only:
         return self.env
 
 
-class OutsideEngine(Engine):
-    """The engine of an outside game's envs, and their hosts."""
+class ExternalEngine(Engine):
+    """The engine of an external game's envs, and their runners."""
 
-    game: OutsideGame
+    game: ExternalGame
 
     def __init__(
         self,
-        game: OutsideGame,
+        game: ExternalGame,
         num_envs: int,
         *,
         mode: int,
@@ -125,29 +125,31 @@ class OutsideEngine(Engine):
         allocate: Callable[[str, tuple[int, ...], np.dtype[Any]], Any] | None = None,
         **options: Any,
     ) -> None:
-        form, block = game.outline, game.outline.block
-        if isinstance(game.make, Only) and (num_envs != block or game.backend != "serial"):
+        description, block = game.description, game.description.block
+        if isinstance(game.make, SingleEnvFactory) and (
+            num_envs != block or game.backend != "serial"
+        ):
             raise ValueError(
-                f"num_envs={num_envs}, backend={game.backend!r}: one {form.name} as it is can only "
+                f"num_envs={num_envs}, backend={game.backend!r}: one {description.name} as it is can only "
                 f"be num_envs={block}, 'serial'; for more give a function that makes one"
             )
         if num_envs % block:
             near = max(num_envs // block, 1) * block
             raise ValueError(
                 f"num_envs={num_envs} is no multiple of {block}, the envs of one vector env of "
-                f"{form.name}; nearest: {near} or {near + block}"
+                f"{description.name}; nearest: {near} or {near + block}"
             )
-        if form.kind == "batch" and mode in (NEXT_STEP, DISABLED):
+        if description.kind == "batch" and mode in (NEXT_STEP, DISABLED):
             raise ValueError(
-                f"{form.name} is a whole vector env, whose new episodes begin by themselves: "
+                f"{description.name} is a whole vector env, whose new episodes begin by themselves: "
                 "wrapped it has autoreset_mode='same_step' only; for another wrap what makes a "
                 "single env"
             )
         self._backend: Backend = BACKENDS[game.backend](game, num_envs, mode)
         self._mode, self._seeds, self._begun = mode, seeds, False
         self._refusal = ""  # why nothing can be done any more
-        self._seen: dict[str, npt.NDArray[Any]] = {}  # the engine's arrays, as hosts have them
-        self._direct = True  # hosts reach the observations' slots
+        self._seen: dict[str, npt.NDArray[Any]] = {}  # the engine's arrays, as runners have them
+        self._direct = True  # runners reach the observations' slots
 
         def hand_out(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
             given = allocate(name, shape, dtype) if allocate is not None else None
@@ -162,8 +164,8 @@ class OutsideEngine(Engine):
             self._seen[name] = given_memory(name, given, shape, dtype).view(dtype).reshape(shape)
             return given
 
-        agents = num_envs * form.num_agents
-        obs = (agents, *form.observations.shape)
+        agents = num_envs * description.num_agents
+        obs = (agents, *description.observations.shape)
         u1 = np.dtype("u1")
         box = {
             "reward": self._backend.memory((agents,), np.dtype("f4")),
@@ -171,16 +173,18 @@ class OutsideEngine(Engine):
             "alive": self._backend.memory((agents,), u1),
             "over": self._backend.memory((num_envs,), u1),
             "written": self._backend.memory((agents,), np.dtype("i8")),
-            "obs": self._backend.memory(obs, form.observations.dtype),
-            "final": self._backend.memory(obs, form.observations.dtype),
-            "legal": self._backend.memory((agents, form.legal.size if form.legal else 1), u1),
+            "obs": self._backend.memory(obs, description.observations.dtype),
+            "final": self._backend.memory(obs, description.observations.dtype),
+            "legal": self._backend.memory(
+                (agents, description.legal.size if description.legal else 1), u1
+            ),
             "told": self._backend.memory((num_envs,), np.dtype("i4")),
-            "infos": self._backend.memory((num_envs, BYTES * form.num_agents), u1),
+            "infos": self._backend.memory((num_envs, BYTES * description.num_agents), u1),
         }
         self._tally = Tally()  # of what is told in infos
         self.counted = np.ones(num_envs, bool)  # (E,) whose infos the log has; writable
-        self._mail = Mail(box, mode == ROWS)  # the engine reads it: alive as long as this is
-        config = game._table.config(self._mail)
+        self._mailbox = Mailbox(box, mode == ROWS)  # the engine reads it: alive as long as this is
+        config = game._table.config(self._mailbox)
         super().__init__(
             game, config, num_envs, mode=mode, seeds=seeds, allocate=hand_out, **options
         )
@@ -232,8 +236,8 @@ class OutsideEngine(Engine):
         """Wait for envs [begin, end), and step them."""
         last = self.num_envs if end is None else end
         self._try(self._backend.wait, begin, last)
-        if self._mail.has_told(begin, last):
-            self._tally.take(self._mail.arrays, begin, last, self.counted)
+        if self._mailbox.has_told(begin, last):
+            self._tally.take(self._mailbox.arrays, begin, last, self.counted)
         super().step(begin, end)
 
     def receive_any(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -271,7 +275,7 @@ class OutsideEngine(Engine):
             raise
 
     def close(self) -> None:
-        """Close the envs, and end whoever hosts them. Twice is fine."""
+        """Close the envs, and end their runners. Twice is fine."""
         self._refusal = self._refusal or "is closed"
         self._backend.close()
         super().close()

@@ -1,4 +1,4 @@
-// pufferenv/external/mailbox_game.c - see outside.h.
+// pufferenv/external/mailbox_game.c - see mailbox_game.h.
 #include "pufferenv/external/mailbox_game.h"
 
 #include <string.h>
@@ -19,73 +19,73 @@ static const PufField LOG[] = {
 
 // --- what the config says ---------------------------------------------------------------
 static int obs_shape(const void *config, int32_t dims[PUF_MAX_DIMS]) {
-    const PufOutside *c = config;
+    const PufMailboxConfig *c = config;
     memcpy(dims, c->obs_dims, sizeof(c->obs_dims));
     return c->obs_ndim;
 }
 static int heads(const void *config, PufHead out[PUF_MAX_HEADS]) {
-    const PufOutside *c = config;
+    const PufMailboxConfig *c = config;
     memcpy(out, c->heads, sizeof(c->heads));
     return c->num_heads;
 }
 static int axes(const void *config, PufAxis out[PUF_MAX_AXES]) {
-    const PufOutside *c = config;
+    const PufMailboxConfig *c = config;
     memcpy(out, c->axes, sizeof(c->axes));
     return c->num_axes;
 }
-static int num_agents(const void *config) { return ((const PufOutside *)config)->num_agents; }
+static int num_agents(const void *config) { return ((const PufMailboxConfig *)config)->num_agents; }
 
 // The engine keeps its copy of the config for as long as the envs live.
 static int load(const void *config, void **shared, const char **why) {
-    const PufOutside *c = config;
-    if (!c->mail.obs) {
+    const PufMailboxConfig *c = config;
+    if (!c->mailbox.obs) {
         *why = "its envs have no mailbox";
         return PUF_ERR_CONFIG;
     }
-    *shared = (void *)(uintptr_t)&c->mail;
+    *shared = (void *)(uintptr_t)&c->mailbox;
     return PUF_OK;
 }
 static void unload(void *shared) { (void)shared; }
 static int init_one(void *env, const void *config, uint64_t seed, const char **why) {
-    (void)env, (void)config, (void)seed, (void)why; // zeroed; the host has the seed
+    (void)env, (void)config, (void)seed, (void)why; // zeroed; the runner has the seed
     return PUF_OK;
 }
 static void close_one(void *env) { (void)env; }
 
 // --- one env ------------------------------------------------------------------------------
 static void observe_one(PufIO *io, size_t i) {
-    const PufMail *mail = io->shared;
+    const PufMailbox *mailbox = io->shared;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
         const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED; // who lives anew has not
         if (io->mask && io->alive[a]) {
             uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
             if (ended) memset(mask, 1, io->mask_stride); // nobody acts on it
-            else memcpy(mask, mail->legal + agent * io->mask_stride, io->mask_stride);
+            else memcpy(mask, mailbox->legal + agent * io->mask_stride, io->mask_stride);
         }
-        if (!io->alive[a] || (!ended && mail->written[agent] == io->slot[a])) continue;
+        if (!io->alive[a] || (!ended && mailbox->written[agent] == io->slot[a])) continue;
         memcpy(io->obs + (size_t)io->slot[a] * io->obs_stride,
-               (ended ? mail->final : mail->obs) + agent * io->obs_stride, io->obs_stride);
+               (ended ? mailbox->final : mailbox->obs) + agent * io->obs_stride, io->obs_stride);
     }
 }
 
 static void step_one(Env *env, PufIO *io, size_t i) {
-    const PufMail *mail = io->shared;
+    const PufMailbox *mailbox = io->shared;
     PufNote *note = io->note;
     int lived = 0;
-    note->over = mail->over[i], note->event = note->over != 0;
+    note->over = mailbox->over[i], note->event = note->over != 0;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
         const int acted = io->row_end[a] >= 0;
-        io->rewards[a] = acted ? mail->reward[agent] : 0;
+        io->rewards[a] = acted ? mailbox->reward[agent] : 0;
         if (acted) {
             lived = 1;
-            env->now.score += (double)mail->reward[agent];
-            io->dones[a] = mail->done[agent];
+            env->now.score += (double)mailbox->reward[agent];
+            io->dones[a] = mailbox->done[agent];
             note->event |= io->dones[a] != PUF_LIVE;
             if (io->dones[a] == PUF_TERMINAL) io->alive[a] = 0;
         }
-        if (!note->over && !io->alive[a] && mail->alive[agent]) io->alive[a] = note->event = 1;
+        if (!note->over && !io->alive[a] && mailbox->alive[agent]) io->alive[a] = note->event = 1;
     }
     env->now.length += lived;
     if (!note->over) return;
@@ -126,8 +126,8 @@ static size_t step_range(void *envs, const PufIO *first, const PufColumns *colum
 static void reset_some(void *envs, const PufIO *first, const uint32_t *which, size_t count) {
     for (size_t k = 0; k < count; k++) {
         PufIO at = puf_io(first, which[k]), *const io = &at;
-        const PufMail *mail = io->shared;
-        memcpy(io->alive, mail->alive + (size_t)which[k] * (size_t)io->num_agents,
+        const PufMailbox *mailbox = io->shared;
+        memcpy(io->alive, mailbox->alive + (size_t)which[k] * (size_t)io->num_agents,
                (size_t)io->num_agents);
         ((Env *)envs)[which[k]].now = (Log){0};
     }
@@ -140,12 +140,12 @@ static void observe_some(void *envs, const PufIO *first, const uint32_t *which, 
     }
 }
 
-void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
+void puf_mailbox_spec(PufSpec *spec, const char *name, const char *doc, PufDtype obs_dtype,
                       int has_mask) {
     *spec = (PufSpec){
         .abi = PUF_ABI,
         .env_size = sizeof(Env),
-        .config_size = sizeof(PufOutside),
+        .config_size = sizeof(PufMailboxConfig),
         .log_size = sizeof(Log),
         .name = name,
         .doc = doc,
@@ -153,7 +153,7 @@ void puf_outside_spec(PufSpec *spec, const char *name, const char *doc, PufDtype
         .num_log = sizeof(LOG) / sizeof(LOG[0]),
         .obs_dtype = obs_dtype,
         .has_mask = has_mask != 0,
-        .debug = 1, // hosts check always
+        .debug = 1, // runners check always
         .obs_shape = obs_shape,
         .heads = heads,
         .axes = axes,

@@ -1,4 +1,4 @@
-// pufferenv/external/worker_channel.c - see outside_line.h.
+// pufferenv/external/worker_channel.c - see worker_channel.h.
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L // clock_gettime, under -std=c17 too
 #endif
@@ -37,8 +37,8 @@ static int any_reached(PufSignal **signals, const uint32_t *numbers, int n) {
     return 0;
 }
 
-PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
-                                  int n, int spin_us, int timeout_ms) {
+PufChannelStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
+                                     int n, int spin_us, int timeout_ms) {
     if (n > MAX_ENDS) n = MAX_ENDS;
     for (const int64_t until = now_us() + spin_us; !any_reached(signals, numbers, n); sched_yield())
         if (now_us() >= until) break;
@@ -51,23 +51,23 @@ PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, 
         // A count that rose before `sleeps` was set is seen here, a later one writes its byte.
         if (any_reached(signals, numbers, n)) {
             for (int k = 0; k < n; k++) atomic_store(&signals[k]->sleeps, 0);
-            return PUF_LINE_OK;
+            return PUF_CHANNEL_OK;
         }
         const int found = poll(ends, (nfds_t)n, timeout_ms);
-        if (found == 0) return PUF_LINE_TIMEOUT;
-        if (found < 0) return errno == EINTR ? PUF_LINE_INTERRUPT : PUF_LINE_CLOSED;
+        if (found == 0) return PUF_CHANNEL_TIMEOUT;
+        if (found < 0) return errno == EINTR ? PUF_CHANNEL_INTERRUPT : PUF_CHANNEL_CLOSED;
         for (int k = 0; k < n; k++) {
             char bytes[64];
             if (!ends[k].revents) continue;
             const ssize_t got = read(fds[k], bytes, sizeof(bytes));
             if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
-                return any_reached(signals, numbers, n) ? PUF_LINE_OK : PUF_LINE_CLOSED;
+                return any_reached(signals, numbers, n) ? PUF_CHANNEL_OK : PUF_CHANNEL_CLOSED;
         }
     }
 }
 
-PufLineStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
-                              int timeout_ms) {
+PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
+                                 int timeout_ms) {
     return puf_signal_wait_any(&signal, &number, &fd, 1, spin_us, timeout_ms);
 }
 
@@ -89,7 +89,7 @@ static void *watch(void *given) {
     return NULL;
 }
 
-int puf_line_watch(int fd, int parent) {
+int puf_channel_watch(int fd, int parent) {
     static Watch w;
     pthread_t thread;
     w = (Watch){.fd = fd, .parent = parent};

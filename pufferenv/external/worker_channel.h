@@ -5,13 +5,13 @@
 // short while, yielding its core each time, then says that it sleeps and polls the socket; who
 // counts writes a byte to the socket if somebody sleeps. So a busy line costs no system call but
 // the yields, a sleeper burns nothing, and the end of either process ends the other's wait.
-#ifndef PUF_OUTSIDE_LINE_H
-#define PUF_OUTSIDE_LINE_H
+#ifndef PUF_WORKER_CHANNEL_H
+#define PUF_WORKER_CHANNEL_H
 
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { PUF_LINE_ROOM = 64 }; // commands that may be under way at once
+enum { PUF_CHANNEL_CAPACITY = 64 }; // commands that may be under way at once
 
 // An end writes `count` and the other end `sleeps`; one cache line, so that neither waits for
 // a line that holds anything else.
@@ -20,32 +20,32 @@ typedef struct PufSignal {
     _Atomic uint32_t sleeps;
 } PufSignal;
 
-typedef struct PufLine {
+typedef struct PufChannel {
     PufSignal sent, done;
-    _Alignas(64) int64_t at;            // the env at hand, for whoever finds the worker dead
-    int32_t commands[PUF_LINE_ROOM][3]; // kind, begin, end of command number k % ROOM
-} PufLine;
+    _Alignas(64) int64_t at;                   // the env at hand, for whoever finds the worker dead
+    int32_t commands[PUF_CHANNEL_CAPACITY][3]; // kind, begin, end of command number k % ROOM
+} PufChannel;
 
 typedef enum {
-    PUF_LINE_OK,
-    PUF_LINE_TIMEOUT,   // not yet, after `timeout_ms`
-    PUF_LINE_CLOSED,    // the other process is gone
-    PUF_LINE_INTERRUPT, // a signal came: look at it and wait again
-} PufLineStatus;
+    PUF_CHANNEL_OK,
+    PUF_CHANNEL_TIMEOUT,   // not yet, after `timeout_ms`
+    PUF_CHANNEL_CLOSED,    // the other process is gone
+    PUF_CHANNEL_INTERRUPT, // a signal came: look at it and wait again
+} PufChannelStatus;
 
 // Raises the count by one. `fd`: this end of the socket.
 void puf_signal_raise(PufSignal *signal, int fd);
 // Whether at least `number` have been counted; numbers wrap, at most 2^31 apart.
 int puf_signal_reached(PufSignal *signal, uint32_t number);
 // Waits for that. `spin_us`: how long to look before sleeping; timeout_ms -1: for ever.
-PufLineStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
-                              int timeout_ms);
+PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
+                                 int timeout_ms);
 // Waits until one of `num_signals` counts what it should.
-PufLineStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
-                                  int num_signals, int spin_us, int timeout_ms);
+PufChannelStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
+                                     int num_signals, int spin_us, int timeout_ms);
 
 // Ends this process, and the group that it leads, with no word, when the socket's other end or `parent` is gone:
 // also while Python holds its lock or an env never returns. -> 0, or -1: no thread could be made.
-int puf_line_watch(int fd, int parent);
+int puf_channel_watch(int fd, int parent);
 
 #endif

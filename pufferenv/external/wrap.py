@@ -1,4 +1,4 @@
-"""wrap: outside envs as one vector env, which trains wherever a game's name does."""
+"""wrap: external envs as one vector env, which trains wherever a game's name does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
-from pufferenv.external.game import TIMEOUT, Only, OutsideGame
+from pufferenv.external.game import TIMEOUT, ExternalGame, SingleEnvFactory
 from pufferenv.vector_env import Arrays, PufferVectorEnv
 
 
@@ -31,7 +31,7 @@ def wrap(
     copy: bool = True,
     kwargs: Mapping[str, Any] | None = None,
 ) -> WrappedEnv:
-    """Return `num_envs` copies of an outside env as one vector env over agents.
+    """Return `num_envs` copies of an external env as one vector env over agents.
 
     env: a Gymnasium id, or a function that makes an env: Gymnasium's, a PettingZoo ParallelEnv, a
         whole vector env (Gymnasium's or envpool's, in any autoreset mode); or one env as it is,
@@ -52,15 +52,15 @@ def wrap(
     in place of a game's name: they start envs of their own.
     Raises TypeError or ValueError naming what cannot be handled.
     """
-    make: Any = env if callable(env) else Only(env)
+    make: Any = env if callable(env) else SingleEnvFactory(env)
     if isinstance(env, str):
         make = functools.partial(gymnasium.make, env, **(kwargs or {}))
-    game = OutsideGame(
+    game = ExternalGame(
         make, name=name, backend=backend, num_workers=num_workers, timeout=timeout, agents=agents
     )
     return WrappedEnv(
         game,
-        game.outline.block if num_envs is None else num_envs,
+        game.description.block if num_envs is None else num_envs,
         num_threads=1,
         seed=seed,
         autoreset_mode=autoreset_mode,
@@ -71,17 +71,17 @@ def wrap(
 
 
 class WrappedEnv(PufferVectorEnv):
-    """A vector env over the agents of outside envs, in their own spaces; made by `wrap`.
+    """A vector env over the agents of external envs, in their own spaces; made by `wrap`.
 
     Observations come as the envs tell them: nests of views, copies where the slot's dtype is
     another one.
     """
 
-    game: OutsideGame
+    game: ExternalGame
 
-    def __init__(self, game: OutsideGame, num_envs: int, **options: Any) -> None:
+    def __init__(self, game: ExternalGame, num_envs: int, **options: Any) -> None:
         super().__init__(game, num_envs, **options)
-        seen, done = game.outline.observations, game.outline.actions.space
+        seen, done = game.description.observations, game.description.actions.space
         self._seen = seen
         self._plain = seen.is_plain and self.single_observation_space.shape == seen.space.shape
         self._plain = self._plain and self.single_observation_space.dtype == seen.space.dtype
@@ -120,7 +120,7 @@ class WrappedEnv(PufferVectorEnv):
     def _asked(self, actions: Any) -> Any:
         """Return a batch of the envs' actions as the engine takes it."""
         packed = [
-            self.game.outline.actions.pack(one) for one in iterate(self.action_space, actions)
+            self.game.description.actions.pack(one) for one in iterate(self.action_space, actions)
         ]
         heads, axes = (np.stack(part) for part in zip(*packed, strict=True))
         if self.heads and self.axes:

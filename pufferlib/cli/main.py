@@ -310,7 +310,7 @@ def _configure(
         )
     layers.append(resolve.Layer("--", flags))
     game: Game
-    if resolve.is_outside(spec):
+    if resolve.is_external(spec):
         from pufferlib.run import external_envs as named
 
         made, game = named.configure(spec, layers)

@@ -17,12 +17,12 @@ def options(args: argparse.Namespace, spec: str | None) -> int:
     """Print the command's help and all options; with a game, its own and its defaults too."""
     game: Game | None = None
     layers = []
-    if spec and resolve.is_outside(spec):
+    if spec and resolve.is_external(spec):
         from pufferlib.policies import observation_kinds
         from pufferlib.run import external_envs
 
         game = external_envs.load(spec, {})
-        layers = [resolve.Layer(spec, observation_kinds.defaults(game.outline.observations))]
+        layers = [resolve.Layer(spec, observation_kinds.defaults(game.description.observations))]
     elif spec:
         from pufferenv import games as shelf
 
@@ -34,7 +34,7 @@ def options(args: argparse.Namespace, spec: str | None) -> int:
     )
     known = resolve.tables(game)
     values = resolve.defaults(known, layers)
-    if spec and resolve.is_outside(spec):
+    if spec and resolve.is_external(spec):
         known.pop("env")
         print(f"\nenv: what {spec} is made with")
         for key, default in external_envs.parameters(spec)[0].items():

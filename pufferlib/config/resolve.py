@@ -32,7 +32,11 @@ else:
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
 
-OUTSIDE = ("gym", "ale", "pettingzoo")  # names of outside envs begin with one of these and a colon
+EXTERNAL = (
+    "gym",
+    "ale",
+    "pettingzoo",
+)  # names of external envs begin with one of these and a colon
 Tables = dict[str, dict[str, Option]]  # all options by section and key
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -53,7 +57,7 @@ class Layer:
 class Config:
     """Everything that a run depends on. `game` is a name or the absolute path of a header.
 
-    `env` is the game's config; of an outside env (`gym:CartPole-v1`) what it is made with.
+    `env` is the game's config; of an external env (`gym:CartPole-v1`) what it is made with.
     """
 
     game: str
@@ -64,8 +68,8 @@ class Config:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What the engine is given for the game's header; an outside env has none."""
-        return {} if is_outside(self.game) else self.env
+        """What the engine is given for the game's header; an external env has none."""
+        return {} if is_external(self.game) else self.env
 
     def asdict(self) -> dict[str, Any]:
         """As a config file holds it."""
@@ -73,10 +77,10 @@ class Config:
         return {"game": self.game, "env": dict(self.env), **options}
 
 
-def is_outside(spec: str) -> bool:
-    """Whether this names an outside env, as `gym:LunarLander-v3`; named.py reads it."""
+def is_external(spec: str) -> bool:
+    """Whether this names an external env, as `gym:LunarLander-v3`; named.py reads it."""
     kind, colon, name = spec.partition(":")
-    return bool(colon and name) and kind in OUTSIDE
+    return bool(colon and name) and kind in EXTERNAL
 
 
 def tables(game: "Game | None" = None) -> Tables:

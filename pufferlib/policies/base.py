@@ -95,7 +95,7 @@ class Policy(nn.Module):
 
     `my_file.py:MyPolicy` may be a subclass, made as `MyPolicy(spec, options)`, or any nn.Module
     made in the same way whose `forward(obs)` returns `(logits, value)` or an Output. Observations
-    come as the game wrote them: its dtype, its shape, perhaps strided. Those of an outside env
+    come as the game wrote them: its dtype, its shape, perhaps strided. Those of an external env
     with Dict or Tuple observations are packed: `spec.parts.nest(obs, norm)` has them by name, and a
     plain module gets that.
     """

@@ -105,9 +105,9 @@ def plain(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
 
 def layout(game: "Game", config: bytes) -> Packing:
     """Return how a game's observation lies in its slot."""
-    outline = getattr(game, "outline", None)  # an outside env's
-    if outline is not None:
-        packing: Packing = outline.observations
+    description = getattr(game, "description", None)  # an external env's
+    if description is not None:
+        packing: Packing = description.observations
         return packing
     return plain(game.obs_shape(config), game.obs_dtype)
 
@@ -115,7 +115,7 @@ def layout(game: "Game", config: bytes) -> Packing:
 def defaults(
     packing: Packing, asked: str = "auto", limit: int | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return the settings that outside envs train with: few envs, normalization, reuse of steps.
+    """Return the settings that external envs train with: few envs, normalization, reuse of steps.
 
     `asked` is the network that the user names: one that remembers learns from longer rows. `limit`:
     steps after which episodes are truncated, None: unknown; the discount looks twice as far.

@@ -67,7 +67,7 @@ class Run:
         path = Path(spec)
         if (path / "config.toml").is_file():
             return cls(path)
-        if resolve.is_outside(spec):
+        if resolve.is_external(spec):
             return cls._newest(spec, Path(root) / folder(spec))
         if path.is_file() and path.suffix != ".h":
             raise RunError(f"{spec} is a file; give the run's folder")

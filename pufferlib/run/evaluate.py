@@ -47,7 +47,7 @@ class Evaluation:
     unfinished: int  # of those asked for, still running after `max_steps` steps
     agent_steps: int
     seconds: float
-    fields: dict[str, Stats]  # by log field, then numbers of outside envs' infos
+    fields: dict[str, Stats]  # by log field, then numbers of external envs' infos
 
     def asdict(self) -> dict[str, Any]:
         """As JSON holds it."""

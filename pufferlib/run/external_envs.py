@@ -1,4 +1,4 @@
-"""Outside envs by name: `gym:LunarLander-v3`, `ale:Pong`, `pettingzoo:mpe.simple_spread_v3`.
+"""External envs by name: `gym:LunarLander-v3`, `ale:Pong`, `pettingzoo:mpe.simple_spread_v3`.
 
 A name stands wherever a game's does on the command line and in a run's config; the config's `env`
 is then what the env is made with. Packages are imported when an env is made; of one that is not
@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from pufferenv.external.game import OutsideGame
+from pufferenv.external.game import ExternalGame
 from pufferlib.config.resolve import FALSE, TRUE, Config, ConfigError, Layer, resolve
 from pufferlib.policies import observation_kinds
 from pufferlib.runtime import affinity
@@ -62,7 +62,7 @@ class Maker:
             raise _explained(self.spec, error) from error
 
 
-def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
+def configure(spec: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
     """Merge the layers over the defaults for what the env shows and who plays; make its game.
 
     Raise ConfigError for settings, TypeError for spaces that cannot be handled.
@@ -75,7 +75,7 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
     ]
     asked = "auto"
     for _ in range(2):  # which network is asked for is known when the layers are merged
-        form = game.outline
+        form = game.description
         chosen = observation_kinds.defaults(form.observations, asked, form.limit)
         own = Layer(f"defaults for {spec}", chosen)
         made = dataclasses.replace(resolve(spec, game, [own, *rest]), env=kwargs)
@@ -91,12 +91,12 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, OutsideGame]:
     return made, game
 
 
-def said(config: Config, game: OutsideGame) -> str:
+def said(config: Config, game: ExternalGame) -> str:
     """Say in a line what the env shows and what was chosen for it."""
     shown = ", ".join(
         f"{part.name + ' ' if part.name else ''}{'x'.join(map(str, part.shape)) or 1} "
         f"{observation_kinds.kind(part)}"
-        for part in game.outline.observations.parts
+        for part in game.description.observations.parts
     )
     normalized = [
         what
@@ -118,15 +118,15 @@ def load(
     backend: str = "serial",
     workers: int | None = None,
     timeout: float | None = None,
-) -> OutsideGame:
+) -> ExternalGame:
     """Make the game of a name; `kwargs` are what its envs are made with."""
     make = Maker(spec, kwargs)
-    return OutsideGame(make, name=spec, backend=backend, num_workers=workers, timeout=timeout)
+    return ExternalGame(make, name=spec, backend=backend, num_workers=workers, timeout=timeout)
 
 
-def in_process(game: OutsideGame) -> OutsideGame:
+def in_process(game: ExternalGame) -> ExternalGame:
     """Return the same game with its envs in this process."""
-    return game if game.backend == "serial" else OutsideGame(game.make, name=game.name)
+    return game if game.backend == "serial" else ExternalGame(game.make, name=game.name)
 
 
 def parameters(spec: str) -> tuple[dict[str, Any], bool]:

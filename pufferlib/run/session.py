@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pufferenv.external.game import EnvError, OutsideGame
+from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
 from pufferlib.run import dashboard, external_envs, loggers
@@ -58,7 +58,7 @@ def train(
         run = resume or Run.create(run_dir, game.name, name, config.asdict())
         session = Session(run, trainer, config, game)
         notes = [str(warning.message) for warning in warned]
-        if isinstance(game, OutsideGame):
+        if isinstance(game, ExternalGame):
             notes.append(external_envs.said(config, game))
         if resume:
             notes.append(session.resume())
@@ -80,7 +80,7 @@ class Session:
     def __init__(self, run: Run, trainer: Trainer, config: Config, game: "Game") -> None:
         self.run, self.trainer, self.config, self.game = run, trainer, config, game
         # An evaluation is short: worker processes would take longer to start.
-        self._played = external_envs.in_process(game) if isinstance(game, OutsideGame) else game
+        self._played = external_envs.in_process(game) if isinstance(game, ExternalGame) else game
         self.field = main_field(game)  # None: the game logs nothing, the best is not known
         self.best: float | None = None
         self._fits = describe(game, game.pack(config.fields))

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
-OUTSIDE = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
+EXTERNAL = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
 # What an example may import that no test needs, and the extra that brings it.
 EXTRAS = {
     "pettingzoo": "pettingzoo",
@@ -66,7 +66,7 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
 
 
 @pytest.mark.parametrize(
-    "code", blocks("python") + blocks("python", OUTSIDE), ids=lambda code: code.split("\n")[0][:40]
+    "code", blocks("python") + blocks("python", EXTERNAL), ids=lambda code: code.split("\n")[0][:40]
 )
 def test_the_python_examples_run_as_they_stand(code, folder):
     run([sys.executable, "-c", code], folder)

@@ -1,4 +1,4 @@
-"""The backend that plays outside envs in worker processes, and how one of them is watched."""
+"""The backend that plays external envs in worker processes, and how one of them is watched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv.external._external import LINE_BYTES, EnvError, Line, wait_any
+from pufferenv.external._external import CHANNEL_BYTES, EnvError, WorkerChannel, wait_any
 from pufferenv.external.backends.shared_memory import Shared
 from pufferenv.external.backends.threads import shares
 from pufferenv.external.backends.worker import (
@@ -33,7 +33,7 @@ from pufferenv.external.backends.worker import (
 )
 
 if TYPE_CHECKING:
-    from pufferenv.external.game import OutsideGame
+    from pufferenv.external.game import ExternalGame
 
 SPIN_US = 20  # how long to look for an answer before sleeping
 CLOSE_MS = 5000  # that a worker may take to close its envs
@@ -52,7 +52,7 @@ class Processes:
 
     shares = False
 
-    def __init__(self, game: OutsideGame, num_envs: int, mode: int) -> None:
+    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
         """`mode`: the engine's."""
         self.game, self.num_envs, self.mode = game, num_envs, mode
         self._shared = Shared()
@@ -70,20 +70,20 @@ class Processes:
         """Start the workers, which make the envs."""
         import cloudpickle  # Gymnasium brings it
 
-        form = self.game.outline
-        parts = shares(self.num_envs, form.block, self.game.num_workers)
+        description = self.game.description
+        parts = shares(self.num_envs, description.block, self.game.num_workers)
         given = {**arrays, "seeds": self._seeds, "mask": self._mask}
         places = {name: self._shared.place(array) for name, array in given.items()}
-        self._workers = [Worker(form.name, self._shared, p.start, p.stop) for p in parts]
+        self._workers = [Worker(description.name, self._shared, p.start, p.stop) for p in parts]
         for worker in self._workers:
             job = Job(
-                form,
+                description,
                 self.game.make,
                 worker.first,
                 worker.last,
                 self.mode,
                 places,
-                worker.line_place,
+                worker.channel_place,
             )
             worker.begin(cloudpickle.dumps(job))
         self._shared.close()
@@ -161,12 +161,12 @@ class Worker:
     def __init__(self, name: str, shared: Shared, first: int, last: int) -> None:
         self.name, self.first, self.last = name, first, last
         self.hangs = False  # it will not close its envs either
-        memory = shared.array((LINE_BYTES,), np.dtype("u1"))
+        memory = shared.array((CHANNEL_BYTES,), np.dtype("u1"))
         self._text = shared.array((TEXT_BYTES,), np.dtype("u1"))
-        self.line_place, self._text_place = shared.place(memory), shared.place(self._text)
+        self.channel_place, self._text_place = shared.place(memory), shared.place(self._text)
         self._socket, theirs = socket.socketpair()
         self._trace = tempfile.TemporaryFile()  # noqa: SIM115 (end() closes it)
-        self.line = Line(memory, self._socket.fileno())
+        self.line = WorkerChannel(memory, self._socket.fileno())
         handed = (theirs.fileno(), shared.fd, self._trace.fileno())
         numbers = ", ".join(map(str, (os.getpid(), *handed)))
         program = (

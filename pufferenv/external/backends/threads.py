@@ -1,6 +1,6 @@
-"""Where an outside game's envs are played: in this thread, in threads, in worker processes.
+"""Where an external game's envs are played: in this thread, in threads, in worker processes.
 
-A backend gives memory, makes hosts (hosts.py) and has them reset and step. Which one it is never
+A backend gives memory, makes runners (runners.py) and has them reset and step. Which one it is never
 shows in a result: env i has the same seed and does the same in each.
 """
 
@@ -18,28 +18,28 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import ROWS
 from pufferenv.engine.arrays import own_memory
-from pufferenv.external._external import Mail
-from pufferenv.external.description import make_host
+from pufferenv.external._external import Mailbox
+from pufferenv.external.description import make_runner
 
 if TYPE_CHECKING:
-    from pufferenv.external.game import OutsideGame
+    from pufferenv.external.game import ExternalGame
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Backend(Protocol):
-    """What OutsideEngine asks of a backend. `begin`, `end`: envs, half-open."""
+    """What ExternalEngine asks of a backend. `begin`, `end`: envs, half-open."""
 
-    def __init__(self, game: OutsideGame, num_envs: int, mode: int) -> None:
+    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
         """`mode`: the engine's."""
 
-    shares: bool  # hosts reach any memory of this process, not only what `memory` gave
+    shares: bool  # runners reach any memory of this process, not only what `memory` gave
 
     def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return zeroed memory that hosts can reach."""
+        """Return zeroed memory that runners can reach."""
 
     def start(self, arrays: Arrays) -> None:
-        """Make the envs. `arrays`: the mailbox and what hosts see of the engine's, as in Mail."""
+        """Make the envs. `arrays`: the mailbox and what runners see of the engine's, as in Mailbox."""
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
@@ -91,11 +91,11 @@ class Threads:
 
     shares = True
 
-    def __init__(self, game: OutsideGame, num_envs: int, mode: int) -> None:
+    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
         """`mode`: the engine's."""
         self.game, self.num_envs, self.mode = game, num_envs, mode
         self._parts: list[tuple[slice, ThreadPoolExecutor]] = []  # one thread each
-        self._hosts: list[Any] = []
+        self._runners: list[Any] = []
         self._sent: dict[tuple[int, int], list[Future[None]]] = {}
 
     def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -105,38 +105,38 @@ class Threads:
     def start(self, arrays: Arrays) -> None:
         """Make the envs, each in the thread that will play it."""
         game, rows = self.game, self.mode == ROWS
-        for part in shares(self.num_envs, game.outline.block, game.num_workers):
+        for part in shares(self.num_envs, game.description.block, game.num_workers):
             self._parts.append((part, ThreadPoolExecutor(1, "pufferenv")))
         made = [
             thread.submit(
-                make_host,
-                game.outline,
+                make_runner,
+                game.description,
                 game.make,
-                Mail({**arrays, "at": np.zeros(1, np.int64)}, rows),
+                Mailbox({**arrays, "at": np.zeros(1, np.int64)}, rows),
                 part.start,
                 part.stop,
                 self.mode,
             )
             for part, thread in self._parts
         ]
-        self._hosts = [host.result() for host in made]
+        self._runners = [runner.result() for runner in made]
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
     ) -> None:
         """Begin new episodes."""
-        self._each(lambda host, part: host.reset(part.start, part.stop, seeds, mask))
+        self._each(lambda runner, part: runner.reset(part.start, part.stop, seeds, mask))
 
     def _each(self, do: Callable[[Any, slice], None]) -> None:
-        parts = zip(self._hosts, self._parts, strict=True)
-        for future in [thread.submit(do, host, part) for host, (part, thread) in parts]:
+        parts = zip(self._runners, self._parts, strict=True)
+        for future in [thread.submit(do, runner, part) for runner, (part, thread) in parts]:
             future.result()
 
     def send(self, begin: int, end: int) -> None:
         """Have envs act; several ranges may be under way."""
         self._sent[begin, end] = [
-            thread.submit(host.step, max(begin, part.start), min(end, part.stop))
-            for host, (part, thread) in zip(self._hosts, self._parts, strict=True)
+            thread.submit(runner.step, max(begin, part.start), min(end, part.stop))
+            for runner, (part, thread) in zip(self._runners, self._parts, strict=True)
             if begin < part.stop and part.start < end
         ]
 
@@ -162,9 +162,9 @@ class Threads:
 
     def close(self) -> None:
         """Close the envs, and end the threads. Twice is fine."""
-        hosts, self._hosts = self._hosts, []
-        for host, (_, thread) in zip(hosts, self._parts, strict=False):
-            thread.submit(host.close)
+        runners, self._runners = self._runners, []
+        for runner, (_, thread) in zip(runners, self._parts, strict=False):
+            thread.submit(runner.close)
         for _, thread in self._parts:
             thread.shutdown()
         self._parts = []
@@ -173,12 +173,12 @@ class Threads:
 class Serial:
     """All envs in the thread that steps the engine."""
 
-    shares = True  # hosts reach all memory of this process
+    shares = True  # runners reach all memory of this process
 
-    def __init__(self, game: OutsideGame, num_envs: int, mode: int) -> None:
+    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
         """`mode`: the engine's."""
         self.game, self.num_envs, self.mode = game, num_envs, mode
-        self._host: Any = None
+        self._runner: Any = None
 
     def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """Return memory of this process."""
@@ -186,19 +186,21 @@ class Serial:
 
     def start(self, arrays: Arrays) -> None:
         """Make the envs."""
-        mail = Mail({**arrays, "at": np.zeros(1, np.int64)}, self.mode == ROWS)
+        mailbox = Mailbox({**arrays, "at": np.zeros(1, np.int64)}, self.mode == ROWS)
         game = self.game
-        self._host = make_host(game.outline, game.make, mail, 0, self.num_envs, self.mode)
+        self._runner = make_runner(
+            game.description, game.make, mailbox, 0, self.num_envs, self.mode
+        )
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
     ) -> None:
         """Begin new episodes."""
-        self._host.reset(0, self.num_envs, seeds, mask)
+        self._runner.reset(0, self.num_envs, seeds, mask)
 
     def send(self, begin: int, end: int) -> None:
         """Step envs, here and now."""
-        self._host.step(begin, end)
+        self._runner.step(begin, end)
 
     def ready(self, begin: int, end: int) -> bool:
         """Return True: it was done when it was sent."""
@@ -215,6 +217,6 @@ class Serial:
 
     def close(self) -> None:
         """Close the envs."""
-        if self._host is not None:
-            self._host.close()
-            self._host = None
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None

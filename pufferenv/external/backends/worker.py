@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pufferenv.engine._engine import ROWS
-from pufferenv.external._external import Line, Mail, watch
+from pufferenv.external._external import Mailbox, WorkerChannel, watch
 from pufferenv.external.backends.shared_memory import Place, mapped
-from pufferenv.external.description import Outline, make_host
+from pufferenv.external.description import EnvDescription, make_runner
 
 STOP, READY, RESET, STEP = range(4)
 SEEDED, MASKED = 1, 2  # of a reset: which of the two arrays counts
@@ -31,12 +31,12 @@ TEXT_BYTES = 1 << 16  # of an error's traceback
 class Job(NamedTuple):
     """Everything that one worker is told. Envs [first, last) are its."""
 
-    form: Outline
+    description: EnvDescription
     make: Callable[[], Any]
     first: int
     last: int
     mode: int
-    arrays: dict[str, Place]  # the Mail's, and seeds (E,), mask (E,)
+    arrays: dict[str, Place]  # the Mailbox's, and seeds (E,), mask (E,)
     line: Place
 
 
@@ -61,21 +61,21 @@ def main(parent: int, socket: int, memory: int, trace: int) -> None:
 
 def play(job: Job, memory: int, socket: int) -> None:
     """Make the envs, then do what comes, until STOP or until the parent is gone."""
-    line = Line(mapped(memory, job.line), socket)
+    line = WorkerChannel(mapped(memory, job.line), socket)
     arrays = {name: mapped(memory, place) for name, place in job.arrays.items()}
     seeds, mask = arrays.pop("seeds"), arrays.pop("mask")
     arrays["at"] = line.place()
-    mail = Mail(arrays, job.mode == ROWS)
-    host = make_host(job.form, job.make, mail, job.first, job.last, job.mode)
+    mailbox = Mailbox(arrays, job.mode == ROWS)
+    runner = make_runner(job.description, job.make, mailbox, job.first, job.last, job.mode)
     while (command := line.take(SPIN_US)) is not None:
         kind, begin, end = command
         if kind == STEP:
-            host.step(begin, end)
+            runner.step(begin, end)
         elif kind == RESET:
             given = seeds if begin & SEEDED else None, mask if begin & MASKED else None
-            host.reset(job.first, job.last, *given)
+            runner.reset(job.first, job.last, *given)
         elif kind == STOP:
-            host.close()
+            runner.close()
         line.finish()  # READY asks for no more than this
         if kind == STOP:
             return

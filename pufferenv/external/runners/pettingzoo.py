@@ -1,4 +1,4 @@
-"""The host of PettingZoo's ParallelEnvs: agents that enter and leave, at places of the engine's.
+"""The runner of PettingZoo's ParallelEnvs: agents that enter and leave, at places of the engine's.
 
 An id that is in `possible_agents` has a place of its own; any other takes one that is free when it
 enters. An agent that leaves by `terminations` dies there; by `truncations` its life is cut short,
@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import DISABLED, NEXT_STEP
 from pufferenv.engine.transition import LIVE, TERMINAL, TRUNCATED
-from pufferenv.external._external import EnvError, Floats, Mail, raw
+from pufferenv.external._external import EnvError, Floats, Mailbox, raw
 from pufferenv.external.action_masks import Legal
 from pufferenv.external.episode_infos import tell
 from pufferenv.spaces import FLOAT32_MAX, ActionPacking, Packing
 
 
-class Parallels:
+class PettingZooRunner:
     """PettingZoo envs, stepped one after the other. `first`: the engine's index of envs[0]."""
 
     def __init__(
         self,
-        mail: Mail,
+        mailbox: Mailbox,
         envs: list[Any],
         first: int,
         mode: int,
@@ -35,13 +35,13 @@ class Parallels:
         legal: Legal | None,
         num_agents: int,
     ) -> None:
-        self.mail, self.envs, self.first, self.mode, self.name = mail, envs, first, mode, name
+        self.mailbox, self.envs, self.first, self.mode, self.name = mailbox, envs, first, mode, name
         self.observations, self.actions, self.num_agents = observations, actions, num_agents
         self.legal, self._floats = legal, Floats(observations)
         self._slots: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
-            key: (observations.views(mail.arrays[key]), raw(mail.arrays[key]))
+            key: (observations.views(mailbox.arrays[key]), raw(mailbox.arrays[key]))
             for key in ("slots", "obs", "final")
-            if key in mail.arrays
+            if key in mailbox.arrays
         }
         self._home = [
             {agent: place for place, agent in enumerate(getattr(env, "possible_agents", ()))}
@@ -91,7 +91,7 @@ class Parallels:
         return EnvError(f"{self.name}: env {i}, {what} {tick}: {type(error).__name__}: {error}")
 
     def _clear(self, i: int) -> None:
-        arrays, agents = self.mail.arrays, self._agents(i)
+        arrays, agents = self.mailbox.arrays, self._agents(i)
         arrays["reward"][agents] = 0
         arrays["done"][agents] = LIVE
         arrays["over"][i] = LIVE
@@ -103,7 +103,7 @@ class Parallels:
         """Begin an episode; `mailed`: no observation goes straight to its slot."""
         e = i - self.first
         env = self.envs[e]
-        self.mail.arrays["at"][0] = i
+        self.mailbox.arrays["at"][0] = i
         seen, infos = env.reset() if seed is None else env.reset(seed=seed)
         self._left[e] = set()
         self._live[e] = {}
@@ -132,11 +132,11 @@ class Parallels:
         self, i: int, seen: dict[Any, Any], infos: dict[Any, Any], mailed: bool = False
     ) -> None:
         """Write what everybody sees, and may do, who is alive now."""
-        arrays, base = self.mail.arrays, i * self.num_agents
+        arrays, base = self.mailbox.arrays, i * self.num_agents
         arrays["alive"][self._agents(i)] = 0
         for agent, place in self._live[i - self.first].items():
             arrays["alive"][base + place] = 1
-            at = -1 if mailed else self.mail.place(base + place)
+            at = -1 if mailed else self.mailbox.place(base + place)
             if at < 0:
                 arrays["written"][base + place] = -1
                 self._write("obs", base + place, agent, seen)
@@ -161,7 +161,7 @@ class Parallels:
             raise ValueError(f"agent {agent!r}: {error}") from None
 
     def _step(self, i: int) -> None:
-        e, base, arrays = i - self.first, i * self.num_agents, self.mail.arrays
+        e, base, arrays = i - self.first, i * self.num_agents, self.mailbox.arrays
         env, acting = self.envs[e], self._live[e]
         arrays["at"][0] = i
         self._ticks[e] += 1

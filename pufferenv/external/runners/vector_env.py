@@ -1,4 +1,4 @@
-"""The host of whole vector envs: Gymnasium's in any autoreset mode, and envpool's.
+"""The runner of whole vector envs: Gymnasium's in any autoreset mode, and envpool's.
 
 Where a vector env shows the new episode's first observation only in the next step (NEXT_STEP, and
 envpool), that step is nobody's: the env has no live agent between its episodes.
@@ -13,18 +13,18 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from pufferenv.engine.transition import LIVE, TERMINAL, TRUNCATED
-from pufferenv.external._external import EnvError, Floats, Mail, raw
+from pufferenv.external._external import EnvError, Floats, Mailbox, raw
 from pufferenv.external.action_masks import Legal
 from pufferenv.external.episode_infos import numbers_of, tell
 from pufferenv.spaces import FLOAT32_MAX, ActionPacking, Packing
 
 
-class Batches:
+class VectorEnvRunner:
     """Vector envs of `block` envs each. `first`: the engine's index of the very first env."""
 
     def __init__(
         self,
-        mail: Mail,
+        mailbox: Mailbox,
         envs: list[Any],
         first: int,
         name: str,
@@ -34,7 +34,13 @@ class Batches:
         block: int,
         autoreset: AutoresetMode,
     ) -> None:
-        self.mail, self.envs, self.first, self.name, self.block = mail, envs, first, name, block
+        self.mailbox, self.envs, self.first, self.name, self.block = (
+            mailbox,
+            envs,
+            first,
+            name,
+            block,
+        )
         self.observations, self.actions, self.autoreset = observations, actions, autoreset
         self.legal, self._floats = legal, Floats(observations)
         self._between = np.zeros(block * len(envs), np.bool_)  # its first observation is due
@@ -52,7 +58,7 @@ class Batches:
 
         A vector env makes the seeds of the others itself. envpool takes seeds only when it is made.
         """
-        arrays = self.mail.arrays
+        arrays = self.mailbox.arrays
         for b, some in self._blocks(begin, end):
             arrays["at"][0] = some.start
             given = {}
@@ -100,7 +106,7 @@ class Batches:
         )
 
     def _step(self, env: Any, some: slice) -> None:
-        arrays = self.mail.arrays
+        arrays = self.mailbox.arrays
         arrays["at"][0] = some.start
         between = self._between[some.start - self.first : some.stop - self.first]
         actions = self.actions.unpack(arrays["actions"][some], arrays["axes"][some])
@@ -128,7 +134,7 @@ class Batches:
         """Keep final observations, and see to it that `_seen` has the next ones."""
         if not len(ended):
             return
-        final = self.mail.arrays["final"][some]
+        final = self.mailbox.arrays["final"][some]
         same_step = self.autoreset is AutoresetMode.SAME_STEP
         for k in ended:
             info = numbers_of(infos, k, self.block)
@@ -136,7 +142,7 @@ class Batches:
                 self.observations.pack(_one(infos["final_obs"], k), final[k])
                 self._look(final, k, some)
                 info = {**info.pop("final_info", {}), "episode": info.get("episode")}
-            tell(self.mail.arrays, some.start + k, [info])
+            tell(self.mailbox.arrays, some.start + k, [info])
         if same_step:
             return
         final[ended] = self._seen[ended]
@@ -152,7 +158,7 @@ class Batches:
         if (bad := self._floats.first_bad(raw(self._seen))) >= 0:
             self._look(self._seen, bad, some)
         if self.legal is not None:
-            self.legal.write_batch(self.mail.arrays["legal"][some], obs, infos)
+            self.legal.write_batch(self.mailbox.arrays["legal"][some], obs, infos)
 
     def _look(self, slots: npt.NDArray[Any], k: int, some: slice) -> None:
         """Refuse a NaN or an infinity in what env k of a block sees."""
@@ -163,9 +169,9 @@ class Batches:
 
     def _place(self, some: slice, who: npt.NDArray[Any]) -> None:
         """Put what these envs (of the block) see now into their next slots, or the mailbox."""
-        arrays = self.mail.arrays
+        arrays = self.mailbox.arrays
         agents = some.start + who
-        at = np.array([self.mail.place(agent) for agent in agents], np.int64)
+        at = np.array([self.mailbox.place(agent) for agent in agents], np.int64)
         straight = at >= 0
         if straight.any():
             arrays["slots"][at[straight]] = self._seen[who[straight]]

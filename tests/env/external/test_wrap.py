@@ -1,4 +1,4 @@
-"""wrap: what an outside env tells is in the rows, once and in order, whoever plays it."""
+"""wrap: what an external env tells is in the rows, once and in order, whoever plays it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete, Graph, Sequence, Text
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pufferlib
-from pufferenv.external.game import EnvError, OutsideGame
+from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.row_env import RowEnv
 from tests.support import external_envs
 from tests.support.external_envs import (
@@ -54,7 +54,7 @@ def game_of(kind, backend="serial", **options):
     make, num_envs = KINDS[kind]
     if kind == "births":
         options["agents"] = 4
-    return OutsideGame(make, backend=backend, **options), num_envs
+    return ExternalGame(make, backend=backend, **options), num_envs
 
 
 def play(env, steps, each=lambda env: None, groups=1, seed=5):
@@ -144,7 +144,7 @@ def test_logs_are_those_of_whole_episodes(kind):
 def test_an_observation_goes_straight_to_its_slot():
     """Steady state: nothing passes the mailbox, and the slot is right before the engine steps."""
     with RowEnv(game_of("immortal")[0], 6, horizon=8, seed=1) as env:
-        box = env.engine._mail.arrays["obs"]
+        box = env.engine._mailbox.arrays["obs"]
         slots = env.arrays["observations"].reshape(-1, 4)
         for t in range(7):
             box[:] = POISON

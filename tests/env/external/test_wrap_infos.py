@@ -17,7 +17,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 
 import pufferlib
 from pufferenv.external.episode_infos import BYTES, numbers, numbers_of
-from pufferenv.external.game import EnvError, OutsideGame
+from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.row_env import RowEnv
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import PolicySpec, make_policy
@@ -90,7 +90,7 @@ def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
         make = functools.partial(SyncVectorEnv, [Success] * 2, autoreset_mode=kind)
     expected: Any = None
     for one in ("serial", backend):
-        game = OutsideGame(make, backend=one, num_workers=2)
+        game = ExternalGame(make, backend=one, num_workers=2)
         LIVED.clear()
         with RowEnv(game, 4, horizon=50, batch_rows=400, seed=3) as env:
             lives, log = ended(env)
@@ -112,7 +112,7 @@ def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
 
 
 def test_agents_tell_of_their_lives_when_these_end():
-    with RowEnv(OutsideGame(Elders), 3, horizon=50, batch_rows=400, seed=3) as env:
+    with RowEnv(ExternalGame(Elders), 3, horizon=50, batch_rows=400, seed=3) as env:
         _, log = ended(env)
     ages = [step.after[3] for step in LIVED.values() if step.done]
     whole = [
@@ -132,14 +132,14 @@ def test_gymnasiums_episode_statistics_are_in_the_log(vector):
         envs = SyncVectorEnv([Teller] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
         return gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
 
-    with RowEnv(OutsideGame(make), 4, horizon=50, batch_rows=400, seed=3) as env:
+    with RowEnv(ExternalGame(make), 4, horizon=50, batch_rows=400, seed=3) as env:
         _, log = ended(env)
     for key, field in (("episode/r", "score"), ("episode/l", "length")):
         assert log[key] == pytest.approx(log[field])
 
 
 def test_they_arrive_in_a_trainers_metrics():
-    trainer = trainer_of(OutsideGame(functools.partial(Success, 0.5)), 4)
+    trainer = trainer_of(ExternalGame(functools.partial(Success, 0.5)), 4)
     metrics = trainer.update()
     assert 0 <= metrics["env/is_success"] <= 1
     assert metrics["env/inner/life"] >= 0
@@ -158,7 +158,7 @@ class Gone(Village):
 def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
     def play(make):
         LIVED.clear()
-        game = OutsideGame(make, backend=backend, num_workers=2)
+        game = ExternalGame(make, backend=backend, num_workers=2)
         policy = make_policy(
             PolicyOptions(hidden_size=8), PolicySpec.of(game, game.pack({})), seed=3
         )
@@ -180,7 +180,7 @@ def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
         def step(self, action):
             return *super().step(action)[:4], {f"number_{k}": k for k in range(BYTES // 10)}
 
-    with RowEnv(OutsideGame(functools.partial(Talks, 1.0)), 2, horizon=4, seed=1) as env:
+    with RowEnv(ExternalGame(functools.partial(Talks, 1.0)), 2, horizon=4, seed=1) as env:
         with pytest.warns(UserWarning, match=r"info\['number_\d+'\] is not logged"):
             env.step()
         log = env.log()

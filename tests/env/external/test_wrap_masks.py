@@ -1,4 +1,4 @@
-"""wrap: a policy keeps to the action masks that outside envs tell, whoever plays them."""
+"""wrap: a policy keeps to the action masks that external envs tell, whoever plays them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pufferlib
-from pufferenv.external.game import EnvError, OutsideGame
+from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.ppo.collector import UNUSED
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
@@ -124,16 +124,16 @@ def strict_batch(how, mode):
 )
 def test_a_policy_chooses_what_is_legal_only(make, backend):
     """The envs assert it; the masks are in the rows; training and evaluation keep to them."""
-    game = OutsideGame(make, backend=backend, num_workers=2)
+    game = ExternalGame(make, backend=backend, num_workers=2)
     trainer = trainer_of(game, 4)
     for _ in range(4):
         trainer.update()
-    if game.outline.kind == "single":
+    if game.description.kind == "single":
         rows = trainer.env.arrays
-        seen = game.outline.observations.views(rows["observations"])[-1][..., 0]
-        if game.outline.legal.seen:
-            seen = game.outline.observations.unpack(rows["observations"])["observation"][..., 0]
-        sizes = [head.n for head in game.outline.actions.heads]
+        seen = game.description.observations.views(rows["observations"])[-1][..., 0]
+        if game.description.legal.seen:
+            seen = game.description.observations.unpack(rows["observations"])["observation"][..., 0]
+        sizes = [head.n for head in game.description.actions.heads]
         for row, t in np.argwhere(rows["version"] != UNUSED):
             expected = np.concatenate(legal_at(seen[row, t], sizes))
             np.testing.assert_array_equal(rows["masks"][row, t], expected)

@@ -1,7 +1,8 @@
 """Every game through the whole engine in C, and a worker's line, under ASan + UBSan and under TSan.
 
 tests/c/fuzz.c plays at random in all modes, with all invariants looked at after each step, and
-itself compares one thread with three; tests/c/line.c is a process and its worker as two threads.
+itself compares one thread with three; tests/c/worker_channel.c is a process and its worker as two
+threads.
 What is the same for all games is compiled once, and games are built and played side by side.
 """
 
@@ -111,7 +112,7 @@ def test_random_play_is_clean_and_the_same_for_any_number_of_threads(header, kin
 
 @both_kinds
 def test_a_line_tells_every_command_once_and_in_order(kind, tmp_path):
-    sources = (ROOT / "tests/c/line.c", ROOT / "pufferenv/external/worker_channel.c")
+    sources = (ROOT / "tests/c/worker_channel.c", ROOT / "pufferenv/external/worker_channel.c")
     program = build_with(kind, tmp_path, *sources)
     run = subprocess.run([program], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import SyncVectorEnv
 
 import pufferlib
-from pufferenv.external.game import OutsideGame
+from pufferenv.external.game import ExternalGame
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ppo.collector import UNUSED
 from pufferlib.ppo.trainer import Trainer
@@ -42,7 +42,7 @@ def trainer_of(game, num_envs, *, groups=1, asynchronous=False, policy="mlp", **
 @pytest.mark.parametrize("backend", ["serial", "threads"])
 @pytest.mark.parametrize("make", [Teller, Village])
 def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous, policy):
-    game = OutsideGame(make, backend=backend, num_workers=2)
+    game = ExternalGame(make, backend=backend, num_workers=2)
     trainer = trainer_of(
         game, 5, groups=groups, asynchronous=asynchronous, policy=policy, norm_return=True
     )
@@ -76,7 +76,7 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
 def test_weights_do_not_depend_on_who_plays(groups):
     found = []
     for backend, workers in (("serial", None), ("threads", 2), ("processes", 2)):
-        game = OutsideGame(Teller, backend=backend, num_workers=workers)
+        game = ExternalGame(Teller, backend=backend, num_workers=workers)
         trainer = trainer_of(game, 6, groups=groups)
         for _ in range(5):
             trainer.update()
@@ -107,7 +107,7 @@ def test_fast_envs_do_not_wait_for_a_slow_one():
     """By counts: while env 0 makes no step, the others make many, and are trained on."""
     Gate.made = 0
     Gate.open.clear()
-    game = OutsideGame(Gate, backend="threads", num_workers=4)
+    game = ExternalGame(Gate, backend="threads", num_workers=4)
     trainer = trainer_of(game, 4, groups=4, asynchronous=True, batch_size=48)
     slow = float(trainer.env.arrays["observations"][0, 0, 0])
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_fast_envs_do_not_wait_for_a_slow_one():
 
 
 def test_asynchronous_needs_groups_that_can_overtake_each_other():
-    for game, groups in ((OutsideGame(Teller), 1), ("squared", 2)):
+    for game, groups in ((ExternalGame(Teller), 1), ("squared", 2)):
         with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs a wrapped env"):
             trainer_of(game, 4, groups=groups, asynchronous=True)
 
@@ -144,7 +144,7 @@ class Short(gymnasium.Env):
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_room(groups):
-    game = OutsideGame(Short, backend="serial")
+    game = ExternalGame(Short, backend="serial")
     trainer = trainer_of(game, 4, groups=groups, horizon=32, batch_size=128)
     assert trainer.update()["env/episodes"] == 64
     trainer.close()
@@ -152,7 +152,7 @@ def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_roo
 
 def test_wrapped_envs_of_a_group_step_together(monkeypatch):
     monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 1)
-    trainer, ranges = trainer_of(OutsideGame(Short, backend="serial"), 4), []
+    trainer, ranges = trainer_of(ExternalGame(Short, backend="serial"), 4), []
     step = trainer.env.step
     monkeypatch.setattr(trainer.env, "step", lambda *envs: ranges.append(envs) or step(*envs))
     trainer.update()
@@ -172,7 +172,7 @@ def test_a_wrapped_env_trains_in_place_of_a_name():
 
 def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
     make = functools.partial(SyncVectorEnv, [Teller] * 3)
-    trainer = trainer_of(OutsideGame(make), 3)
+    trainer = trainer_of(ExternalGame(make), 3)
     result = evaluate(trainer.policy, trainer.env.game, {}, episodes=7)
     assert (result.episodes, result.unfinished) == (7, 0)
     assert result.fields["length"].min >= 1
@@ -187,7 +187,7 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
             seen, reward, *_ = super().step(action)
             return seen, reward, False, seen[3] == 3, {}
 
-    trainer = trainer_of(OutsideGame(functools.partial(Short, 0.0)), 6)
+    trainer = trainer_of(ExternalGame(functools.partial(Short, 0.0)), 6)
     arrays, seen = trainer.env.arrays, {}
     original = trainer.collector.evaluate_finals
 

@@ -1,4 +1,4 @@
-"""Outside envs by name on the command line: trained, evaluated, resumed; bad names get answers."""
+"""External envs by name on the command line: trained, evaluated, resumed; bad names get answers."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pufferenv.external.description import outline
+from pufferenv.external.description import describe
 from pufferlib.cli.main import main
 from pufferlib.config import resolve
 from pufferlib.policies import observation_kinds
@@ -231,7 +231,7 @@ def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
     assert gamma(None) == 0.99
     assert external_envs.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
     assert external_envs.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
-    assert [outline(make()).limit for make in (Cycles, Village)] == [40, None]
+    assert [describe(make()).limit for make in (Cycles, Village)] == [40, None]
 
 
 def test_a_network_that_remembers_gets_longer_rows_unless_told():
