@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pufferenv.cores import usable_cores
 from pufferenv.engine._engine import compiled
 from pufferenv.vector_env import PufferVectorEnv, make
 from pufferlib.config.resolve import Config
 from pufferlib.run.dashboard import count
-from pufferlib.runtime import affinity
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
@@ -28,7 +28,7 @@ CHUNK = 10  # steps between two looks at the clock
 
 def env(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
     """Step the vector env with random actions, on one thread and on all; return the report."""
-    most = min(config.vec.num_threads or affinity.usable(), config.vec.num_envs)
+    most = min(config.vec.num_threads or usable_cores(), config.vec.num_envs)
     report = _about(config, game)
     report["steps_per_second"] = {
         f"{threads} thread{'s' if threads > 1 else ''}": _step_rate(config, game, threads, seconds)
@@ -155,7 +155,7 @@ def _about(config: Config, game: "Game") -> dict[str, Any]:
         "flags": str(built["flags"]),
         "debug_build": game.debug or bool(built["debug"]),
         "python": f"{platform.python_version()}, numpy {np.__version__}",
-        "machine": f"{platform.machine()}, usable cores: {affinity.usable()}",
+        "machine": f"{platform.machine()}, usable cores: {usable_cores()}",
     }
 
 

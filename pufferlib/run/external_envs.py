@@ -16,10 +16,10 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
+from pufferenv.cores import usable_cores
 from pufferenv.external.game import ExternalGame
 from pufferlib.config.resolve import FALSE, TRUE, Config, ConfigError, Layer, resolve
 from pufferlib.policies import observation_kinds
-from pufferlib.runtime import affinity
 
 EXTRAS = {  # a module: the extra that brings it
     "Box2D": "box2d",
@@ -84,7 +84,7 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
         raise ConfigError("vec.debug is for games written in C; an env in Python raises by itself")
     backend = made.vec.backend
     if backend == "auto":
-        backend = "processes" if affinity.usable() > 1 else "serial"
+        backend = "processes" if usable_cores() > 1 else "serial"
         made = dataclasses.replace(made, vec=dataclasses.replace(made.vec, backend=backend))
     if backend != "serial":
         game = load(spec, kwargs, backend, made.vec.num_threads or None, made.vec.timeout or None)

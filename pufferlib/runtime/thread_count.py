@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from pufferenv.cores import usable_cores
 from pufferlib.runtime import affinity
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import ThreadPool, Work
@@ -38,7 +39,7 @@ def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
     workers are kept on cores of their own. With `part`, threads take parts of so many rows each,
     whole products by themselves: no more threads than parts. Takes some tenths of a second.
     """
-    limit = affinity.usable()
+    limit = usable_cores()
     if part:
         limit = min(limit, -(-rows // part))
     if given:
@@ -46,7 +47,7 @@ def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
         return Picked(given, "as given")
     if limit == 1:
         torch.set_num_threads(1)
-        return Picked(1, "one core" if affinity.usable() == 1 else "too little to share")
+        return Picked(1, "one core" if usable_cores() == 1 else "too little to share")
     counts = [1]
     while counts[-1] < limit:
         counts.append(min(2 * counts[-1], limit))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pufferenv.cores import usable_cores
 from pufferenv.engine._engine import ROWS
 from pufferenv.engine.arrays import own_memory
 from pufferenv.external._external import Mailbox
@@ -71,13 +71,6 @@ def shares(num_envs: int, block: int, num_workers: int | None) -> list[slice]:
     count = min(num_workers or usable_cores(), blocks)
     ends = [blocks * w // count * block for w in range(count + 1)]
     return [slice(*pair) for pair in itertools.pairwise(ends)]
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def plain_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

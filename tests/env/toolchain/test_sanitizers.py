@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from pufferenv import games
-from pufferlib.runtime import affinity
+from pufferenv.cores import usable_cores
 from tests.support.paths import ROOT
 
 TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless", "loaded")
@@ -86,7 +86,7 @@ def runs(
     """The runs that tests were chosen for, by kind and header; all of them are on their way."""
     chosen = [item.callspec.params for item in request.session.items if "runs" in item.fixturenames]
     pairs = [(one["kind"], one["header"]) for one in chosen]
-    with ThreadPoolExecutor(affinity.usable()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         # Before what waits for them: they are taken up in order.
         engines = {
             kind: pool.submit(engine, kind, tmp_path_factory.mktemp("engine"))

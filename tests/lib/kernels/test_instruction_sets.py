@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from pufferenv.cores import usable_cores
 from pufferlib.ops import recurrent
-from pufferlib.runtime import affinity
 from tests.env.toolchain.test_sanitizers import ROOT, build_with
 
 SIZES = [(1, 1, 1), (3, 2, 5), (2, 4, 16), (4, 3, 23), (2, 2, 40)]  # rows, horizon, units
@@ -78,7 +78,7 @@ def programs(tmp_path_factory):
         flags = [*WIDTHS[width], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]
         return build_with("address,undefined", tmp_path_factory.mktemp(width), *flags)
 
-    with ThreadPoolExecutor(affinity.usable()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         built = dict(zip(WIDTHS, pool.map(build, WIDTHS), strict=True))
     return {
         width: program

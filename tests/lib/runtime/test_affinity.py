@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from pufferenv.cores import usable_cores
 from pufferlib.runtime import affinity as cores
 from pufferlib.runtime import thread_count
 
@@ -22,7 +23,7 @@ def machine(tmp_path, siblings, own, files):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{text}\n")
     (tmp_path / "own").write_text(own)
-    return cores.usable(tmp_path, tmp_path / "cgroup", tmp_path / "own")
+    return usable_cores(tmp_path, tmp_path / "cgroup", tmp_path / "own")
 
 
 @affinity
@@ -65,12 +66,12 @@ def test_the_tightest_cgroup_counts_in_either_version(tmp_path, monkeypatch, own
 @affinity
 def test_workers_get_a_core_each_and_the_first_stays_the_callers(tmp_path, monkeypatch):
     kept = {}
-    monkeypatch.setattr(cores, "places", lambda: [4, 6, 7])
+    monkeypatch.setattr(cores, "one_cpu_per_core", lambda: [4, 6, 7])
     monkeypatch.setattr(os, "sched_setaffinity", kept.__setitem__)
     cores.keep_apart({31, 12, 25})
     assert kept == {12: {6}, 25: {7}, 31: {6}}
     kept.clear()
-    monkeypatch.setattr(cores, "places", lambda: [4])
+    monkeypatch.setattr(cores, "one_cpu_per_core", lambda: [4])
     cores.keep_apart({31})
     assert kept == {}
 
@@ -91,7 +92,7 @@ def test_more_threads_are_taken_where_they_pay(speeds, want):
 
 
 def test_threads_that_take_parts_need_bring_less(monkeypatch):
-    monkeypatch.setattr(cores, "usable", lambda: 2)
+    monkeypatch.setattr(thread_count, "usable_cores", lambda: 2)
     for name in ("measure", "measure_parts"):
         monkeypatch.setattr(thread_count, name, lambda *_: {1: 10.0, 2: 11.0})
     before = torch.get_num_threads()
@@ -109,7 +110,7 @@ def torch_threads():
 @pytest.mark.parametrize(("two", "want"), [(18.0, 2), (4.0, 1)])
 def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_threads, two, want):
     asked = []
-    monkeypatch.setattr(cores, "usable", lambda: 2)
+    monkeypatch.setattr(thread_count, "usable_cores", lambda: 2)
     monkeypatch.setattr(
         thread_count, "measure", lambda *given: asked.append(given) or {1: 10.0, 2: two}
     )
@@ -122,7 +123,7 @@ def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_thr
 
 def test_no_more_threads_are_picked_than_there_are_parts(monkeypatch, torch_threads):
     asked = []
-    monkeypatch.setattr(cores, "usable", lambda: 8)
+    monkeypatch.setattr(thread_count, "usable_cores", lambda: 8)
     found = {1: 10.0, 2: 19.0, 3: 28.0}
     monkeypatch.setattr(thread_count, "measure_parts", lambda *given: asked.append(given) or found)
     assert thread_count.pick(0, 2500, 64, part=1024) == (3, "2.8 times one")
@@ -147,4 +148,4 @@ def test_who_is_kept_on_the_first_core_may_go_everywhere_again():
 
 
 def test_there_is_always_a_core(tmp_path):
-    assert cores.usable(tmp_path, tmp_path, tmp_path / "missing") >= 1
+    assert usable_cores(tmp_path, tmp_path, tmp_path / "missing") >= 1
