@@ -27,9 +27,15 @@ from torch import Tensor
 from pufferenv.engine._engine import SAME_STEP, Engine, mix_seed
 from pufferenv.row_env import RowEnv
 from pufferlib.config.options import Sizes, TrainOptions
-from pufferlib.fused.network import Lesson, Manual, note_acting
+from pufferlib.fused.network import FusedNetwork, Workspace, record_forward
 from pufferlib.kernels import _kernels
-from pufferlib.ops.ppo_loss import LossStats, Standard, Steps, array, note_loss
+from pufferlib.ops.ppo_loss import (
+    AdvantageNormalization,
+    LossStats,
+    Transitions,
+    array,
+    record_loss,
+)
 from pufferlib.policies.base import Output, Policy
 from pufferlib.ppo.batch import Memory, Minibatch
 from pufferlib.ppo.collector import Collector
@@ -146,23 +152,23 @@ class PlainCollector:
 class Noted:
     """A network that acts for all agents by graphs noted once, as the trainer's own does."""
 
-    def __init__(self, network: Manual, obs: Tensor) -> None:
+    def __init__(self, network: FusedNetwork, obs: Tensor) -> None:
         self.network, self.obs, self.parts = network, obs, []
         flat = obs.view(len(obs), -1)
-        self.said = torch.empty((len(obs), network.outputs))
+        self.said = torch.empty((len(obs), network.num_outputs))
         for x, out in zip(
-            *(torch.split(t, network.at_once) for t in (flat, self.said)), strict=True
+            *(torch.split(t, network.chunk_size) for t in (flat, self.said)), strict=True
         ):
-            self.parts.append((note_acting(network, x, None), out))
+            self.parts.append((record_forward(network, x, None), out))
 
     def __call__(self, obs: Tensor, state: None) -> tuple[Output, None]:
         """Act for these, who are all agents or some."""
         if obs is not self.obs:
             return self.network.forward(obs, state)
-        self.network.refresh()
+        self.network.sync_weights()
         for graph, out in self.parts:
             graph.play()
-            out.copy_(self.network.said[: len(out)])
+            out.copy_(self.network.outputs[: len(out)])
         return self.network.output(self.said), None
 
 
@@ -249,38 +255,40 @@ class PlainTrainer(Trainer):
 class PaddedLearner(Learner):
     """Goes through all slots of its rows; standardization and loss are of the live ones."""
 
-    def standard(self, rows: Tensor) -> Standard:
+    def standard(self, rows: Tensor) -> AdvantageNormalization:
         """Return how the advantages of the live slots are standardized."""
         live = torch.from_numpy(self.batch.buffer["live"])[rows]
-        return Standard.of(self.batch.own["advantage"][rows][live].numpy(), self.train)
+        return AdvantageNormalization.of(
+            self.batch.own["advantage"][rows][live].numpy(), self.train
+        )
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
         hand, timer, metrics = self.hands[0], self.timer, np.zeros(len(LossStats._fields))
         timer.enter("copy")
         numbers = np.array(self.standard(rows).numbers(self.train))
-        hand.network.refresh()
-        hand.network.begin_back()
+        hand.network.sync_weights()
+        hand.network.zero_folded_grads()
         for part in torch.split(rows, self.rows):
             timer.enter("copy")
             made = self.batch.note(EAGER, hand.memory, part.numpy().astype(np.int32))
             timer.enter("loss_backward")
-            forth, back, lesson = self._lessons(len(part))
-            forth.play()
+            forward, back, lesson = self._lessons(len(part))
+            forward.play()
             self._loss(lesson.output, lesson.gradient, made, part, numbers, metrics)
             back.play()
-        hand.network.end_back()
+        hand.network.unfold_grads()
         return LossStats(*metrics.tolist())
 
     @functools.cached_property
-    def _lessons(self) -> Callable[[int], tuple[Graph, Graph, Lesson]]:
-        """The ways forth and back through so many rows, noted once for each number."""
+    def _lessons(self) -> Callable[[int], tuple[Graph, Graph, Workspace]]:
+        """The ways forward and back through so many rows, noted once for each number."""
 
-        def note(rows: int) -> tuple[Graph, Graph, Lesson]:
-            (made, _), forth, back = self.hands[0].memory.views(rows), Graph(), Graph()
-            lesson = self.hands[0].network.note(forth, made.obs, None, made.reset)
-            lesson.back(back)
-            return forth, back, lesson
+        def note(rows: int) -> tuple[Graph, Graph, Workspace]:
+            (made, _), forward, back = self.hands[0].memory.views(rows), Graph(), Graph()
+            lesson = self.hands[0].network.record_unroll(forward, made.obs, None, made.reset)
+            lesson.backward(back)
+            return forward, back, lesson
 
         return functools.cache(note)
 
@@ -301,10 +309,10 @@ class PaddedLearner(Learner):
                 part.zero_()
         if not len(live):
             return
-        steps = Steps(*(None if x is None else x[live] for x in minibatch.steps))
+        steps = Transitions(*(None if x is None else x[live] for x in minibatch.steps))
         mine = _of(output, live, slots)
         into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
-        note_loss(EAGER, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
+        record_loss(EAGER, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
         for whole, part in zip(gradient, into, strict=True):
             if whole is not None and len(whole) == slots:
                 whole.index_copy_(0, live, part)

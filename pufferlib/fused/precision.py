@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pufferlib.fused.network import PART, ROWS, fits
-from pufferlib.ops.linear import Dense, narrowed
+from pufferlib.fused.network import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
+from pufferlib.ops.linear import Linear, narrowed
 from pufferlib.policies.base import MLP, Output, Policy
 from pufferlib.policies.encoders import Encoded
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
@@ -41,7 +41,7 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
     On a CPU with bfloat16 that is measured, on the layer that `shape` says; takes some hundredths
     of a second. Raise ValueError for bfloat16 in a network that has none.
     """
-    if given == "bfloat16" and isinstance(policy, Recurrent) and not fits(policy):
+    if given == "bfloat16" and isinstance(policy, Recurrent) and not can_fuse(policy):
         raise ValueError(
             f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it on "
             "a CPU, with one flat observation and relu or tanh; take auto or float32"
@@ -51,14 +51,14 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
         return Picked(given, "emulated: this CPU has none" if emulated else "as given")
     if device.type != "cpu":
         return Picked("float32", "on a GPU unless told otherwise")
-    by_hand = fits(policy)
-    if isinstance(policy, Recurrent) and not by_hand:
+    fused = can_fuse(policy)
+    if isinstance(policy, Recurrent) and not fused:
         return Picked("float32", "all that this kind of network has")
-    if not by_hand and not isinstance(policy, (MLP, Encoded)):  # it may not bear it
+    if not fused and not isinstance(policy, (MLP, Encoded)):  # it may not bear it
         return Picked("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")
-    with contextlib.nullcontext() if by_hand else watched():  # as autocast has it: torch's products
+    with contextlib.nullcontext() if fused else watched():  # as autocast has it: torch's products
         times = measure(*shape(policy, steps, width))
     if times >= WORTH:
         return Picked("bfloat16", f"{times:.1f} times as fast")
@@ -69,8 +69,8 @@ def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
     """Return rows, inputs and outputs of the product that takes the most of the time, in a network
     `width` units wide that is shown up to `steps` steps."""
     if isinstance(policy, LSTM):
-        return min(ROWS, steps), 2 * width, 4 * width
-    return min(PART, steps), width, 2 * width if isinstance(policy, MinGRU) else width
+        return min(LSTM_CHUNK_ROWS, steps), 2 * width, 4 * width
+    return min(TRAIN_CHUNK_STEPS, steps), width, 2 * width if isinstance(policy, MinGRU) else width
 
 
 def supported(cpuinfo: Path = CPUINFO) -> bool:
@@ -96,12 +96,12 @@ def measure(rows: int, inputs: int, outputs: int) -> float:
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
     sums, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []
     for rounded in (None, weight.bfloat16()):
-        layer = Dense(weight, bias, sums, "relu", rounded)
+        layer = Linear(weight, bias, sums, "relu", rounded)
         graph, x = Graph(), torch.ones((rows, inputs), dtype=layer.dtype)
         made, grad = torch.ones((2, rows, outputs))
         y = made if layer.dtype == made.dtype else narrowed(made)
         layer.forward(graph, x, y, made)
-        layer.back(graph, x, y, grad, torch.ones((rows, inputs)))
+        layer.backward(graph, x, y, grad, torch.ones((rows, inputs)))
         graphs.append(graph)
     taken: list[list[float]] = [[], []]
     for _ in range(ROUNDS):

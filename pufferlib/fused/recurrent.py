@@ -10,20 +10,20 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from pufferlib.fused.network import ByHand
+from pufferlib.fused.network import FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops.recurrent import LSTMSteps, MinGRUSteps
 from pufferlib.policies.base import Output
-from pufferlib.policies.recurrent import CHUNK, Recurrent, Room
+from pufferlib.policies.recurrent import ACT_CHUNK_AGENTS, Recurrent, StepBuffers
 from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import Graph, Input, shown
 
 
-class ManualRecurrent(ByHand):
+class FusedRecurrent(FusedNetwork):
     """First layer, heads, the weights between them, and how they act."""
 
     policy: Recurrent
-    part: type["RecurrentPart"]
+    part: type["RecurrentWorkspace"]
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class ManualRecurrent(ByHand):
         grads: Mapping[str, Tensor],
         rounded: Mapping[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(policy, policy.heads, grads, CHUNK, rounded)
-        self.first = self.dense("first", policy.activation, policy.norm)
+        super().__init__(policy, policy.heads, grads, ACT_CHUNK_AGENTS, rounded)
+        self.first = self.hidden_layer("first", policy.activation, policy.norm)
         self.last = self.last_layer()
         names, layers = [f"input.{i}" for i in range(policy.num_layers)], policy.layers()
         self.weights = [
@@ -42,33 +42,33 @@ class ManualRecurrent(ByHand):
         self.sums: list[tuple[Tensor, Any]] = [  # of their gradients
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
-        new, factors, each = allocator.floats, self.factors, (CHUNK, policy.size)
-        self._gates = new((CHUNK, policy.gates * policy.size))
-        self._seen, self._x = factors((CHUNK, policy.spec.obs_size)), factors(each)
+        new, empty_gemm, each = allocator.floats, self.empty_gemm, (ACT_CHUNK_AGENTS, policy.size)
+        self._gates = new((ACT_CHUNK_AGENTS, policy.gates * policy.size))
+        self._seen, self._x = empty_gemm((ACT_CHUNK_AGENTS, policy.spec.obs_size)), empty_gemm(each)
         self._out = new(each) if rounded else self._x
-        self.refresh()
+        self.sync_weights()
 
-    def act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
+    def record_act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
         """Obs (N, F), state (N, S)."""
         n, states = obs.shape[0], cast(Tensor, state)
 
-        def taken(given: Tensor) -> Tensor:
+        def prepare_input(given: Tensor) -> Tensor:
             known = given.dtype == self.dtype
-            return given if known else self.converted(graph, given, self._x)
+            return given if known else self.to_gemm_dtype(graph, given, self._x)
 
         x, made = self._x[:n], self.room(self._gates[:n])
-        self.first.forward(graph, self.taken(graph, obs, self._seen), x, made)
-        room = Room(self._gates[:n], self._out[:n], taken)
+        self.first.forward(graph, self.prepare_input(graph, obs, self._seen), x, made)
+        room = StepBuffers(self._gates[:n], self._out[:n], prepare_input)
         hidden = self.policy.steps(self.weights, x, states, states, room, graph)
-        self.last.forward(graph, hidden, self.said[:n])
-        return self.output(self.said[:n])
+        self.last.forward(graph, hidden, self.outputs[:n])
+        return self.output(self.outputs[:n])
 
-    def note(
+    def record_unroll(
         self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor
-    ) -> "RecurrentPart":
+    ) -> "RecurrentWorkspace":
         """Note the way forth of B rows of H steps."""
         part = self.part(self, obs, cast(Tensor, state), reset)
-        part.forth(graph)
+        part.forward(graph)
         return part
 
     def unrolled(self, graph: Graph, obs: Tensor) -> Tensor:
@@ -76,8 +76,10 @@ class ManualRecurrent(ByHand):
         seen = obs.view(*obs.shape[:2], -1)
         if self.norm is None:
             return seen
-        taken = self.taken(graph, seen.flatten(0, 1), self.factors(seen.flatten(0, 1).shape))
-        return cast(Tensor, taken).view(seen.shape)
+        prepare_input = self.prepare_input(
+            graph, seen.flatten(0, 1), self.empty_gemm(seen.flatten(0, 1).shape)
+        )
+        return cast(Tensor, prepare_input).view(seen.shape)
 
     def room(self, gates: Tensor) -> Tensor | None:
         """Return where the first layer's product (..., D) is made, if not in its result: where the
@@ -89,43 +91,43 @@ class ManualRecurrent(ByHand):
         return list(torch.split(state, self.policy.layer_state, dim=1))
 
 
-class RecurrentPart(Protocol):
+class RecurrentWorkspace(Protocol):
     """Memory of B rows of H steps, and what is done there. Made of a network, and of what it is
-    shown: obs (B, H, *O) as `sees` says, state (B, S), reset (B, H) bool."""
+    shown: obs (B, H, *O) as `input_dtype` says, state (B, S), reset (B, H) bool."""
 
     output: Output
     gradient: Output
 
     def __init__(self, network: Any, obs: Tensor, state: Tensor, reset: Tensor) -> None: ...
 
-    def forth(self, graph: Graph) -> None:
+    def forward(self, graph: Graph) -> None:
         """Note the way forth."""
 
-    def back(self, graph: Graph) -> None:
+    def backward(self, graph: Graph) -> None:
         """Note the way back."""
 
 
-class LSTMPart:
+class LSTMWorkspace:
     """A step's rows lie together."""
 
-    def __init__(self, network: "ManualLSTM", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new, factors = reset.shape, allocator.floats, network.factors
-        size, outputs = network.policy.size, network.outputs
+    def __init__(self, network: "FusedLSTM", obs: Tensor, state: Tensor, reset: Tensor) -> None:
+        (rows, horizon), new, empty_gemm = reset.shape, allocator.floats, network.empty_gemm
+        size, outputs = network.policy.size, network.num_outputs
         self.network, self.obs, self.state, self.reset = network, obs, state, reset
         self.seen: tuple[Tensor, ...] = ()  # each step's, once there is a way forth
         self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
         self.layers: list[LSTMSteps] = []
         out = self.hidden
         for weight, bias in reversed(network.weights):  # a layer writes into the one above it
-            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new, factors))
+            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new, empty_gemm))
             out = self.layers[0].x[:-1]
         self.xs = out.unbind()
-        self.said, self.grad = new((2, horizon, rows, outputs))
+        self.outputs, self.grad = new((2, horizon, rows, outputs))
         self.turned = new((2, rows, horizon, outputs))  # as the loss has them
-        said, grad = (part.flatten(0, 1) for part in self.turned)
-        self.output, self.gradient = network.output(said), network.gradients(grad)
+        outputs, grad = (part.flatten(0, 1) for part in self.turned)
+        self.output, self.gradient = network.output(outputs), network.gradients(grad)
 
-    def forth(self, graph: Graph) -> None:
+    def forward(self, graph: Graph) -> None:
         """Note the way forth."""
         network, keep = self.network, self.keep
         self.seen = network.unrolled(graph, self.obs).unbind(1)
@@ -139,54 +141,54 @@ class LSTMPart:
             network.first.forward(graph, seen, x, network.room(self.layers[0].gates[t]))
             for steps in self.layers:
                 steps.step(t, graph)
-        network.last.forward(graph, self.hidden.flatten(0, 1), self.said.flatten(0, 1))
-        graph.run(_kernels.turn, rows=self.said.numpy(), out=self.turned[0].numpy())
+        network.last.forward(graph, self.hidden.flatten(0, 1), self.outputs.flatten(0, 1))
+        graph.run(_kernels.turn, rows=self.outputs.numpy(), out=self.turned[0].numpy())
 
-    def back(self, graph: Graph) -> None:
+    def backward(self, graph: Graph) -> None:
         """Note the way back."""
         network, hidden = self.network, torch.empty_like(self.hidden[0])
         graph.run(_kernels.turn, rows=self.turned[1].numpy(), out=self.grad.numpy())
-        said, grad = self.said.flatten(0, 1), self.grad.flatten(0, 1)
-        network.last.back(graph, self.hidden.flatten(0, 1), said, grad, None)
+        outputs, grad = self.outputs.flatten(0, 1), self.grad.flatten(0, 1)
+        network.last.backward(graph, self.hidden.flatten(0, 1), outputs, grad, None)
         for steps in self.layers:
             for part in (steps.grad_hidden, steps.grad_cell):
                 graph.run(_kernels.fill, out=part.numpy())
         grads = [*(steps.grad_x for steps in self.layers[1:]), hidden]
         back = list(zip(self.layers, grads, network.sums, strict=True))[::-1]
         for t in range(len(self.xs) - 1, -1, -1):
-            graph.product(self.grad[t], network.last.used[0], hidden)
+            graph.product(self.grad[t], network.last.effective[0], hidden)
             for steps, grad_out, sums in back:
-                steps.back(t, grad_out.numpy(), *sums, graph)
-            network.first.back(graph, self.seen[t], self.xs[t], self.layers[0].grad_x, None)
+                steps.backward(t, grad_out.numpy(), *sums, graph)
+            network.first.backward(graph, self.seen[t], self.xs[t], self.layers[0].grad_x, None)
 
 
-class ManualLSTM(ManualRecurrent):
+class FusedLSTM(FusedRecurrent):
     """An LSTM by the policy's own weights. `grads`: of each parameter, by name, added to."""
 
-    part = LSTMPart
+    part = LSTMWorkspace
 
 
-class MinGRUPart:
+class MinGRUWorkspace:
     """A row's steps lie together."""
 
-    def __init__(self, network: "ManualMinGRU", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new, factors = reset.shape, allocator.floats, network.factors
-        size, outputs = network.policy.size, network.outputs
+    def __init__(self, network: "FusedMinGRU", obs: Tensor, state: Tensor, reset: Tensor) -> None:
+        (rows, horizon), new, empty_gemm = reset.shape, allocator.floats, network.empty_gemm
+        size, outputs = network.policy.size, network.num_outputs
         self.network, self.state, self.reset = network, state, reset
         self.obs, self.seen = obs, obs  # the second: (B * H, F), once there is a way forth
         self.keep, self.layers = new((rows, horizon)), list[MinGRUSteps]()
-        x = self.x = factors((rows, horizon, size))
+        x = self.x = empty_gemm((rows, horizon, size))
         for weight, bias in network.weights:
             last = len(self.layers) == len(network.weights) - 1
-            out = (new if last else factors)((rows, horizon, size))
-            given = (weight, bias, self.keep, x, out, new, factors)
+            out = (new if last else empty_gemm)((rows, horizon, size))
+            given = (weight, bias, self.keep, x, out, new, empty_gemm)
             self.layers.append(MinGRUSteps(*given, once=True))
             x = out
         self.hidden, self.grad_x = x.view(-1, size), new((rows, horizon, size))
-        self.said, self.grad = new((2, rows * horizon, outputs))
-        self.output, self.gradient = network.output(self.said), network.gradients(self.grad)
+        self.outputs, self.grad = new((2, rows * horizon, outputs))
+        self.output, self.gradient = network.output(self.outputs), network.gradients(self.grad)
 
-    def forth(self, graph: Graph) -> None:
+    def forward(self, graph: Graph) -> None:
         """Note the way forth."""
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
         self.seen = network.unrolled(graph, self.obs).flatten(0, 1)
@@ -195,19 +197,19 @@ class MinGRUPart:
         network.first.forward(graph, self.seen, x, made)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             steps.forward(before, graph)
-        network.last.forward(graph, self.hidden, self.said)
+        network.last.forward(graph, self.hidden, self.outputs)
 
-    def back(self, graph: Graph) -> None:
+    def backward(self, graph: Graph) -> None:
         """Note the way back."""
         network, grad_x = self.network, self.grad_x.flatten(0, 1)
-        network.last.back(graph, self.hidden, self.said, self.grad, grad_x)
+        network.last.backward(graph, self.hidden, self.outputs, self.grad, grad_x)
         for steps, sums in reversed(list(zip(self.layers, network.sums, strict=True))):
             graph.run(_kernels.fill, out=steps.grad_state.numpy())
-            steps.back(self.grad_x, *sums, graph)
-        network.first.back(graph, self.seen, self.x.flatten(0, 1), grad_x, None)
+            steps.backward(self.grad_x, *sums, graph)
+        network.first.backward(graph, self.seen, self.x.flatten(0, 1), grad_x, None)
 
 
-class ManualMinGRU(ManualRecurrent):
+class FusedMinGRU(FusedRecurrent):
     """A minGRU by the policy's own weights. `grads`: of each parameter, by name, added to."""
 
-    part = MinGRUPart
+    part = MinGRUWorkspace

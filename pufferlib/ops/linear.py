@@ -1,4 +1,4 @@
-"""Dense layers without autograd: one product and one native pass, forward and back.
+"""Linear layers without autograd: one product and one native pass, forward and back.
 
 Letters: N steps, F inputs and D units of a layer.
 """
@@ -18,7 +18,7 @@ def narrowed(wide: Tensor) -> Tensor:
     return wide.view(torch.bfloat16)[:, : wide.shape[1]]
 
 
-class Dense:
+class Linear:
     """One layer, y = f(x W' + b); f is named as the native pass has it. With a `rounded` weight x
     is bfloat16, and y may be, if another such layer takes it. Gradients are float32."""
 
@@ -32,88 +32,88 @@ class Dense:
     ) -> None:
         self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
         # What products take, and its gradients.
-        self.used, self.sums = (weight if rounded is None else rounded, bias), grads
+        self.effective, self.effective_grads = (weight if rounded is None else rounded, bias), grads
 
     @property
     def dtype(self) -> torch.dtype:
         """Of x."""
-        return self.used[0].dtype
+        return self.effective[0].dtype
 
     def forward(
         self, do: Executor, x: Tensor | Input, y: Tensor, product: Tensor | None = None
     ) -> None:
         """X (N, F) -> y (N, D); `product` (N, D) is where the product is made, if not in y."""
-        (weight, bias), made = self.used, y if product is None else product
+        (weight, bias), made = self.effective, y if product is None else product
         do.product(x, weight.t(), made)
         given = {"product": made.numpy(), "y": shown(y), "bias": bias.numpy()}
         do.run(_kernels.dense, activation=self.activation, **given)
 
-    def back(
+    def backward(
         self, do: Executor, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
-        weight, bias = self.sums
+        weight, bias = self.effective_grads
         product = grad if self.dtype == torch.float32 else narrowed(grad)
         given = {"y": shown(y), "grad": grad.numpy(), "out": shown(product)}
         do.run(_kernels.dense_back, activation=self.activation, grad_bias=bias.numpy(), **given)
         do.product(product.t(), x, weight, add=True)
         if grad_x is not None:
-            do.product(product, self.used[0], grad_x)
+            do.product(product, self.effective[0], grad_x)
 
 
-class Folded(Dense):
+class FoldedLinear(Linear):
     """A layer that takes weights made of the policy's, into which something fixed is folded."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.used = torch.empty_like(self.weight), torch.empty_like(self.bias)
-        self.sums = torch.empty_like(self.weight), torch.empty_like(self.bias)
+        self.effective = torch.empty_like(self.weight), torch.empty_like(self.bias)
+        self.effective_grads = torch.empty_like(self.weight), torch.empty_like(self.bias)
 
-    def refresh(self) -> None:
+    def fold_weights(self) -> None:
         """Make the weights anew."""
         raise NotImplementedError
 
-    def begin_back(self) -> None:
+    def zero_folded_grads(self) -> None:
         """Before any number of `back`."""
-        for part in self.sums:
+        for part in self.effective_grads:
             part.zero_()
 
-    def end_back(self) -> None:
+    def unfold_grads(self) -> None:
         """After them: from the gradients of the made weights to those of the policy's."""
         raise NotImplementedError
 
 
-class Normalized(Folded):
+class NormalizedLinear(FoldedLinear):
     """The first layer, of normal entries, which takes raw ones."""
 
     def __init__(self, norm: ObservationNorm, *given: Any) -> None:
         super().__init__(*given)
         self.norm = norm
 
-    def refresh(self) -> None:
+    def fold_weights(self) -> None:
         """W scale, b - W scale mean."""
-        self.norm.fold(self.weight, self.bias, out=self.used)
+        self.norm.fold(self.weight, self.bias, out=self.effective)
 
-    def end_back(self) -> None:
+    def unfold_grads(self) -> None:
         """Go back through that."""
-        (weight, bias), (folded, sums) = self.grads, self.sums
-        weight.addcmul_(folded.addr_(sums, self.norm.mean, alpha=-1), self.norm.scale)
-        bias += sums
+        (weight, bias), (folded, effective_grads) = self.grads, self.effective_grads
+        weight.addcmul_(folded.addr_(effective_grads, self.norm.mean, alpha=-1), self.norm.scale)
+        bias += effective_grads
 
 
-class Stretched(Folded):
+class ScaledLinear(FoldedLinear):
     """The last layer, of which some outputs are middle + reach * what the weights say."""
 
     def __init__(self, reach: Tensor, middle: Tensor, *given: Any) -> None:
         super().__init__(*given)
         self.reach, self.middle = reach, middle  # (D,)
 
-    def refresh(self) -> None:
+    def fold_weights(self) -> None:
         """Reach W, middle + reach b."""
-        torch.mul(self.weight, self.reach.unsqueeze(1), out=self.used[0])
-        torch.addcmul(self.middle, self.reach, self.bias, out=self.used[1])
+        torch.mul(self.weight, self.reach.unsqueeze(1), out=self.effective[0])
+        torch.addcmul(self.middle, self.reach, self.bias, out=self.effective[1])
 
-    def end_back(self) -> None:
+    def unfold_grads(self) -> None:
         """Go back through that."""
-        self.grads[0].addcmul_(self.sums[0], self.reach.unsqueeze(1))
-        self.grads[1].addcmul_(self.sums[1], self.reach)
+        self.grads[0].addcmul_(self.effective_grads[0], self.reach.unsqueeze(1))
+        self.grads[1].addcmul_(self.effective_grads[1], self.reach)

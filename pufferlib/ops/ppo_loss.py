@@ -17,7 +17,7 @@ from pufferlib.policies.base import Output
 from pufferlib.runtime.graph import Executor
 
 
-class Steps(NamedTuple):
+class Transitions(NamedTuple):
     """What a minibatch's steps were: M of each, flat, on the policy's device."""
 
     action: Tensor | None  # (M, K) int32
@@ -41,7 +41,7 @@ class LossStats(NamedTuple):
     old_approx_kl: Any
 
 
-class Standard(NamedTuple):
+class AdvantageNormalization(NamedTuple):
     """How a minibatch standardizes advantages, and the steps that its means are over."""
 
     mean: float
@@ -54,7 +54,7 @@ class Standard(NamedTuple):
         advantage: npt.NDArray[np.float32],
         train: TrainOptions,
         rows: npt.NDArray[np.int32] | None = None,
-    ) -> "Standard":
+    ) -> "AdvantageNormalization":
         """Of these rows (m,) of advantages (R, H), or of all, which then may be of any shape."""
         if rows is None:
             advantage, rows = advantage.reshape(1, -1), np.zeros(1, np.int32)
@@ -89,7 +89,11 @@ class _NativeLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, steps: Steps, settings: dict[str, Any], stats: list[LossStats], *outputs: Any
+        ctx: Any,
+        steps: Transitions,
+        settings: dict[str, Any],
+        stats: list[LossStats],
+        *outputs: Any,
     ) -> Tensor:
         """Outputs: logits (M, C), mean (M, X), log_std (M, X) or (X,), values (M,)."""
         outputs = tuple(None if x is None else x.detach().contiguous() for x in outputs)
@@ -107,7 +111,7 @@ class _NativeLoss(torch.autograd.Function):
         return (None, None, None, *scaled)
 
 
-def _arrays(output: Output, grads: Output, steps: Steps) -> dict[str, Any]:
+def _arrays(output: Output, grads: Output, steps: Transitions) -> dict[str, Any]:
     """Name what the native pass is given, as it has it."""
     names = ("logits", "mean", "log_std", "values")
     arrays: dict[str, Any] = {n: array(part) for n, part in zip(names, output, strict=True)}
@@ -115,18 +119,18 @@ def _arrays(output: Output, grads: Output, steps: Steps) -> dict[str, Any]:
     return arrays | {name: array(value) for name, value in _given(steps).items()}
 
 
-def _given(steps: Steps) -> dict[str, Any]:
+def _given(steps: Transitions) -> dict[str, Any]:
     """Name what a minibatch's steps were as the loss names it."""
     given = steps._asdict()
     given["old_value"] = given.pop("value")
     return given
 
 
-def note_loss(
+def record_loss(
     do: Executor,
     output: Output,
     grads: Output,
-    steps: Steps,
+    steps: Transitions,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
     numbers: npt.NDArray[np.float64],
@@ -134,7 +138,7 @@ def note_loss(
 ) -> None:
     """Write the gradient of the loss over some steps of a minibatch into `grads`.
 
-    `numbers` (4,) as Standard has them are read, and this part's share of LossStats is added to
+    `numbers` (4,) as AdvantageNormalization has them are read, and this part's share of LossStats is added to
     `metrics` (7,), when it is done. The gradient of a log_std for all is added to.
     """
     do.run(
@@ -150,16 +154,18 @@ def note_loss(
 
 def ppo_loss(
     output: Output,
-    steps: Steps,
+    steps: Transitions,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
-    standard: Standard | None = None,
+    standard: AdvantageNormalization | None = None,
 ) -> tuple[Tensor, LossStats]:
     """Return PPO's loss (Schulman et al. 2017), to go backward from, and what it is made of.
 
     Over a whole minibatch, whose `standard` is made of `steps` if it is not given.
     """
-    settings = (standard or Standard.of(steps.advantage.cpu().numpy(), train)).settings(train)
+    settings = (
+        standard or AdvantageNormalization.of(steps.advantage.cpu().numpy(), train)
+    ).settings(train)
     if output.value.is_cuda:
         said = LossStats(
             *reference.ppo_loss(

@@ -114,7 +114,7 @@ def mingru_back(
     grad_bias += grad_gates.sum((0, 1))
 
 
-class Passes:
+class CellKernels:
     """The passes for tensors like this one, native or torch's, and how to show tensors to them."""
 
     def __init__(self, like: Tensor) -> None:
@@ -151,28 +151,28 @@ class LSTMSteps:
         keep: Tensor,  # (H, B) 0 where a life begins, else 1
         out: Tensor,
         new: New | None = None,
-        factors: New | None = None,
+        empty_gemm: New | None = None,
     ) -> None:
-        """`new` makes memory of a shape, of the type and device of the bias, `factors` of the
+        """`new` makes memory of a shape, of the type and device of the bias, `empty_gemm` of the
         weight."""
         (horizon, rows, size), new = out.shape, new or bias.new_empty
-        factors = factors or weight.new_empty
+        empty_gemm = empty_gemm or weight.new_empty
         self.weight, self.keep = weight, keep
-        self.seen = factors((horizon + 1, rows, 2 * size))
+        self.seen = empty_gemm((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
         self.cell, self.gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
-        self.grad_seen, self.grad_gates = new((rows, 2 * size)), factors((rows, 4 * size))
+        self.grad_seen, self.grad_gates = new((rows, 2 * size)), empty_gemm((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
         self.grad_cell = new((rows, size))
-        self._passes = passes = Passes(bias)
+        self._passes = passes = CellKernels(bias)
         self._products = list(zip(self.seen[:-1].unbind(), self.gates.unbind(), strict=True))
         before = {"gates": passes.steps(self.gates), "cell": passes.steps(self.cell[:-1])}
         before["keep"] = [*passes.steps(keep)[1:], None]
         after = {"out": passes.steps(out), "next_cell": passes.steps(self.cell[1:])}
         after["next_hidden"] = passes.steps(self.hidden[1:])
-        self._forth = _by_step({**before, **after}, bias=passes.show(bias))
+        self._forward_args = _by_step({**before, **after}, bias=passes.show(bias))
         names = ("grad_hidden", "grad_cell", "grad_gates")
-        self._back = _by_step(before, **{n: passes.show(getattr(self, n)) for n in names})
+        self._backward_args = _by_step(before, **{n: passes.show(getattr(self, n)) for n in names})
 
     def begin(self, hidden: Tensor, cell: Tensor) -> None:
         """Take the state (B, D) before the first step."""
@@ -184,21 +184,21 @@ class LSTMSteps:
         """Go from `x[t]` to `out[t]`."""
         seen, gates = self._products[t]
         do.product(seen, self.weight.t(), gates)
-        do.run(self._passes.of.lstm, **self._forth[t])
+        do.run(self._passes.of.lstm, **self._forward_args[t])
 
-    def begin_back(self) -> None:
+    def zero_state_grads(self) -> None:
         """Nothing comes from behind the last step."""
         self.grad_hidden.zero_()
         self.grad_cell.zero_()
 
-    def back(
+    def backward(
         self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER
     ) -> None:
         """Go back through step `t`, from the last to the first, to `grad_x` (B, D).
 
         `grad_out` (B, D), and `grad_bias`, which like `grad_weight` is added to, as shown.
         """
-        given = {"grad_out": grad_out, "grad_bias": grad_bias, **self._back[t]}
+        given = {"grad_out": grad_out, "grad_bias": grad_bias, **self._backward_args[t]}
         do.run(self._passes.of.lstm_back, **given)
         do.product(self.grad_gates, self.weight, self.grad_seen)
         do.product(self.grad_gates.t(), self._products[t][0], grad_weight, add=True)
@@ -226,44 +226,50 @@ class MinGRUSteps:
         x: Tensor,
         out: Tensor,
         new: New | None = None,
-        factors: New | None = None,
+        empty_gemm: New | None = None,
         once: bool = False,
     ) -> None:
-        """`new` makes memory of a shape, of the bias's type and device, `factors` of the weight's.
+        """`new` makes memory of a shape, of the bias's type and device, `empty_gemm` of the weight's.
         `once`: gradients take the place of the gates, if both are of one type, and the way back can
         be gone once."""
         (rows, horizon, size), new = x.shape, new or bias.new_empty
-        factors = factors or weight.new_empty
+        empty_gemm = empty_gemm or weight.new_empty
         gates = new((rows, horizon, 2 * size))
         in_place = once and weight.dtype == bias.dtype
-        grad_gates = gates if in_place else factors((rows, horizon, 2 * size))
+        grad_gates = gates if in_place else empty_gemm((rows, horizon, 2 * size))
         hidden, self.grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
-        self._passes = passes = Passes(bias)
+        self._passes = passes = CellKernels(bias)
         show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
         arrays = {name: show(tensor) for name, tensor in given.items()}
-        self._forth = {**arrays, "bias": show(bias), "x": show(x), "out": show(out)}
-        self._back = {**arrays, "grad_gates": show(grad_gates), "grad_state": show(self.grad_state)}
+        self._forward_args = {**arrays, "bias": show(bias), "x": show(x), "out": show(out)}
+        self._backward_args = {
+            **arrays,
+            "grad_gates": show(grad_gates),
+            "grad_state": show(self.grad_state),
+        }
 
     def forward(self, state: Tensor, do: Executor = EAGER) -> None:
         """Go through all steps from `state` (B, D) before the first."""
         do.product(self.x, self.weight.t(), self.gates)
         self._state = self._passes.show(state)
-        do.run(self._passes.of.mingru, state=self._state, **self._forth)
+        do.run(self._passes.of.mingru, state=self._state, **self._forward_args)
 
-    def begin_back(self) -> None:
+    def zero_state_grads(self) -> None:
         """Nothing comes from behind the last step."""
         self.grad_state.zero_()
 
-    def back(self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER) -> None:
+    def backward(
+        self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER
+    ) -> None:
         """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.
 
         `grad_weight` and `grad_bias`, as shown, are added to.
         """
         grad_x = grad.view(self.x.shape)
         given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
-        do.run(self._passes.of.mingru_back, **given, **self._back)
+        do.run(self._passes.of.mingru_back, **given, **self._backward_args)
         do.product(self.grad_gates.t(), self.x, grad_weight, add=True)
         do.product(self.grad_gates, self.weight, grad_x, add=True)
 
@@ -289,11 +295,11 @@ class LSTMScan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Go back step by step."""
         (weight,), steps = ctx.saved_tensors, ctx.steps
-        passes, grad_x = Passes(weight), torch.empty_like(grads[0])
+        passes, grad_x = CellKernels(weight), torch.empty_like(grads[0])
         grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
-        steps.begin_back()
+        steps.zero_state_grads()
         for t, grad_out in reversed(list(enumerate(passes.steps(grads[0].contiguous())))):
-            steps.back(t, grad_out, grad_weight, passes.show(grad_bias))
+            steps.backward(t, grad_out, grad_weight, passes.show(grad_bias))
             grad_x[t] = steps.grad_x
         return grad_x, grad_weight, grad_bias, None, None, None
 
@@ -318,8 +324,8 @@ class MinGRUScan(torch.autograd.Function):
         _, weight = ctx.saved_tensors
         grad = grads[0].clone(memory_format=torch.contiguous_format)
         grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
-        ctx.steps.begin_back()
-        ctx.steps.back(grad, grad_weight, Passes(weight).show(grad_bias))
+        ctx.steps.zero_state_grads()
+        ctx.steps.backward(grad, grad_weight, CellKernels(weight).show(grad_bias))
         return grad, grad_weight, grad_bias, None, None
 
 

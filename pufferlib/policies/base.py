@@ -203,9 +203,9 @@ class Heads(nn.Module):
 
     def forward(self, hidden: Tensor) -> Output:
         """Hidden (N, D) -> output of N."""
-        return self.said(self.out(hidden))
+        return self.split(self.out(hidden))
 
-    def said(self, out: Tensor) -> Output:
+    def split(self, out: Tensor) -> Output:
         """Tell apart what the product (N, C + X + 1) holds."""
         logits, mean, value = torch.split(out, self.sizes, dim=1)
         log_std = None

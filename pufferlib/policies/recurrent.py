@@ -12,25 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.ops.recurrent import Passes, lstm_scan, mingru_scan
+from pufferlib.ops.recurrent import CellKernels, lstm_scan, mingru_scan
 from pufferlib.policies.base import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
 from pufferlib.policies.encoders import input_layer
 from pufferlib.runtime.graph import EAGER, Executor
 
-CHUNK = 512  # agents whose gates stay in a core's cache between product and pass
+ACT_CHUNK_AGENTS = 512  # agents whose gates stay in a core's cache between product and pass
 
 
 Layer = tuple[Tensor, Tensor]  # weight and bias of a recurrent layer
 
 
-class Room(NamedTuple):
+class StepBuffers(NamedTuple):
     """Memory for a step of N agents."""
 
     gates: Tensor  # (N, gates * D) products
     out: Tensor  # (N, D) what the last layer says, if that is not its state; may be the first's x
     # Of a tensor (N, D) what products take: the same, or rounded, until the next is asked for. What
     # the first layer is given is that already.
-    taken: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    to_gemm_dtype: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
 class Recurrent(Policy):
@@ -62,7 +62,7 @@ class Recurrent(Policy):
         self.heads = Heads(spec, size)
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: StepBuffers, do: Executor
     ) -> Tensor:
         """Input x (N, D), state (N, states * D) -> output (N, D), in `room.out` if it is no state;
         the new state goes into `new`, which may be the state."""
@@ -78,13 +78,15 @@ class Recurrent(Policy):
         """Obs (N, *O), state (N, S) -> output of N, new state (N, S), both without gradient."""
         x = ACTIVATIONS[self.activation]()(self.first(obs, self.norm))
         new, given = torch.empty_like(cast(Tensor, state)), cast(Tensor, state)
-        gates = x.new_empty((min(CHUNK, len(x)), self.gates * self.size))
-        said = []
-        chunks = zip(*(torch.split(part, CHUNK) for part in (x, given, new)), strict=True)
+        gates = x.new_empty((min(ACT_CHUNK_AGENTS, len(x)), self.gates * self.size))
+        outputs = []
+        chunks = zip(
+            *(torch.split(part, ACT_CHUNK_AGENTS) for part in (x, given, new)), strict=True
+        )
         for some, before, after in chunks:
-            room = Room(gates[: len(some)], some)
-            said.append(self.steps(self.layers(), some, before, after, room, EAGER))
-        return self.heads(torch.cat(said)), new
+            room = StepBuffers(gates[: len(some)], some)
+            outputs.append(self.steps(self.layers(), some, before, after, room, EAGER))
+        return self.heads(torch.cat(outputs)), new
 
     def layers(self) -> list[Layer]:
         """Return the recurrent layers."""
@@ -92,9 +94,15 @@ class Recurrent(Policy):
         return [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
 
     def steps(
-        self, layers: list[Layer], x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
+        self,
+        layers: list[Layer],
+        x: Tensor,
+        state: Tensor,
+        new: Tensor,
+        room: StepBuffers,
+        do: Executor,
     ) -> Tensor:
-        """Step all layers, of at most CHUNK agents: x (N, D), which is not kept, state (N, S) ->
+        """Step all layers, of at most ACT_CHUNK_AGENTS agents: x (N, D), which is not kept, state (N, S) ->
         output (N, D); the new state goes to `new`."""
         states = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
         for i, (before, after) in enumerate(states):
@@ -114,7 +122,7 @@ class Recurrent(Policy):
         out = self.heads.out(x.flatten(0, 1))
         if self.time_first:
             out = out.unflatten(0, x.shape[:2]).transpose(0, 1).flatten(0, 1)
-        return self.heads.said(out)
+        return self.heads.split(out)
 
 
 class LSTM(Recurrent):
@@ -138,14 +146,14 @@ class LSTM(Recurrent):
             self.input[i] = both
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: StepBuffers, do: Executor
     ) -> Tensor:
         """A product of the input, one of the state."""
-        (weight, bias), gates, passes = layer, room.gates, Passes(state)
+        (weight, bias), gates, passes = layer, room.gates, CellKernels(state)
         of_x, of_hidden = torch.split(weight, self.size, dim=1)
         (hidden, cell), (next_hidden, next_cell) = state.chunk(2, 1), new.chunk(2, 1)
-        do.product(room.taken(x), of_x.t(), gates)
-        do.product(room.taken(hidden), of_hidden.t(), gates, add=True)
+        do.product(room.to_gemm_dtype(x), of_x.t(), gates)
+        do.product(room.to_gemm_dtype(hidden), of_hidden.t(), gates, add=True)
         given = {"gates": gates, "cell": cell, "out": next_hidden, "next_cell": next_cell}
         arrays = {name: passes.show(tensor) for name, tensor in given.items()}
         do.run(passes.of.lstm, bias=passes.show(bias), **arrays)
@@ -165,10 +173,10 @@ class MinGRU(Recurrent):
     states = 1
 
     def step(
-        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: Room, do: Executor
+        self, layer: Layer, x: Tensor, state: Tensor, new: Tensor, room: StepBuffers, do: Executor
     ) -> Tensor:
         """A row of one step for each agent."""
-        (weight, bias), passes = layer, Passes(state)
+        (weight, bias), passes = layer, CellKernels(state)
         do.product(x, weight.t(), room.gates)
         given = {"x": x, "gates": room.gates, "hidden": new, "out": room.out}
         arrays = {name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()}

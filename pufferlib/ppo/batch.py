@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pufferenv.engine.transition import LIVE
 from pufferlib.config.options import Sizes, TrainOptions
-from pufferlib.fused.network import Manual
+from pufferlib.fused.network import FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
-from pufferlib.ops.ppo_loss import Steps, array
+from pufferlib.ops.ppo_loss import Transitions, array
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.collector import UNUSED, Collector, parts
 from pufferlib.runtime.graph import EAGER, Executor, shown
@@ -36,8 +36,8 @@ class Minibatch:
         self.obs = columns["observations"]  # (m, H, *O)
         self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
         self.state = columns.get("state")  # (m, S) before slot 0
-        self.steps = Steps._make(
-            columns[name].flatten(0, 1) if name in columns else None for name in Steps._fields
+        self.steps = Transitions._make(
+            columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields
         )
 
 
@@ -96,7 +96,7 @@ class Batch:
             made["state"] = torch.zeros((rows, self.collector.row_state.shape[1]))
         return Memory(made)
 
-    def load(self, policy: Policy | Manual, version: int, reward_scale: float) -> None:
+    def load(self, policy: Policy | FusedNetwork, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
         self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
@@ -124,7 +124,7 @@ class Batch:
 
     def _reevaluate(
         self,
-        policy: Policy | Manual,
+        policy: Policy | FusedNetwork,
         part: npt.NDArray[np.int32],
         ages: npt.NDArray[np.int32],
         reset: npt.NDArray[np.bool_],
@@ -168,7 +168,7 @@ class Batch:
 
     @torch.no_grad()
     def _evaluate(
-        self, policy: Policy | Manual, rows: npt.NDArray[Any], reset: Tensor
+        self, policy: Policy | FusedNetwork, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
         """Return value and log-probability (n, H) of n rows of the pool by present weights."""
         seen = ("observations", "masks", "action", "axis")

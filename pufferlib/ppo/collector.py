@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pufferenv.row_env import RowEnv
-from pufferlib.fused.network import GRAIN, Manual
+from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import array
 from pufferlib.policies.base import Output, Policy
@@ -63,7 +63,7 @@ class Collector:
     ) -> None:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.thread_pool = thread_pool or ThreadPool(1)
-        self.networks: list[Manual] = []
+        self.networks: list[FusedNetwork] = []
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -96,7 +96,9 @@ class Collector:
         self.sampling = self._sampler_arguments()
         self.who = np.zeros(agents, np.int32)  # those who act, if these are not all
         self._some_states: Tensor | None = None  # (A, S) of them
-        self._grain = GRAIN * -(-agents // (GRAIN * LAYOUTS))  # of those who live, to act for
+        self._grain = AGENT_GRANULARITY * -(
+            -agents // (AGENT_GRANULARITY * LAYOUTS)
+        )  # of those who live, to act for
         self._turn = functools.lru_cache(maxsize=len(self.groups))(self._make_turn)
         self._live_turn = functools.lru_cache(maxsize=REMEMBERED)(self._make_live_turn)
         self.state = policy.initial_state(agents)  # (A, S) after each agent's last step
@@ -195,7 +197,7 @@ class Collector:
     def renew(self) -> None:
         """Take note of changed weights, before acting by them without autograd."""
         for network in self.networks:
-            network.refresh()
+            network.sync_weights()
 
     def _act(self, group: slice, version: int) -> None:
         """Act once for every live agent of these envs."""
@@ -209,7 +211,7 @@ class Collector:
         agents = everyone if live is None else live
         count = _count(agents)
         if self.networks:
-            self._act_by_hand(first, agents, version)
+            self._act_fused(first, agents, version)
         else:
             obs, state = self._observations(first, agents), self._begin(agents)
             for part in self._parts(count, AT_ONCE):
@@ -230,7 +232,7 @@ class Collector:
         if new is not None:
             self._keep(agents, new)
 
-    def _act_by_hand(self, first: int, agents: Agents, version: int) -> None:
+    def _act_fused(self, first: int, agents: Agents, version: int) -> None:
         """Act for these agents, each thread for some; new states take the old ones' place."""
         n, state = _count(agents), self._begin(agents)
         if isinstance(agents, slice):
@@ -320,8 +322,8 @@ class Collector:
         if not self.networks:
             self._next_value[slots] = array(self.policy(obs, state)[0].value.cpu())
             return
-        for part in parts(len(slots), self.networks[0].at_once):
-            output, _ = self.networks[0].look(obs[part], None if state is None else state[part])
+        for part in parts(len(slots), self.networks[0].chunk_size):
+            output, _ = self.networks[0].evaluate(obs[part], None if state is None else state[part])
             self._next_value[slots[part]] = array(output.value)
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
@@ -415,7 +417,7 @@ class Turn:
         places = [
             slice(share.start + part.start, share.start + part.stop)
             for network, share in shares
-            for part in parts(share.stop - share.start, network.at_once)
+            for part in parts(share.stop - share.start, network.chunk_size)
         ]
         self.begins = np.array([place.start for place in places])
         self.sizes = np.array([place.stop - place.start for place in places])
@@ -425,7 +427,9 @@ class Turn:
             i = place.start // share
             forward, sample = Graph(), Graph()
             own = None if state is None else state[place]
-            output = collector.networks[i].act(forward, seen.rows(place.start, place.stop), own)
+            output = collector.networks[i].record_act(
+                forward, seen.rows(place.start, place.stop), own
+            )
             if first is None:
                 who: Agents = collector.who[place]
             else:

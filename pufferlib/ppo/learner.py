@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.network import Manual, fits, manual, rows_at_once
+from pufferlib.fused.network import FusedNetwork, can_fuse, chunk_rows, make_fused
 from pufferlib.fused.precision import Autocast
-from pufferlib.ops.ppo_loss import LossStats, Standard, note_loss, ppo_loss
+from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Batch, Memory
 from pufferlib.ppo.optimizer import Optimizer
@@ -28,7 +28,7 @@ from pufferlib.runtime.timer import Timer
 class Hand(NamedTuple):
     """One of the threads' networks, and what it works with."""
 
-    network: Manual
+    network: FusedNetwork
     memory: Memory  # of a part
     metrics: npt.NDArray[np.float64]  # (7,) sums over the parts
 
@@ -53,22 +53,22 @@ class Learner:
         self.head_sizes, self.timer, self.thread_pool = head_sizes, timer, thread_pool
         most = batch.sizes.minibatch_rows
         share = -(-most // thread_pool.size)
-        self.rows = min(most, rows_at_once(policy, batch.sizes.horizon, share))
+        self.rows = min(most, chunk_rows(policy, batch.sizes.horizon, share))
         self.hands: list[Hand] = []
         self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
         rounded = None
         if train.precision == "bfloat16":
-            rounded = optimizer.copy(torch.bfloat16) if fits(policy) else None
+            rounded = optimizer.copy(torch.bfloat16) if can_fuse(policy) else None
             self.policy = Autocast(policy)
         for i in range(thread_pool.size):
             grads = optimizer.more[i - 1] if i else optimizer.grads
             steps = self.rows * batch.sizes.horizon
-            network = manual(policy, optimizer.views(grads), steps, rounded)
+            network = make_fused(policy, optimizer.views(grads), steps, rounded)
             if network is None:
                 break
-            memory = batch.memory(self.rows, network.sees)
+            memory = batch.memory(self.rows, network.input_dtype)
             self.hands.append(Hand(network, memory, self._metrics[i]))
-        self._numbers = np.zeros(4)  # of the minibatch in hand, as Standard has them
+        self._numbers = np.zeros(4)  # of the minibatch in hand, as AdvantageNormalization has them
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._work = functools.lru_cache(maxsize=2)(self._note)
         if not self.hands:
@@ -76,10 +76,10 @@ class Learner:
             self._memory = batch.memory(most) if batch.device.type == "cpu" else None
 
     @property
-    def evaluator(self) -> Manual | Policy:
+    def evaluator(self) -> FusedNetwork | Policy:
         """Unrolls rows to what acting says of them; in bfloat16 another's roundings would show."""
-        by_hand = self.hands and self.train.precision == "bfloat16"
-        return self.hands[0].network if by_hand else self.policy
+        fused = self.hands and self.train.precision == "bfloat16"
+        return self.hands[0].network if fused else self.policy
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
@@ -94,19 +94,21 @@ class Learner:
         hands = self.hands[: len(work.tracks)]
         self._metrics.fill(0)
         for hand in hands:
-            hand.network.refresh()
-            hand.network.begin_back()
+            hand.network.sync_weights()
+            hand.network.zero_folded_grads()
         self.timer.enter("loss_backward")
         self.timer.book(self.thread_pool.play(work))
         for hand in hands:
-            hand.network.end_back()
+            hand.network.unfold_grads()
         return LossStats(*self._metrics.sum(0).tolist())
 
-    def standard(self, rows: Tensor) -> Standard:
+    def standard(self, rows: Tensor) -> AdvantageNormalization:
         """Return how the advantages of these rows are standardized."""
-        return Standard.of(self.batch.pool["advantage"], self.train, self.batch.rows[rows.numpy()])
+        return AdvantageNormalization.of(
+            self.batch.pool["advantage"], self.train, self.batch.rows[rows.numpy()]
+        )
 
-    def _by_autograd(self, rows: Tensor, standard: Standard) -> LossStats:
+    def _by_autograd(self, rows: Tensor, standard: AdvantageNormalization) -> LossStats:
         minibatch = self.batch.minibatch(rows, self._memory)
         self.timer.enter("loss_backward")
         output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
@@ -134,8 +136,8 @@ class Learner:
     def _lesson(self, hand: Hand, rows: int) -> Graph:
         """Note how a network learns from so many rows in its memory."""
         graph, (minibatch, _) = Graph(), hand.memory.views(rows)
-        lesson = hand.network.note(graph, minibatch.obs, minibatch.state, minibatch.reset)
+        lesson = hand.network.record_unroll(graph, minibatch.obs, minibatch.state, minibatch.reset)
         given = (lesson.output, lesson.gradient, minibatch.steps, self.head_sizes, self.train)
-        note_loss(graph, *given, self._numbers, hand.metrics)
-        lesson.back(graph)
+        record_loss(graph, *given, self._numbers, hand.metrics)
+        lesson.backward(graph)
         return graph

@@ -21,7 +21,7 @@ from pufferenv.engine._engine import Game, mix_seed
 from pufferenv.row_env import RowEnv
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
 from pufferlib.fused import precision
-from pufferlib.fused.network import BY_PARTS, PART, fits
+from pufferlib.fused.network import FUSED_NAMES, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import LossStats
 from pufferlib.policies.base import PolicySpec, make_policy
@@ -64,8 +64,8 @@ class Trainer:
         self.device = pick_device(train.device)
         memory.keep_freed()
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
-        by_parts = self.device.type == "cpu" and policy.name in BY_PARTS and not policy.path
-        size, part = policy.hidden_size, PART if by_parts else 0
+        by_parts = self.device.type == "cpu" and policy.name in FUSED_NAMES and not policy.path
+        size, part = policy.hidden_size, TRAIN_CHUNK_STEPS if by_parts else 0
         self._torch_threads = torch.get_num_threads()
         self.threads = thread_count.pick(train.threads, steps, size, part)
         env_threads = vec.num_threads or self.threads.number
@@ -88,7 +88,7 @@ class Trainer:
         self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
-        self.thread_pool = ThreadPool(self.threads.number if fits(self.policy) else 1)
+        self.thread_pool = ThreadPool(self.threads.number if can_fuse(self.policy) else 1)
         if self.thread_pool.size > 1:
             torch.set_num_threads(1)  # what is shared is whole parts of the work, not operators
         self.precision = precision.pick(

@@ -71,7 +71,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
     hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
     network = hands[0].network if hands else None
-    dtype = network.sees if network else pool.dtype
+    dtype = network.input_dtype if network else pool.dtype
     given = pool[:rows].to(trainer.device, dtype, copy=True)
     learn = learning(trainer.learner.policy, given, network)
     trainer.optimizer.zero_grad()

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
-from pufferlib.fused.network import Manual, note_acting
+from pufferlib.fused.network import FusedNetwork, record_forward
 from pufferlib.policies.base import Policy
 from pufferlib.runtime.graph import Graph, watched
 
@@ -109,13 +109,13 @@ class Counter(TorchDispatchMode):
         return lambda: torch.matmul(*made, out=out)
 
 
-def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
+def acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counter:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
     counter, state, graphs = Counter(network is not None), policy.initial_state(len(obs)), []
     if network:
-        for x in torch.split(obs.view(len(obs), -1), network.at_once):
+        for x in torch.split(obs.view(len(obs), -1), network.chunk_size):
             own = None if state is None else state[: len(x)]
-            graphs.append(note_acting(network, x, own))
+            graphs.append(record_forward(network, x, own))
     with torch.no_grad(), watched(), counter:
         for graph in graphs:
             graph.play()
@@ -124,7 +124,7 @@ def acting(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counte
     return counter
 
 
-def learning(policy: Policy, obs: Tensor, network: Manual | None = None) -> Counter:
+def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counter:
     """Count one minibatch, forward and backward: obs (B, H, *O), or the part that `network` learns.
 
     Gradients by autograd are as they were.
@@ -134,7 +134,7 @@ def learning(policy: Policy, obs: Tensor, network: Manual | None = None) -> Coun
     if network:
         with torch.no_grad(), watched(), counter:
             network.unroll(obs, policy.initial_state(len(obs)), reset)
-            network.back()
+            network.backward()
         return counter
     before = [(parameter, parameter.grad) for parameter in policy.parameters()]
     policy.zero_grad(set_to_none=True)

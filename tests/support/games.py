@@ -10,7 +10,7 @@ import torch
 
 from pufferenv import games
 from pufferenv.engine._engine import Game
-from pufferlib.fused.network import Manual
+from pufferlib.fused.network import FusedNetwork
 from pufferlib.policies.base import Output
 from pufferlib.ppo.trainer import Trainer
 from tests.support.paths import GAME_HEADERS
@@ -28,10 +28,10 @@ def short_episodes(game: str) -> dict[str, int]:
     return {"max_steps": 50} if "max_steps" in fields else {}
 
 
-def go_back_both_ways(wanted: Output, found: Output, by_hand: Manual) -> None:
+def go_back_both_ways(wanted: Output, found: Output, fused: FusedNetwork) -> None:
     """Hold what a network gave without autograd against what it gave with it, and go back from both
     with the same random gradient."""
-    gradient, loss = by_hand.gradient(), torch.zeros(())
+    gradient, loss = fused.gradient(), torch.zeros(())
     for part in Output._fields:
         want, got, into = (getattr(o, part) for o in (wanted, found, gradient))
         assert (want is None) == (got is None) == (into is None)
@@ -45,7 +45,7 @@ def go_back_both_ways(wanted: Output, found: Output, by_hand: Manual) -> None:
             into.copy_(given)
         loss = loss + (want * given).sum()
     loss.backward()
-    by_hand.back()
+    fused.backward()
 
 
 def learned_from(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:

@@ -11,7 +11,7 @@ from pufferlib.cli.main import main
 from pufferlib.config import resolve
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused import precision
-from pufferlib.fused.network import Part, manual
+from pufferlib.fused.network import MLPWorkspace, make_fused
 from pufferlib.fused.precision import Autocast
 from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.policies.base import Adapted, Output, PolicySpec, make_policy
@@ -41,7 +41,7 @@ def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
     made = []
     for copies in (None, rounded):
         grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
-        made.append((manual(policy, grads, 64, copies), grads))
+        made.append((make_fused(policy, grads, 64, copies), grads))
     return policy, made
 
 
@@ -80,7 +80,7 @@ def test_a_network_is_near_the_one_in_float32(
     before = torch.randn(48, policy.spec.obs_size)
     for network, grads in made:
         grads["first.weight"] += before  # gradients are added to what is there
-        network.back()
+        network.backward()
         grads["first.weight"] -= before
     for part in made[0][1]:
         want, got = (grads[part] for _, grads in made)
@@ -124,10 +124,10 @@ def test_only_the_heads_say_more_than_bfloat16_has() -> None:
     network = made[1][0]
     assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
     network.forward(torch.randn(9, 6))
-    ys = Part(network, torch.randn(9, 6))._ys
+    ys = MLPWorkspace(network, torch.randn(9, 6))._ys
     assert [y.dtype for y in ys] == [torch.bfloat16] * 2 + [torch.float32] * 2
     assert all(grad.dtype == torch.float32 for grad in network.grads)
-    for y in (network.hidden[-1][:9], network.said[:9]):
+    for y in (network.hidden[-1][:9], network.outputs[:9]):
         assert (y.bfloat16().float() != y).any()
 
 
@@ -210,13 +210,15 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
     for name, parameter in trainer.policy.named_parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32, name
     layer, copy = trainer.policy.hidden[0], trainer.learner.hands[0].network.layers[1]
-    assert torch.equal(copy.used[0], layer.weight.bfloat16())
-    assert (layer.weight != copy.used[0].float()).any()  # they have digits that bfloat16 has not
+    assert torch.equal(copy.effective[0], layer.weight.bfloat16())
+    assert (
+        layer.weight != copy.effective[0].float()
+    ).any()  # they have digits that bfloat16 has not
     tensors, meta = trainer.state()
     assert all(t.dtype != torch.bfloat16 for t in tensors.values())
     changed = {k: t + 0.01 if k == "policy.hidden.0.weight" else t for k, t in tensors.items()}
     trainer.load_state(changed, meta)
-    assert torch.equal(copy.used[0], changed["policy.hidden.0.weight"].bfloat16())
+    assert torch.equal(copy.effective[0], changed["policy.hidden.0.weight"].bfloat16())
     trainer.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import manual, rows_at_once
+from pufferlib.fused.network import chunk_rows, make_fused
 from pufferlib.policies import recurrent
 from pufferlib.policies.base import PolicySpec, make_policy
 from tests.support.games import go_back_both_ways
@@ -26,7 +26,7 @@ def network(spec: PolicySpec, name: str, **options: Any) -> Any:
         policy.norm.update(policy.parts.numbers(observations(spec, 50)))
         policy.norm.publish()
     grads = {n: torch.randn(p.shape) for n, p in policy.named_parameters()}
-    return policy, manual(policy, grads), grads
+    return policy, make_fused(policy, grads), grads
 
 
 def observations(spec: PolicySpec, *shape: int) -> torch.Tensor:
@@ -41,13 +41,13 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
     spec: PolicySpec, activation: str, norm: bool, name: str
 ) -> None:
     torch.manual_seed(3)
-    policy, by_hand, grads = network(spec, name, activation=activation, norm=norm)
+    policy, fused, grads = network(spec, name, activation=activation, norm=norm)
     before = {n: grad.clone() for n, grad in grads.items()}
     for rows in (5, 3, 5):  # gradients add up, in memory that is used again
         obs, reset = observations(spec, rows, 7), torch.rand(rows, 7) < 0.3
         state = torch.randn(rows, policy.state_size)
-        wanted, found = (net.unroll(obs, state, reset) for net in (policy, by_hand))
-        go_back_both_ways(wanted, found, by_hand)
+        wanted, found = (net.unroll(obs, state, reset) for net in (policy, fused))
+        go_back_both_ways(wanted, found, fused)
     for n, parameter in policy.named_parameters():
         wanted = before[n] + parameter.grad
         torch.testing.assert_close(grads[n], wanted, atol=3e-4, rtol=1e-4, msg=n)
@@ -57,14 +57,14 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
 def test_acting_gives_output_and_state_of_the_policy_and_leaves_the_given_state(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent, "CHUNK", 4)
-    monkeypatch.setattr("pufferlib.fused.recurrent.CHUNK", 4)
+    monkeypatch.setattr(recurrent, "ACT_CHUNK_AGENTS", 4)
+    monkeypatch.setattr("pufferlib.fused.recurrent.ACT_CHUNK_AGENTS", 4)
     torch.manual_seed(1)
-    policy, by_hand, _ = network(CONTINUOUS, name)
+    policy, fused, _ = network(CONTINUOUS, name)
     for n in (1, 4, 11, 3):
         obs, state = observations(CONTINUOUS, n), torch.randn(n, policy.state_size)
         given = state.clone()
-        (wanted, new), (found, after) = policy(obs, state), by_hand.forward(obs, state)
+        (wanted, new), (found, after) = policy(obs, state), fused.forward(obs, state)
         assert torch.equal(state, given)
         torch.testing.assert_close(after, new, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
@@ -74,7 +74,7 @@ def test_acting_gives_output_and_state_of_the_policy_and_leaves_the_given_state(
 def test_an_encoder_goes_by_autograd_and_an_lstm_takes_a_threads_whole_share() -> None:
     image = PolicySpec((16, 16, 3), torch.uint8, (2,), (), ())
     policy = make_policy(PolicyOptions(name="lstm"), image)
-    assert manual(policy, dict(policy.named_parameters())) is None
+    assert make_fused(policy, dict(policy.named_parameters())) is None
     lstm, mingru = (make_policy(PolicyOptions(name=n), DISCRETE) for n in ("lstm", "mingru"))
-    assert [rows_at_once(lstm, 64, share) for share in (7, 999)] == [7, 128]
-    assert rows_at_once(mingru, 64, 999) == 16
+    assert [chunk_rows(lstm, 64, share) for share in (7, 999)] == [7, 128]
+    assert chunk_rows(mingru, 64, 999) == 16

@@ -1,4 +1,4 @@
-"""Dense layers without autograd: the passes between products against torch, whole networks too."""
+"""Linear layers without autograd: the passes between products against torch, whole networks too."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import PART, ManualMLP, manual
+from pufferlib.fused.network import TRAIN_CHUNK_STEPS, FusedMLP, make_fused
 from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec, make_policy
 from tests.support.games import go_back_both_ways
@@ -89,7 +89,7 @@ def network(spec: PolicySpec, steps: int, **options: Any) -> Any:
         policy.norm.update(policy.parts.numbers(obs))
         policy.norm.publish()
     grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
-    return policy, ManualMLP(policy, grads, steps), grads, obs
+    return policy, FusedMLP(policy, grads, steps), grads, obs
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -99,59 +99,62 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
     spec: PolicySpec, activation: str, norm: bool
 ) -> None:
     torch.manual_seed(3)
-    policy, by_hand, grads, obs = network(spec, 30, activation=activation, norm=norm)
+    policy, fused, grads, obs = network(spec, 30, activation=activation, norm=norm)
     for part in (slice(0, 15), slice(15, 23)):  # gradients add up, in memory that is used again
         seen = obs[part].unsqueeze(0)
         wanted, found = (
             policy(obs[part])[0],
-            by_hand.unroll(seen, None, torch.zeros(seen.shape[:2])),
+            fused.unroll(seen, None, torch.zeros(seen.shape[:2])),
         )
-        go_back_both_ways(wanted, found, by_hand)
+        go_back_both_ways(wanted, found, fused)
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(grads[name], parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
 
 
 def test_many_act_at_once_and_any_number_of_them() -> None:
-    policy, by_hand, _, _ = network(CONTINUOUS, 4)
+    policy, fused, _, _ = network(CONTINUOUS, 4)
     for n in (3, 6, 23, 1, 9, 4):
         obs = torch.randn(n, 6)
         with torch.no_grad():
             wanted = policy(obs)[0]
-        found, state = by_hand.forward(obs)
+        found, state = fused.forward(obs)
         assert state is None
         torch.testing.assert_close(found.mean, wanted.mean, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
 
 
 def test_what_is_too_much_to_go_back_through_is_not_gone_back_through() -> None:
-    policy, by_hand, _, _ = network(CONTINUOUS, 4)
+    policy, fused, _, _ = network(CONTINUOUS, 4)
     with pytest.raises(RuntimeError, match="nothing to go back through"):
-        by_hand.back()
+        fused.backward()
     for rows in (2, 3):
         obs = torch.randn(rows, 2, 6)
         with torch.no_grad():
             wanted = policy(obs.flatten(0, 1))[0]
-        found = by_hand.unroll(obs, None, torch.zeros(rows, 2))
+        found = fused.unroll(obs, None, torch.zeros(rows, 2))
         torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
     with pytest.raises(RuntimeError, match="one of too much"):
-        by_hand.gradient()
+        fused.gradient()
 
 
 def test_parts_to_act_in_are_no_smaller_for_small_minibatches() -> None:
     policy, _, grads, _ = network(DISCRETE, 4)
-    assert [manual(policy, grads, steps).at_once for steps in (4, 5000)] == [PART, 5000]
+    assert [make_fused(policy, grads, steps).chunk_size for steps in (4, 5000)] == [
+        TRAIN_CHUNK_STEPS,
+        5000,
+    ]
 
 
 def test_only_what_it_knows_goes_without_autograd() -> None:
     for options in ({}, {"activation": "tanh", "num_layers": 1}):
         policy, _, grads, _ = network(DISCRETE, 4, **options)
-        assert manual(policy, grads) is not None
+        assert make_fused(policy, grads) is not None
         policy.heads.out.bias.requires_grad_(False)
         trained = {n: g for n, g in grads.items() if n != "heads.out.bias"}
-        assert manual(policy, trained) is None
+        assert make_fused(policy, trained) is None
     for options in ({"activation": "gelu"}, {"activation": "gelu", "name": "lstm"}):
         policy = make_policy(PolicyOptions(**options), DISCRETE)
         grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
-        assert manual(policy, grads) is None
+        assert make_fused(policy, grads) is None
     policy, _, grads, _ = network(DISCRETE, 4)
-    assert manual(policy.double(), grads) is None
+    assert make_fused(policy.double(), grads) is None

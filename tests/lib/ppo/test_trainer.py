@@ -23,6 +23,7 @@ MORTAL = {"die": 0.05, "respawn": 0.5, "spawn": 0.2, "cut": 0.03, "shorter": 20,
 def make(game="probe", env=None, policy=None, num_envs=6, num_groups=1, **train):
     """A small trainer on one thread; of probe, observations are brought to order 1."""
     defaults = {"horizon": 16, "threads": 1, "device": "cpu", "total_timesteps": 10**6}
+    defaults["precision"] = "float32"  # on a busy machine auto may choose bfloat16
     if game == "probe":
         defaults |= {"norm_obs": True, "reward_scale": 1e-4}
     trainer = Trainer(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import manual
+from pufferlib.fused.network import make_fused
 from pufferlib.policies.base import Adapted, PolicySpec, make_policy
 from pufferlib.profiling import bench
 from pufferlib.profiling.roofline import Counter, Operand, Roofline, acting, learning
@@ -62,7 +62,7 @@ class Picture(torch.nn.Module):
 
 def test_an_mlp_without_autograd_needs_the_same_operations():
     policy = make_policy(PolicyOptions(hidden_size=128, num_layers=2), BREAKOUT)
-    network = manual(policy, {n: torch.zeros_like(p) for n, p in policy.named_parameters()})
+    network = make_fused(policy, {n: torch.zeros_like(p) for n, p in policy.named_parameters()})
     act = acting(policy, torch.randn(AGENTS, 118), network)
     learn = learning(policy, torch.randn(ROWS, HORIZON, 118), network)
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
