@@ -8,28 +8,28 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from pufferenv import build
+from pufferenv.toolchain import targets
 
 
 def sources(name: str) -> list[str]:
     """What an extension module is made of, relative to this folder."""
-    files = [build.ROOT / f"{name.replace('.', os.sep)}.pyx", *build.c_files(name)]
-    return [os.path.relpath(file, build.ROOT) for file in files]
+    files = [targets.ROOT / f"{name.replace('.', os.sep)}.pyx", *targets.c_files(name)]
+    return [os.path.relpath(file, targets.ROOT) for file in files]
 
 
 class BuildExt(build_ext):
-    """Has pufferenv.build do the work; setuptools keeps the books of what comes out and where."""
+    """Leaves the work to pufferenv.toolchain; setuptools records what is built and where."""
 
     def run(self) -> None:
-        into = build.ROOT if self.inplace else Path(self.build_lib).resolve()
+        into = targets.ROOT if self.inplace else Path(self.build_lib).resolve()
         try:
-            build.build_all(into=into, portable=not self.inplace)
-        except build.BuildError as error:
+            targets.build_all(into=into, portable=not self.inplace)
+        except targets.BuildError as error:
             raise SystemExit(f"error: {error}") from None
 
     def get_ext_filename(self, fullname: str) -> str:
         """A game is a plain shared object, no module of Python: ocean/x.so."""
-        if fullname.rpartition(".")[2] in build.headers():
+        if fullname.rpartition(".")[2] in targets.headers():
             return fullname.replace(".", os.sep) + ".so"
         return super().get_ext_filename(fullname)
 
@@ -37,7 +37,7 @@ class BuildExt(build_ext):
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
-        *(Extension(name, sources(name)) for name in build.MODULES),
-        *(Extension(f"ocean.{name}", [f"ocean/{name}.h"]) for name in build.headers()),
+        *(Extension(name, sources(name)) for name in targets.MODULES),
+        *(Extension(f"ocean.{name}", [f"ocean/{name}.h"]) for name in targets.headers()),
     ],
 )

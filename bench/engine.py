@@ -26,10 +26,10 @@ import numpy.typing as npt
 from timing import cores, describe, pin, rounds, table
 
 from pufferenv import RowEnv
-from pufferenv.build import ROOT, header_of
 from pufferenv.engine._engine import compiled, mix_seed
 from pufferenv.engine.arrays import own_memory
 from pufferenv.toolchain.incremental import compiler
+from pufferenv.toolchain.targets import ROOT, header_of
 
 SETS = 64  # of random actions, taken in turn
 LINES_AHEAD = 12  # PUF_LINES_AHEAD_ in pufferenv/contract/game.c

@@ -1,287 +1,23 @@
-"""Build games, the engine, the kernels: `python build.py`, `python -m pufferenv.build my_game.h`.
+"""The build command: `python build.py`, `python -m pufferenv.build my_game.h`; see --help.
 
-    game              contract/game.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
-    game elsewhere    the same -> the user's cache, with a hash of all it is made of in its name
-    engine, kernels   the package's .pyx and *.c -> beside the .pyx; debug, sanitize: below build/
-
-Only what is out of date is built (steps.py). Needs a C compiler; for the engine and the kernels
-also Python's headers and Cython.
+toolchain/targets.py says what is built of what, toolchain/incremental.py when.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import glob
-import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 from pufferenv._installation import conflict
-from pufferenv.toolchain.incremental import (
-    BuildError,
-    Step,
-    compiler,
-    compiler_version,
-    digest,
-    run_stages,
-    run_step,
-    up_to_date,
-)
-
-__all__ = ["BuildError", "build_all", "build_game", "main"]
-
-ROOT = Path(__file__).resolve().parent.parent
-OCEAN = ROOT / "ocean"
-BUILD = ROOT / "build"
-ENV = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compiled with
-THREADS = ROOT / "pufferenv" / "engine" / "thread_pool.c"
-MODULES = ("pufferenv.engine._engine", "pufferenv.external._external", "pufferlib.kernels._kernels")
-
-# -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
-# -fno-math-errno: a square root is one instruction, of a vector too.
-STANDARD = ("-std=c17", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-pthread")
-# -Wno-psabi: a note about vectors passed by value, as only static functions do here.
-WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
-# Other people's games: what is wrong, not what could be spelled out.
-OUTSIDE_WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
-KINDS = {
-    "release": ("-O3", "-DNDEBUG"),
-    "debug": ("-O1", "-g", "-DPUF_DEBUG"),
-    "sanitize": (
-        *("-O1", "-g", "-DPUF_DEBUG", "-fno-omit-frame-pointer"),
-        *("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
-    ),
-}
-MAC = sys.platform == "darwin"
-
-
-# --- where things are ---------------------------------------------------------------------
-
-
-def is_checkout() -> bool:
-    """Whether the engine's sources are here; an installed wheel has only what a game needs."""
-    return THREADS.is_file()
-
-
-def command() -> str:
-    """What to type to build: in a checkout the script, else the module."""
-    return "python build.py" if is_checkout() else "python -m pufferenv.build"
-
-
-def headers() -> dict[str, Path]:
-    """Every game of the ocean package: its name and its header."""
-    return {path.stem: path for path in sorted(OCEAN.glob("*.h"))}
-
-
-def header_of(game: str | os.PathLike[str]) -> Path:
-    """Find the header of a game's name or of a path to one; ValueError names the nearest."""
-    known = headers()
-    if isinstance(game, str) and game in known:
-        return known[game]
-    path = Path(game).expanduser()
-    if path.suffix == ".h":
-        if not path.is_file():
-            raise ValueError(f"there is no header {path}")
-        return path.resolve()
-    near = difflib.get_close_matches(str(game), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    outside = (
-        "; envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE to `puffer`, "
-        "and pufferenv.wrap in a program"
-    )
-    raise ValueError(
-        f"unknown game {str(game)!r}: {hint}Legal are {', '.join(known)}, "
-        f"or a path to a header, such as ./my_game.h{outside if ':' in str(game) else ''}"
-    )
-
-
-def cache_dir() -> Path:
-    """Where games from outside the ocean package are built: PUFFER_CACHE, or the user's cache."""
-    if chosen := os.environ.get("PUFFER_CACHE"):
-        return Path(chosen).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pufferenv"
-
-
-def c_files(module: str) -> list[Path]:
-    """Return the C files linked into a module: those of its folder, and the thread pool."""
-    folder = ROOT.joinpath(*module.split(".")[:-1])
-    files = sorted(folder.glob("*.c"))
-    return [*files, THREADS] if module.startswith("pufferlib.") else files
-
-
-def module_path(name: str, into: Path = ROOT) -> Path:
-    """Where the extension module `name` is built, for this Python."""
-    return into / f"{name.replace('.', os.sep)}{sysconfig.get_config_var('EXT_SUFFIX')}"
-
-
-def _in_tree(header: Path) -> bool:
-    return header.parent == OCEAN and is_checkout()
-
-
-def object_path(header: Path, kind: str = "release", into: Path = ROOT) -> Path:
-    """Where the object of a game of the ocean package is built."""
-    return into / "ocean" / (header.stem + (".so" if kind == "release" else f".{kind}.so"))
-
-
-def _stamp(output: Path) -> Path:
-    """All stamps of the tree stand in build/, where no wheel picks them up."""
-    return BUILD / "stamps" / (os.path.relpath(output, ROOT).replace(os.sep, "~") + ".json")
-
-
-def _cached(header: Path, kind: str, key: str) -> Path:
-    """Where the object of a game from outside is built; `key` may be a pattern."""
-    return cache_dir() / object_path(header, kind).name.replace(".", f"-{key}.", 1)
-
-
-def _game_stamp(header: Path, kind: str) -> Path:
-    """The stamp of a game's object; its place depends only on where the header is."""
-    if _in_tree(header):
-        return _stamp(object_path(header, kind))
-    return cache_dir() / "stamps" / f"{header.stem}-{kind}-{digest(str(header).encode())}.json"
-
-
-def built_game(header: Path, kind: str = "release") -> Path | None:
-    """Return a game's object if it is what this tree makes of `header` now; needs no compiler."""
-    return up_to_date(_game_stamp(header, kind), (ENV, header))
-
-
-# --- steps --------------------------------------------------------------------------------
-
-
-def _tuning(portable: bool) -> tuple[str, ...]:
-    """Flags that make an object fast on this CPU and perhaps illegal on another."""
-    if portable or os.environ.get("PUFFER_PORTABLE", "0") != "0":
-        return ()
-    arm = platform.machine() in ("arm64", "aarch64")
-    return ("-mcpu=native",) if arm else ("-march=native",)
-
-
-def _c_step(
-    output: Path, stamp: Path, args: Sequence[str], inputs: Sequence[Path], scan: bool
-) -> Step:
-    """One run of the C compiler."""
-    tuned = "-march=native" in args or "-mcpu=native" in args
-    line = (*compiler(), *STANDARD, *args)
-    return Step(output, stamp, line, tuple(inputs), compiler_version(), tuned, scan)
-
-
-def _game_step(header: Path, kind: str, into: Path, portable: bool, strict: bool) -> Step:
-    """One game: env.c compiled with the header in it."""
-    if _in_tree(header):
-        output = object_path(header, kind, into)
-        stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
-    else:
-        output = _cached(header, kind, "{key}")
-        stamp, warnings = _game_stamp(header, kind), OUTSIDE_WARNINGS
-    # A function that the game forgot is an error here, not when the object is loaded.
-    whole = ["-Wl,-z,defs"] if sys.platform == "linux" and kind != "sanitize" else []
-    args = [*KINDS[kind], *_tuning(portable), *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
-    return _c_step(
-        output, stamp, [*args, "-shared", *whole, str(ENV), "-lm"], (ENV, header), scan=True
-    )
-
-
-def _python_headers() -> str:
-    include = sysconfig.get_paths()["include"]
-    if Path(include, "Python.h").is_file():
-        return f"-I{include}"
-    raise BuildError(
-        f"Python.h is not in {include}: install Python's headers "
-        "(`apt install python3-dev` or `dnf install python3-devel`)"
-    )
-
-
-def _cython_version() -> str:
-    try:
-        return importlib.metadata.version("cython")
-    except importlib.metadata.PackageNotFoundError:
-        raise BuildError(
-            "Cython is not installed in this Python: `pip install cython`, or let "
-            "`pip install -e .` do the build, which brings it along"
-        ) from None
-
-
-def _module_stages(
-    name: str, kind: str, into: Path, portable: bool, strict: bool
-) -> tuple[list[Step], list[Step], list[Step]]:
-    """An extension module: Cython to C, C to objects, objects to the module."""
-    *folders, stem = name.split(".")
-    source = ROOT.joinpath(*folders)
-    work = BUILD / (f"{kind}-portable" if portable else kind)
-    objects = work / f"{sys.implementation.cache_tag}-objects" / source.relative_to(ROOT)
-    flags = [*KINDS[kind], *_tuning(portable)]
-    python = _python_headers()
-
-    def compiled(file: Path, *more: str) -> Step:
-        output = objects / f"{file.stem}.o"
-        include = (f"-I{ROOT}", f"-I{source}", "-fvisibility=hidden")
-        args = [*flags, *include, *more, "-c", str(file)]
-        return _c_step(output, _stamp(output), args, [file], scan=True)
-
-    # These two are given here and in no .pyx, whose own directives would win over the command line.
-    checks = kind != "release"
-    directives = (f"-Xboundscheck={checks}", f"-Xinitializedcheck={checks}")
-    pyx, generated = source / f"{stem}.pyx", objects / f"{stem}.c"
-    translate = Step(
-        generated,
-        _stamp(generated),
-        (sys.executable, "-m", "cython", "-3", *directives, str(pyx)),
-        (*sorted(ROOT.glob("puffer*/*/*.px[di]")), pyx),
-        f"Cython {_cython_version()}",
-    )
-    told = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags])}"'
-    own = (*WARNINGS, "-Werror") if strict else WARNINGS
-    compiles = [compiled(generated, "-w", python, told)]
-    compiles += [compiled(file, *own) for file in c_files(name)]
-
-    module = module_path(name, into)
-    parts = [step.output for step in compiles]
-    how = ["-bundle", "-undefined", "dynamic_lookup"] if MAC else ["-shared"]
-    libraries = ["-lm"] if MAC else ["-lm", "-ldl"]
-    args = [*flags, *how, *map(str, parts), *libraries]
-    link = _c_step(module, _stamp(module), args, parts, scan=False)
-    return [translate], compiles, [link]
-
-
-def build_all(
-    kind: str = "release", *, into: Path = ROOT, portable: bool = False, strict: bool = False
-) -> tuple[list[Path], int]:
-    """Build everything below `into` -> files made now, and how many were not due.
-
-    `portable`: for any CPU of this kind. `strict`: a warning in the project's own C is an error.
-    """
-    compiler()  # the first to be missed, on most machines that miss something
-    modules_into = into if kind == "release" else BUILD / kind
-    stages: list[list[Step]] = [[], [], []]
-    for name in MODULES:
-        of_module = _module_stages(name, kind, modules_into, portable, strict)
-        for stage, steps in zip(stages, of_module, strict=True):
-            stage += steps
-    # In the last stage, where a game that does not compile keeps no module from being linked.
-    stages[2] += [_game_step(h, kind, into, portable, strict) for h in headers().values()]
-    return run_stages(stages)
-
-
-def build_game(
-    header: str | os.PathLike[str], *, debug: bool = False, sanitize: bool = False
-) -> Path:
-    """Compile a game's header where that is due -> its object.
-
-    A game of a checkout's ocean package is built beside its header, any other in the user's cache.
-    Raises BuildError with the compiler's message, ValueError where there is no such header.
-    """
-    kind = "sanitize" if sanitize else "debug" if debug else "release"
-    return run_step(_game_step(header_of(header), kind, ROOT, portable=False, strict=False))[0]
-
-
-# --- the command --------------------------------------------------------------------------
+from pufferenv.toolchain import targets
+from pufferenv.toolchain.incremental import BuildError, compiler, compiler_version, run_stages
 
 
 def _shown(path: Path) -> str:
@@ -290,32 +26,36 @@ def _shown(path: Path) -> str:
 
 
 def _list() -> None:
-    for name, header in headers().items():
-        shipped = not is_checkout() and object_path(header).is_file()
-        state = "built" if shipped or built_game(header) else "not built"
+    for name, header in targets.headers().items():
+        shipped = not targets.is_checkout() and targets.object_path(header).is_file()
+        state = "built" if shipped or targets.built_game(header) else "not built"
         print(f"{name:<16} {state:<10} {_shown(header)}")
 
 
 def _clean() -> None:
-    if is_checkout():
-        made = [object_path(header, kind) for header in headers().values() for kind in KINDS]
-        for path in (*made, *map(module_path, MODULES)):
+    if targets.is_checkout():
+        made = [
+            targets.object_path(header, kind)
+            for header in targets.headers().values()
+            for kind in targets.KINDS
+        ]
+        for path in (*made, *map(targets.module_path, targets.MODULES)):
             path.unlink(missing_ok=True)
-        shutil.rmtree(BUILD, ignore_errors=True)
+        shutil.rmtree(targets.BUILD, ignore_errors=True)
     _clean_cache()
 
 
 def _clean_cache() -> None:
     """Remove objects and stamps; PUFFER_CACHE may name a folder that holds other things too."""
     key = "[0-9a-f]" * 16
-    stamps = cache_dir() / "stamps"
-    for kind in KINDS:
+    stamps = targets.cache_dir() / "stamps"
+    for kind in targets.KINDS:
         for stamp in stamps.glob(f"*-{kind}-{key}.json"):
             game = glob.escape(stamp.name.rpartition(f"-{kind}-")[0])
-            pattern = _cached(Path(f"{game}.h"), kind, key).name
-            for path in (*cache_dir().glob(pattern), stamp):
+            pattern = targets.cached_object(Path(f"{game}.h"), kind, key).name
+            for path in (*targets.cache_dir().glob(pattern), stamp):
                 path.unlink(missing_ok=True)
-    for folder in (stamps, cache_dir()):
+    for folder in (stamps, targets.cache_dir()):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
@@ -325,11 +65,11 @@ def _how_to_run(kind: str) -> str:
         return "to use the debug builds: PUFFER_BUILD=debug python ..."
     clang = "clang" in compiler_version()
     library = f"libclang_rt.asan-{platform.machine()}.so" if clang else "libasan.so"
-    library = "libclang_rt.asan_osx_dynamic.dylib" if MAC else library
+    library = "libclang_rt.asan_osx_dynamic.dylib" if targets.MAC else library
     told = subprocess.run(
         [*compiler(), f"-print-file-name={library}"], capture_output=True, text=True
     )
-    preload = "DYLD_INSERT_LIBRARIES" if MAC else "LD_PRELOAD"
+    preload = "DYLD_INSERT_LIBRARIES" if targets.MAC else "LD_PRELOAD"
     # Python never frees some of its memory, and its own allocator would hide overruns.
     quiet = "ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc"
     return (
@@ -340,10 +80,13 @@ def _how_to_run(kind: str) -> str:
 
 def _build(games: Sequence[str], kind: str) -> None:
     if games:
-        steps = [_game_step(header_of(game), kind, ROOT, False, strict=True) for game in games]
+        steps = [
+            targets.game_step(targets.header_of(game), kind, targets.ROOT, False, strict=True)
+            for game in games
+        ]
         made, idle = run_stages([steps])
-    elif is_checkout():
-        made, idle = build_all(kind, strict=True)
+    elif targets.is_checkout():
+        made, idle = targets.build_all(kind, strict=True)
     else:
         raise BuildError("what is installed is built already; name a header, my_game.h")
     for path in made:
@@ -358,7 +101,8 @@ def _build(games: Sequence[str], kind: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line -> 0, or 1 after printing what went wrong."""
     parser = argparse.ArgumentParser(
-        prog=command(), description="Build the engine and all games, or the games that are named."
+        prog=targets.command(),
+        description="Build the engine and all games, or the games that are named.",
     )
     parser.add_argument("game", nargs="*", help="name of a game, or path/to/my_game.h")
     how = parser.add_mutually_exclusive_group()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pufferenv import build
+from pufferenv.toolchain import targets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +27,7 @@ GameLike = str | os.PathLike[str]
 
 def names() -> list[str]:
     """All games of the ocean package, sorted."""
-    return list(build.headers())
+    return list(targets.headers())
 
 
 def find(game: GameLike, *, debug: bool = False) -> Path:
@@ -36,16 +36,16 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
     Raises ValueError for an unknown game (with the nearest name), BuildError with the compiler's
     message, or with the package to install where there is no compiler.
     """
-    header = build.header_of(game)
+    header = targets.header_of(game)
     kind = os.environ.get("PUFFER_BUILD") or ("debug" if debug else "release")
-    if kind not in build.KINDS:
-        raise ValueError(f"PUFFER_BUILD={kind}: legal are {', '.join(build.KINDS)}")
-    shipped = build.object_path(header, kind)
-    if header.parent == build.OCEAN and not build.is_checkout() and shipped.is_file():
+    if kind not in targets.KINDS:
+        raise ValueError(f"PUFFER_BUILD={kind}: legal are {', '.join(targets.KINDS)}")
+    shipped = targets.object_path(header, kind)
+    if header.parent == targets.OCEAN and not targets.is_checkout() and shipped.is_file():
         return shipped
-    if made := build.built_game(header, kind):
+    if made := targets.built_game(header, kind):
         return made
-    return build.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
+    return targets.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:
@@ -56,7 +56,7 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
     from pufferenv import Game
 
     loaded = Game(str(find(game, debug=debug)))
-    header = build.header_of(game)
+    header = targets.header_of(game)
     if loaded.name != header.stem:
         raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}, must be {header.stem!r}")
     return loaded
@@ -64,7 +64,7 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
     """Read the TOML file beside the header: sections env, vec, train, policy; {} without one."""
-    path = build.header_of(game).with_suffix(".toml")
+    path = targets.header_of(game).with_suffix(".toml")
     if not path.is_file():
         return {}
     try:

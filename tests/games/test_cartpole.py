@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pufferenv
-from pufferenv.build import ROOT
+from pufferenv.toolchain.targets import ROOT
 
 THETA_LIMIT = 12 * 2 * math.pi / 360
 

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 
 import pufferenv
 from pufferenv import games
-from pufferenv.build import BuildError
+from pufferenv.toolchain.incremental import BuildError
 from tests.support.paths import GAME_HEADERS
 
 NAMES = games.names()

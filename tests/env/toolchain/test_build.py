@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pufferenv import build, games
-from pufferenv.toolchain import incremental
+from pufferenv import games
+from pufferenv.toolchain import incremental, targets
 
-SQUARED = build.OCEAN / "squared.h"
+SQUARED = targets.OCEAN / "squared.h"
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def tree(tmp_path: Path) -> Path:
     """A checkout with the game `squared` alone, in which nothing is built."""
     tree = tmp_path / "a checkout"
     kept = shutil.ignore_patterns("*.so", "__pycache__")
-    shutil.copytree(build.ROOT / "pufferenv", tree / "pufferenv", ignore=kept)
+    shutil.copytree(targets.ROOT / "pufferenv", tree / "pufferenv", ignore=kept)
     (tree / "ocean").mkdir()
     for name in ("build.py", "ocean/__init__.py", "ocean/squared.h"):
-        shutil.copy(build.ROOT / name, tree / name)
+        shutil.copy(targets.ROOT / name, tree / name)
     return tree
 
 
@@ -183,11 +183,11 @@ def test_clean_leaves_what_the_build_did_not_make(tree: Path) -> None:
 
 def test_game_from_a_path_with_spaces_is_built_into_the_cache(tmp_path: Path, cache: Path) -> None:
     header = my_game(tmp_path / "a folder, with $HOME and #hash")
-    made = build.build_game(header)
+    made = targets.build_game(header)
     assert made.parent == cache
     assert re.fullmatch(r"my_game-[0-9a-f]{16}\.so", made.name)
     assert exports_spec(made)
-    assert build.build_game(header) == games.find(header) == games.find(str(header)) == made
+    assert targets.build_game(header) == games.find(header) == games.find(str(header)) == made
 
 
 def test_changed_header_gets_another_object_and_the_old_one_stays(
@@ -212,7 +212,7 @@ def test_header_that_a_game_includes_counts_too(tmp_path: Path, cache: Path) -> 
 def test_two_processes_may_build_the_same_game_at_once(tmp_path: Path, cache: Path) -> None:
     header = my_game(tmp_path)
     command = [sys.executable, "-m", "pufferenv.build", str(header)]
-    running = [subprocess.Popen(command, cwd=build.ROOT, stdout=subprocess.DEVNULL) for _ in "ab"]
+    running = [subprocess.Popen(command, cwd=targets.ROOT, stdout=subprocess.DEVNULL) for _ in "ab"]
     assert [process.wait() for process in running] == [0, 0]
     (made,) = cache.glob("*.so")
     assert exports_spec(made)
@@ -224,8 +224,8 @@ def test_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(build.BuildError, match=r"cannot write .*file/cache.*PUFFER_CACHE"):
-        build.build_game(my_game(tmp_path))
+    with pytest.raises(targets.BuildError, match=r"cannot write .*file/cache.*PUFFER_CACHE"):
+        targets.build_game(my_game(tmp_path))
 
 
 @pytest.mark.parametrize("file", ["ocean/squared.so", "build/stamps/ocean~squared.so.json"])
@@ -244,14 +244,14 @@ def test_folder_without_the_right_to_write_is_named(
         raise PermissionError(errno.EACCES, "Permission denied")  # root is refused nothing
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(build.BuildError, match=r"cannot write .*cache/.* \(Permission denied\)"):
-        build.build_game(my_game(tmp_path))
+    with pytest.raises(targets.BuildError, match=r"cannot write .*cache/.* \(Permission denied\)"):
+        targets.build_game(my_game(tmp_path))
 
 
 def test_what_is_built_is_for_all_whom_the_umask_lets_read_it(tmp_path: Path, cache: Path) -> None:
     before = os.umask(0o022)
     try:
-        made = build.build_game(my_game(tmp_path))
+        made = targets.build_game(my_game(tmp_path))
     finally:
         os.umask(before)
     (stamp,) = (cache / "stamps").iterdir()
@@ -268,8 +268,8 @@ def test_compile_error_is_the_compilers_own_at_the_headers_line(
     header = my_game(tmp_path, ("env->tick = 0;", "env->tock = 0;"))
     lines = header.read_text().splitlines()
     line = next(i for i, text in enumerate(lines, 1) if "tock" in text)
-    with pytest.raises(build.BuildError, match=rf"my_game\.h:{line}:\d+: error: .*tock"):
-        build.build_game(header)
+    with pytest.raises(targets.BuildError, match=rf"my_game\.h:{line}:\d+: error: .*tock"):
+        targets.build_game(header)
     assert not list(cache.glob("*.so"))
 
 
@@ -290,8 +290,8 @@ def test_missing_macro_is_named_with_an_example_and_nothing_else(
     tmp_path: Path, cache: Path, macro: str
 ) -> None:
     header = my_game(tmp_path, (f"#define {macro}", f"#define NOT_{macro}"))
-    with pytest.raises(build.BuildError) as caught:
-        build.build_game(header)
+    with pytest.raises(targets.BuildError) as caught:
+        targets.build_game(header)
     errors = [line for line in str(caught.value).splitlines() if "error: " in line]
     assert len(errors) == 1
     assert re.search(rf"{macro} is missing\. Example.*#define {macro}\b", errors[0])
@@ -299,21 +299,21 @@ def test_missing_macro_is_named_with_an_example_and_nothing_else(
 
 def test_header_without_the_contract_is_told_what_to_include(tmp_path: Path, cache: Path) -> None:
     header = my_game(tmp_path, ('#include "pufferenv/env.h"', ""))
-    with pytest.raises(build.BuildError, match=r"lacks #include .*pufferenv/env\.h"):
-        build.build_game(header)
+    with pytest.raises(targets.BuildError, match=r"lacks #include .*pufferenv/env\.h"):
+        targets.build_game(header)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the linker's -z defs")
 def test_forgotten_function_is_an_error_of_the_build(tmp_path: Path, cache: Path) -> None:
     forgotten = ("static void env_close(Env *env) { (void)env; } // nothing was allocated", "")
     with pytest.raises(incremental.BuildError, match="undefined reference to `env_close'"):
-        build.build_game(my_game(tmp_path, forgotten))
+        targets.build_game(my_game(tmp_path, forgotten))
 
 
 def test_warning_about_a_game_from_outside_is_shown_and_no_error(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = build.build_game(my_game(tmp_path, ("env->tick = 0;", "int unused; env->tick = 0;")))
+    made = targets.build_game(my_game(tmp_path, ("env->tick = 0;", "int unused; env->tick = 0;")))
     assert exports_spec(made)
     assert "unused variable" in capsys.readouterr().err
 
@@ -347,8 +347,8 @@ def test_missing_python_headers_are_named_with_their_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
-    with pytest.raises(build.BuildError, match="python3-dev"):
-        build.build_all(into=tmp_path)
+    with pytest.raises(targets.BuildError, match="python3-dev"):
+        targets.build_all(into=tmp_path)
 
 
 def test_unknown_game_names_the_nearest_and_all() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import pufferenv
-from pufferenv import build
 from pufferenv.games import tomllib
+from pufferenv.toolchain import targets
 
 # An editable install's finder would lend a copy of the packages the modules that it lacks.
 ONLY = """
@@ -24,7 +24,7 @@ sys.meta_path = [f for f in sys.meta_path if "Editable" not in getattr(f, "__nam
 """
 
 
-def python(code: str, folder: Path = build.ROOT) -> subprocess.CompletedProcess[str]:
+def python(code: str, folder: Path = targets.ROOT) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter with the packages of `folder`."""
     command = [sys.executable, "-c", ONLY.format(folder=str(folder), code=code)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -82,7 +82,7 @@ def test_every_public_name_is_there() -> None:
 def test_without_a_built_engine_the_error_names_the_command(tmp_path: Path, used: str) -> None:
     for package in ("pufferenv", "ocean"):
         kept = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(build.ROOT / package, tmp_path / package, ignore=kept)
+        shutil.copytree(targets.ROOT / package, tmp_path / package, ignore=kept)
     done = python(f"import pufferenv\nassert pufferenv.__version__\n{used}", tmp_path)
     last = done.stderr.splitlines()[-1]
     assert re.match(r"ImportError: .*not built.*`python build\.py`", last)
@@ -96,7 +96,7 @@ for package in (pufferenv.engine, pufferenv.external, pufferlib.kernels):
     print(package.__path__[0])
 """
     folders = ("pufferenv/engine", "pufferenv/external", "pufferlib/kernels")
-    debug = build.BUILD / "debug"
+    debug = targets.BUILD / "debug"
     assert python(code).stdout.splitlines() == [str(debug / folder) for folder in folders]
 
 
@@ -118,32 +118,32 @@ def test_pypis_pufferlib_beside_ours_is_noticed(
 def test_all_that_a_game_includes_is_in_the_wheel() -> None:
     data = setuptools_table()["package-data"]
     packed = {
-        file.relative_to(build.ROOT).as_posix()
+        file.relative_to(targets.ROOT).as_posix()
         for package, patterns in data.items()
         for pattern in patterns
-        for file in build.ROOT.joinpath(*package.split(".")).glob(pattern)
+        for file in targets.ROOT.joinpath(*package.split(".")).glob(pattern)
     }
     sources = {"pufferenv/contract/game.c", "pufferenv/env.h", "pufferenv/contract/debug_checks.h"}
     for source in sources:
-        text = (build.ROOT / source).read_text()
+        text = (targets.ROOT / source).read_text()
         sources = sources | set(re.findall(r'^#include "(pufferenv/.*)"', text, re.MULTILINE))
     assert sources <= packed
     assert "pufferenv/contract/spec.h" in sources
 
 
 def setuptools_table() -> dict[str, Any]:
-    table = tomllib.loads((build.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    table = tomllib.loads((targets.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert isinstance(table, dict)
     return table
 
 
 def test_every_package_is_listed_and_typed() -> None:
-    typed = sorted(path.parent.name for path in build.ROOT.glob("*/py.typed"))
+    typed = sorted(path.parent.name for path in targets.ROOT.glob("*/py.typed"))
     assert typed == ["ocean", "pufferenv", "pufferlib"]
     folders = {
-        file.parent.relative_to(build.ROOT).as_posix().replace("/", ".")
+        file.parent.relative_to(targets.ROOT).as_posix().replace("/", ".")
         for package in typed
         for pattern in ("*.py", "*.c", "*.h")
-        for file in (build.ROOT / package).rglob(pattern)
+        for file in (targets.ROOT / package).rglob(pattern)
     }
     assert sorted(folders) == setuptools_table()["packages"]
