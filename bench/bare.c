@@ -1,5 +1,5 @@
-// bench/bare.c - the loop that bench/engine.py holds the engine against: one-agent envs of one game,
-// stepped one after the other in one thread, into the same slots, and nothing else.
+// bench/bare.c - the loop that bench/engine.py compares the engine with: one-agent envs of one game,
+// stepped one after the other in one thread, into the same slots. It does nothing else.
 //     cc -O3 -I. -DPUF_GAME='"ocean/squared.h"' -shared -fPIC -o bare.so bench/bare.c
 #include <stdlib.h>
 
@@ -8,13 +8,13 @@
 
 enum { HEADS = 0 PUF_ACTIONS(PUF_COUNT_HEAD_) };
 
-// Letters: E envs, H horizon. Row half * E + i is env i's; it fills the two halves in turn.
+// Letters: E envs, H horizon. Env i owns rows i and E + i and fills them in turn.
 typedef struct Bare {
     Env *envs;           // (E)
     PufIO *ios;          // (E)
     PufNote *notes;      // (E)
-    float *step_rewards; // (E) where the game writes
-    int32_t *actions;    // (E, heads) where the game reads; copied there, as the engine's are
+    float *step_rewards; // (E) written by the game
+    int32_t *actions;    // (E, heads) read by the game; copied here, as in the engine
     uint8_t *states;     // (2, E) dones, alive
     int64_t *slots;      // (2, E) slot, row_end
     float *reward;       // (2 * E, H)
@@ -29,7 +29,7 @@ void bare_free(Bare *b) {
         free(b->states), free(b->slots), free(b);
 }
 
-// `obs` (2 * E, H, obs_bytes), `reward` and `done` (2 * E, H) belong to the caller. -> NULL: failed.
+// `obs` (2 * E, H, obs_bytes), `reward` and `done` (2 * E, H) belong to the caller. -> NULL on failure.
 Bare *bare_new(int64_t num_envs, int64_t horizon, const void *config, const uint64_t *seeds,
                char *obs, size_t obs_bytes, float *reward, uint8_t *done) {
     Bare *b = calloc(1, sizeof(Bare));
@@ -63,7 +63,7 @@ failed:
     return NULL;
 }
 
-// What the engine does about slots that lie a row apart (envs_ahead in pufferenv/contract/game.c).
+// Prefetches as the engine does, whose slots are a row apart (envs_ahead in contract/game.c).
 static void fetch_slot(const Bare *b, int64_t slot) {
     const int64_t bytes = (int64_t)b->ios->obs_stride;
     const char *obs = b->ios->obs + slot * bytes;
@@ -71,8 +71,8 @@ static void fetch_slot(const Bare *b, int64_t slot) {
     __builtin_prefetch(obs + (bytes < 512 ? bytes : 512) - 1, 1);
 }
 
-// `actions` (num_sets, E, heads) are taken in turn. `ahead`: for the slot of so many envs ahead the
-// loop asks early; 0: it does not ask.
+// `actions` (num_sets, E, heads) are used in turn. `ahead`: number of envs by which slots are
+// prefetched; 0: no prefetch.
 void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, int64_t ahead) {
     for (int64_t end = b->time + steps; b->time < end; b->time++) {
         const int32_t *set = actions + b->time % num_sets * b->num_envs * HEADS;
@@ -98,8 +98,8 @@ void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, 
     }
 }
 
-// The engine in the same loop: the functions are the built engine's own, `engine` its struct. A batch
-// of all agents' rows is given back as soon as it is full.
+// The engine in the same loop: the functions are the built engine's own, `engine` is its struct. A
+// batch of all agents' rows is released as soon as it is full.
 void engine_run(PufEngine *engine, PufStepStatus (*step)(PufEngine *, int32_t, int32_t),
                 int (*release)(PufRows *, int32_t), const int32_t *actions, int64_t num_sets,
                 int64_t time, int64_t steps) {

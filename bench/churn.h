@@ -1,16 +1,16 @@
-// churn - agents that die and come back at a steady rate; bench/rows.py asks what that costs.
+// churn - agents that die and respawn at a steady rate; bench/rows.py measures what that costs.
 //
-// An observation is as large as breakout's. Dice are thrown for all agents in every step, whatever
-// the rates are, so that games with and without deaths differ in nothing but the deaths.
+// An observation is as large as breakout's. Each step draws random numbers for all agents, whatever
+// the rates are, so that games with and without deaths differ only in the deaths.
 #define PUF_NAME "churn"
-#define PUF_DOC "Die and come back at a steady rate."
+#define PUF_DOC "Agents die and respawn at a steady rate."
 #define PUF_AGENTS(c) (c)->agents
 #define PUF_OBS(c) float, ENTRIES
 #define PUF_ACTIONS(X) X(move, 3, "stay, left, right")
 #define PUF_CONFIG(X) \
     X(int32_t, agents, 64, 1, 4096, "agents of one env") \
     X(float, die, 0, 0, 1, "chance of a live agent to die in a step") \
-    X(int32_t, same_step, 0, 0, 1, "1: who dies begins a new life in that step, 0: in the next")
+    X(int32_t, same_step, 0, 0, 1, "1: an agent that dies respawns in the same step, 0: in the next")
 #define PUF_LOG(X)
 #include "pufferenv/env.h"
 

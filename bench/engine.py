@@ -1,13 +1,13 @@
-"""What the engine costs: ns per agent-step in ROWS mode, over a bare C loop with the same slots.
+"""Cost of the engine in ns per agent step, compared with a bare C loop over the same slots.
 
     python bench/engine.py [--envs 1024] [--horizon 64] [--rounds 5] [--games squared breakout]
 
-bench/bare.c includes the game's header, is compiled as games are, steps the same envs with the
-same actions and writes observations, rewards and dones into the same slots; that both wrote the
-same bytes is checked first. The engine asks for the memory of slots some envs ahead, so the bare
-loop is measured as it is and doing that too. The engine runs twice: stepped by a loop in C, as the
-bare one is, and from Python. Its time has all of it: events, logs, final observations, rows handed
-out, batches.
+bench/bare.c includes the game's header and is compiled like a game. It steps the same envs with the
+same actions and writes observations, rewards and dones into the same slots; the program first
+checks that both wrote the same bytes. The engine prefetches the slots of later envs, so the bare
+loop is measured with and without prefetch. The engine (mode ROWS) is measured twice: stepped by a
+loop in C, like the bare loop, and from Python. Its time includes events, logs, final observations,
+rows and batches.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pufferenv.engine.arrays import own_memory
 from pufferenv.toolchain.incremental import compiler
 from pufferenv.toolchain.targets import ROOT, header_of
 
-SETS = 64  # of random actions, taken in turn
+SETS = 64  # sets of random actions, used in turn
 LINES_AHEAD = 12  # PUF_LINES_AHEAD_ in pufferenv/contract/game.c
 Actions = npt.NDArray[np.int32]  # (SETS, envs, heads)
 
@@ -66,7 +66,7 @@ class Engine:
 
 
 class Bare:
-    """bench/bare.c, compiled for one game into a folder of its own."""
+    """bench/bare.c, compiled for one game."""
 
     def __init__(self, env: RowEnv, actions: Actions) -> None:
         rows = (2 * env.num_envs, env.horizon)
@@ -100,7 +100,7 @@ class Bare:
 
     @staticmethod
     def _memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """The kind of memory that the engine takes for itself: aligned, on huge pages."""
+        """Allocate memory as the engine does: aligned, on huge pages."""
         return own_memory(int(np.prod(shape)) * dtype.itemsize).view(dtype).reshape(shape)
 
     def _at(self, name: str) -> ctypes.c_void_p:
@@ -117,8 +117,8 @@ class Bare:
         return library
 
 
-class Asking:
-    """A bare loop that asks for its slots some envs ahead, as the engine does."""
+class Prefetching:
+    """A bare loop that prefetches the slots of later envs, as the engine does."""
 
     def __init__(self, bare: Bare) -> None:
         lines = bare.arrays["observations"][0, 0].nbytes // 64 + 1
@@ -129,7 +129,7 @@ class Asking:
 
 
 def check_same(engine: Engine, bare: Bare) -> None:
-    """Run both over two rows and stop unless they wrote the same bytes."""
+    """Run both loops over two rows; exit unless they wrote the same bytes."""
     env = engine.env
     for loop in (engine, bare):
         loop.run(2 * env.horizon - 1)
@@ -138,7 +138,7 @@ def check_same(engine: Engine, bare: Bare) -> None:
             raise SystemExit(f"{env.game.name}: engine and bare loop differ in {name!r}")
 
 
-def measure(loop: Engine | Bare | Asking, envs: int, steps: int) -> float:
+def measure(loop: Engine | Bare | Prefetching, envs: int, steps: int) -> float:
     """Nanoseconds per step of one env."""
     begin = time.perf_counter()
     loop.run(steps)
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=1024, help="default 1024")
     parser.add_argument("--horizon", type=int, default=64, help="slots of a row (default 64)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--steps", type=int, default=4096, help="of each measurement")
+    parser.add_argument("--steps", type=int, default=4096, help="per measurement")
     parser.add_argument("--games", nargs="+", default=["squared", "breakout"])
     args = parser.parse_args()
     describe()
@@ -161,19 +161,21 @@ def main() -> None:
     for game in args.games:
         with RowEnv(game, 1, horizon=1) as one:
             if one.num_agents != 1 or one.axes:
-                raise SystemExit(f"{game}: the bare loop knows one agent and discrete heads only")
+                raise SystemExit(
+                    f"{game}: the bare loop supports only games with one agent and discrete heads"
+                )
             choices = [head.n for head in one.heads]
         actions = rng.integers(0, choices, (SETS, args.envs, len(choices))).astype(np.int32)
         compare(game, args, actions)
 
 
 def compare(game: str, args: argparse.Namespace, actions: Actions) -> None:
-    """Print the engine's time per step, from C and from Python, beside the bare loop's."""
+    """Print the time per step of the engine, from C and from Python, and of the bare loop."""
     envs = [RowEnv(game, args.envs, horizon=args.horizon, seed=0) for _ in range(2)]
     bare = Bare(envs[0], actions)
-    loops: dict[str, Engine | Bare | Asking] = {
+    loops: dict[str, Engine | Bare | Prefetching] = {
         "bare loop": bare,
-        "bare loop, asking ahead": Asking(bare),
+        "bare loop with prefetch": Prefetching(bare),
         "engine": (engine := Engine(envs[0], actions, bare.library)),
         "engine, from Python": Engine(envs[1], actions),
     }
@@ -183,7 +185,7 @@ def compare(game: str, args: argparse.Namespace, actions: Actions) -> None:
     for name in list(loops)[2:]:
         for other in list(loops)[:2]:
             pairs = zip(figures[name], figures[other], strict=True)
-            figures[f"{name}, over the {other}"] = [ours - theirs for ours, theirs in pairs]
+            figures[f"{name} minus {other}"] = [ours - theirs for ours, theirs in pairs]
     table(f"{game}, {args.envs} envs, horizon {args.horizon}, ns/step", figures)
 
 

@@ -1,11 +1,12 @@
-"""How much faster the examples learn on our envs than on their framework's usual ones.
+"""Speed of the examples on our envs relative to their framework's own envs.
 
     python bench/examples.py {sb3,torchrl,single_file} [--envs 64] [--timesteps 16384] [--rounds 5]
                              [--processes]
 
-Trains cartpole by the example's own `train`, learning included, on our env and on gymnasium's
-CartPole-v1 in the framework's vector env, in turn; one core, pinned. The ratio is of each round's
-pair. --processes: also in the framework's env of one process per env, forked, on the same core.
+Trains cartpole with the example's own `train`, on our env and on Gymnasium's CartPole-v1 in the
+framework's vector env, in turn, on one pinned core. The speed includes learning; the ratio is
+computed per round. --processes adds the framework's vector env with one forked process per env, on
+the same core.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from timing import cores, describe, pin, rounds, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-Case = tuple[str, Callable[[], Any]]  # a name, what makes the env
+Case = tuple[str, Callable[[], Any]]  # name, function that makes the env
 Train = Callable[[Any, int, int], float]
 
 
@@ -65,7 +66,7 @@ def torchrl(envs: int, processes: bool) -> tuple[Train, list[Case]]:
 
 
 def single_file(envs: int, processes: bool) -> tuple[Train, list[Case]]:
-    """The single file: gymnasium's SyncVectorEnv, as make_vec makes it."""
+    """The single file: Gymnasium's SyncVectorEnv, as make_vec makes it."""
     import single_file_ppo
     from gymnasium import make_vec
 
@@ -80,12 +81,12 @@ def single_file(envs: int, processes: bool) -> tuple[Train, list[Case]]:
 
 
 def rate(train: Train, make: Callable[[], Any], timesteps: int) -> float:
-    """Thousand env-steps per second, learning included, making the env not."""
+    """Return thousand env steps per second, including learning but not making the env."""
     env = make()
     begin = time.perf_counter()
     train(env, timesteps, 1)
     seconds = time.perf_counter() - begin
-    if not getattr(env, "is_closed", False):  # torchrl's collector has closed its own
+    if not getattr(env, "is_closed", False):  # torchrl's collector closes its env
         env.close()
     return timesteps / seconds / 1e3
 
@@ -97,7 +98,7 @@ def main() -> None:
     )
     parser.add_argument("example", choices=examples)
     parser.add_argument("--envs", type=int, default=64, help="default 64")
-    parser.add_argument("--timesteps", type=int, default=16_384, help="of each run")
+    parser.add_argument("--timesteps", type=int, default=16_384, help="per run")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
     parser.add_argument("--processes", action="store_true", help="also one process per env")
     args = parser.parse_args()
@@ -107,7 +108,7 @@ def main() -> None:
     torch.set_num_threads(1)
     train, cases = examples[args.example](args.envs, args.processes)
     for _, make in cases:
-        rate(train, make, args.timesteps // 5)  # whatever is set up at first use
+        rate(train, make, args.timesteps // 5)  # warm up
     measures = [(name, partial(rate, train, make, args.timesteps)) for name, make in cases]
     figures = rounds(measures, args.rounds)
     table(f"{args.example}, {args.envs} envs, thousand steps/s", figures)

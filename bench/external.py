@@ -1,11 +1,12 @@
-"""How well Gymnasium's own envs are learned with the defaults: five tasks, seeds, curves.
+"""Scores on Gymnasium's own envs with the default options: five tasks, several seeds, curves.
 
-    python bench/external.py [TASK ...] [--seeds 1 2 3 4 5] [--runs FOLDER] [--plot docs/external.svg]
+    python bench/external.py [TASK ...] [--seeds 1 2 3 4 5] [--runs FOLDER]
+                             [--plot docs/external.svg]
 
-For each task and seed: `puffer train` with the task's number of steps, then `puffer eval` of the
-last policy, 100 episodes, sampling as in training and greedily. A seed whose run in FOLDER is whole
-is not trained again, so the work can be done in parts. --plot draws the scores of the episodes that
-ended during training (needs matplotlib: `pip install -e '.[bench]'`).
+For each task and seed, runs `puffer train` with the task's number of steps, then `puffer eval` of
+the last policy over 100 episodes, once sampling as in training and once greedily. A seed whose run
+in FOLDER is complete is not trained again, so the benchmark can be interrupted. --plot draws the
+scores of the episodes that ended during training (needs matplotlib: `pip install -e '.[bench]'`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ HERE = Path(__file__).parent
 
 
 class Task(NamedTuple):
-    """What is trained, and what is to be reached."""
+    """An env, the steps to train for and the score to reach."""
 
     game: str
     steps: int
@@ -56,13 +57,13 @@ TITLES = {
 
 
 def puffer(*words: str) -> bytes:
-    """Run a command as a user would, with this folder's envs at hand."""
+    """Run a command as a user would, with this folder on PYTHONPATH."""
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.check_output([*PUFFER, *words], env={**os.environ, "PYTHONPATH": path})
 
 
 def train(task: Task, seed: int, root: Path, flags: list[str]) -> Path:
-    """Train one seed, unless it is there. -> the run's folder."""
+    """Train one seed unless its run is complete; return the run's folder."""
     run = root / folder(task.game) / f"seed-{seed}"
     if (run / "seconds.txt").exists():
         return run
@@ -75,7 +76,7 @@ def train(task: Task, seed: int, root: Path, flags: list[str]) -> Path:
 
 
 def score(run: Path, *flags: str) -> float:
-    """Mean score of the last policy over 100 episodes."""
+    """Return the mean score of the last policy over 100 episodes."""
     answer: dict[str, Any] = json.loads(
         puffer("eval", str(run), "--policy", "last", "--episodes", "100", "--json", *flags)
     )
@@ -83,14 +84,14 @@ def score(run: Path, *flags: str) -> float:
 
 
 def curve(run: Path) -> list[tuple[float, float]]:
-    """(thousand steps, mean score of the episodes that ended since the last log)."""
+    """Return (thousand steps, mean score of the episodes since the last line) of each line."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     points = [(line["agent_steps"] / 1e3, line.get("env/score")) for line in lines]
     return [(steps, value) for steps, value in points if value is not None]
 
 
 def plot(curves: dict[str, list[list[tuple[float, float]]]], file: Path) -> None:
-    """Draw one field per task, one line per seed, and the target."""
+    """Draw one panel per task with one line per seed and the target."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -111,13 +112,13 @@ def plot(curves: dict[str, list[list[tuple[float, float]]]], file: Path) -> None
 
 
 def main() -> None:
-    """Train and evaluate, print one line per run."""
+    """Train and evaluate; print one line per run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--runs", type=Path, help="where runs are kept; default: a new folder")
+    parser.add_argument("--runs", type=Path, help="folder of the runs; default: a new one")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]

@@ -1,12 +1,12 @@
-"""How well `puffer train GAME` learns with its defaults: seeds, each trained, then evaluated.
+"""Score that `puffer train GAME` reaches with its defaults: several seeds, trained and evaluated.
 
     python bench/learn.py breakout [--seeds 1 2 3] [--episodes 100] [--log score]
                           [--plot docs/breakout.svg] [-- --train.total-timesteps 1000000 ...]
 
 Runs the two commands as a user would, one seed after the other: `puffer train` with that seed, then
-`puffer eval` of the best policy on seeds that training never saw. Prints training's wall time, peak
-memory of its process and the evaluation; --plot draws the training curves (needs matplotlib:
-`pip install -e '.[bench]'`). What follows `--` goes to `puffer train`.
+`puffer eval` of the best policy with seeds that are not used in training. Prints the wall time of
+training, the peak memory of its process, and the evaluation. --plot draws the training curves
+(needs matplotlib: `pip install -e '.[bench]'`). Arguments after `--` go to `puffer train`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ PUFFER = [sys.executable, "-m", "pufferlib"]
 
 
 def train(game: str, seed: int, folder: Path, flags: list[str]) -> tuple[float, float]:
-    """Train one seed. -> seconds of the whole command, peak memory of its process in MB."""
+    """Train one seed; return the seconds of the command and the peak memory of its process, MB."""
     run = ["--run-dir", str(folder), "--name", f"seed-{seed}", "--train.seed", str(seed)]
     begin = time.perf_counter()
     process = subprocess.Popen([*PUFFER, "train", game, *run, *flags], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"puffer train {game} with seed {seed} ended with status {status}")
-    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB here
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, else in KiB
     return time.perf_counter() - begin, usage.ru_maxrss * scale / 1e6
 
 
 def evaluate(run: Path, episodes: int) -> dict[str, Any]:
-    """`puffer eval` of the run's best policy. -> its JSON answer."""
+    """Run `puffer eval` on the run's best policy; return its JSON output."""
     command = [*PUFFER, "eval", str(run), "--episodes", str(episodes), "--json"]
     answer: dict[str, Any] = json.loads(subprocess.check_output(command))
     return answer
 
 
 def curve(run: Path, log: str) -> list[tuple[float, float]]:
-    """(minutes of training, mean of `log` over the episodes of that moment) as the run noted it."""
+    """Return (minutes of training, mean of the log field) of each line of the run's metrics."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     key = f"env/{log}"
     return [(line["uptime"] / 60, line[key]) for line in lines if key in line]
@@ -69,7 +69,7 @@ def plot(curves: dict[int, list[tuple[float, float]]], game: str, log: str, file
 
 
 def main() -> None:
-    """Train and evaluate each seed, print one line each."""
+    """Train and evaluate each seed; print one line each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

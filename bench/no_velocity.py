@@ -1,6 +1,6 @@
-"""CartPole-v1 that shows position and angle only: what moves must be remembered.
+"""CartPole-v1 that shows only position and angle, so that a policy must remember the velocities.
 
-`gym:no_velocity:CartPoleNoVelocity-v1`, with this folder on PYTHONPATH.
+Its name is `gym:no_velocity:CartPoleNoVelocity-v1`, with this folder on PYTHONPATH.
 """
 
 from __future__ import annotations

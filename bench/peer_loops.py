@@ -1,8 +1,8 @@
-"""What bench/peers.py compares with: stable-baselines3's PPO and a loop in CleanRL's manner.
+"""The trainers that bench/peers.py compares with: stable-baselines3's PPO and a CleanRL-style loop.
 
-Both take a Recipe, a kind of vector env and a seed, and call `report` after each update. The vector
-envs begin a new episode in the step after its end; as in CleanRL and in envpool's examples that
-idle step counts and is trained on.
+Both take a kind of vector env, a Recipe and a seed, and call `report` after each update. The vector
+envs reset in the step after an episode's end. As in CleanRL and in envpool's examples, that idle
+step counts and is trained on.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch import nn
 
-# Agent steps so far, and the episodes that ended in the update as (how many, mean return); training
-# ends where it answers True.
+# Called with the agent steps so far and the episodes that ended in the update as (number, mean
+# return). Training ends if it returns True.
 Report = Callable[[int, list[tuple[float, float]]], bool]
 
 
 class Recipe(NamedTuple):
-    """What all trainers do alike."""
+    """The settings that all trainers share."""
 
     envs: int = 64
-    steps: int = 32  # of each env in one update
+    steps: int = 32  # per env and update
     epochs: int = 4
     minibatches: int = 4
-    hidden: int = 64  # tanh units of each of two layers, shared by policy and value
-    learning_rate: float = 2.5e-3  # at the start, then linearly to 0
+    hidden: int = 64  # tanh units per layer; two layers, shared by policy and value
+    learning_rate: float = 2.5e-3  # at the start; decays linearly to 0
     ent_coef: float = 0.01
     total: int = 500_000
 
@@ -52,7 +52,7 @@ def trunk(hidden: int) -> nn.Module:
 
 
 def vector_env(kind: str, recipe: Recipe, seed: int) -> Any:
-    """Make CartPole-v1 as envpool or as gymnasium, computed by numpy for all envs at once."""
+    """Make CartPole-v1 in envpool, or in Gymnasium's numpy-vectorized version."""
     if kind == "envpool":
         import envpool
 
@@ -63,7 +63,7 @@ def vector_env(kind: str, recipe: Recipe, seed: int) -> Any:
 
 
 def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
-    """PPO in one loop of torch operations, with torch.distributions and GAE step by step."""
+    """Train with PPO as one loop of torch operations, torch.distributions and step-by-step GAE."""
     torch.manual_seed(seed)
     n, t, batch = recipe.envs, recipe.steps, recipe.batch
     env = vector_env(kind, recipe, seed)
@@ -134,7 +134,7 @@ def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
 
 
 def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
-    """stable-baselines3's PPO; the shared layers are its features extractor."""
+    """Train with stable-baselines3's PPO; its features extractor holds the shared layers."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
@@ -142,7 +142,7 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
     from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
     class Trunk(BaseFeaturesExtractor):
-        """The network up to the heads."""
+        """The hidden layers."""
 
         def __init__(self, space: gymnasium.Space[Any]) -> None:
             super().__init__(space, recipe.hidden)
@@ -154,7 +154,7 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
             return out
 
     class Adapter(VecEnv):  # type: ignore[misc]
-        """A vector env of gymnasium's interface as stable-baselines3 wants it."""
+        """A Gymnasium vector env as stable-baselines3's VecEnv."""
 
         def __init__(self) -> None:
             self.env = vector_env(kind, recipe, seed)
@@ -191,7 +191,7 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
             return [False] * recipe.envs
 
     class Watch(BaseCallback):
-        """Gathers the episodes of an update and reports them when it is over."""
+        """Collects the episodes of an update and reports them when it is over."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -203,7 +203,7 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
             self.ended += [(1.0, float(i["episode"]["r"])) for i in infos if "episode" in i]
             return not self.done
 
-        def _on_rollout_start(self) -> None:  # the last update is over
+        def _on_rollout_start(self) -> None:  # the previous update is over
             if self.num_timesteps:
                 self.done = report(self.num_timesteps, self.ended)
                 self.ended = []

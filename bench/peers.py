@@ -1,13 +1,13 @@
-"""Train CartPole-v1 with one network and recipe in pufferenv and in what others use.
+"""Train CartPole-v1 with the same network and settings in pufferenv and in other trainers.
 
     python bench/peers.py [--rounds 5] [--seconds 2] [--cases ours sb3-envpool ...] [--plot FILE]
     python bench/peers.py --solve [--seeds 1 2 3 4 5] [--cases ...]
 
-64 envs, rollouts of 32 steps, 4 epochs of 4 minibatches, two hidden layers of 64 tanh units shared
-by policy and value, Adam: one thread, each trainer in a process of its own, all pinned to the same
-core, taking turns. Prints agent steps per second; with --solve the seconds from after the imports
-until episodes in a row, at least 100, average 475. --plot draws the speeds as bars. Needs
-`pip install -e '.[peers]'`; a peer that is not installed is left out.
+All use 64 envs, rollouts of 32 steps, 4 epochs of 4 minibatches, two hidden layers of 64 tanh units
+shared by policy and value, Adam and one thread. Each trainer has its own process; all are pinned to
+the same core and take turns. Prints agent steps per second, or with --solve the seconds from after
+the imports until at least 100 consecutive episodes have a mean return of 475. --plot draws the
+speeds as bars. Needs `pip install -e '.[peers]'`; a peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from timing import cores, describe, pin, table
 if TYPE_CHECKING:
     from peer_loops import Recipe, Report
 
-SOLVED, EPISODES, LIMIT = 475, 100, 60.0  # mean return, over so many, seconds at most
+SOLVED, EPISODES, LIMIT = 475, 100, 60.0  # mean return, episodes that it is a mean of, seconds
 
 
 class Case(NamedTuple):
-    """One trainer with one vector env."""
+    """One trainer with one vector env, and the packages that it needs."""
 
     title: str
     loop: str
@@ -53,7 +53,7 @@ CASES = {
 
 
 def ours(_: str, recipe: Recipe, seed: int, report: Report) -> None:
-    """This project's trainer, in the interface of peer_loops.py."""
+    """Train with this project's trainer, through the interface of peer_loops.py."""
     from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
     from pufferlib.ppo.trainer import Trainer
 
@@ -73,15 +73,17 @@ def ours(_: str, recipe: Recipe, seed: int, report: Report) -> None:
     policy = PolicyOptions(hidden_size=recipe.hidden, num_layers=2, activation="tanh")
     trainer = Trainer("cartpole", {}, vec, train, policy)
     while not trainer.finished:
-        said = trainer.update()
-        ended = [(said["env/episodes"], said["env/score"])] if said["env/episodes"] else []
+        metrics = trainer.update()
+        ended = []
+        if metrics["env/episodes"]:
+            ended = [(metrics["env/episodes"], metrics["env/score"])]
         if report(trainer.agent_steps, ended):
             break
     trainer.close()
 
 
 def child(name: str, core: int | None) -> None:
-    """Answer one line of stdin after the other: `rate SECONDS`, or `solve SEED` and end."""
+    """Answer the parent's requests on stdin: several `rate SECONDS`, or one `solve SEED`."""
     warnings.simplefilter("ignore")
     pin(core)
     import peer_loops
@@ -94,7 +96,7 @@ def child(name: str, core: int | None) -> None:
     for package in case.needs:
         importlib.import_module(package)
     loop = ours if case.loop == "ours" else getattr(peer_loops, case.loop)
-    say("ready")
+    reply("ready")
     word, value = input().split()
     if word == "solve":
         loop(case.env, peer_loops.Recipe(), int(value), Solving())
@@ -102,25 +104,25 @@ def child(name: str, core: int | None) -> None:
         loop(case.env, peer_loops.Recipe(total=10**9), 1, Pacing(float(value)))
 
 
-def say(text: str) -> None:
-    """Answer the parent."""
+def reply(text: str) -> None:
+    """Send a line to the parent."""
     print(text, flush=True)
 
 
 class Pacing:
-    """Lets a trainer run for some seconds, says its steps per second, waits for the next line."""
+    """Runs a trainer for some seconds, replies with its speed, and waits for the next request."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.warm, self.steps = seconds, False, 0
         self.begin = time.perf_counter()
 
     def __call__(self, steps: int, ended: list[tuple[float, float]]) -> bool:
-        """Begin to count after the first update."""
+        """Count from the first update on; return True when there are no more requests."""
         now = time.perf_counter()
         if self.warm and now - self.begin < self.seconds:
             return False
         if self.warm:
-            say(str((steps - self.steps) / (now - self.begin)))
+            reply(str((steps - self.steps) / (now - self.begin)))
             try:
                 self.seconds = float(input().split()[1])
             except EOFError:
@@ -130,14 +132,14 @@ class Pacing:
 
 
 class Solving:
-    """Ends a training when the last episodes, EPISODES of them or a few more, do well."""
+    """Ends a training when the last EPISODES episodes, or a few more, have a mean of SOLVED."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
         self.last: collections.deque[tuple[float, float]] = collections.deque()
 
     def __call__(self, steps: int, ended: list[tuple[float, float]]) -> bool:
-        """Say seconds and steps when it is over."""
+        """Reply with seconds and steps, and return True, when the game is solved or time is up."""
         self.last.extend(ended)
         while sum(count for count, _ in self.last) - self.last[0][0] >= EPISODES:
             self.last.popleft()
@@ -146,13 +148,13 @@ class Solving:
         seconds = time.perf_counter() - self.begin
         solved = count >= EPISODES and mean >= SOLVED
         if solved or seconds > LIMIT:
-            say(f"{seconds if solved else float('inf')} {steps}")
+            reply(f"{seconds if solved else float('inf')} {steps}")
             return True
         return False
 
 
 class Trainer:
-    """A child process from the parent's side."""
+    """A child process that trains, as the parent sees it."""
 
     def __init__(self, name: str, core: int | None) -> None:
         pinned = [] if core is None else ["--core", str(core)]
@@ -164,10 +166,10 @@ class Trainer:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        self.answer("ready")
+        self.read("ready")
 
-    def answer(self, begin: str = "") -> str:
-        """Wait for a line that begins so; libraries' own chatter does not."""
+    def read(self, begin: str = "") -> str:
+        """Wait for a reply that begins so; ignore the output of libraries."""
         assert self.process.stdout
         for line in self.process.stdout:
             if line.startswith(begin) and (begin or line[0].isdigit() or line[:3] == "inf"):
@@ -175,18 +177,18 @@ class Trainer:
         raise SystemExit(f"a trainer ended with status {self.process.wait()}")
 
     def ask(self, question: str) -> str:
-        """Send a line, return the answer."""
+        """Send a request; return the reply."""
         assert self.process.stdin
         self.process.stdin.write(question + "\n")
         self.process.stdin.flush()
-        return self.answer()
+        return self.read()
 
     def rate(self, seconds: float) -> float:
         """Return thousand steps per second."""
         return float(self.ask(f"rate {seconds}")) / 1e3
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
@@ -195,7 +197,7 @@ class Trainer:
 def speeds(
     names: list[str], core: int | None, rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Measure all trainers in turn. -> thousand steps per second of each round."""
+    """Measure all trainers in turn; return thousand steps per second of each round."""
     trainers = {name: Trainer(name, core) for name in names}
     figures: dict[str, list[float]] = {CASES[name].title: [] for name in names}
     for _ in range(rounds):
@@ -207,7 +209,7 @@ def speeds(
 
 
 def solve(names: list[str], core: int | None, seeds: list[int]) -> None:
-    """Print how long each trainer takes to solve the game, a fresh process for each seed."""
+    """Print how long each trainer takes to solve the game, with a new process for each seed."""
     print(f"\n{'solved, seconds after import':<48} median     min     max  M steps (median)")
     for name in names:
         answers = []
@@ -221,7 +223,7 @@ def solve(names: list[str], core: int | None, seeds: list[int]) -> None:
 
 
 def plot(figures: dict[str, list[float]], file: Path) -> None:
-    """Draw medians as bars, least and most as whiskers."""
+    """Draw medians as bars, minimum and maximum as whiskers."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -238,14 +240,14 @@ def plot(figures: dict[str, list[float]], file: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print tables and ratios."""
+    """Measure; print tables and ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--solve", action="store_true", help="seconds until solved instead")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
+    parser.add_argument("--solve", action="store_true", help="print seconds until solved instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--plot", type=Path, help="draw the speeds into this file")
     parser.add_argument("--child", help=argparse.SUPPRESS)

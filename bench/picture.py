@@ -1,8 +1,8 @@
-"""Draw the dashboard of a finished run into an SVG: the README's picture.
+"""Draw the dashboard of a finished run into an SVG, such as the image in the README.
 
     python bench/picture.py runs/breakout/RUN docs/dashboard.svg [--at 0.5]
 
-Shows the run's own metrics.jsonl, at this share of its time, through the dashboard's own code.
+Shows the run's metrics.jsonl at this share of its lines, with the dashboard's own code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pufferlib.run.dashboard import LiveDisplay
 
 
 def main() -> None:
-    """Read the run, show one moment of it, save what was shown."""
+    """Read the run, display one moment of it and save the display."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("svg", type=Path)
@@ -34,7 +34,7 @@ def main() -> None:
         console = Console(record=True, width=100, height=30, file=nowhere, color_system="truecolor")
         display = LiveDisplay(console, str(given.run), "cpu, 2 torch threads", total)
         display.update(seen | moment)
-        display.close()  # leaves the last picture
+        display.close()  # prints the last display
         console.save_svg(str(given.svg), title=f"puffer train {given.run.parent.name}")
 
 

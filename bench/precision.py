@@ -1,11 +1,11 @@
-"""Whether a game is learned as well in bfloat16 as in float32: seeds of both, curves and ends.
+"""Compare learning in bfloat16 and in float32: several seeds of each, curves and final scores.
 
     python bench/precision.py cartpole [--seeds 1 2 3 4 5] [-- --train.total-timesteps 500000 ...]
 
-Each seed is trained twice with the game's defaults, on one thread; what follows `--` goes to
-both. The first table has training's own score over the episodes that ended in each tenth of the
-steps, the second the last policy over 100 episodes that training never saw, in float32 as always.
-A CPU without bfloat16 emulates it: the same roundings, only slower.
+Each seed is trained twice with the game's defaults, on one thread; options after `--` go to both.
+The first table has the score in training over the episodes that ended in each tenth of the steps.
+The second has the score of the last policy over 100 episodes that are not used in training,
+evaluated in float32. A CPU without bfloat16 emulates it, with the same rounding but more slowly.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import sys
 
 from timing import describe
 
-PARTS = 10  # of a training
+PARTS = 10  # equal parts of a training
 KINDS = ("float32", "bfloat16")
 
 
 def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float], float]:
-    """Train and evaluate. -> mean score in each part of the training, and of the last policy."""
+    """Train and evaluate; return the mean score of each part, and that of the last policy."""
     from pufferenv import games
     from pufferlib.cli.main import split_settings
     from pufferlib.config.resolve import Layer, resolve
@@ -31,14 +31,14 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
     own = [f"--train.seed={seed}", f"--train.precision={kind}", "--train.threads=1"]
     settings, unknown = split_settings([*flags, *own, "--train.device=cpu", "--vec.num-threads=1"])
     if unknown:
-        raise SystemExit(f"{unknown[0]} is no option")
+        raise SystemExit(f"{unknown[0]} is not an option; see puffer train {game} --help")
     loaded = games.load(game)
     layers = [Layer(f"{game}.toml", games.defaults(game)), Layer("--", settings)]
     config = resolve(game, loaded, layers)
     trainer = Trainer(loaded, config.env, config.vec, config.train, config.policy)
     field, total = main_field(loaded), trainer.train.total_timesteps
     if field is None:
-        raise SystemExit(f"{game} logs nothing: its curve is not known")
+        raise SystemExit(f"{game} has no log fields, so there is no score to compare")
     sums, episodes = [0.0] * PARTS, [0.0] * PARTS
     while not trainer.finished:
         part = min(PARTS - 1, PARTS * trainer.agent_steps // total)
@@ -53,12 +53,12 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
 
 
 def spread(values: list[float]) -> str:
-    """Write mean, least and most."""
+    """Format mean, minimum and maximum."""
     return f"{statistics.mean(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
 def main() -> None:
-    """Train all, a line of progress for each; print both tables."""
+    """Train all, with a line of progress for each; print both tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

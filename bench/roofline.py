@@ -1,14 +1,15 @@
-"""How near training comes to the limit that its matrix products set, for each kind of policy.
+"""Speed of training relative to the limit set by its matrix products, for each kind of policy.
 
     python bench/roofline.py [breakout] [--rounds 5] [--seconds 3] [--policies mlp lstm mingru]
                              [--precisions float32 bfloat16] [-- --train.update-epochs 3 ...]
 
-Each figure is what `puffer bench train GAME` prints in a process of its own, on one pinned core and
-by one thread, policies in turn: steps per second of the loop, of a loop that did nothing but the
-products (run by themselves between updates, same process, same shapes), and the share reached.
-With two precisions each policy runs in both: how many times as fast the second is, and how many
-times as fast its products would have to be for 1.5 (a CPU that has no bfloat16 makes them of
-float32's, so it shows what is beside them). What follows `--` goes to the command.
+Each figure is printed by `puffer bench train GAME` in its own process, on one pinned core with one
+thread; policies take turns. It prints the steps per second of the training loop, those of a loop
+that computes only the products (timed between updates, in the same process, with the same shapes),
+and the ratio. With two precisions each policy runs in both, and the program also prints the speed
+of the second relative to the first, and how fast its products must be for a ratio of 1.5. (A CPU
+without bfloat16 computes these products in float32, which measures the time of everything else.)
+Options after `--` go to the command.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ from timing import cores, describe, pin, table
 
 PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 ALONE = ["--train.device=cpu", "--train.threads=1", "--vec.num-threads=1"]
-
-
-AIM = 1.5  # times float32's speed
+TARGET = 1.5  # speed of the second precision relative to the first
 
 
 def report(words: list[str], policy: str, precision: str) -> dict[str, Any]:
@@ -37,14 +36,14 @@ def report(words: list[str], policy: str, precision: str) -> dict[str, Any]:
 
 
 def needed(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """How many times as fast as the first's the second's products must be for it to reach AIM."""
+    """Return the speed of the second's products, relative to the first's, that TARGET requires."""
     beside = 1 / second["steps_per_second"] - 1 / second["roofline"]
-    left = 1 / (AIM * first["steps_per_second"]) - beside
+    left = 1 / (TARGET * first["steps_per_second"]) - beside
     return 1 / first["roofline"] / left if left > 0 else float("inf")
 
 
 def main() -> None:
-    """Measure the policies in turn, print speeds, limits and shares."""
+    """Measure the policies in turn; print speeds, limits and ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -72,7 +71,7 @@ def main() -> None:
     for title, key, scale, digits in (
         ("thousand agent steps per second", "steps_per_second", 1e-3, 1),
         ("roofline, thousand per second", "roofline", 1e-3, 1),
-        ("reached, % of the roofline", "reached", 100, 1),
+        ("speed, % of the roofline", "reached", 100, 1),
     ):
         values = {p: [r[key] * scale for r in reports] for p, reports in found.items()}
         table(title, values, digits)
@@ -91,9 +90,9 @@ def main() -> None:
             policy: [b["steps_per_second"] / a["steps_per_second"] for a, b in each]
             for policy, each in pairs.items()
         }
-        table(f"{second}, times {first}", ratios)
+        table(f"{second} relative to {first}", ratios)
         speeds = {policy: [needed(*pair) for pair in each] for policy, each in pairs.items()}
-        table(f"products, times as fast, for {AIM}", speeds)
+        table(f"speed of the products required for {TARGET}", speeds)
 
 
 if __name__ == "__main__":

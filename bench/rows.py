@@ -1,19 +1,20 @@
-"""What rows cost the training loop: with agents that die and return, and with none that do.
+"""Cost of rows in the training loop, with agents that die and respawn and with a fixed population.
 
     python bench/rows.py [--rounds 5] [--updates 2] [--only churn | fixed]
 
-Churn: 64 envs of 64 agents (bench/churn.h), of whom 5 % die in each step and are spawned in the
-next one, into the row that was abandoned longest; or begin a new life in the same step, in their
-own row. Against the same game without deaths, per trained transition, as share of the loop with
-deaths: `engine` is the difference of the time in the engine's step (events, rows handed out),
-`engine and copies` has the rest of the bookkeeping too (the gather of live agents, batches taken
-and freed), `whole loop` is the difference of everything: with deaths, rows fill at different times,
-so steps are carried over an update and re-evaluated, and acting reads a copy instead of a view.
+Churn: 64 envs of 64 agents (bench/churn.h), of which 5 % die in each step and either respawn in the
+next step, into the row that has been abandoned longest, or respawn in the same step, in their own
+row. The same game without deaths is the baseline. The differences per trained transition are
+printed as a share of the loop with deaths. `engine` is the difference of the time in the engine's
+step (events, rows). `engine and copies` adds the rest of the bookkeeping (gathering live agents,
+taking and releasing batches). `whole loop` is the difference of everything: with deaths, rows fill
+at different times, so steps are carried over an update and evaluated again, and acting reads a copy
+instead of a view.
 
-Fixed: breakout, 4,096 envs; trained steps per second with rows, and over a plain [rows, horizon]
-buffer that observations are copied into (padded.py says how).
+Fixed: breakout, 4,096 envs. Prints trained steps per second with rows, and with a plain
+[rows, horizon] buffer into which observations are copied (padded.py describes it).
 
-The default network on one core, pinned. A learning rate of 0 keeps both at the same weights.
+Both use the default network on one pinned core. A learning rate of 0 keeps the weights the same.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ Parts = dict[str, float]  # ns per trained transition
 
 
 def made(kind: type[Trainer], game: str, envs: int, **env: float) -> Trainer:
-    """A trainer of this kind, the game's config given, everything else as by default."""
+    """Make a trainer of this kind with this config of the game and otherwise default options."""
     loaded = games.load(game)
     train = {"learning_rate": 0.0, "threads": 1, "device": "cpu"}
     own = {"env": env, "vec": {"num_envs": envs, "num_threads": 1}, "train": train}
     layers = [Layer("defaults", games.defaults(game)), Layer("bench/rows.py", own)]
     options = resolve(game, loaded, layers)
     trainer = kind(loaded, options.env, options.vec, options.train, options.policy)
-    for _ in range(3):  # until rows are as out of step as they get
+    for _ in range(3):  # until rows fill at different times
         trainer.update()
     return trainer
 
 
 def parts(trainer: Trainer, updates: int) -> Parts:
-    """Update so often -> ns per trained transition: in the engine, with copies, and in all."""
+    """Run some updates; return ns per trained transition: engine, with copies, and in all."""
     spent, steps, begin = dict.fromkeys(BOOKKEEPING, 0.0), 0, time.perf_counter()
     for _ in range(updates):
         metrics = trainer.update()
@@ -64,7 +65,7 @@ def parts(trainer: Trainer, updates: int) -> Parts:
 
 
 def churn(args: argparse.Namespace) -> None:
-    """Print what deaths add, as share of the loop in which they happen."""
+    """Print the cost of deaths as a share of the loop in which they happen."""
     deaths = {"no deaths": {}, "next step": {"die": args.die}}
     deaths["same step"] = {"die": args.die, "same_step": 1}
     trainers = {name: made(Trainer, CHURN, args.envs, **config) for name, config in deaths.items()}
@@ -88,12 +89,12 @@ def churn(args: argparse.Namespace) -> None:
 
 
 def share(one: Parts, calm: Parts, part: str) -> float:
-    """What deaths add to this part, in percent of the whole loop with deaths."""
+    """Return the cost of deaths in this part, in percent of the whole loop with deaths."""
     return 100 * (one[part] - calm[part]) / one["whole loop"]
 
 
 def fixed(args: argparse.Namespace) -> None:
-    """Print the loop's speed with rows and without, and the ratio."""
+    """Print the loop's speed with rows and with a plain buffer, and the ratio."""
     kinds: dict[str, type[Trainer]] = {"rows": Trainer, "plain buffer": PlainTrainer}
     trainers = {name: made(kind, "breakout", args.agents) for name, kind in kinds.items()}
 
@@ -115,10 +116,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--updates", type=int, default=2, help="of each trainer in a round")
-    parser.add_argument("--envs", type=int, default=64, help="of 64 agents each, churn")
-    parser.add_argument("--agents", type=int, default=4096, help="one-agent envs, fixed")
-    parser.add_argument("--die", type=float, default=0.05, help="share that dies in each step")
+    parser.add_argument("--updates", type=int, default=2, help="per trainer and round")
+    parser.add_argument("--envs", type=int, default=64, help="envs of 64 agents each, for churn")
+    parser.add_argument("--agents", type=int, default=4096, help="one-agent envs, for fixed")
+    parser.add_argument(
+        "--die", type=float, default=0.05, help="share of agents that die in each step"
+    )
     parser.add_argument("--only", choices=("churn", "fixed"))
     args = parser.parse_args()
     describe()

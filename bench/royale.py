@@ -1,18 +1,20 @@
-"""What dead agents cost: royale with our rows, beside the same trainer that pads and masks them.
+"""Cost of dead agents: royale with rows, compared with the same trainer that pads and masks them.
 
     python bench/royale.py [--policy runs/royale/RUN/best.safetensors] [--rounds 5] [--threads 1]
     python bench/royale.py --curves [--seconds 90] [--seeds 1 2 3] [--plot docs/royale.svg]
 
-The first prints transitions of live agents trained on per second, of both trainers with one policy
-(the file's, or one trained here for --train-seconds) that a learning rate of 0 keeps as it is, so
-that both see the same game with the same share of live agents. A round is --steps steps of every
-env, more than an episode; rounds take turns. The bound of the ratio is 1 / live share.
+The first command prints how many transitions of live agents each trainer trains on per second. Both
+use one policy (the file's, or one trained here for --train-seconds), which a learning rate of 0
+keeps constant, so that both see the same game with the same share of live agents. A round is
+--steps steps of every env, more than an episode; the trainers take turns. The ratio is at most
+1 / live share.
 
-The second trains both from scratch, seed by seed, with royale's defaults and a constant learning
-rate. They take turns in slices of training time; between them both are evaluated on the same
-seeds, off the clock. --plot draws the curves (needs matplotlib: `pip install -e '.[bench]'`).
+The second command trains both from scratch, seed by seed, with royale's defaults and a constant
+learning rate. They take turns in slices of training time. After each slice both are evaluated on
+the same seeds; that time does not count. --plot draws the curves (needs matplotlib:
+`pip install -e '.[bench]'`).
 
-padded.py says what exactly the padded trainer does.
+padded.py describes what the padded trainer does.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.evaluate import evaluate, open_policy
 
 GAME = games.load("royale")
-EVAL_SEED = 1_000_003  # of episodes that nobody trains on
+EVAL_SEED = 1_000_003  # of episodes that are not used in training
 TRAINERS: dict[str, type[Trainer]] = {"ours": Trainer, "padded": PaddedTrainer}
 Curve = list[tuple[float, float]]  # (seconds of training, mean score)
 
 
 def config(seed: int, args: argparse.Namespace, **train: Any) -> Config:
-    """Royale's own defaults, with these options over them."""
+    """Return royale's own defaults with these options on top."""
     train = {"seed": seed, "device": "cpu", "threads": args.threads, **train}
     vec = {"num_threads": args.threads, "num_envs": args.envs}
     own = Layer("bench/royale.py", {"env": {"agents": args.agents}, "vec": vec, "train": train})
@@ -47,12 +49,12 @@ def config(seed: int, args: argparse.Namespace, **train: Any) -> Config:
 
 
 def made(kind: type[Trainer], given: Config) -> Trainer:
-    """A trainer of this kind."""
+    """Make a trainer of this kind."""
     return kind(GAME, given.env, given.vec, given.train, given.policy)
 
 
 def advance(trainer: Trainer, seconds: float) -> float:
-    """Update for so long, at least once -> the seconds that it took."""
+    """Update for some seconds, at least once; return the seconds that it took."""
     begin = time.perf_counter()
     while True:
         trainer.update()
@@ -61,7 +63,7 @@ def advance(trainer: Trainer, seconds: float) -> float:
 
 
 def snapshot(args: argparse.Namespace) -> dict[str, Any]:
-    """The weights of a player: of --policy, or trained for --train-seconds."""
+    """Return the weights of a policy: those of --policy, or trained for --train-seconds."""
     given = config(1, args, lr_schedule="constant")
     if args.policy:
         return open_policy(args.policy, GAME, given).state_dict()
@@ -73,15 +75,15 @@ def snapshot(args: argparse.Namespace) -> dict[str, Any]:
 
 
 class Case:
-    """One trainer with the snapshot's weights, which it does not change."""
+    """One trainer with the snapshot's weights, which stay constant."""
 
     def __init__(self, kind: type[Trainer], args: argparse.Namespace, weights: Any) -> None:
         self.trainer = made(kind, config(2, args, learning_rate=0.0))
         self.trainer.policy.load_state_dict(weights)
-        self.live: list[float] = []  # share, of each round
+        self.live: list[float] = []  # live share of each round
 
     def rate(self, steps: int) -> float:
-        """Train through about `steps` steps of every env -> thousand transitions per second."""
+        """Train on about `steps` steps of every env; return thousand transitions per second."""
         trainer, trained = self.trainer, 0
         collector, padded = trainer.collector, isinstance(trainer, PaddedTrainer)
         first, lived, begin = collector.steps, collector.agent_steps, time.perf_counter()
@@ -96,11 +98,11 @@ class Case:
 
 
 def throughput(args: argparse.Namespace) -> None:
-    """Print both rates, their ratio, and how much of its bound that is."""
+    """Print both rates, their ratio, and the ratio as a share of its bound."""
     weights = snapshot(args)
     cases = {name: Case(kind, args, weights) for name, kind in TRAINERS.items()}
     for case in cases.values():
-        case.rate(args.warmup)  # until the envs are at different places of their episodes
+        case.rate(args.warmup)  # until the envs are at different steps of their episodes
         case.live.clear()
     measures = [(name, partial(case.rate, args.steps)) for name, case in cases.items()]
     figures = rounds(measures, args.rounds)
@@ -117,7 +119,7 @@ def throughput(args: argparse.Namespace) -> None:
 
 
 def score(trainer: Trainer, given: Config, args: argparse.Namespace) -> float:
-    """Mean score of the policy over the fixed episodes."""
+    """Return the mean score of the policy over the fixed episodes."""
     found = evaluate(
         trainer.policy,
         GAME,
@@ -130,7 +132,7 @@ def score(trainer: Trainer, given: Config, args: argparse.Namespace) -> float:
 
 
 def learn(seed: int, args: argparse.Namespace) -> dict[str, Curve]:
-    """Train both kinds with this seed -> their curves, which begin at the same new policy."""
+    """Train both kinds with this seed; return their curves, which begin at the same policy."""
     given = config(seed, args, lr_schedule="constant")
     trainers = {name: made(kind, given) for name, kind in TRAINERS.items()}
     curves: dict[str, Curve] = {
@@ -149,8 +151,8 @@ def learn(seed: int, args: argparse.Namespace) -> dict[str, Curve]:
 
 
 def curves(args: argparse.Namespace) -> None:
-    """Print, and perhaps draw, score by training time."""
-    print("score: how often an agent outlives a scripted bot")
+    """Print the score by training time, and draw it if asked to."""
+    print("score: frequency with which an agent outlives a scripted bot")
     print("seed trainer  seconds  M trans.   score")
     found = [learn(seed, args) for seed in args.seeds]
     print("\nmean over seeds\n seconds " + " ".join(f"{name:>8}" for name in TRAINERS))
@@ -183,19 +185,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=1, help="of torch and of the envs")
-    parser.add_argument("--envs", type=int, default=32, help="(default 32, as in royale.toml)")
-    parser.add_argument("--agents", type=int, default=64, help="of one env (default 64)")
-    parser.add_argument("--policy", type=Path, help="a run's policy, instead of training one")
-    parser.add_argument("--train-seconds", type=float, default=60, help="without --policy")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of the envs")
+    parser.add_argument("--envs", type=int, default=32, help="default 32, as in royale.toml")
+    parser.add_argument("--agents", type=int, default=64, help="agents per env (default 64)")
+    parser.add_argument("--policy", type=Path, help="use a run's policy instead of training one")
+    parser.add_argument(
+        "--train-seconds", type=float, default=60, help="training time without --policy"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--steps", type=int, default=1600, help="of every env in a round")
+    parser.add_argument("--steps", type=int, default=1600, help="steps of every env in a round")
     parser.add_argument("--warmup", type=int, default=3200, help="steps before the first round")
-    parser.add_argument("--curves", action="store_true", help="skill by training time instead")
-    parser.add_argument("--seconds", type=float, default=90, help="of training, each curve")
+    parser.add_argument(
+        "--curves", action="store_true", help="print score by training time instead"
+    )
+    parser.add_argument("--seconds", type=float, default=90, help="training time of each curve")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--points", type=int, default=6, help="evaluations of a curve")
-    parser.add_argument("--episodes", type=int, default=64, help="of one evaluation")
+    parser.add_argument("--points", type=int, default=6, help="evaluations per curve")
+    parser.add_argument("--episodes", type=int, default=64, help="episodes per evaluation")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     args = parser.parse_args()
     describe()

@@ -1,11 +1,11 @@
-"""How many times a second one thread can sample 4,096 actions of 4 choices: torch's ways and ours.
+"""Speed of sampling 4,096 actions of 4 choices on one thread, with torch and with our kernel.
 
     python bench/sampling.py [--agents 4096] [--choices 4] [--horizon 64] [--repetitions 7]
 
-Each row is the median over the repetitions, which take turns. The last column says what a call
-gives. Ours also writes the pool's columns, in the memory that training has: once with one slot per
-row, which is what the others' outputs amount to, and once into rows of a horizon, where the slots
-of one step lie far apart.
+Each line is the median over the repetitions; the candidates take turns. The last column lists the
+results of a call. Our kernel also writes the pool's columns, in memory laid out as in training:
+once with one slot per row, which corresponds to the output of the others, and once into rows of
+--horizon slots, where the slots of one step are far apart.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COLUMNS = ("action", "logprob", "value", "next_value", "version")  # of the pool
 
 
 def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]:
-    """Name, gives and call of each way to sample from logits (N, C) in torch."""
+    """Return name -> (results, call) of each way to sample from logits (N, C) in torch."""
 
     def categorical() -> Any:
         distribution = torch.distributions.Categorical(logits=logits)
@@ -54,7 +54,7 @@ def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]
 def our_way(logits: torch.Tensor, horizon: int) -> Callable[[], None]:
     """Return a call of `_kernels.sample` for one agent per row of logits, each in a row of a pool.
 
-    The pool is that of an engine with so many agents; whose game it is does not matter here.
+    The pool belongs to an engine with that many agents; the game does not matter here.
     """
     agents, choices = logits.shape
     pool = RowEnv("cartpole", agents, horizon=horizon).arrays
@@ -71,7 +71,7 @@ def our_way(logits: torch.Tensor, horizon: int) -> Callable[[], None]:
 
 
 def rate(call: Callable[[], Any], seconds: float = 0.1) -> float:
-    """Calls per second over about so many seconds."""
+    """Return calls per second over about `seconds`."""
     count, begin = 0, time.perf_counter()
     while (taken := time.perf_counter() - begin) < seconds:
         call()
@@ -80,7 +80,7 @@ def rate(call: Callable[[], Any], seconds: float = 0.1) -> float:
 
 
 def processor() -> str:
-    """Return the processor's name."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -90,7 +90,7 @@ def processor() -> str:
 
 
 def built() -> str:
-    """Say how the native code was built."""
+    """Return how the native code was built."""
     from pufferenv.engine import _engine
 
     return ", ".join(f"{name} {value}" for name, value in _engine.compiled().items())

@@ -1,19 +1,19 @@
-"""What a step costs, and an agent in memory, as the number of envs grows.
+"""Cost of a step, and memory per agent, as the number of envs grows.
 
     python bench/sizes.py [--games breakout squared] [--sizes 1024 4096 16384 65536] [--rounds 5]
                           [--only loop | train] [--horizon 16] [--epochs 1]
                           [--policy auto | lstm | mingru]
 
-One thread on one core, processor time, each figure from a process of its own, sizes in turns.
-`loop`: VectorEnv.step with copy=False and random actions drawn beforehand. `train`: Trainer.update
-with the game's defaults, but one row of `horizon` steps per agent, minibatches of 8,192 steps and
-one epoch, which hides least behind learning; from the third update on, for by then each row that is
-ever used has been used.
+All figures are processor time of one thread on one core. Each comes from its own process; the sizes
+take turns. `loop` is VectorEnv.step with copy=False and random actions drawn beforehand. `train` is
+Trainer.update with the game's defaults, but one row of `horizon` steps per agent, minibatches of
+8,192 steps and one epoch, so that learning hides as little as possible. Timing starts with the
+third update, when every row that is ever used has been used.
 
-Memory is the most that the training process had resident, less what those with 1,024 envs had, per
-agent that it has more; beside it what that is by the program's own arrays: rows that were ever
-used (two per agent while nobody dies, of the three that the pool has room for), the games' envs,
-recurrent states, one of each agent and one of each such row, and the rest.
+Memory is the peak resident memory of the training process minus that of processes with 1,024 envs,
+per additional agent. Beside it stand its parts, computed from the program's own arrays: rows that
+were ever used (two per agent if no agent dies, of the three that the pool has room for), the games'
+envs, recurrent states (one per agent and one per such row), and the rest.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from pufferlib.ppo.trainer import Trainer
 
 MINIBATCH = 8192  # steps
-STEPS = 1 << 18  # of all agents, between two looks at the clock
-FEWEST = 1024  # envs of the runs that others are compared with
-WARM = 2  # updates
+STEPS = 1 << 18  # agent steps between two readings of the clock
+FEWEST = 1024  # envs of the runs that the others are compared with
+WARM = 2  # updates before timing starts
 Figures = dict[str, float]
 
 
 def loop(args: argparse.Namespace) -> Figures:
-    """Step a vector env -> ns per agent-step."""
+    """Step a vector env; return ns per agent step."""
     env = pufferenv.make(args.game, args.envs, seed=0)
     step = stepper(env, np.int32)
     calls = max(1, STEPS // env.num_envs)
@@ -63,7 +63,7 @@ def loop(args: argparse.Namespace) -> Figures:
 
 
 def train(args: argparse.Namespace) -> Figures:
-    """Train -> ns per agent-step, and bytes of the whole process and what it consists of."""
+    """Train; return ns per agent step, and the bytes of the process and of its parts."""
     trainer = trainer_of(args)
     updates, rows, spent = 0, 0, 0.0
     while updates <= WARM or spent < args.seconds:
@@ -77,7 +77,7 @@ def train(args: argparse.Namespace) -> Figures:
 
 
 def trainer_of(args: argparse.Namespace) -> Trainer:
-    """Make a trainer with the game's defaults and these sizes."""
+    """Make a trainer with the game's defaults and the sizes of this benchmark."""
     from pufferlib.config.resolve import Layer, resolve
     from pufferlib.ppo.trainer import Trainer
 
@@ -98,13 +98,13 @@ def trainer_of(args: argparse.Namespace) -> Trainer:
 
 
 def peak() -> int:
-    """The most bytes that this process has had resident."""
+    """Return the peak resident memory of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def memory(trainer: Trainer, rows: int) -> Figures:
-    """Bytes of so many rows, of all that there is room for, of envs and states; agents."""
+    """Return the number of agents and the bytes of used rows, all rows, envs and states."""
     env, collector = trainer.env, trainer.collector
     pool = (env.num_rows, env.horizon)
     in_row = sum(array[0].nbytes for array in env.arrays.values() if array.shape[:2] == pool)
@@ -119,7 +119,7 @@ def memory(trainer: Trainer, rows: int) -> Figures:
 
 
 def alone(what: str, args: argparse.Namespace, game: str, envs: int) -> Figures:
-    """Measure in a process of its own."""
+    """Measure in a new process."""
     words = ["--child", what, "--game", game, "--envs", str(envs), "--seconds", str(args.seconds)]
     for name in ("horizon", "epochs", "policy"):
         words += [f"--{name}", str(getattr(args, name))]
@@ -128,7 +128,7 @@ def alone(what: str, args: argparse.Namespace, game: str, envs: int) -> Figures:
 
 
 def compare(what: str, args: argparse.Namespace, game: str) -> None:
-    """Measure all sizes in turns; print ns per agent-step, ratios to the best, and memory."""
+    """Measure all sizes in turn; print ns per agent step, ratios to the best size, and memory."""
     found: dict[int, list[Figures]] = {envs: [] for envs in args.sizes}
 
     def measure(envs: int) -> float:
@@ -137,10 +137,10 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
 
     cases = [(f"{envs:,} envs", partial(measure, envs)) for envs in args.sizes]
     figures = rounds(cases, args.rounds)
-    table(f"{game}, {what}: ns per agent-step", figures, 1)
+    table(f"{game}, {what}: ns per agent step", figures, 1)
     best = min(statistics.median(values) for values in figures.values())
     ratios = {name: [value / best for value in values] for name, values in figures.items()}
-    table("over the best size's median", ratios)
+    table("relative to the best size's median", ratios)
     if what == "train":
         if FEWEST not in found:
             found[FEWEST] = [alone(what, args, game, FEWEST) for _ in range(args.rounds)]
@@ -148,7 +148,7 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
 
 
 def print_memory(found: dict[int, list[Figures]]) -> None:
-    """Print what an agent more than at the first size takes, and of what; what is allowed."""
+    """Print the bytes per additional agent, their parts, and the bytes that are allowed."""
     parts = ("rows", "envs", "recurrent")
     names = ("all", *parts, "rest", "pool + envs + recurrent + 200")
     print("\nbytes per agent" + "".join(f"  {name:>9}" for name in names))
@@ -173,9 +173,11 @@ def main() -> None:
     parser.add_argument("--games", nargs="+", default=["breakout", "squared"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 4096, 16384, 65536])
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each figure, or one update")
-    parser.add_argument("--horizon", type=int, default=16, help="steps of a row (default 16)")
-    parser.add_argument("--epochs", type=int, default=1, help="of an update (default 1)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="per figure, at least one update"
+    )
+    parser.add_argument("--horizon", type=int, default=16, help="slots per row (default 16)")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs per update (default 1)")
     parser.add_argument("--policy", default="auto", help="policy.name (default auto)")
     parser.add_argument("--only", choices=("loop", "train"))
     for hidden, kind in (("--child", str), ("--game", str), ("--envs", int)):

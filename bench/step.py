@@ -1,10 +1,10 @@
-"""How fast VectorEnv.step is from Python, beside Gymnasium's numpy-vectorized CartPole.
+"""Speed of VectorEnv.step from Python, compared with Gymnasium's numpy-vectorized CartPole.
 
     python bench/step.py [--envs 4096] [--rounds 5] [--seconds 0.5] [--games squared cartpole]
 
-One core, pinned; copy=False; int32 actions drawn beforehand; million agent-steps per second.
-Gymnasium's CartPole resets in a step of its own, which is counted here too, in its favour. Then
-breakout with one thread and with two, each on its own core.
+Prints million agent steps per second on one pinned core, with copy=False and int32 actions drawn
+beforehand. Gymnasium's CartPole resets in a separate step, which is counted as a step, in its
+favour. Then the program measures breakout with one thread and with two, each on its own core.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from timing import core_scaling, cores, describe, os_threads, pin, rate, rounds,
 
 import pufferenv
 
-SETS = 64  # of random actions, taken in turn
+SETS = 64  # sets of random actions, used in turn
 
 
 def stepper(env: VectorEnv[Any, Any, Any], dtype: type) -> Callable[[], None]:
-    """A function that steps `env` once with the next random actions."""
+    """Return a function that steps `env` once with the next random actions."""
     rng = np.random.default_rng(0)
     assert isinstance(env.single_action_space, Discrete)
     choices = env.single_action_space.n
@@ -42,7 +42,7 @@ def stepper(env: VectorEnv[Any, Any, Any], dtype: type) -> Callable[[], None]:
 
 
 def one_core(games: list[str], envs: int, count: int, seconds: float) -> None:
-    """Print the rates of all games and, for cartpole, of Gymnasium's at two sizes."""
+    """Print the rates of all games and, for cartpole, those of Gymnasium's at two sizes."""
     steps = {f"{game}, {envs} envs": (envs, ours(game, envs)) for game in games}
     if "cartpole" in games:
         for size in (1024, 4096):
@@ -56,17 +56,17 @@ def one_core(games: list[str], envs: int, count: int, seconds: float) -> None:
 
 
 def ours(game: str, envs: int, threads: int = 1) -> Callable[[], None]:
-    """A function that steps `envs` of our game once."""
+    """Return a function that steps `envs` envs of our game once."""
     return stepper(pufferenv.make(game, envs, num_threads=threads, seed=0), np.int32)
 
 
 def millions(step: Callable[[], None], envs: int, seconds: float) -> float:
-    """Million steps of one env per second."""
+    """Return million env steps per second."""
     return rate(step, seconds) * envs / 1e6
 
 
 def two_cores(pair: list[int], envs: int, count: int, seconds: float) -> None:
-    """Print breakout's rate with one and two threads, and what two cores give plain numpy."""
+    """Print breakout's rate with one and two threads, and the gain of plain numpy from two."""
     pin(pair[0])
     before = os_threads()
     two = ours("breakout", envs, threads=2)
@@ -84,17 +84,17 @@ def two_cores(pair: list[int], envs: int, count: int, seconds: float) -> None:
     figures["breakout, two threads / one"] = [many / single for many, single in ratios]
     table(f"breakout, {envs} envs, M steps/s", figures)
     if statistics.median(figures["plain numpy, two threads / one"]) < 1.8:
-        print("two cores were not there for plain numpy either: the ratio says little")
+        print("plain numpy did not get two whole cores either, so the ratio means little")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--envs", type=int, default=4096, help="of each game (default 4096)")
+    parser.add_argument("--envs", type=int, default=4096, help="envs per game (default 4096)")
     parser.add_argument("--many", type=int, default=16384, help="envs for two threads")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=0.5, help="per measurement")
     parser.add_argument("--games", nargs="+", default=["squared", "breakout", "cartpole"])
     args = parser.parse_args()
     describe()

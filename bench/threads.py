@@ -1,12 +1,12 @@
-"""How training fares on one core, on all, and where two threads have to share one.
+"""Speed of training on one core, on all cores, and with two threads that share one core.
 
     python bench/threads.py [breakout] [--rounds 5] [--seconds 3] [-- --policy.name lstm ...]
 
-Each figure is the speed that `puffer bench train GAME` prints, in a process of its own, pinned: one
-thread on one core; the threads that are picked by themselves, on all cores; two threads for the
-games and two for torch, all on one core, which should cost little. `spin` is the same with OpenMP's
-threads told to spin while they wait (OMP_WAIT_POLICY=ACTIVE): what `puffer` spares its users.
-What follows `--` goes to the command.
+Each figure is the speed that `puffer bench train GAME` prints, in its own pinned process: one
+thread on one core; the automatically chosen number of threads, on all cores; two threads for the
+games and two for torch, all on one core, which should cost little. `spin` is the same with OpenMP
+threads that spin while they wait (OMP_WAIT_POLICY=ACTIVE), which `puffer` turns off by default.
+Options after `--` go to the command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 
 
 def speed(words: list[str], use: list[int], threads: int, policy: str) -> float:
-    """Run the command on these cores; threads 0: as picked. -> thousand agent steps per second."""
+    """Run the command on these cores; return thousand agent steps per second.
+
+    `threads` 0: the number is chosen automatically.
+    """
     counts = [f"--train.threads={threads}", f"--vec.num-threads={threads}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     if policy:
@@ -39,7 +42,7 @@ def speed(words: list[str], use: list[int], threads: int, policy: str) -> float:
 
 
 def main() -> None:
-    """Measure the cases in turn, print them and their ratios to one thread."""
+    """Measure the cases in turn; print them and their ratios to one thread."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -50,15 +53,15 @@ def main() -> None:
     given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
     every = cores()
     if len(every) < 2:
-        raise SystemExit("two cores are needed, and an OS that lets a process be pinned")
+        raise SystemExit("this benchmark needs two cores and an OS that can pin a process")
     describe()
     scaling = statistics.median(core_scaling(every[:2], 0.3) for _ in range(3))
-    print(f"two pinned threads of plain numpy do {scaling:.2f} times what one does")
+    print(f"two pinned threads of plain numpy are {scaling:.2f} times as fast as one")
     words = [given.game, "--seconds", str(given.seconds), "--train.device=cpu", *flags]
     one = "one core, one thread"
     cases = {
         one: (every[:1], 1, ""),
-        f"{len(every)} cores, threads as picked": (every, 0, ""),
+        f"{len(every)} cores, automatic threads": (every, 0, ""),
         "one core, two threads": (every[:1], 2, ""),
         "one core, two threads, spin": (every[:1], 2, "ACTIVE"),
     }
@@ -68,7 +71,7 @@ def main() -> None:
     )
     table(f"{given.game}: thousand steps/s", figures, 1)
     table(
-        f"over {one}, each round",
+        f"relative to {one}, per round",
         {
             name: [a / b for a, b in zip(values, figures[one], strict=True)]
             for name, values in figures.items()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: pinning, interleaved rounds, a table, which machine and build."""
+"""Helpers of the benchmarks: pinning, interleaved rounds, tables, a description of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pufferenv.engine._engine import compiled
 
 
 def describe() -> None:
-    """Print what the figures depend on: processor, Python, numpy, compiler, flags."""
+    """Print what the figures depend on: processor, Python, numpy, compiler and flags."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -27,24 +27,24 @@ def describe() -> None:
 
 
 def cores() -> list[int]:
-    """The logical cores this process may use; empty where the OS does not say."""
+    """Return the logical cores that this process may use; empty if the OS does not tell."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pin(core: int | None, thread: int = 0) -> None:
-    """Keep a thread (an OS id; 0: the caller) on one core, where the OS can. None: do nothing."""
+    """Pin a thread (an OS id; 0: the caller) to one core if the OS can. None: do nothing."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(thread, {core})
 
 
 def os_threads() -> set[int]:
-    """The OS ids of this process's threads; empty where the OS does not say."""
+    """Return the OS ids of this process's threads; empty if the OS does not tell."""
     tasks = Path("/proc/self/task")
     return {int(task.name) for task in tasks.iterdir()} if tasks.is_dir() else set()
 
 
 def rate(step: Callable[[], None], seconds: float) -> float:
-    """Calls of `step` per second, over at least `seconds`, after one call to warm up."""
+    """Return calls of `step` per second, over at least `seconds`, after one call to warm up."""
     step()
     calls, batch, begin = 0, 1, time.perf_counter()
     while (passed := time.perf_counter() - begin) < seconds:
@@ -56,7 +56,7 @@ def rate(step: Callable[[], None], seconds: float) -> float:
 
 
 def rounds(cases: Sequence[tuple[str, Callable[[], float]]], count: int) -> dict[str, list[float]]:
-    """Measure all cases in turn, `count` times -> the figures of each, so that noise hits all."""
+    """Measure all cases in turn, `count` times, so that noise affects all; return the figures."""
     figures: dict[str, list[float]] = {name: [] for name, _ in cases}
     for _ in range(count):
         for name, measure in cases:
@@ -65,7 +65,7 @@ def rounds(cases: Sequence[tuple[str, Callable[[], float]]], count: int) -> dict
 
 
 def table(title: str, figures: dict[str, list[float]], digits: int = 2) -> None:
-    """Print median, min and max of each case."""
+    """Print median, minimum and maximum of each case."""
     width = max(map(len, [title, *figures]))
     print(f"\n{title:<{width}} {'median':>9} {'min':>9} {'max':>9}")
     for name, values in figures.items():
@@ -74,9 +74,9 @@ def table(title: str, figures: dict[str, list[float]], digits: int = 2) -> None:
 
 
 def core_scaling(pair: list[int], seconds: float) -> float:
-    """How much two pinned threads of plain numpy do together, as a multiple of one alone.
+    """Return the speed of two pinned threads of plain numpy relative to one.
 
-    Near 2: two cores are there. Near 1: one core, or two threads of one.
+    It is near 2 with two whole cores, and near 1 with one core or two hyperthreads of one.
     """
 
     def spin(core: int, done: list[int]) -> None:

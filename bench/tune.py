@@ -1,13 +1,13 @@
-"""What settings bring a game to a score soonest: seconds of processor time, over seeds.
+"""Compare settings by the processor time that training needs to reach a score, over seeds.
 
     python bench/tune.py cartpole [--seeds 1 2] [--only 0 4] [--write docs/tuning.md]
 
-The settings are those of bench/tuning.toml: for each game a score, a base of options and what the
-candidates change. Each run is a process of its own with one thread for the games and for torch; it
-ends when the mean score over the last episodes of training (`episodes` of them at least) is
-reached, at its `total_timesteps` or at the limit. Processor time, not the clock's, is compared, so
-that other programs on the machine matter little; making the trainer counts, importing does not.
---write puts the table into a document, in place of this game's last.
+The settings are in bench/tuning.toml: for each game a score, base options and the options that each
+candidate adds. Each run is its own process with one thread for the games and for torch. It ends
+when the mean score over the last training episodes (at least `episodes` of them) reaches the score,
+at its `total_timesteps`, or at the time limit. Processor time is compared instead of wall time, so
+that other programs on the machine matter little. It includes making the trainer, but not imports.
+--write puts the table into a document, in place of this game's previous table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAN = Path(__file__).with_name("tuning.toml")
 
 
 class Run(NamedTuple):
-    """One candidate with one seed: `seconds` of processor time until `reached`, or its end."""
+    """One candidate with one seed: `seconds` of processor time until `reached`, or to its end."""
 
     reached: bool
     seconds: float
@@ -43,7 +43,7 @@ class Run(NamedTuple):
 def train(
     game: str, flags: list[str], seed: int, target: float, episodes: int, limit: float
 ) -> Run:
-    """Train until `target`, in this process; at most `limit` seconds of processor time."""
+    """Train in this process until `target`, for at most `limit` seconds of processor time."""
     from pufferenv import games
     from pufferlib.cli.main import split_settings
     from pufferlib.config.resolve import Layer, resolve
@@ -52,7 +52,9 @@ def train(
     own = ["--train.seed", str(seed), "--train.threads", "1", "--vec.num-threads", "1"]
     settings, unknown = split_settings([*flags, *own, "--train.device", "cpu"])
     if unknown:
-        raise SystemExit(f"{PLAN.name}: {game}: {unknown[0]} is no option")
+        raise SystemExit(
+            f"{PLAN.name}: {game}: {unknown[0]} is not an option; see puffer train {game} --help"
+        )
     config = resolve(game, games.load(game), [Layer("--", settings)])
     begin = time.process_time()
     trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
@@ -73,15 +75,15 @@ def train(
     return Run(False, seconds, trainer.agent_steps, score)
 
 
-def apart(game: str, flags: list[str], seed: int, plan: dict[str, Any]) -> Run:
-    """`train` in a process of its own."""
+def train_in_process(game: str, flags: list[str], seed: int, plan: dict[str, Any]) -> Run:
+    """Call `train` in a new process."""
     limits = [str(plan[key]) for key in ("score", "episodes", "limit")]
     command = [sys.executable, __file__, game, "--one", str(seed), *limits, "--", *flags]
     return Run(*json.loads(subprocess.check_output(command)))
 
 
 def row(flags: str, runs: list[Run]) -> str:
-    """One line of the table: medians over the seeds; who did not arrive is slowest."""
+    """Return one line of the table: medians over the seeds; runs that did not arrive are last."""
     seconds = statistics.median(r.seconds if r.reached else float("inf") for r in runs)
     steps = statistics.median(r.steps for r in runs)
     arrived = [r.seconds for r in runs if r.reached]
@@ -98,12 +100,12 @@ def row(flags: str, runs: list[Run]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-HEAD = """| candidate | arrived | median s | least to most | M steps | least score at the end |
+HEAD = """| candidate | arrived | median s | min to max | M steps | min score at the end |
 | --- | --- | --- | --- | --- | --- |"""
 
 
 def write(file: Path, game: str, text: str) -> None:
-    """Put `text` into the document as the section `## game`, in place of what it was."""
+    """Put `text` into the document as the section `## game`, replacing the old one."""
     old = file.read_text()
     section = re.compile(rf"## {game}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
     text = f"## {game}\n\n{text}\n"
@@ -114,14 +116,14 @@ def write(file: Path, game: str, text: str) -> None:
 
 
 def main() -> None:
-    """Run each candidate with each seed, print the table."""
+    """Run each candidate with each seed; print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     plans = tomllib.loads(PLAN.read_text())
     parser.add_argument("game", choices=plans)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 3, or to the plan's")
-    parser.add_argument("--only", type=int, nargs="+", help="these candidates, counted from 0")
+    parser.add_argument("--only", type=int, nargs="+", help="only these candidates, counted from 0")
     parser.add_argument("--write", type=Path, help="put the table into this document")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # seed, score, episodes, limit
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
@@ -146,7 +148,7 @@ def main() -> None:
         if given.only and index not in given.only:
             continue
         words = [*base.split(), *flags.split()]
-        runs = [apart(given.game, words, seed, plan) for seed in seeds]
+        runs = [train_in_process(given.game, words, seed, plan) for seed in seeds]
         lines.append(row(flags, runs))
         print(lines[-1], flush=True)
     if note := plan.get("note"):

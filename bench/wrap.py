@@ -1,11 +1,12 @@
-"""What wrapping a Python env costs, beside gymnasium's own vector envs.
+"""Cost of wrapping a Python env, compared with Gymnasium's own vector envs.
 
     python bench/wrap.py [--envs 64] [--workers 2] [--micros 5 100] [--rounds 5] [--seconds 0.5]
 
-For Python envs that take so many microseconds per step: thousand env-steps/s of gymnasium's
-AsyncVectorEnv (a process for each env, as it has them) and SyncVectorEnv, and of wrap's backends,
-all in turn in each round. Then what the serial backend adds to an env that does nothing:
-ns per env-step of a bare loop, of `step` on a vector env, and of a RowEnv as a trainer steps it.
+For Python envs that take --micros microseconds per step, prints thousand env steps per second of
+Gymnasium's AsyncVectorEnv (one process per env) and SyncVectorEnv and of the backends of `wrap`,
+which take turns in each round. Then it measures what the serial backend adds to an env that does
+nothing: ns per env step of a bare loop, of `step` on a vector env, and of a RowEnv, which a trainer
+steps.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import pufferenv
 
 
 class Busy(gymnasium.Env[Any, Any]):
-    """Keeps a core busy for `micros` in each step, as Python does; its episodes never end."""
+    """Computes for `micros` microseconds in each step; its episodes never end."""
 
     observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
@@ -50,7 +51,7 @@ class Busy(gymnasium.Env[Any, Any]):
 
 
 def thousands(make: Callable[[], VectorEnv[Any, Any, Any]], envs: int, seconds: float) -> float:
-    """Thousand env-steps per second of a vector env that is made and closed here."""
+    """Make a vector env, return its thousand env steps per second, and close it."""
     env = make()
     env.reset(seed=1)
     actions = np.zeros(envs, np.int64)
@@ -62,7 +63,7 @@ def thousands(make: Callable[[], VectorEnv[Any, Any, Any]], envs: int, seconds: 
 
 
 def beside_gymnasium(micros: float, envs: int, workers: int, count: int, seconds: float) -> None:
-    """Print the rates of all for one env, and the ratio to AsyncVectorEnv."""
+    """Print the rates of all vector envs, and the ratio to AsyncVectorEnv."""
     busy = functools.partial(Busy, micros)
     wrap = functools.partial(pufferenv.wrap, busy, envs, copy=False)
     makes = {
@@ -82,7 +83,7 @@ def beside_gymnasium(micros: float, envs: int, workers: int, count: int, seconds
 
 
 def added(envs: int, count: int, seconds: float) -> None:
-    """Print what the serial backend adds to an env that does nothing."""
+    """Print the cost of the serial backend for an env that does nothing."""
     bare = [Busy() for _ in range(envs)]
     vector = pufferenv.wrap(Busy, envs, copy=False)
     vector.reset(seed=1)
@@ -104,7 +105,7 @@ def added(envs: int, count: int, seconds: float) -> None:
         return 1e9 / rate(step, seconds) / envs
 
     cases = [(name, functools.partial(nanos, step)) for name, step in steps.items()]
-    table(f"an env that does nothing, {envs} envs: ns per env-step", rounds(cases, count), 0)
+    table(f"an env that does nothing, {envs} envs: ns per env step", rounds(cases, count), 0)
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     args = parser.parse_args()
     describe()
-    print(f"gymnasium {gymnasium.__version__}; {os.cpu_count()} logical cores for all of them")
+    print(f"gymnasium {gymnasium.__version__}; {os.cpu_count()} logical cores shared by all")
     for micros in args.micros:
         beside_gymnasium(micros, args.envs, args.workers, args.rounds, args.seconds)
     added(args.envs, args.rounds, args.seconds)
