@@ -33,7 +33,6 @@ from pufferlib.ops.ppo_loss import (
     AdvantageNormalization,
     LossStats,
     Transitions,
-    array,
     record_loss,
 )
 from pufferlib.policies.base import Output, Policy
@@ -42,6 +41,7 @@ from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.runtime.graph import EAGER, Executor, Graph
+from pufferlib.runtime.tensors import as_array
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")
@@ -140,11 +140,11 @@ class PlainCollector:
     def finish(self) -> None:
         """Fill in next_value: of the last slots by the present observations, of cut lives."""
         self.timer.enter("forward")
-        self.buffer["next_value"][:, -1] = array(self.forward(self._obs, None)[0].value)
+        self.buffer["next_value"][:, -1] = as_array(self.forward(self._obs, None)[0].value)
         if self._finals:
             obs = torch.from_numpy(np.concatenate([obs for _, obs in self._finals]))
             slots = np.concatenate([slots for slots, _ in self._finals])
-            self._next_value[slots] = array(self.forward(obs, None)[0].value)
+            self._next_value[slots] = as_array(self.forward(obs, None)[0].value)
             self._finals.clear()
         self.timer.enter("other")
 
@@ -167,7 +167,7 @@ class Noted:
             return self.network.forward(obs, state)
         self.network.sync_weights()
         for graph, out in self.parts:
-            graph.play()
+            graph.replay()
             out.copy_(self.network.outputs[: len(out)])
         return self.network.output(self.said), None
 
@@ -219,7 +219,7 @@ class PlainBatch:
         """Gather these rows (m,) into `memory`."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():
-            do.run(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+            do.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
         return made
 
     def release(self) -> None:
@@ -274,9 +274,9 @@ class PaddedLearner(Learner):
             made = self.batch.note(EAGER, hand.memory, part.numpy().astype(np.int32))
             timer.enter("loss_backward")
             forward, back, lesson = self._lessons(len(part))
-            forward.play()
+            forward.replay()
             self._loss(lesson.output, lesson.gradient, made, part, numbers, metrics)
-            back.play()
+            back.replay()
         hand.network.unfold_grads()
         return LossStats(*metrics.tolist())
 

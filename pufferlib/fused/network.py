@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from pufferlib.kernels import _kernels
-from pufferlib.ops.linear import FoldedLinear, Linear, NormalizedLinear, ScaledLinear, narrowed
+from pufferlib.ops.linear import FoldedLinear, Linear, NormalizedLinear, ScaledLinear
 from pufferlib.policies.base import MLP, Heads, InputLayer, Output, Policy
 from pufferlib.policies.normalization import ObservationNorm
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import Graph, Input, shown
+from pufferlib.runtime.graph import Graph, GraphInput
+from pufferlib.runtime.tensors import as_array, as_bfloat16
 
 FUSED_NAMES = ("auto", "mlp", "lstm", "mingru")  # policy.name of networks that mostly fit
 TRAIN_CHUNK_STEPS = 1024  # steps at a time: 128 units of two layers and their gradients are 2 MB
@@ -69,8 +70,8 @@ def make_fused(
 def record_forward(network: "FusedNetwork", obs: Tensor, state: Tensor | None) -> Graph:
     """Note how N agents act once, at most `chunk_size`, on what lies here when it is played: obs
     (N, F), state (N, S), which becomes the new one."""
-    graph, seen = Graph(), Input(len(obs), obs.shape[1], obs.dtype)
-    seen.put(shown(obs))
+    graph, seen = Graph(), GraphInput(len(obs), obs.shape[1], obs.dtype)
+    seen.bind(as_array(obs))
     network.record_act(graph, seen, state)
     return graph
 
@@ -134,7 +135,9 @@ class FusedNetwork:
         self._folded.append(NormalizedLinear(norm, *layer, activation))
         return self._folded[-1]
 
-    def prepare_input(self, graph: Graph, seen: Tensor | Input, room: Tensor) -> Tensor | Input:
+    def prepare_input(
+        self, graph: Graph, seen: Tensor | GraphInput, room: Tensor
+    ) -> Tensor | GraphInput:
         """Return what the first layer takes of what is seen (N, F); if that is not what it is, it
         is made on the graph, in `room` (N, F) or more."""
         if self.norm is not None:
@@ -143,14 +146,14 @@ class FusedNetwork:
         return seen if seen.dtype == self.dtype else self.to_gemm_dtype(graph, seen, room)
 
     def to_gemm_dtype(
-        self, graph: Graph, given: Tensor | Input, room: Tensor, **normal: Any
+        self, graph: Graph, given: Tensor | GraphInput, room: Tensor, **normal: Any
     ) -> Tensor:
         """Make on the graph of any numbers (N, F) what products take, in `room` (N, F) or more."""
         made, source = room[: given.shape[0]], given
-        if not isinstance(source, Input):
-            source = Input(made.shape[0], made.shape[1], given.dtype)
-            source.put(cast(Tensor, given).numpy())
-        graph.run(_kernels.to_float, rows=source.given, out=shown(made), **normal)
+        if not isinstance(source, GraphInput):
+            source = GraphInput(made.shape[0], made.shape[1], given.dtype)
+            source.bind(cast(Tensor, given).numpy())
+        graph.call(_kernels.to_float, rows=source.given, out=as_array(made), **normal)
         return made
 
     def last_layer(self) -> Linear:
@@ -205,7 +208,7 @@ class FusedNetwork:
         for layer in self._folded:
             layer.unfold_grads()
 
-    def record_act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
+    def record_act(self, graph: Graph, obs: GraphInput, state: Tensor | None) -> Output:
         """Note how N agents act once."""
         raise NotImplementedError
 
@@ -238,7 +241,7 @@ class FusedNetwork:
         own.obs[:n] = obs.reshape(n, -1)
         if state is not None:
             own.state[:n] = state
-        own.graph.play()
+        own.graph.replay()
         return self.output(self.outputs[:n]), own.state[:n]
 
     @torch.no_grad()
@@ -250,7 +253,7 @@ class FusedNetwork:
         if state is not None:
             own.state.copy_(state)
         self.sync_weights()
-        own.graphs[0].play()
+        own.graphs[0].replay()
         return own.lesson.output
 
     def gradient(self) -> Output:
@@ -261,7 +264,7 @@ class FusedNetwork:
     def backward(self) -> None:
         """Go back from there: add the gradients of all parameters to those that were given."""
         self.zero_folded_grads()
-        self._unrolled().graphs[1].play()
+        self._unrolled().graphs[1].replay()
         self.unfold_grads()
 
     def _unrolled(self) -> "UnrollGraphs":
@@ -295,16 +298,16 @@ class UnrollGraphs:
 class MLPWorkspace:
     """Views of the memory of N steps of an MLP, from what is `seen` (N, F) to the last layer."""
 
-    def __init__(self, network: "FusedMLP", seen: Tensor | Input) -> None:
+    def __init__(self, network: "FusedMLP", seen: Tensor | GraphInput) -> None:
         n = seen.shape[0]
         self.network, self.seen, self.grads = network, seen, [g[:n] for g in network.grads]
         self._made: list[Tensor] = [*(y[:n] for y in network.hidden), network.outputs[:n]]
         above = [layer.dtype for layer in network.layers[1:]]
         self._ys = [
-            narrowed(y) if dtype == torch.bfloat16 else y
+            as_bfloat16(y) if dtype == torch.bfloat16 else y
             for y, dtype in zip(self._made, [*above, torch.float32], strict=True)
         ]
-        self._taken: Tensor | Input = seen
+        self._taken: Tensor | GraphInput = seen
         self.output = network.output(self._ys[-1])
         self.gradient = network.gradients(self.grads[-1])
 
@@ -346,7 +349,7 @@ class FusedMLP(FusedNetwork):
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
         self.sync_weights()
 
-    def record_act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
+    def record_act(self, graph: Graph, obs: GraphInput, state: Tensor | None) -> Output:
         """Obs (N, F): one way forth."""
         part = MLPWorkspace(self, obs)
         part.forward(graph)

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from pufferlib.fused.network import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
-from pufferlib.ops.linear import Linear, narrowed
+from pufferlib.ops.linear import Linear
 from pufferlib.policies.base import MLP, Output, Policy
 from pufferlib.policies.encoders import Encoded
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.runtime.graph import Graph, watched
+from pufferlib.runtime.tensors import as_bfloat16
 from pufferlib.runtime.timer import seconds_of
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -99,14 +100,14 @@ def measure(rows: int, inputs: int, outputs: int) -> float:
         layer = Linear(weight, bias, sums, "relu", rounded)
         graph, x = Graph(), torch.ones((rows, inputs), dtype=layer.dtype)
         made, grad = torch.ones((2, rows, outputs))
-        y = made if layer.dtype == made.dtype else narrowed(made)
+        y = made if layer.dtype == made.dtype else as_bfloat16(made)
         layer.forward(graph, x, y, made)
         layer.backward(graph, x, y, grad, torch.ones((rows, inputs)))
         graphs.append(graph)
     taken: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
         for graph, found in zip(graphs, taken, strict=True):
-            found.append(seconds_of(graph.play, AT_LEAST))
+            found.append(seconds_of(graph.replay, AT_LEAST))
     return statistics.median(taken[0]) / statistics.median(taken[1])
 
 

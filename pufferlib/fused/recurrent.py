@@ -16,7 +16,8 @@ from pufferlib.ops.recurrent import LSTMSteps, MinGRUSteps
 from pufferlib.policies.base import Output
 from pufferlib.policies.recurrent import ACT_CHUNK_AGENTS, Recurrent, StepBuffers
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import Graph, Input, shown
+from pufferlib.runtime.graph import Graph, GraphInput
+from pufferlib.runtime.tensors import as_array
 
 
 class FusedRecurrent(FusedNetwork):
@@ -48,7 +49,7 @@ class FusedRecurrent(FusedNetwork):
         self._out = new(each) if rounded else self._x
         self.sync_weights()
 
-    def record_act(self, graph: Graph, obs: Input, state: Tensor | None) -> Output:
+    def record_act(self, graph: Graph, obs: GraphInput, state: Tensor | None) -> Output:
         """Obs (N, F), state (N, S)."""
         n, states = obs.shape[0], cast(Tensor, state)
 
@@ -132,27 +133,29 @@ class LSTMWorkspace:
         network, keep = self.network, self.keep
         self.seen = network.unrolled(graph, self.obs).unbind(1)
         reset = self.reset.view(torch.uint8).numpy()
-        graph.run(_kernels.keep, reset=reset, out=keep.numpy(), steps_first=True)
+        graph.call(_kernels.not_reset, reset=reset, out=keep.numpy(), steps_first=True)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
             into = steps.hidden[0], steps.cell[0]
             for part, out in zip(before.chunk(2, 1), into, strict=True):
-                graph.run(_kernels.carry, state=part.numpy(), keep=keep[0].numpy(), out=shown(out))
+                graph.call(
+                    _kernels.mask_state, state=part.numpy(), keep=keep[0].numpy(), out=as_array(out)
+                )
         for t, (seen, x) in enumerate(zip(self.seen, self.xs, strict=True)):
             network.first.forward(graph, seen, x, network.room(self.layers[0].gates[t]))
             for steps in self.layers:
                 steps.step(t, graph)
         network.last.forward(graph, self.hidden.flatten(0, 1), self.outputs.flatten(0, 1))
-        graph.run(_kernels.turn, rows=self.outputs.numpy(), out=self.turned[0].numpy())
+        graph.call(_kernels.transpose_rows, rows=self.outputs.numpy(), out=self.turned[0].numpy())
 
     def backward(self, graph: Graph) -> None:
         """Note the way back."""
         network, hidden = self.network, torch.empty_like(self.hidden[0])
-        graph.run(_kernels.turn, rows=self.turned[1].numpy(), out=self.grad.numpy())
+        graph.call(_kernels.transpose_rows, rows=self.turned[1].numpy(), out=self.grad.numpy())
         outputs, grad = self.outputs.flatten(0, 1), self.grad.flatten(0, 1)
         network.last.backward(graph, self.hidden.flatten(0, 1), outputs, grad, None)
         for steps in self.layers:
             for part in (steps.grad_hidden, steps.grad_cell):
-                graph.run(_kernels.fill, out=part.numpy())
+                graph.call(_kernels.fill, out=part.numpy())
         grads = [*(steps.grad_x for steps in self.layers[1:]), hidden]
         back = list(zip(self.layers, grads, network.sums, strict=True))[::-1]
         for t in range(len(self.xs) - 1, -1, -1):
@@ -192,7 +195,7 @@ class MinGRUWorkspace:
         """Note the way forth."""
         network, reset = self.network, self.reset.view(torch.uint8).numpy()
         self.seen = network.unrolled(graph, self.obs).flatten(0, 1)
-        graph.run(_kernels.keep, reset=reset, out=self.keep.numpy())
+        graph.call(_kernels.not_reset, reset=reset, out=self.keep.numpy())
         x, made = self.x.flatten(0, 1), network.room(self.layers[0].gates)
         network.first.forward(graph, self.seen, x, made)
         for steps, before in zip(self.layers, network.states(self.state), strict=True):
@@ -204,7 +207,7 @@ class MinGRUWorkspace:
         network, grad_x = self.network, self.grad_x.flatten(0, 1)
         network.last.backward(graph, self.hidden, self.outputs, self.grad, grad_x)
         for steps, sums in reversed(list(zip(self.layers, network.sums, strict=True))):
-            graph.run(_kernels.fill, out=steps.grad_state.numpy())
+            graph.call(_kernels.fill, out=steps.grad_state.numpy())
             steps.backward(self.grad_x, *sums, graph)
         network.first.backward(graph, self.seen, self.x.flatten(0, 1), grad_x, None)
 

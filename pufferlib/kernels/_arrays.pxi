@@ -79,11 +79,11 @@ cdef class Arrays:
             )
         return view.buf
 
-    cdef PufRows rows(
+    cdef PufMatrix rows(
         self, str name, object array, int64_t items, int64_t width, bint writable=False,
     ) except *:
         """Take float32 (items, width) of which only the rows need be contiguous."""
-        cdef PufRows rows
+        cdef PufMatrix rows
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items, width, False)}")
         cdef Py_buffer *view = self.hold(name, array, writable, False)
@@ -97,11 +97,11 @@ cdef class Arrays:
         rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
-    cdef PufRows steps(
+    cdef PufMatrix steps(
         self, str name, object array, int64_t items, int64_t horizon, int64_t size
     ) except *:
         """Take float32 (items, horizon, size) to write to, all steps equally far apart."""
-        cdef PufRows rows
+        cdef PufMatrix rows
         cdef Py_buffer *view
         cdef int64_t apart
         cdef bint fits
@@ -148,9 +148,9 @@ cdef class Arrays:
         taken.at, taken.stride = view.buf, view.strides[0] // view.itemsize
         return taken
 
-    cdef PufRows column(self, str name, object array, int64_t items, bint writable=False) except *:
+    cdef PufMatrix column(self, str name, object array, int64_t items, bint writable=False) except *:
         """Take float32 (items,), whatever its stride."""
-        cdef PufRows rows
+        cdef PufMatrix rows
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items, -1, False)}")
         cdef Py_buffer *view = self.hold(name, array, writable, False)

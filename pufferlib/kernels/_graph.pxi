@@ -14,8 +14,8 @@ SET_NUM_THREADS = NULL  # of the calling thread's products
 
 
 cdef struct Factor:
-    PufRows fixed
-    const PufRows *given  # what a Given was given last, or NULL
+    PufMatrix fixed
+    const PufMatrix *given  # what a GraphInput was given last, or NULL
     int64_t begin  # of the rows of that
     char turned
 
@@ -23,13 +23,13 @@ cdef struct Factor:
 cdef struct Product:
     int64_t num_rows, inner, num_columns
     Factor left, right
-    PufRows out
+    PufMatrix out
     float beta
     int narrow  # whether both factors are bfloat16
 
 
 cdef struct Loss:
-    PufLoss loss
+    PufPPOLoss loss
     const double *numbers  # adv_mean, adv_scale, ent_coef and count of the moment, or NULL
 
 
@@ -40,7 +40,7 @@ cdef struct Sample:
 
 
 cdef struct Float:
-    PufFloat rows
+    PufToFloat rows
     char *const *at  # of the moment
     const int64_t *stride
     int64_t begin
@@ -63,7 +63,7 @@ cdef struct Entry:
 
 
 # One graph while it is played.
-cdef struct Stretch:
+cdef struct StreamSlice:
     const Entry *entries
     int64_t length, reached
     double seconds
@@ -71,14 +71,14 @@ cdef struct Stretch:
 
 
 # What one thread plays, one graph after the other.
-cdef struct Track:
-    Stretch *stretches
+cdef struct Stream:
+    StreamSlice *slices
     int64_t length
     const void *caller  # the thread that waits for it
 
 
-cdef PufRows rows_of(const Factor *factor) noexcept nogil:
-    cdef PufRows rows = factor.fixed
+cdef PufMatrix rows_of(const Factor *factor) noexcept nogil:
+    cdef PufMatrix rows = factor.fixed
     if factor.given != NULL:
         rows = factor.given[0]
         rows.at += factor.begin * rows.stride
@@ -87,7 +87,7 @@ cdef PufRows rows_of(const Factor *factor) noexcept nogil:
 
 cdef void multiply(const Product *p) noexcept nogil:
     """Give BLAS, which counts column by column, the factors the other way round."""
-    cdef PufRows left = rows_of(&p.left), right = rows_of(&p.right)
+    cdef PufMatrix left = rows_of(&p.left), right = rows_of(&p.right)
     cdef float alpha = 1.0
     GEMM[p.narrow](
         &p.right.turned, &p.left.turned, &p.num_columns, &p.num_rows, &p.inner, &alpha,
@@ -99,7 +99,7 @@ cdef int lose(Loss *p, PufFault *fault) noexcept nogil:
     if p.numbers != NULL:
         p.loss.adv_mean, p.loss.adv_scale = <float>p.numbers[0], <float>p.numbers[1]
         p.loss.ent_coef, p.loss.count = <float>p.numbers[2], p.numbers[3]
-    return PASSES.ppo_loss(&p.loss, fault)
+    return KERNELS.ppo_loss(&p.loss, fault)
 
 
 cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
@@ -109,18 +109,18 @@ cdef int draw(Sample *p, PufFault *fault) noexcept nogil:
             fault.array, fault.index, fault.value = b"moment", 1, p.moment[1]
             fault.begin, fault.end = 0, p.most + 1
             return -1
-    return PASSES.sample(&p.sample, fault)
+    return KERNELS.sample(&p.sample, fault)
 
 
 cdef void make_float(Float *p) noexcept nogil:
     p.rows.from_, p.rows.stride = p.at[0] + p.begin * p.stride[0], p.stride[0]
-    PASSES.to_float(&p.rows)
+    KERNELS.to_float(&p.rows)
 
 
 cdef void adjust(Adam *p) noexcept nogil:
     p.adam.scale, p.adam.step_size = <float>p.numbers[0], <float>p.numbers[1]
     p.adam.root_scale, p.adam.keep = <float>p.numbers[2], <float>p.numbers[3]
-    PASSES.adam(&p.adam)
+    KERNELS.adam(&p.adam)
 
 
 cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
@@ -128,39 +128,39 @@ cdef int run(Pass which, void *p, PufFault *fault) noexcept nogil:
     if which == PRODUCT:
         multiply(<const Product *>p)
     elif which == FILL:
-        PASSES.fill(<const PufFill *>p)
+        KERNELS.fill(<const PufFill *>p)
     elif which == SAMPLE:
         return draw(<Sample *>p, fault)
     elif which == LOSS:
         return lose(<Loss *>p, fault)
     elif which == GATHER:
-        return PASSES.gather(<const PufGather *>p, fault)
+        return KERNELS.gather(<const PufGather *>p, fault)
     elif which == MOMENTS:
-        return PASSES.moments(<const PufMoments *>p, fault)
+        return KERNELS.moments(<const PufMoments *>p, fault)
     elif which == TO_FLOAT:
         make_float(<Float *>p)
     elif which == DENSE:
-        PASSES.dense(<const PufDense *>p)
+        KERNELS.linear(<const PufLinear *>p)
     elif which == DENSE_BACK:
-        PASSES.dense_back(<const PufDenseBack *>p)
+        KERNELS.linear_backward(<const PufLinearBackward *>p)
     elif which == LSTM:
-        PASSES.lstm(<const PufLSTM *>p)
+        KERNELS.lstm(<const PufLSTM *>p)
     elif which == LSTM_BACK:
-        PASSES.lstm_back(<const PufLSTMBack *>p)
+        KERNELS.lstm_backward(<const PufLSTMBackward *>p)
     elif which == MINGRU:
-        PASSES.mingru(<const PufMinGRU *>p)
+        KERNELS.mingru(<const PufMinGRU *>p)
     elif which == MINGRU_BACK:
-        PASSES.mingru_back(<const PufMinGRUBack *>p)
+        KERNELS.mingru_backward(<const PufMinGRUBackward *>p)
     elif which == TURN:
-        PASSES.turn(<const PufTurn *>p)
+        KERNELS.transpose_rows(<const PufTransposeRows *>p)
     elif which == KEEP:
-        PASSES.keep(<const PufKeep *>p)
+        KERNELS.not_reset(<const PufNotReset *>p)
     elif which == BEGIN:
-        return PASSES.begin(<const PufBegin *>p, fault)
+        return KERNELS.init_states(<const PufInitStates *>p, fault)
     elif which == CARRY:
-        PASSES.carry(<const PufCarry *>p)
+        KERNELS.mask_state(<const PufMaskState *>p)
     elif which == JOIN:
-        PASSES.join(<const PufJoin *>p)
+        KERNELS.reduce_grads(<const PufReduceGrads *>p)
     elif which == ADAM:
         adjust(<Adam *>p)
     return 0
@@ -172,23 +172,23 @@ cdef double seconds() noexcept nogil:
     return now.tv_sec + 1e-9 * now.tv_nsec
 
 
-cdef void play_track(void *tracks, size_t number) noexcept nogil:
-    """Play one of the tracks, up to a fault."""
-    cdef Track *track = &(<Track *>tracks)[number]
-    cdef Stretch *stretch
+cdef void replay_stream(void *streams, size_t number) noexcept nogil:
+    """Play one of the streams, up to a fault."""
+    cdef Stream *stream = &(<Stream *>streams)[number]
+    cdef StreamSlice *slice
     cdef double begin = seconds()
     cdef int64_t k
-    if SET_NUM_THREADS != NULL and puf_thread() != track.caller:
+    if SET_NUM_THREADS != NULL and puf_thread() != stream.caller:
         puf_alone(SET_NUM_THREADS)
-    for k in range(track.length):
-        stretch = &track.stretches[k]
-        while stretch.reached < stretch.length:
-            entry = stretch.entries[stretch.reached]
-            if run(entry.which, entry.args, &stretch.fault):
+    for k in range(stream.length):
+        slice = &stream.slices[k]
+        while slice.reached < slice.length:
+            entry = slice.entries[slice.reached]
+            if run(entry.which, entry.args, &slice.fault):
                 return
-            stretch.reached += 1
-        stretch.seconds = seconds() - begin
-        begin += stretch.seconds
+            slice.reached += 1
+        slice.seconds = seconds() - begin
+        begin += slice.seconds
 
 
 cdef class Graph:
@@ -196,10 +196,10 @@ cdef class Graph:
 
     cdef Entry *entries
     cdef int64_t length, room
-    cdef list held, givens, names
+    cdef list held, inputs, names
 
     def __cinit__(self):
-        self.held, self.givens, self.names = [], [], []
+        self.held, self.inputs, self.names = [], [], []
 
     def __dealloc__(self):
         cdef int64_t i
@@ -225,42 +225,42 @@ cdef class Graph:
         return 0
 
     cdef int ready(self) except -1:
-        cdef Given given
-        for given in self.givens:
+        cdef GraphInput given
+        for given in self.inputs:
             if given.at == NULL:
                 raise ValueError(f"a matrix {given.shape} that this graph reads was never put")
         return 0
 
 
-cdef class Work:
-    """Tracks, each a list of graphs, made ready to be played by a thread_pool."""
+cdef class LaunchPlan:
+    """Streams, each a list of graphs, made ready to be played by a thread_pool."""
 
-    cdef Track *tracks
-    cdef Stretch *stretches  # of all tracks, one after the other
+    cdef Stream *streams
+    cdef StreamSlice *slices  # of all streams, one after the other
     cdef size_t count
     cdef int64_t total
     cdef list graphs
 
-    def __cinit__(self, list tracks):
+    def __cinit__(self, list streams):
         cdef int64_t at = 0
         cdef size_t i
         cdef Graph graph
-        self.graphs = [graph for track in tracks for graph in track]
+        self.graphs = [graph for stream in streams for graph in stream]
         for made in self.graphs:
             if not isinstance(made, Graph):
-                raise TypeError(f"tracks: expected graphs, got {type(made).__name__}")
-        self.count, self.total = len(tracks), len(self.graphs)
-        self.tracks = <Track *>malloc(max(self.count, 1) * sizeof(Track))
-        self.stretches = <Stretch *>malloc(max(self.total, 1) * sizeof(Stretch))
-        if self.tracks == NULL or self.stretches == NULL:
+                raise TypeError(f"streams: expected graphs, got {type(made).__name__}")
+        self.count, self.total = len(streams), len(self.graphs)
+        self.streams = <Stream *>malloc(max(self.count, 1) * sizeof(Stream))
+        self.slices = <StreamSlice *>malloc(max(self.total, 1) * sizeof(StreamSlice))
+        if self.streams == NULL or self.slices == NULL:
             raise MemoryError("out of memory to play graphs")
-        for i, track in enumerate(tracks):
-            self.tracks[i].stretches, self.tracks[i].length = self.stretches + at, len(track)
-            at += len(track)
+        for i, stream in enumerate(streams):
+            self.streams[i].slices, self.streams[i].length = self.slices + at, len(stream)
+            at += len(stream)
 
     def __dealloc__(self):
-        free(self.stretches)
-        free(self.tracks)
+        free(self.slices)
+        free(self.streams)
 
     cdef int ready(self) except -1:
         """Begin at the beginning."""
@@ -269,18 +269,18 @@ cdef class Work:
         cdef size_t i
         for graph in self.graphs:
             graph.ready()
-            self.stretches[at].entries, self.stretches[at].length = graph.entries, graph.length
-            self.stretches[at].reached, self.stretches[at].seconds = 0, 0.0
+            self.slices[at].entries, self.slices[at].length = graph.entries, graph.length
+            self.slices[at].reached, self.slices[at].seconds = 0, 0.0
             at += 1
         for i in range(self.count):
-            self.tracks[i].caller = puf_thread()
+            self.streams[i].caller = puf_thread()
         return 0
 
     cdef int fail(self, int64_t which) except -1:
         """Raise the fault of this graph."""
         cdef Graph graph = self.graphs[which]
-        cdef Stretch *stretch = &self.stretches[which]
-        return raise_fault(&stretch.fault, graph.names[stretch.reached])
+        cdef StreamSlice *slice = &self.slices[which]
+        return raise_fault(&slice.fault, graph.names[slice.reached])
 
 
 # Nanoseconds that a thread waits before it sleeps: longer than what Python does between two plays.
@@ -312,18 +312,18 @@ cdef class ThreadPool:
         puf_threads_free(self.threads, getpid() != self.process)
         self.threads = NULL
 
-    def play(self, Work work not None):
-        """Play tracks side by side -> the seconds of the first one's graphs."""
+    def run(self, LaunchPlan work not None):
+        """Play streams side by side -> the seconds of the first one's graphs."""
         cdef int64_t i
         if self.threads == NULL:
             raise RuntimeError("this thread_pool was closed")
         work.ready()
         with nogil:
-            puf_threads_run(self.threads, play_track, work.tracks, work.count)
+            puf_threads_run(self.threads, replay_stream, work.streams, work.count)
         for i in range(work.total):
-            if work.stretches[i].reached < work.stretches[i].length:
+            if work.slices[i].reached < work.slices[i].length:
                 work.fail(i)
-        return [work.stretches[i].seconds for i in range(work.tracks[0].length)] if work.count else []
+        return [work.slices[i].seconds for i in range(work.streams[0].length)] if work.count else []
 
 
 cdef int do(
@@ -344,15 +344,15 @@ cdef int do(
     return 0
 
 
-cdef class Given:
+cdef class GraphInput:
     """A matrix (N, F) that graphs read and that changes: what `put` was given last."""
 
     cdef char *at
     cdef int64_t stride  # bytes from row to row
-    cdef PufRows floats  # the same, of floats
+    cdef PufMatrix floats  # the same, of floats
     cdef Kind kind
     cdef Arrays held
-    cdef Given whole  # what these are rows of, from `begin` on, or None
+    cdef GraphInput whole  # what these are rows of, from `begin` on, or None
     cdef int64_t begin
     cdef readonly tuple shape
 
@@ -362,19 +362,19 @@ cdef class Given:
             raise ValueError(f"a matrix ({rows}, {columns}) has no rows to read")
         self.shape, self.at, self.kind = (rows, columns), NULL, kind_of(a.hold("array", array))
 
-    cdef Given source(self):
+    cdef GraphInput source(self):
         return self if self.whole is None else self.whole
 
     def rows(self, int64_t begin, int64_t end):
         """Return these rows of whatever this is."""
-        cdef Given part = Given.__new__(Given)
+        cdef GraphInput part = GraphInput.__new__(GraphInput)
         if not 0 <= begin < end <= self.shape[0]:
             raise ValueError(f"rows {begin} to {end} of {self.shape[0]}")
         part.shape, part.kind, part.at = (end - begin, self.shape[1]), self.kind, NULL
         part.whole, part.begin = self.source(), self.begin + begin
         return part
 
-    def put(self, array, int64_t first=0, int64_t step=0):
+    def bind(self, array, int64_t first=0, int64_t step=0):
         """Be rows first, first + step, ... of this one, or all; only the rows are contiguous."""
         cdef Arrays a = Arrays()
         cdef Py_buffer *view = a.hold("array", array, False, False)
@@ -406,8 +406,8 @@ cdef int64_t leading(str name, int64_t stride, int64_t lines, int64_t width) exc
 cdef Kind factor_of(str name, object matrix) except *:
     """The kind of a factor's numbers."""
     cdef Arrays a
-    if isinstance(matrix, Given):
-        return (<Given>matrix).kind
+    if isinstance(matrix, GraphInput):
+        return (<GraphInput>matrix).kind
     a = Arrays()
     return kind_of(a.hold(name, matrix, False, False))
 
@@ -415,19 +415,19 @@ cdef Kind factor_of(str name, object matrix) except *:
 cdef int take_factor(
     Factor *factor, str name, object matrix, Kind kind, Arrays a, Graph graph
 ) except -1:
-    """Fill in a factor: a Given, or a matrix of which rows or columns are contiguous."""
+    """Fill in a factor: a GraphInput, or a matrix of which rows or columns are contiguous."""
     cdef Py_buffer *view
-    cdef Given source
+    cdef GraphInput source
     cdef int along
     factor.given, factor.begin, factor.turned = NULL, 0, b"N"
-    if isinstance(matrix, Given):
-        if (<Given>matrix).kind != kind:
-            raise ValueError(f"{name}: expected {named(kind)}, got {named((<Given>matrix).kind)}")
+    if isinstance(matrix, GraphInput):
+        if (<GraphInput>matrix).kind != kind:
+            raise ValueError(f"{name}: expected {named(kind)}, got {named((<GraphInput>matrix).kind)}")
         if kind != F32:
             raise ValueError(f"{name}: a matrix that changes is float32, not {named(kind)}")
-        source = (<Given>matrix).source()
-        factor.given, factor.begin = &source.floats, (<Given>matrix).begin
-        graph.givens.append(source)
+        source = (<GraphInput>matrix).source()
+        factor.given, factor.begin = &source.floats, (<GraphInput>matrix).begin
+        graph.inputs.append(source)
         return 0
     view = a.hold(name, matrix, False, False)
     if kind_of(view) != kind or view.ndim != 2:

@@ -9,7 +9,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufFault:
         const char *array
         int64_t index, value, begin, end
-    ctypedef struct PufRows:
+    ctypedef struct PufMatrix:
         float *at
         int64_t stride
     ctypedef struct PufOperand:
@@ -18,7 +18,7 @@ cdef extern from "kernels.h" nogil:
         int narrow
     ctypedef struct PufSample:
         int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
-        PufRows logits, mean, log_std, values
+        PufMatrix logits, mean, log_std, values
         const int32_t *sizes
         const uint8_t *masks
         const float *low
@@ -54,10 +54,10 @@ cdef extern from "kernels.h" nogil:
         float *target
     enum:
         PUF_NUM_METRICS
-    ctypedef struct PufLoss:
+    ctypedef struct PufPPOLoss:
         int64_t num_slots, num_heads, num_choices, num_axes
         double count
-        PufRows logits, mean, values, grad_logits, grad_mean, grad_values
+        PufMatrix logits, mean, values, grad_logits, grad_mean, grad_values
         const float *log_std
         const int32_t *sizes
         const uint8_t *masks
@@ -88,7 +88,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *index
         double *mean
         double *deviation
-    ctypedef struct PufFloat:
+    ctypedef struct PufToFloat:
         int64_t num_rows, size, stride
         const char *from_ "from"
         PufConvert convert
@@ -97,27 +97,27 @@ cdef extern from "kernels.h" nogil:
         PufOperand out
     ctypedef enum PufActivation:
         pass
-    ctypedef struct PufDense:
+    ctypedef struct PufLinear:
         int64_t num_rows, size
         PufActivation activation
-        PufRows product
+        PufMatrix product
         const float *bias
         PufOperand y
-    ctypedef struct PufDenseBack:
+    ctypedef struct PufLinearBackward:
         int64_t num_rows, size
         PufActivation activation
-        PufRows grad
+        PufMatrix grad
         PufOperand y, out
         float *grad_bias
     ctypedef struct PufLSTM:
         int64_t num_rows, size
-        PufRows gates, cell, next_cell
+        PufMatrix gates, cell, next_cell
         PufOperand out, next_hidden
         const float *bias
         const float *keep
-    ctypedef struct PufLSTMBack:
+    ctypedef struct PufLSTMBackward:
         int64_t num_rows, size
-        PufRows gates, cell, grad_out, grad_hidden, grad_cell
+        PufMatrix gates, cell, grad_out, grad_hidden, grad_cell
         PufOperand grad_gates
         const float *keep
         float *grad_bias
@@ -126,47 +126,47 @@ cdef extern from "kernels.h" nogil:
         float *gates
         const float *bias
         const float *keep
-        PufRows state, hidden
+        PufMatrix state, hidden
         PufOperand x, out
-    ctypedef struct PufMinGRUBack:
+    ctypedef struct PufMinGRUBackward:
         int64_t num_rows, horizon, size
         const float *gates
         const float *keep
-        PufRows state
+        PufMatrix state
         const float *hidden
         const float *grad_out
         float *grad_state
         PufOperand grad_gates
         float *grad_bias
-    ctypedef struct PufTurn:
+    ctypedef struct PufTransposeRows:
         int64_t num_rows, num_steps, size
         const float *from_ "from"
         float *out
-    ctypedef struct PufKeep:
+    ctypedef struct PufNotReset:
         int64_t num_rows, num_steps
         const uint8_t *reset
         float *out
         int steps_first
-    ctypedef struct PufCarry:
+    ctypedef struct PufMaskState:
         int64_t num_rows, size
-        PufRows state
+        PufMatrix state
         const float *keep
         PufOperand out
-    ctypedef struct PufBegin:
+    ctypedef struct PufInitStates:
         int64_t num_acting, num_agents, num_rows, horizon, size, first
         const int32_t *agents
         const uint8_t *fresh
         const int64_t *slot
         const float *initial
-        PufRows state
+        PufMatrix state
         float *row_state
     ctypedef struct PufFill:
         int64_t num_rows, size
-        PufRows out
+        PufMatrix out
         float value
-    ctypedef struct PufJoin:
+    ctypedef struct PufReduceGrads:
         int64_t num_rows, size
-        PufRows more
+        PufMatrix more
         float *out
         double *squares
     ctypedef struct PufAdam:
@@ -176,28 +176,28 @@ cdef extern from "kernels.h" nogil:
         float *mean
         float *square
         float beta1, beta2, eps, scale, step_size, root_scale, keep
-    ctypedef struct PufPasses:
+    ctypedef struct PufKernels:
         const char *width
         int (*sample)(const PufSample *, PufFault *) noexcept nogil
         int (*advantage)(const PufAdvantage *, PufFault *) noexcept nogil
-        int (*ppo_loss)(const PufLoss *, PufFault *) noexcept nogil
+        int (*ppo_loss)(const PufPPOLoss *, PufFault *) noexcept nogil
         int (*gather)(const PufGather *, PufFault *) noexcept nogil
         int (*moments)(const PufMoments *, PufFault *) noexcept nogil
-        void (*to_float)(const PufFloat *) noexcept nogil
-        void (*dense)(const PufDense *) noexcept nogil
-        void (*dense_back)(const PufDenseBack *) noexcept nogil
+        void (*to_float)(const PufToFloat *) noexcept nogil
+        void (*linear)(const PufLinear *) noexcept nogil
+        void (*linear_backward)(const PufLinearBackward *) noexcept nogil
         void (*lstm)(const PufLSTM *) noexcept nogil
-        void (*lstm_back)(const PufLSTMBack *) noexcept nogil
+        void (*lstm_backward)(const PufLSTMBackward *) noexcept nogil
         void (*mingru)(const PufMinGRU *) noexcept nogil
-        void (*mingru_back)(const PufMinGRUBack *) noexcept nogil
-        void (*turn)(const PufTurn *) noexcept nogil
-        void (*keep)(const PufKeep *) noexcept nogil
-        void (*carry)(const PufCarry *) noexcept nogil
-        int (*begin)(const PufBegin *, PufFault *) noexcept nogil
+        void (*mingru_backward)(const PufMinGRUBackward *) noexcept nogil
+        void (*transpose_rows)(const PufTransposeRows *) noexcept nogil
+        void (*not_reset)(const PufNotReset *) noexcept nogil
+        void (*mask_state)(const PufMaskState *) noexcept nogil
+        int (*init_states)(const PufInitStates *, PufFault *) noexcept nogil
         void (*fill)(const PufFill *) noexcept nogil
-        void (*join)(const PufJoin *) noexcept nogil
+        void (*reduce_grads)(const PufReduceGrads *) noexcept nogil
         void (*adam)(const PufAdam *) noexcept nogil
-    const PufPasses *puf_passes()
+    const PufKernels *puf_kernels()
 
 
 cdef extern from "pufferenv/engine/thread_pool.h" nogil:

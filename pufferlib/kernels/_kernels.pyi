@@ -23,13 +23,13 @@ WIDTH: str  # of the vectors on this CPU: "AVX-512", "AVX2", "baseline"; all giv
 class Graph:
     """Recorded kernel calls with their arrays; a kernel given `graph` is recorded, not run."""
 
-class Work:
-    """Tracks, the graphs of each one after the other, made ready to be played again and again.
+class LaunchPlan:
+    """Streams, the graphs of each one after the other, made ready to be played again and again.
 
     By one thread at a time: where each graph is, is kept here.
     """
 
-    def __init__(self, tracks: list[list[Graph]]) -> None: ...
+    def __init__(self, streams: list[list[Graph]]) -> None: ...
 
 class ThreadPool:
     """Threads that play graphs, `size` with the calling one.
@@ -39,42 +39,42 @@ class ThreadPool:
 
     size: int
     def __init__(self, size: int) -> None: ...
-    def play(self, work: Work) -> list[float]:
-        """Play tracks side by side without the GIL.
+    def run(self, work: LaunchPlan) -> list[float]:
+        """Play streams side by side without the GIL.
 
-        Returns the seconds that each of the first track's graphs took; the caller plays that one.
-        The first fault of the first track that has one is raised when all are done; the rest of
-        that track is not played. Raise ValueError for a Given to which nothing was given,
+        Returns the seconds that each of the first stream's graphs took; the caller plays that one.
+        The first fault of the first stream that has one is raised when all are done; the rest of
+        that stream is not played. Raise ValueError for a GraphInput to which nothing was given,
         RuntimeError after `close`.
         """
 
     def close(self) -> None:
         """End the threads; twice is fine. In a fork, where they did not follow, there are none."""
 
-class Given:
+class GraphInput:
     """A matrix (N, F) of the dtype of `array` that graphs read and that changes."""
 
     shape: tuple[int, int]
     def __init__(self, rows: int, columns: int, array: Array) -> None: ...
-    def put(self, array: Array, first: int = 0, step: int = 0) -> None:
+    def bind(self, array: Array, first: int = 0, step: int = 0) -> None:
         """Be rows `first`, first + step, ... of this one from now on; with step 0 all of it.
 
         Only its rows are contiguous. Raise ValueError for another shape or dtype, and for what
         `rows` returned.
         """
 
-    def rows(self, begin: int, end: int) -> Given:
+    def rows(self, begin: int, end: int) -> GraphInput:
         """Return rows [begin, end) of whatever this is."""
 
 def product(
     *,
-    left: Operand | Given,  # (N, F) of an array rows or columns are contiguous
-    right: Operand | Given,  # (F, D) of the same dtype
+    left: Operand | GraphInput,  # (N, F) of an array rows or columns are contiguous
+    right: Operand | GraphInput,  # (F, D) of the same dtype
     out: Array,  # (N, D) float32 out, or added to; only the rows contiguous
     add: bool = False,
     graph: Graph,
 ) -> None:
-    """Put a matrix product on a graph; a Given is of float32.
+    """Put a matrix product on a graph; a GraphInput is of float32.
 
     Raise RuntimeError where `use_blas` was told no function for this dtype.
     """
@@ -210,7 +210,7 @@ def moments(pool: Array, rows: Array) -> tuple[float, float]:
 
 def to_float(
     *,
-    rows: Given,  # (N, F) uint8, int8, int32 or float32
+    rows: GraphInput,  # (N, F) uint8, int8, int32 or float32
     out: Operand,  # (N, F) out
     mean: Array | None = None,  # (F,)
     scale: Array | None = None,  # (F,) with it: (x - mean) * scale
@@ -223,7 +223,7 @@ def to_float(
 # arithmetic is float32. What may be in the place of something begins each row where that does, and
 # is no wider.
 
-def dense(
+def linear(
     *,
     product: Array,  # (N, D) without bias
     y: Operand,  # (N, D) out: activation(product + bias); may be the product
@@ -233,7 +233,7 @@ def dense(
 ) -> None:
     """Do the arithmetic of a dense layer behind its product. Tanh is within 2e-7."""
 
-def dense_back(
+def linear_backward(
     *,
     y: Operand,  # (N, D)
     grad: Array,  # (N, D) of y
@@ -263,7 +263,7 @@ def lstm(
     Gates are within 4e-7 of the true values, tanh of the cell within 2e-7.
     """
 
-def lstm_back(
+def lstm_backward(
     *,
     gates: Array,  # (B, 4 * D) after their functions
     cell: Array,  # (B, D)
@@ -290,7 +290,7 @@ def mingru(
 ) -> None:
     """Do the arithmetic of all steps of minGRU behind their product. Gates are within 2e-7."""
 
-def mingru_back(
+def mingru_backward(
     *,
     gates: Array,  # (B, H, 2 * D) gate and candidate
     keep: Array,  # (B, H)
@@ -308,10 +308,10 @@ def mingru_back(
 
 # Between rows of steps, as minibatches have them, and steps of rows, as an LSTM takes them.
 
-def turn(*, rows: Array, out: Array, graph: Graph | None = None) -> None:
+def transpose_rows(*, rows: Array, out: Array, graph: Graph | None = None) -> None:
     """Copy rows (B, H, D) to out (H, B, D), float32."""
 
-def keep(
+def not_reset(
     *,
     reset: Array,  # (B, H) bool
     out: Array,  # (B, H) out, or (H, B)
@@ -320,7 +320,7 @@ def keep(
 ) -> None:
     """Write 0 where a life begins, else 1."""
 
-def carry(
+def mask_state(
     *,
     state: Array,  # (B, D)
     keep: Array,  # (B,)
@@ -329,7 +329,7 @@ def carry(
 ) -> None:
     """Copy states, times keep."""
 
-def begin(
+def init_states(
     *,
     state: Array,  # (N, S) of the agents that act, in and out
     agents: Array | None = None,  # (N,) int32 who acts; None: agents [first, first + N)
@@ -345,7 +345,7 @@ def begin(
 def fill(*, out: Array, value: float = 0.0, graph: Graph | None = None) -> None:
     """Write the same number everywhere in out (B, D)."""
 
-def join(
+def reduce_grads(
     *,
     out: Array,  # (W,) in and out
     more: Array,  # (n, W) in and out, 0 afterwards

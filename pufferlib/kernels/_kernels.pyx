@@ -20,8 +20,8 @@ from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
 
-cdef const PufPasses *PASSES = puf_passes()
-WIDTH = PASSES.width.decode()
+cdef const PufKernels *KERNELS = puf_kernels()
+WIDTH = KERNELS.width.decode()
 
 include "_arrays.pxi"
 include "_graph.pxi"
@@ -129,7 +129,7 @@ def advantage(
         p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
         p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
     with nogil:
-        bad = PASSES.advantage(&p, &fault)
+        bad = KERNELS.advantage(&p, &fault)
     if bad:
         raise_fault(&fault, "")
 
@@ -142,7 +142,7 @@ def ppo_loss(
 ):
     """Compute PPO's clipped loss and its gradient in one pass; returns the seven metrics."""
     cdef Loss both
-    cdef PufLoss *p = &both.loss
+    cdef PufPPOLoss *p = &both.loss
     cdef Arrays a = Arrays()
     cdef double[PUF_NUM_METRICS] found
     cdef int64_t m = length("values", values)
@@ -278,11 +278,11 @@ def moments(pool, rows):
     return mean, deviation
 
 
-def to_float(*, Given rows not None, out, mean=None, scale=None, Graph graph=None):
+def to_float(*, GraphInput rows not None, out, mean=None, scale=None, Graph graph=None):
     """Make floats of what is given."""
     cdef Float p
     cdef Arrays a = Arrays()
-    cdef Given source
+    cdef GraphInput source
     p.rows.num_rows, p.rows.size = rows.shape
     p.rows.mean, p.rows.scale = NULL, NULL
     if rows.kind not in (F32, I32, U8, I8):
@@ -297,15 +297,15 @@ def to_float(*, Given rows not None, out, mean=None, scale=None, Graph graph=Non
     source = rows.source()
     p.at, p.stride, p.begin = <char *const *>&source.at, &source.stride, rows.begin
     if graph is not None:
-        graph.givens.append(source)
+        graph.inputs.append(source)
     elif source.at == NULL:
         raise ValueError("rows: nothing was put")
     do(TO_FLOAT, &p, sizeof(p), a, graph)
 
 
-def dense(*, product, y, bias, str activation, Graph graph=None):
+def linear(*, product, y, bias, str activation, Graph graph=None):
     """Do the arithmetic of a dense layer behind its product."""
-    cdef PufDense p
+    cdef PufLinear p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("product", product), length("product", product, 1)
     p.activation = <PufActivation>activation_of(activation)
@@ -315,9 +315,9 @@ def dense(*, product, y, bias, str activation, Graph graph=None):
     do(DENSE, &p, sizeof(p), a, graph)
 
 
-def dense_back(*, y, grad, out, grad_bias, str activation, Graph graph=None):
+def linear_backward(*, y, grad, out, grad_bias, str activation, Graph graph=None):
     """Go back through a dense layer, from its result to its product."""
-    cdef PufDenseBack p
+    cdef PufLinearBackward p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("y", y), length("y", y, 1)
     p.activation = <PufActivation>activation_of(activation)
@@ -349,12 +349,12 @@ def lstm(
     do(LSTM, &p, sizeof(p), a, graph)
 
 
-def lstm_back(
+def lstm_backward(
     *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
     Graph graph=None,
 ):
     """Go back through one LSTM step, from its states to its products."""
-    cdef PufLSTMBack p
+    cdef PufLSTMBackward p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
     p.num_rows, p.size, p.keep = n, size, NULL
@@ -388,11 +388,11 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
     do(MINGRU, &p, sizeof(p), a, graph)
 
 
-def mingru_back(
+def mingru_backward(
     *, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias, Graph graph=None,
 ):
     """Go back through all steps of minGRU, from their results to the product."""
-    cdef PufMinGRUBack p
+    cdef PufMinGRUBackward p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("hidden", hidden), horizon = length("hidden", hidden, 1)
     cdef int64_t size = length("hidden", hidden, 2), steps = n * horizon
@@ -408,9 +408,9 @@ def mingru_back(
     do(MINGRU_BACK, &p, sizeof(p), a, graph)
 
 
-def turn(*, rows, out, Graph graph=None):
+def transpose_rows(*, rows, out, Graph graph=None):
     """Copy rows of steps to steps of rows."""
-    cdef PufTurn p
+    cdef PufTransposeRows p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("rows", rows), steps = length("rows", rows, 1)
     p.num_rows, p.num_steps, p.size = n, steps, length("rows", rows, 2)
@@ -421,9 +421,9 @@ def turn(*, rows, out, Graph graph=None):
     do(TURN, &p, sizeof(p), a, graph)
 
 
-def keep(*, reset, out, bint steps_first=False, Graph graph=None):
+def not_reset(*, reset, out, bint steps_first=False, Graph graph=None):
     """Write 0 where a life begins, else 1."""
-    cdef PufKeep p
+    cdef PufNotReset p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("reset", reset), steps = length("reset", reset, 1)
     p.num_rows, p.num_steps, p.steps_first = n, steps, steps_first
@@ -433,9 +433,9 @@ def keep(*, reset, out, bint steps_first=False, Graph graph=None):
     do(KEEP, &p, sizeof(p), a, graph)
 
 
-def carry(*, state, keep, out, Graph graph=None):
+def mask_state(*, state, keep, out, Graph graph=None):
     """Copy states, 0 where a life begins."""
-    cdef PufCarry p
+    cdef PufMaskState p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("state", state), length("state", state, 1)
     p.state = a.rows("state", state, p.num_rows, p.size)
@@ -444,11 +444,11 @@ def carry(*, state, keep, out, Graph graph=None):
     do(CARRY, &p, sizeof(p), a, graph)
 
 
-def begin(
+def init_states(
     *, state, agents=None, int64_t first=0, fresh, slot, initial, row_state, int64_t horizon,
 ):
     """Give lives that begin the initial state, and rows that begin theirs."""
-    cdef PufBegin p
+    cdef PufInitStates p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("state", state)
     if horizon < 1:
@@ -474,9 +474,9 @@ def fill(*, out, float value=0.0, Graph graph=None):
     do(FILL, &p, sizeof(p), a, graph)
 
 
-def join(*, out, more, squares, Graph graph=None):
+def reduce_grads(*, out, more, squares, Graph graph=None):
     """Add rows to a vector, forget them, and sum its squares."""
-    cdef PufJoin p
+    cdef PufReduceGrads p
     cdef Arrays a = Arrays()
     p.size, p.num_rows = length("out", out), length("more", more)
     p.out = <float *>a.take("out", out, F32, p.size, -1, True)

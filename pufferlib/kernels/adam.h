@@ -7,8 +7,8 @@
 // The gradient is 0 afterwards: the next one is added up in its place. Moments that are next to
 // nothing become 0: where gradients have ceased (a unit that is never active), they would shrink to
 // denormal numbers and stay there, with which a step takes eight times as long.
-#ifndef PUF_KERNELS_ADAM_H
-#define PUF_KERNELS_ADAM_H
+#ifndef PUF_ADAM_H
+#define PUF_ADAM_H
 
 #include "simd.h"
 
@@ -19,51 +19,51 @@ PUF_INLINE PufFloats adam_moment(PufFloats x, float least) {
     return puf_select((x < least) & (x > -least), puf_all(0.0f), x);
 }
 
-PUF_INLINE void adam_some(const PufAdam *pass, int64_t at, int64_t n) {
-    const PufFloats g = puf_load_some(pass->grads + at, n) * pass->scale;
-    PufFloats w = puf_load_some(pass->weights + at, n), m = puf_load_some(pass->mean + at, n);
-    PufFloats v = puf_load_some(pass->square + at, n);
-    m = adam_moment(m + (1.0f - pass->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
-    v = adam_moment(pass->beta2 * v + (1.0f - pass->beta2) * g * g, PUF_ADAM_LEAST_SQUARE);
-    const PufFloats root = puf_sqrt(v) * pass->root_scale + pass->eps;
-    w = w * pass->keep - pass->step_size * (m / root);
-    puf_store_some(pass->weights + at, w, n);
-    puf_store_some(pass->mean + at, m, n);
-    puf_store_some(pass->square + at, v, n);
-    puf_store_some(pass->grads + at, puf_all(0.0f), n);
+PUF_INLINE void adam_some(const PufAdam *args, int64_t at, int64_t n) {
+    const PufFloats g = puf_load_some(args->grads + at, n) * args->scale;
+    PufFloats w = puf_load_some(args->weights + at, n), m = puf_load_some(args->mean + at, n);
+    PufFloats v = puf_load_some(args->square + at, n);
+    m = adam_moment(m + (1.0f - args->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
+    v = adam_moment(args->beta2 * v + (1.0f - args->beta2) * g * g, PUF_ADAM_LEAST_SQUARE);
+    const PufFloats root = puf_sqrt(v) * args->root_scale + args->eps;
+    w = w * args->keep - args->step_size * (m / root);
+    puf_store_some(args->weights + at, w, n);
+    puf_store_some(args->mean + at, m, n);
+    puf_store_some(args->square + at, v, n);
+    puf_store_some(args->grads + at, puf_all(0.0f), n);
 }
 
-static void puf_adam(const PufAdam *pass) {
+static void puf_adam(const PufAdam *args) {
     int64_t at = 0;
-    for (; at + PUF_LANES <= pass->size; at += PUF_LANES) adam_some(pass, at, PUF_LANES);
-    if (at < pass->size) adam_some(pass, at, pass->size - at);
+    for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_some(args, at, PUF_LANES);
+    if (at < args->size) adam_some(args, at, args->size - at);
 }
 
-PUF_INLINE void join_some(const PufJoin *pass, int64_t at, int64_t n) {
-    PufFloats sum = puf_load_some(pass->out + at, n);
-    for (int64_t row = 0; row < pass->num_rows; row++) {
-        float *more = puf_row(pass->more, row) + at;
+PUF_INLINE void reduce_some(const PufReduceGrads *args, int64_t at, int64_t n) {
+    PufFloats sum = puf_load_some(args->out + at, n);
+    for (int64_t row = 0; row < args->num_rows; row++) {
+        float *more = puf_row(args->more, row) + at;
         sum += puf_load_some(more, n);
         puf_store_some(more, puf_all(0.0f), n);
     }
-    puf_store_some(pass->out + at, sum, n);
+    puf_store_some(args->out + at, sum, n);
 }
 
 // Squares are summed in 16 columns of doubles, whatever the width: the same bits everywhere.
-#define PUF_JOIN_COLUMNS 16
+#define PUF_SQUARE_COLUMNS 16
 
-static void puf_join(const PufJoin *pass) {
-    const float *x = pass->out;
-    double columns[PUF_JOIN_COLUMNS] = {0}, sum = 0.0;
+static void puf_reduce_grads(const PufReduceGrads *args) {
+    const float *x = args->out;
+    double columns[PUF_SQUARE_COLUMNS] = {0}, sum = 0.0;
     int64_t at = 0;
-    for (; at + PUF_LANES <= pass->size; at += PUF_LANES) join_some(pass, at, PUF_LANES);
-    if (at < pass->size) join_some(pass, at, pass->size - at);
-    for (at = 0; at + PUF_JOIN_COLUMNS <= pass->size; at += PUF_JOIN_COLUMNS)
-        for (int c = 0; c < PUF_JOIN_COLUMNS; c++)
+    for (; at + PUF_LANES <= args->size; at += PUF_LANES) reduce_some(args, at, PUF_LANES);
+    if (at < args->size) reduce_some(args, at, args->size - at);
+    for (at = 0; at + PUF_SQUARE_COLUMNS <= args->size; at += PUF_SQUARE_COLUMNS)
+        for (int c = 0; c < PUF_SQUARE_COLUMNS; c++)
             columns[c] += (double)x[at + c] * (double)x[at + c];
-    for (; at < pass->size; at++) columns[0] += (double)x[at] * (double)x[at];
-    for (int c = 0; c < PUF_JOIN_COLUMNS; c++) sum += columns[c];
-    *pass->squares = sum;
+    for (; at < args->size; at++) columns[0] += (double)x[at] * (double)x[at];
+    for (int c = 0; c < PUF_SQUARE_COLUMNS; c++) sum += columns[c];
+    *args->squares = sum;
 }
 
 #endif

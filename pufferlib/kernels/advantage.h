@@ -8,8 +8,8 @@
 //
 // With ratio 1 this is GAE (Schulman et al. 2016); with lambda 1 the target is V-trace's v_s
 // (Espeholt et al. 2018, equation 1).
-#ifndef PUF_KERNELS_ADVANTAGE_H
-#define PUF_KERNELS_ADVANTAGE_H
+#ifndef PUF_ADVANTAGE_H
+#define PUF_ADVANTAGE_H
 
 #include "simd.h"
 
@@ -24,27 +24,27 @@ typedef struct Row {
 } Row;
 
 // Slot t: delta into `deltas`, the factor of adv_{t+1} into `factors`.
-PUF_INLINE void prepare(const PufAdvantage *pass, Row row, int64_t t, int next_is_here,
+PUF_INLINE void prepare(const PufAdvantage *args, Row row, int64_t t, int next_is_here,
                         float *deltas, float *factors) {
-    const float clip = pass->reward_clip > 0.0f ? pass->reward_clip : INFINITY;
+    const float clip = args->reward_clip > 0.0f ? args->reward_clip : INFINITY;
     const float ratio = row.ratio ? row.ratio[t] : 1.0f;
-    const float rho = ratio > pass->rho_clip ? pass->rho_clip : ratio;
-    const float c = ratio > pass->c_clip ? pass->c_clip : ratio;
+    const float rho = ratio > args->rho_clip ? args->rho_clip : ratio;
+    const float c = ratio > args->c_clip ? args->c_clip : ratio;
     const int goes_on = next_is_here & (row.done[t] == LIVE);
     const float other = row.done[t] == TERMINAL ? 0.0f : row.next_value[t];
     const float next = goes_on ? row.value[t + next_is_here] : other;
-    float reward = row.reward[t] * pass->reward_scale;
+    float reward = row.reward[t] * args->reward_scale;
     reward = reward > clip ? clip : reward;
     reward = reward < -clip ? -clip : reward;
-    deltas[t] = rho * (reward + pass->gamma * next - row.value[t]);
-    factors[t] = goes_on ? pass->gamma * pass->gae_lambda * c : 0.0f;
+    deltas[t] = rho * (reward + args->gamma * next - row.value[t]);
+    factors[t] = goes_on ? args->gamma * args->gae_lambda * c : 0.0f;
 }
 
-PUF_INLINE void advantage_row(const PufAdvantage *pass, Row row) {
-    const int64_t last = pass->horizon - 1;
+PUF_INLINE void advantage_row(const PufAdvantage *args, Row row) {
+    const int64_t last = args->horizon - 1;
     for (int64_t t = 0; t < last; t++)
-        prepare(pass, row, t, !row.piece_start[t + 1], row.advantage, row.target);
-    prepare(pass, row, last, 0, row.advantage, row.target);
+        prepare(args, row, t, !row.piece_start[t + 1], row.advantage, row.target);
+    prepare(args, row, last, 0, row.advantage, row.target);
     float after = 0.0f;
     for (int64_t t = last; t >= 0; t--) {
         const float factor = row.target[t];
@@ -54,21 +54,21 @@ PUF_INLINE void advantage_row(const PufAdvantage *pass, Row row) {
     }
 }
 
-PUF_INLINE void advantage_rows(const PufAdvantage *pass) {
-    for (int64_t b = 0; b < pass->batch_rows; b++) {
-        const int64_t from = pass->rows[b] * pass->horizon, place = b * pass->horizon;
-        const int64_t to = pass->in_place ? from : place;
-        advantage_row(pass,
-                      (Row){pass->reward + from, pass->value + from, pass->next_value + from,
-                            pass->ratio ? pass->ratio + place : NULL, pass->done + from,
-                            pass->piece_start + from, pass->advantage + to, pass->target + to});
+PUF_INLINE void advantage_rows(const PufAdvantage *args) {
+    for (int64_t b = 0; b < args->batch_rows; b++) {
+        const int64_t from = args->rows[b] * args->horizon, place = b * args->horizon;
+        const int64_t to = args->in_place ? from : place;
+        advantage_row(args,
+                      (Row){args->reward + from, args->value + from, args->next_value + from,
+                            args->ratio ? args->ratio + place : NULL, args->done + from,
+                            args->piece_start + from, args->advantage + to, args->target + to});
     }
 }
 
-static int puf_advantage(const PufAdvantage *pass, PufFault *fault) {
-    for (int64_t b = 0; b < pass->batch_rows; b++)
-        if (puf_outside(fault, "rows", b, pass->rows[b], 0, pass->num_rows)) return -1;
-    advantage_rows(pass);
+static int puf_advantage(const PufAdvantage *args, PufFault *fault) {
+    for (int64_t b = 0; b < args->batch_rows; b++)
+        if (puf_outside(fault, "rows", b, args->rows[b], 0, args->num_rows)) return -1;
+    advantage_rows(args);
     return 0;
 }
 

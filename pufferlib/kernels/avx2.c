@@ -4,6 +4,6 @@
 #define PUF_LANES 8
 #include "kernel_table.h"
 
-extern const PufPasses puf_passes_avx2;
-const PufPasses puf_passes_avx2 = PUF_PASSES("AVX2");
+extern const PufKernels puf_kernels_avx2;
+const PufKernels puf_kernels_avx2 = PUF_KERNELS("AVX2");
 #endif

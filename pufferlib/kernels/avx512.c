@@ -4,6 +4,6 @@
 #define PUF_LANES 16
 #include "kernel_table.h"
 
-extern const PufPasses puf_passes_avx512;
-const PufPasses puf_passes_avx512 = PUF_PASSES("AVX-512");
+extern const PufKernels puf_kernels_avx512;
+const PufKernels puf_kernels_avx512 = PUF_KERNELS("AVX-512");
 #endif

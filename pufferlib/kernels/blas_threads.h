@@ -2,8 +2,8 @@
 //
 // A BLAS shares a product among threads of its own unless each thread that calls it says otherwise.
 // Workers that play tapes side by side leave it no core to do so.
-#ifndef PUF_ALONE_H
-#define PUF_ALONE_H
+#ifndef PUF_BLAS_THREADS_H
+#define PUF_BLAS_THREADS_H
 
 static _Thread_local int puf_is_alone;
 

@@ -2,17 +2,17 @@
 #define PUF_LANES 4
 #include "kernel_table.h"
 
-static const PufPasses BASELINE = PUF_PASSES("baseline");
+static const PufKernels BASELINE = PUF_KERNELS("baseline");
 
 #if defined(__x86_64__) && !defined(__clang__)
-extern const PufPasses puf_passes_avx512, puf_passes_avx2;
+extern const PufKernels puf_kernels_avx512, puf_kernels_avx2;
 
-const PufPasses *puf_passes(void) {
+const PufKernels *puf_kernels(void) {
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
-        return &puf_passes_avx512;
-    return __builtin_cpu_supports("avx2") ? &puf_passes_avx2 : &BASELINE;
+        return &puf_kernels_avx512;
+    return __builtin_cpu_supports("avx2") ? &puf_kernels_avx2 : &BASELINE;
 }
 #else
-const PufPasses *puf_passes(void) { return &BASELINE; }
+const PufKernels *puf_kernels(void) { return &BASELINE; }
 #endif

@@ -2,7 +2,7 @@
 //
 // Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
 // the passes check every index they follow, before they write anything. Each pass is a header,
-// compiled once per vector width (kernels_passes.h); `puf_passes` picks the widest of this CPU.
+// compiled once per vector width (kernels_passes.h); `puf_kernels` picks the widest of this CPU.
 // reference.py says the same in Python; the definitions stand at the bodies.
 //
 // Letters in shapes: N agents that act now, A all agents, R rows, H horizon, S = R * H slots,
@@ -21,11 +21,11 @@ typedef struct PufFault {
 } PufFault;
 
 // A matrix of which only the rows are contiguous: row r begins at `at + r * stride` floats.
-typedef struct PufRows {
+typedef struct PufMatrix {
     float *at; // NULL: there is none
     int64_t stride;
-} PufRows;
-static inline float *puf_row(PufRows rows, int64_t row) { return rows.at + row * rows.stride; }
+} PufMatrix;
+static inline float *puf_row(PufMatrix rows, int64_t row) { return rows.at + row * rows.stride; }
 
 // The same as a product takes it: float32, or `narrow`, bfloat16 held as 16-bit words.
 typedef struct PufOperand {
@@ -37,10 +37,10 @@ typedef struct PufOperand {
 typedef struct PufSample {
     int64_t num_acting, num_agents, num_slots; // N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
-    PufRows logits;                            // (N x C)
-    PufRows mean;                              // (N x X)
-    PufRows log_std;                           // (N x X); of stride 0: one for all
-    PufRows values;                            // (N x 1)
+    PufMatrix logits;                          // (N x C)
+    PufMatrix mean;                            // (N x X)
+    PufMatrix log_std;                         // (N x X); of stride 0: one for all
+    PufMatrix values;                          // (N x 1)
     const int32_t *sizes;                      // (K)
     const uint8_t *masks;                      // (S x C) 0: never chosen; or NULL
     const float *low, *high;                   // (X)
@@ -79,14 +79,14 @@ typedef struct PufAdvantage {
     float *target;                   // (B x H) out
 } PufAdvantage;
 
-typedef struct PufLoss {
+typedef struct PufPPOLoss {
     int64_t num_slots;                        // M
     int64_t num_heads, num_choices, num_axes; // K, C, X
     double count;                             // of slots that means are taken over, M or more
-    PufRows logits;                           // (M x C)
-    PufRows mean;                             // (M x X)
+    PufMatrix logits;                         // (M x C)
+    PufMatrix mean;                           // (M x X)
     const float *log_std;                     // (M x X), or (X) if log_std_shared
-    PufRows values;                           // (M x 1)
+    PufMatrix values;                         // (M x 1)
     const int32_t *sizes;                     // (K)
     const uint8_t *masks;                     // (M x C), or NULL
     const int32_t *action;                    // (M x K)
@@ -96,13 +96,13 @@ typedef struct PufLoss {
     const float *advantage;                   // (M)
     const float *target;                      // (M)
     float adv_mean, adv_scale, clip_coef, vf_coef, vf_clip_coef, ent_coef;
-    int log_std_shared;  // boolean
-    PufRows grad_logits; // (M x C) out
-    PufRows grad_mean;   // (M x X) out
-    float *grad_log_std; // as log_std, out
-    PufRows grad_values; // (M x 1) out
-    double *metrics;     // (PUF_NUM_METRICS) added to: sums over M / count
-} PufLoss;
+    int log_std_shared;    // boolean
+    PufMatrix grad_logits; // (M x C) out
+    PufMatrix grad_mean;   // (M x X) out
+    float *grad_log_std;   // as log_std, out
+    PufMatrix grad_values; // (M x 1) out
+    double *metrics;       // (PUF_NUM_METRICS) added to: sums over M / count
+} PufPPOLoss;
 enum {
     PUF_LOSS,
     PUF_POLICY_LOSS,
@@ -131,47 +131,47 @@ typedef struct PufGather {
 // A dense layer, D units wide; kernels_dense.h has the formulas.
 typedef enum { PUF_IDENTITY, PUF_RELU, PUF_TANH } PufActivation;
 
-typedef struct PufDense {
+typedef struct PufLinear {
     int64_t num_rows, size; // N, D
     PufActivation activation;
-    PufRows product;   // (N x D) without bias
+    PufMatrix product; // (N x D) without bias
     const float *bias; // (D)
     PufOperand y;      // (N x D) out; may be the product
-} PufDense;
+} PufLinear;
 
-typedef struct PufDenseBack {
+typedef struct PufLinearBackward {
     int64_t num_rows, size; // N, D
     PufActivation activation;
     PufOperand y;     // (N x D)
-    PufRows grad;     // (N x D) of y
+    PufMatrix grad;   // (N x D) of y
     PufOperand out;   // (N x D) out, of the product; may be grad
     float *grad_bias; // (D) added to
-} PufDenseBack;
+} PufLinearBackward;
 
 // The recurrent cells, D units wide; kernels_recurrent.h has the formulas.
 
 typedef struct PufLSTM {
     int64_t num_rows, size; // B, D
-    PufRows gates;          // (B x 4 D) in: products without bias; out: after their functions
+    PufMatrix gates;        // (B x 4 D) in: products without bias; out: after their functions
     const float *bias;      // (4 D)
     const float *keep;      // (B) of the next step, or NULL: 1
-    PufRows cell;           // (B x D)
+    PufMatrix cell;         // (B x D)
     PufOperand out;         // (B x D) out, hidden state
-    PufRows next_cell;      // (B x D) out, times keep; may be the cell
+    PufMatrix next_cell;    // (B x D) out, times keep; may be the cell
     PufOperand next_hidden; // (B x D) out, times keep; or none
 } PufLSTM;
 
-typedef struct PufLSTMBack {
+typedef struct PufLSTMBackward {
     int64_t num_rows, size; // B, D
-    PufRows gates;          // (B x 4 D) after their functions
+    PufMatrix gates;        // (B x 4 D) after their functions
     const float *keep;      // (B) of the next step, or NULL: 1
-    PufRows cell;           // (B x D)
-    PufRows grad_out;       // (B x D)
-    PufRows grad_hidden;    // (B x D) of next_hidden
-    PufRows grad_cell;      // (B x D) in: of next_cell; out: of cell
+    PufMatrix cell;         // (B x D)
+    PufMatrix grad_out;     // (B x D)
+    PufMatrix grad_hidden;  // (B x D) of next_hidden
+    PufMatrix grad_cell;    // (B x D) in: of next_cell; out: of cell
     PufOperand grad_gates;  // (B x 4 D) out, of the products
     float *grad_bias;       // (4 D) added to
-} PufLSTMBack;
+} PufLSTMBackward;
 
 typedef struct PufMinGRU {
     int64_t num_rows, horizon, size; // B, H, D
@@ -179,21 +179,21 @@ typedef struct PufMinGRU {
     const float *bias;               // (2 D)
     const float *keep;               // (B x H) of the step itself, or NULL: 1
     PufOperand x;                    // (B * H x D)
-    PufRows state;                   // (B x D)
-    PufRows hidden;                  // (B * H x D) out
+    PufMatrix state;                 // (B x D)
+    PufMatrix hidden;                // (B * H x D) out
     PufOperand out;                  // (B * H x D) out; may be x
 } PufMinGRU;
 
-typedef struct PufMinGRUBack {
+typedef struct PufMinGRUBackward {
     int64_t num_rows, horizon, size; // B, H, D
     const float *gates;              // (B x H x 2 D) after their functions
     const float *keep;               // (B x H)
-    PufRows state;                   // (B x D)
+    PufMatrix state;                 // (B x D)
     const float *hidden, *grad_out;  // (B x H x D)
     float *grad_state;               // (B x D) in: 0; out
     PufOperand grad_gates;           // (B * H x 2 D) out, of the products; may be the gates
     float *grad_bias;                // (2 D) added to
-} PufMinGRUBack;
+} PufMinGRUBackward;
 
 // Mean and deviation of rows.
 typedef struct PufMoments {
@@ -204,61 +204,61 @@ typedef struct PufMoments {
 } PufMoments;
 
 // Rows of numbers that become floats, normal ones if there is a scale.
-typedef struct PufFloat {
+typedef struct PufToFloat {
     int64_t num_rows, size; // N, D
     const char *from;       // (N x D) of the type that `convert` says
     int64_t stride;         // bytes from row to row
     PufConvert convert;
     const float *mean, *scale; // (D), or NULL: (x - mean) * scale
     PufOperand out;            // (N x D) out
-} PufFloat;
+} PufToFloat;
 
 // Between rows as minibatches have them and steps as recurrent layers do: kernels_turn.h.
-typedef struct PufTurn {
+typedef struct PufTransposeRows {
     int64_t num_rows, num_steps, size; // B, H, D
     const float *from;                 // (B x H x D)
     float *out;                        // (H x B x D)
-} PufTurn;
+} PufTransposeRows;
 
-typedef struct PufKeep {
+typedef struct PufNotReset {
     int64_t num_rows, num_steps; // B, H
     const uint8_t *reset;        // (B x H) boolean
     float *out;                  // (B x H) or (H x B)
     int steps_first;             // which of both
-} PufKeep;
+} PufNotReset;
 
-typedef struct PufCarry {
+typedef struct PufMaskState {
     int64_t num_rows, size; // B, D
-    PufRows state;          // (B x D)
+    PufMatrix state;        // (B x D)
     const float *keep;      // (B)
     PufOperand out;         // (B x D) out
-} PufCarry;
+} PufMaskState;
 
 // Where lives and rows begin, before agents act: states of N agents, of S entries.
-typedef struct PufBegin {
+typedef struct PufInitStates {
     int64_t num_acting, num_agents, num_rows, horizon, size; // N, A, R, H, S
     const int32_t *agents;                                   // (N), or NULL: [first, first + N)
     int64_t first;                                           // of the agents that act
     const uint8_t *fresh;                                    // (A) boolean: a life begins
     const int64_t *slot;                                     // (A)
     const float *initial;                                    // (S)
-    PufRows state;                                           // (N x S) in and out
+    PufMatrix state;                                         // (N x S) in and out
     float *row_state;                                        // (R x S) out, of rows that begin
-} PufBegin;
+} PufInitStates;
 
 typedef struct PufFill {
     int64_t num_rows, size; // B, D
-    PufRows out;            // (B x D)
+    PufMatrix out;          // (B x D)
     float value;
 } PufFill;
 
 // The gradients of several threads made one, and the sum of its squares.
-typedef struct PufJoin {
+typedef struct PufReduceGrads {
     int64_t num_rows, size; // n, W
-    PufRows more;           // (n x W) in and out; 0 afterwards
+    PufMatrix more;         // (n x W) in and out; 0 afterwards
     float *out;             // (W) in and out
     double *squares;        // (1) out
-} PufJoin;
+} PufReduceGrads;
 
 // A step of AdamW; kernels_adam.h has the formulas.
 typedef struct PufAdam {
@@ -273,28 +273,28 @@ typedef struct PufAdam {
 } PufAdam;
 
 // Those that return: 0, or -1 with the fault filled in and no output written.
-typedef struct PufPasses {
+typedef struct PufKernels {
     const char *width; // "AVX-512", "AVX2" or "baseline"
-    int (*sample)(const PufSample *pass, PufFault *fault);
-    int (*advantage)(const PufAdvantage *pass, PufFault *fault);
-    int (*ppo_loss)(const PufLoss *pass, PufFault *fault);
-    int (*gather)(const PufGather *pass, PufFault *fault);
-    int (*moments)(const PufMoments *pass, PufFault *fault);
-    void (*to_float)(const PufFloat *pass);
-    void (*dense)(const PufDense *pass);
-    void (*dense_back)(const PufDenseBack *pass);
-    void (*lstm)(const PufLSTM *pass);
-    void (*lstm_back)(const PufLSTMBack *pass);
-    void (*mingru)(const PufMinGRU *pass);
-    void (*mingru_back)(const PufMinGRUBack *pass);
-    void (*turn)(const PufTurn *pass);
-    void (*keep)(const PufKeep *pass);
-    void (*carry)(const PufCarry *pass);
-    int (*begin)(const PufBegin *pass, PufFault *fault);
-    void (*fill)(const PufFill *pass);
-    void (*join)(const PufJoin *pass);
-    void (*adam)(const PufAdam *pass);
-} PufPasses;
-const PufPasses *puf_passes(void);
+    int (*sample)(const PufSample *args, PufFault *fault);
+    int (*advantage)(const PufAdvantage *args, PufFault *fault);
+    int (*ppo_loss)(const PufPPOLoss *args, PufFault *fault);
+    int (*gather)(const PufGather *args, PufFault *fault);
+    int (*moments)(const PufMoments *args, PufFault *fault);
+    void (*to_float)(const PufToFloat *args);
+    void (*linear)(const PufLinear *args);
+    void (*linear_backward)(const PufLinearBackward *args);
+    void (*lstm)(const PufLSTM *args);
+    void (*lstm_backward)(const PufLSTMBackward *args);
+    void (*mingru)(const PufMinGRU *args);
+    void (*mingru_backward)(const PufMinGRUBackward *args);
+    void (*transpose_rows)(const PufTransposeRows *args);
+    void (*not_reset)(const PufNotReset *args);
+    void (*mask_state)(const PufMaskState *args);
+    int (*init_states)(const PufInitStates *args, PufFault *fault);
+    void (*fill)(const PufFill *args);
+    void (*reduce_grads)(const PufReduceGrads *args);
+    void (*adam)(const PufAdam *args);
+} PufKernels;
+const PufKernels *puf_kernels(void);
 
 #endif

@@ -5,17 +5,17 @@
 // units; PUF_LANES of them are done at once, where the product left them in the cache. What another
 // product takes, y and the second gradient, is rounded if that takes bfloat16: of a tanh that is
 // nearer to 1 than 0.002 the slope is then 0.
-#ifndef PUF_KERNELS_DENSE_H
-#define PUF_KERNELS_DENSE_H
+#ifndef PUF_LINEAR_H
+#define PUF_LINEAR_H
 
 #include "simd.h"
 
-PUF_INLINE PufFloats dense_value(PufActivation f, PufFloats x) {
+PUF_INLINE PufFloats linear_value(PufActivation f, PufFloats x) {
     if (f == PUF_RELU) return puf_at_least(x, puf_all(0.0f));
     return f == PUF_TANH ? puf_tanh(x) : x;
 }
 
-PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
+PUF_INLINE PufFloats linear_slope(PufActivation f, PufFloats y, PufFloats grad) {
     if (f == PUF_RELU) return puf_select(y > 0.0f, grad, puf_all(0.0f));
     return f == PUF_TANH ? grad * (1.0f - y * y) : grad;
 }
@@ -35,42 +35,42 @@ PUF_INLINE PufFloats dense_slope(PufActivation f, PufFloats y, PufFloats grad) {
         } \
     } while (0)
 
-PUF_INLINE void dense_rows(const PufDense *pass, PufActivation f, int narrow) {
-    const int64_t size = pass->size;
-    for (int64_t row = 0; row < pass->num_rows; row++) {
-        const float *product = puf_row(pass->product, row);
+PUF_INLINE void linear_rows(const PufLinear *args, PufActivation f, int narrow) {
+    const int64_t size = args->size;
+    for (int64_t row = 0; row < args->num_rows; row++) {
+        const float *product = puf_row(args->product, row);
         for (int64_t d = 0; d < size; d += PUF_LANES) {
             const int64_t n = size - d;
-            const PufFloats x = puf_load_some(product + d, n) + puf_load_some(pass->bias + d, n);
-            puf_leave(pass->y, row, d, dense_value(f, x), n, narrow);
+            const PufFloats x = puf_load_some(product + d, n) + puf_load_some(args->bias + d, n);
+            puf_leave(args->y, row, d, linear_value(f, x), n, narrow);
         }
     }
 }
 
-static void puf_dense(const PufDense *pass) {
-    PUF_EACH_WIDTH(pass->y, PUF_EACH_ACTIVATION(pass->activation, dense_rows(pass, f, narrow)));
+static void puf_linear(const PufLinear *args) {
+    PUF_EACH_WIDTH(args->y, PUF_EACH_ACTIVATION(args->activation, linear_rows(args, f, narrow)));
 }
 
 // Sums of a few rows at a time are added to the bias's gradient: fewer visits to it.
-#define PUF_DENSE_ROWS 4
+#define PUF_LINEAR_ROWS 4
 
-PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f, int narrow_y,
-                                int narrow) {
-    const int64_t size = pass->size;
+PUF_INLINE void linear_backward_rows(const PufLinearBackward *args, PufActivation f, int narrow_y,
+                                     int narrow) {
+    const int64_t size = args->size;
     const int stays =
-        f == PUF_IDENTITY && pass->out.at == pass->grad.at && pass->out.stride == pass->grad.stride;
-    for (int64_t begin = 0; begin < pass->num_rows; begin += PUF_DENSE_ROWS) {
-        const int64_t left = pass->num_rows - begin;
-        const int64_t rows = left < PUF_DENSE_ROWS ? left : PUF_DENSE_ROWS;
+        f == PUF_IDENTITY && args->out.at == args->grad.at && args->out.stride == args->grad.stride;
+    for (int64_t begin = 0; begin < args->num_rows; begin += PUF_LINEAR_ROWS) {
+        const int64_t left = args->num_rows - begin;
+        const int64_t rows = left < PUF_LINEAR_ROWS ? left : PUF_LINEAR_ROWS;
         for (int64_t d = 0; d < size; d += PUF_LANES) {
             const int64_t n = size - d;
-            float *sum = pass->grad_bias + d;
+            float *sum = args->grad_bias + d;
             PufFloats total = puf_load_some(sum, n);
             for (int64_t row = begin; row < begin + rows; row++) {
-                PufFloats slope = puf_load_some(puf_row(pass->grad, row) + d, n);
+                PufFloats slope = puf_load_some(puf_row(args->grad, row) + d, n);
                 if (f != PUF_IDENTITY)
-                    slope = dense_slope(f, puf_take(pass->y, row, d, n, narrow_y), slope);
-                if (!stays) puf_leave(pass->out, row, d, slope, n, narrow);
+                    slope = linear_slope(f, puf_take(args->y, row, d, n, narrow_y), slope);
+                if (!stays) puf_leave(args->out, row, d, slope, n, narrow);
                 total += slope;
             }
             puf_store_some(sum, total, n);
@@ -78,13 +78,13 @@ PUF_INLINE void dense_back_rows(const PufDenseBack *pass, PufActivation f, int n
     }
 }
 
-static void puf_dense_back(const PufDenseBack *pass) {
-    if (pass->y.narrow)
-        PUF_EACH_WIDTH(pass->out,
-                       PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f, 1, narrow)));
+static void puf_linear_backward(const PufLinearBackward *args) {
+    if (args->y.narrow)
+        PUF_EACH_WIDTH(args->out, PUF_EACH_ACTIVATION(args->activation,
+                                                      linear_backward_rows(args, f, 1, narrow)));
     else
-        PUF_EACH_WIDTH(pass->out,
-                       PUF_EACH_ACTIVATION(pass->activation, dense_back_rows(pass, f, 0, narrow)));
+        PUF_EACH_WIDTH(args->out, PUF_EACH_ACTIVATION(args->activation,
+                                                      linear_backward_rows(args, f, 0, narrow)));
 }
 
 #endif

@@ -11,13 +11,13 @@
 //     d logp / d logit_j = [j = a] - p_j,    d H / d logit_j = -p_j (l_j + H)
 // and of an axis with z = (x - mean) / std:
 //     d logp / d mean = z / std,    d logp / d log_std = z^2 - 1,    d H / d log_std = 1
-#ifndef PUF_KERNELS_LOSS_H
-#define PUF_KERNELS_LOSS_H
+#ifndef PUF_PPO_LOSS_H
+#define PUF_PPO_LOSS_H
 
 #include "simd.h"
 
 typedef struct Work {
-    const PufLoss *pass;
+    const PufPPOLoss *args;
     float *z, *p;        // (C x LANES) each: logit - max, probability
     float *log_total;    // (K x LANES) log of the sum of exp(z)
     float *head_entropy; // (K x LANES)
@@ -39,13 +39,13 @@ PUF_INLINE PufFloats load_column(const Steps *block, const float *column) {
     return x;
 }
 
-PUF_INLINE void load_head(const PufLoss *pass, const Steps *block, int64_t offset, int32_t n,
+PUF_INLINE void load_head(const PufPPOLoss *args, const Steps *block, int64_t offset, int32_t n,
                           float *z) {
     for (int l = 0; l < PUF_LANES; l++) {
-        const float *logits = puf_row(pass->logits, block->slot[l]) + offset;
+        const float *logits = puf_row(args->logits, block->slot[l]) + offset;
         for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = logits[j];
-        if (!pass->masks) continue;
-        const uint8_t *mask = pass->masks + block->slot[l] * pass->num_choices + offset;
+        if (!args->masks) continue;
+        const uint8_t *mask = args->masks + block->slot[l] * args->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
             if (!mask[j]) z[j * PUF_LANES + l] = -INFINITY;
     }
@@ -53,10 +53,10 @@ PUF_INLINE void load_head(const PufLoss *pass, const Steps *block, int64_t offse
 
 // Log-probability and entropy of one head; leaves what `head_gradient` needs.
 PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64_t offset) {
-    const PufLoss *pass = work->pass;
-    const int32_t n = pass->sizes[head];
+    const PufPPOLoss *args = work->args;
+    const int32_t n = args->sizes[head];
     float *z = work->z + offset * PUF_LANES, *p = work->p + offset * PUF_LANES;
-    load_head(pass, block, offset, n, z);
+    load_head(args, block, offset, n, z);
     PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
     for (int32_t j = 0; j < n; j++) {
         const PufFloats x = puf_load(z + j * PUF_LANES);
@@ -72,7 +72,7 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
     }
     PufFloats taken = {0};
     for (int l = 0; l < PUF_LANES; l++)
-        taken[l] = z[pass->action[block->slot[l] * pass->num_heads + head] * PUF_LANES + l];
+        taken[l] = z[args->action[block->slot[l] * args->num_heads + head] * PUF_LANES + l];
     const PufFloats log_total = puf_log(total), inverse = 1.0f / total;
     const PufFloats entropy = log_total - weighted * inverse;
     for (int32_t j = 0; j < n; j++)
@@ -84,9 +84,9 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
 }
 
 PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
-    const PufLoss *pass = work->pass;
-    const int32_t n = pass->sizes[head];
-    const float entropy_slope = pass->ent_coef / (float)pass->count;
+    const PufPPOLoss *args = work->args;
+    const int32_t n = args->sizes[head];
+    const float entropy_slope = args->ent_coef / (float)args->count;
     const PufFloats log_total = puf_load(work->log_total + head * PUF_LANES);
     const PufFloats entropy = puf_load(work->head_entropy + head * PUF_LANES);
     const float *z = work->z + offset * PUF_LANES;
@@ -97,9 +97,9 @@ PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head
         puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * weight);
     }
     for (int l = 0; l < block->used; l++) {
-        float *gradient = puf_row(pass->grad_logits, block->slot[l]) + offset;
+        float *gradient = puf_row(args->grad_logits, block->slot[l]) + offset;
         for (int32_t j = 0; j < n; j++) gradient[j] = p[j * PUF_LANES + l];
-        gradient[pass->action[block->slot[l] * pass->num_heads + head]] += block->slope[l];
+        gradient[args->action[block->slot[l] * args->num_heads + head]] += block->slope[l];
     }
 }
 
@@ -107,52 +107,52 @@ typedef struct Axis {
     PufFloats log_std, std, z;
 } Axis;
 
-PUF_INLINE Axis load_axis(const PufLoss *pass, const Steps *block, int64_t axis) {
-    const int64_t stride = pass->log_std_shared ? 0 : pass->num_axes;
+PUF_INLINE Axis load_axis(const PufPPOLoss *args, const Steps *block, int64_t axis) {
+    const int64_t stride = args->log_std_shared ? 0 : args->num_axes;
     float log_stds[PUF_LANES], offsets[PUF_LANES];
     for (int l = 0; l < PUF_LANES; l++) {
-        const int64_t at = block->slot[l] * pass->num_axes + axis;
-        log_stds[l] = pass->log_std[block->slot[l] * stride + axis];
-        offsets[l] = pass->axis[at] - puf_row(pass->mean, block->slot[l])[axis];
+        const int64_t at = block->slot[l] * args->num_axes + axis;
+        log_stds[l] = args->log_std[block->slot[l] * stride + axis];
+        offsets[l] = args->axis[at] - puf_row(args->mean, block->slot[l])[axis];
     }
     const PufFloats log_std = puf_load(log_stds), std = puf_exp(log_std);
     return (Axis){log_std, std, puf_load(offsets) / std};
 }
 
-PUF_INLINE void axis_forward(const PufLoss *pass, Steps *block, int64_t axis) {
-    const Axis x = load_axis(pass, block, axis);
+PUF_INLINE void axis_forward(const PufPPOLoss *args, Steps *block, int64_t axis) {
+    const Axis x = load_axis(args, block, axis);
     block->logprob += -0.5f * x.z * x.z - x.log_std - PUF_HALF_LOG_2PI;
     block->entropy += x.log_std + (0.5f + PUF_HALF_LOG_2PI);
 }
 
 PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis) {
-    const PufLoss *pass = work->pass;
-    const Axis x = load_axis(pass, block, axis);
+    const PufPPOLoss *args = work->args;
+    const Axis x = load_axis(args, block, axis);
     const PufFloats mean_slope = block->slope * x.z / x.std;
     const PufFloats log_std_slope =
-        block->slope * (x.z * x.z - 1.0f) - pass->ent_coef / (float)pass->count;
+        block->slope * (x.z * x.z - 1.0f) - args->ent_coef / (float)args->count;
     for (int l = 0; l < block->used; l++) {
-        const int64_t at = block->slot[l] * pass->num_axes + axis;
-        puf_row(pass->grad_mean, block->slot[l])[axis] = mean_slope[l];
-        if (pass->log_std_shared) work->log_std_sum[axis] += (double)log_std_slope[l];
-        else pass->grad_log_std[at] = log_std_slope[l];
+        const int64_t at = block->slot[l] * args->num_axes + axis;
+        puf_row(args->grad_mean, block->slot[l])[axis] = mean_slope[l];
+        if (args->log_std_shared) work->log_std_sum[axis] += (double)log_std_slope[l];
+        else args->grad_log_std[at] = log_std_slope[l];
     }
 }
 
 // Policy loss of each lane, its slope and its share of the metrics.
 PUF_INLINE void policy_terms(const Work *work, Steps *block) {
-    const PufLoss *pass = work->pass;
-    const float low = 1.0f - pass->clip_coef, high = 1.0f + pass->clip_coef;
-    const PufFloats log_ratio = block->logprob - load_column(block, pass->logprob);
+    const PufPPOLoss *args = work->args;
+    const float low = 1.0f - args->clip_coef, high = 1.0f + args->clip_coef;
+    const PufFloats log_ratio = block->logprob - load_column(block, args->logprob);
     const PufFloats advantage =
-        (load_column(block, pass->advantage) - pass->adv_mean) * pass->adv_scale;
+        (load_column(block, args->advantage) - args->adv_mean) * args->adv_scale;
     const PufFloats r = puf_exp(log_ratio);
     const PufFloats clipped = puf_at_most(puf_at_least(r, puf_all(low)), puf_all(high));
     const PufFloats free_loss = -advantage * r, clipped_loss = -advantage * clipped;
     const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
     const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
     const PufFloats kl = (r - 1.0f) - log_ratio;
-    block->slope = puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)pass->count));
+    block->slope = puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)args->count));
     for (int l = 0; l < block->used; l++) {
         work->sums[PUF_POLICY_LOSS] += (double)policy[l];
         work->sums[PUF_ENTROPY] += (double)block->entropy[l];
@@ -163,73 +163,73 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
 }
 
 PUF_INLINE void value_terms(const Work *work, const Steps *block) {
-    const PufLoss *pass = work->pass;
-    const float c = pass->vf_clip_coef, share = pass->vf_coef / (float)pass->count;
+    const PufPPOLoss *args = work->args;
+    const float c = args->vf_clip_coef, share = args->vf_coef / (float)args->count;
     for (int l = 0; l < block->used; l++) {
         const int64_t m = block->slot[l];
-        const float value = *puf_row(pass->values, m);
-        const float error = value - pass->target[m], moved = value - pass->old_value[m];
+        const float value = *puf_row(args->values, m);
+        const float error = value - args->target[m], moved = value - args->old_value[m];
         float loss = error * error, slope = error * share;
         if (c > 0.0f && (moved > c || moved < -c)) {
-            const float clipped = pass->old_value[m] + (moved > c ? c : -c) - pass->target[m];
+            const float clipped = args->old_value[m] + (moved > c ? c : -c) - args->target[m];
             if (clipped * clipped > loss) loss = clipped * clipped, slope = 0.0f;
         }
         work->sums[PUF_VALUE_LOSS] += 0.5 * (double)loss;
-        *puf_row(pass->grad_values, m) = slope;
+        *puf_row(args->grad_values, m) = slope;
     }
 }
 
 PUF_INLINE void loss_blocks(const Work *work) {
-    const PufLoss *pass = work->pass;
-    for (int64_t begin = 0; begin < pass->num_slots; begin += PUF_LANES) {
+    const PufPPOLoss *args = work->args;
+    for (int64_t begin = 0; begin < args->num_slots; begin += PUF_LANES) {
         Steps block;
-        const int64_t left = pass->num_slots - begin;
+        const int64_t left = args->num_slots - begin;
         block.used = left < PUF_LANES ? (int)left : PUF_LANES;
         for (int l = 0; l < PUF_LANES; l++) {
             block.slot[l] = begin + (l < block.used ? l : block.used - 1);
         }
         block.logprob = block.entropy = puf_all(0.0f);
         int64_t offset = 0;
-        for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
+        for (int64_t k = 0; k < args->num_heads; offset += args->sizes[k++])
             head_forward(work, &block, k, offset);
-        for (int64_t x = 0; x < pass->num_axes; x++) axis_forward(pass, &block, x);
+        for (int64_t x = 0; x < args->num_axes; x++) axis_forward(args, &block, x);
         policy_terms(work, &block);
         value_terms(work, &block);
         offset = 0;
-        for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
+        for (int64_t k = 0; k < args->num_heads; offset += args->sizes[k++])
             head_gradient(work, &block, k, offset);
-        for (int64_t x = 0; x < pass->num_axes; x++) axis_gradient(work, &block, x);
+        for (int64_t x = 0; x < args->num_axes; x++) axis_gradient(work, &block, x);
     }
 }
 
-static int puf_ppo_loss(const PufLoss *pass, PufFault *fault) {
-    for (int64_t m = 0; m < pass->num_slots; m++)
-        for (int64_t k = 0; k < pass->num_heads; k++)
-            if (puf_outside(fault, "action", m * pass->num_heads + k,
-                            pass->action[m * pass->num_heads + k], 0, pass->sizes[k]))
+static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
+    for (int64_t m = 0; m < args->num_slots; m++)
+        for (int64_t k = 0; k < args->num_heads; k++)
+            if (puf_outside(fault, "action", m * args->num_heads + k,
+                            args->action[m * args->num_heads + k], 0, args->sizes[k]))
                 return -1;
-    const size_t floats = 2 * (size_t)(pass->num_choices + pass->num_heads) * PUF_LANES;
-    const size_t doubles = (size_t)pass->num_axes + PUF_NUM_METRICS;
+    const size_t floats = 2 * (size_t)(args->num_choices + args->num_heads) * PUF_LANES;
+    const size_t doubles = (size_t)args->num_axes + PUF_NUM_METRICS;
     double *memory = calloc(1, doubles * sizeof(double) + floats * sizeof(float));
     if (!memory) return puf_no_memory(fault);
     const Work work = {
-        .pass = pass,
+        .args = args,
         .sums = memory,
         .log_std_sum = memory + PUF_NUM_METRICS,
         .z = (float *)(memory + doubles),
-        .p = (float *)(memory + doubles) + pass->num_choices * PUF_LANES,
-        .log_total = (float *)(memory + doubles) + 2 * pass->num_choices * PUF_LANES,
+        .p = (float *)(memory + doubles) + args->num_choices * PUF_LANES,
+        .log_total = (float *)(memory + doubles) + 2 * args->num_choices * PUF_LANES,
         .head_entropy =
-            (float *)(memory + doubles) + (2 * pass->num_choices + pass->num_heads) * PUF_LANES,
+            (float *)(memory + doubles) + (2 * args->num_choices + args->num_heads) * PUF_LANES,
     };
     loss_blocks(&work);
     double *sums = work.sums;
-    sums[PUF_LOSS] = sums[PUF_POLICY_LOSS] + (double)pass->vf_coef * sums[PUF_VALUE_LOSS] -
-                     (double)pass->ent_coef * sums[PUF_ENTROPY];
-    for (int i = 0; i < PUF_NUM_METRICS; i++) pass->metrics[i] += sums[i] / pass->count;
-    if (pass->log_std_shared)
-        for (int64_t x = 0; x < pass->num_axes; x++)
-            pass->grad_log_std[x] += (float)work.log_std_sum[x];
+    sums[PUF_LOSS] = sums[PUF_POLICY_LOSS] + (double)args->vf_coef * sums[PUF_VALUE_LOSS] -
+                     (double)args->ent_coef * sums[PUF_ENTROPY];
+    for (int i = 0; i < PUF_NUM_METRICS; i++) args->metrics[i] += sums[i] / args->count;
+    if (args->log_std_shared)
+        for (int64_t x = 0; x < args->num_axes; x++)
+            args->grad_log_std[x] += (float)work.log_std_sum[x];
     free(memory);
     return 0;
 }

@@ -7,8 +7,8 @@
 //     h_t = (1 - z_t) * keep_t * h_(t-1) + z_t * c_t,    out_t = x_t + h_t
 // `keep` is 0 where a life begins, so that nothing before it is seen, else 1. A row is D units;
 // PUF_LANES of them are done at once. What a product takes next may be bfloat16: PufOperand.
-#ifndef PUF_KERNELS_RECURRENT_H
-#define PUF_KERNELS_RECURRENT_H
+#ifndef PUF_RECURRENT_H
+#define PUF_RECURRENT_H
 
 #include "simd.h"
 
@@ -29,142 +29,142 @@ PUF_INLINE void lstm_cells(float *gates, const float *bias, const float *cell, f
 }
 
 // What a row gives: `next_cell` is its cell before, and times keep after.
-PUF_INLINE void lstm_states(const PufLSTM *pass, int64_t row, const float *output, int narrow,
+PUF_INLINE void lstm_states(const PufLSTM *args, int64_t row, const float *output, int narrow,
                             int narrow_next) {
-    const float keep = pass->keep ? pass->keep[row] : 1.0f;
-    float *next_cell = puf_row(pass->next_cell, row);
-    for (int64_t d = 0; d < pass->size; d += PUF_LANES) {
-        const int64_t n = pass->size - d;
+    const float keep = args->keep ? args->keep[row] : 1.0f;
+    float *next_cell = puf_row(args->next_cell, row);
+    for (int64_t d = 0; d < args->size; d += PUF_LANES) {
+        const int64_t n = args->size - d;
         const PufFloats cell = puf_load_some(next_cell + d, n);
         const PufFloats hidden = puf_load_some(output + d, n) * puf_tanh(cell);
-        puf_leave(pass->out, row, d, hidden, n, narrow);
+        puf_leave(args->out, row, d, hidden, n, narrow);
         puf_store_some(next_cell + d, cell * keep, n);
-        if (pass->next_hidden.at)
-            puf_leave(pass->next_hidden, row, d, hidden * keep, n, narrow_next);
+        if (args->next_hidden.at)
+            puf_leave(args->next_hidden, row, d, hidden * keep, n, narrow_next);
     }
 }
 
-PUF_INLINE void lstm_rows(const PufLSTM *pass, int narrow, int narrow_next) {
-    const int64_t size = pass->size;
-    for (int64_t row = 0; row < pass->num_rows; row++) {
-        float *gates = puf_row(pass->gates, row);
-        lstm_cells(gates, pass->bias, puf_row(pass->cell, row), puf_row(pass->next_cell, row),
+PUF_INLINE void lstm_rows(const PufLSTM *args, int narrow, int narrow_next) {
+    const int64_t size = args->size;
+    for (int64_t row = 0; row < args->num_rows; row++) {
+        float *gates = puf_row(args->gates, row);
+        lstm_cells(gates, args->bias, puf_row(args->cell, row), puf_row(args->next_cell, row),
                    size);
-        lstm_states(pass, row, gates + 2 * size, narrow, narrow_next);
+        lstm_states(args, row, gates + 2 * size, narrow, narrow_next);
     }
 }
 
-static void puf_lstm(const PufLSTM *pass) {
-    if (pass->next_hidden.narrow) PUF_EACH_WIDTH(pass->out, lstm_rows(pass, narrow, 1));
-    else PUF_EACH_WIDTH(pass->out, lstm_rows(pass, narrow, 0));
+static void puf_lstm(const PufLSTM *args) {
+    if (args->next_hidden.narrow) PUF_EACH_WIDTH(args->out, lstm_rows(args, narrow, 1));
+    else PUF_EACH_WIDTH(args->out, lstm_rows(args, narrow, 0));
 }
 
 // With t = tanh(c), dh and dc the gradients of h and of c:
 //     dc = keep * grad_cell + dh * o * (1 - t^2),    dh = grad_out + keep * grad_hidden
-PUF_INLINE void lstm_units_back(const PufLSTMBack *pass, int64_t row, int64_t d, int64_t n,
+PUF_INLINE void lstm_units_back(const PufLSTMBackward *args, int64_t row, int64_t d, int64_t n,
                                 int narrow) {
-    const int64_t size = pass->size;
-    const float *gates = puf_row(pass->gates, row) + d;
-    float *grad_cell = puf_row(pass->grad_cell, row) + d;
-    const float keep = pass->keep ? pass->keep[row] : 1.0f;
+    const int64_t size = args->size;
+    const float *gates = puf_row(args->gates, row) + d;
+    float *grad_cell = puf_row(args->grad_cell, row) + d;
+    const float keep = args->keep ? args->keep[row] : 1.0f;
     const PufFloats i = puf_load_some(gates, n), f = puf_load_some(gates + size, n);
     const PufFloats o = puf_load_some(gates + 2 * size, n), g = puf_load_some(gates + 3 * size, n);
-    const PufFloats before = puf_load_some(puf_row(pass->cell, row) + d, n);
+    const PufFloats before = puf_load_some(puf_row(args->cell, row) + d, n);
     const PufFloats t = puf_tanh(f * before + i * g);
-    const PufFloats dh = puf_load_some(puf_row(pass->grad_out, row) + d, n) +
-                         keep * puf_load_some(puf_row(pass->grad_hidden, row) + d, n);
+    const PufFloats dh = puf_load_some(puf_row(args->grad_out, row) + d, n) +
+                         keep * puf_load_some(puf_row(args->grad_hidden, row) + d, n);
     const PufFloats dc = keep * puf_load_some(grad_cell, n) + dh * o * (1.0f - t * t);
     const PufFloats slopes[4] = {dc * g * (i - i * i), dc * before * (f - f * f),
                                  dh * t * (o - o * o), dc * i * (1.0f - g * g)};
     for (int k = 0; k < 4; k++) {
-        float *sum = pass->grad_bias + k * size + d;
-        puf_leave(pass->grad_gates, row, k * size + d, slopes[k], n, narrow);
+        float *sum = args->grad_bias + k * size + d;
+        puf_leave(args->grad_gates, row, k * size + d, slopes[k], n, narrow);
         puf_store_some(sum, puf_load_some(sum, n) + slopes[k], n);
     }
     puf_store_some(grad_cell, dc * f, n);
 }
 
-PUF_INLINE void lstm_rows_back(const PufLSTMBack *pass, int narrow) {
-    for (int64_t row = 0; row < pass->num_rows; row++) {
+PUF_INLINE void lstm_rows_back(const PufLSTMBackward *args, int narrow) {
+    for (int64_t row = 0; row < args->num_rows; row++) {
         int64_t d = 0;
-        for (; d + PUF_LANES <= pass->size; d += PUF_LANES)
-            lstm_units_back(pass, row, d, PUF_LANES, narrow);
-        if (d < pass->size) lstm_units_back(pass, row, d, pass->size - d, narrow);
+        for (; d + PUF_LANES <= args->size; d += PUF_LANES)
+            lstm_units_back(args, row, d, PUF_LANES, narrow);
+        if (d < args->size) lstm_units_back(args, row, d, args->size - d, narrow);
     }
 }
 
-static void puf_lstm_back(const PufLSTMBack *pass) {
-    PUF_EACH_WIDTH(pass->grad_gates, lstm_rows_back(pass, narrow));
+static void puf_lstm_backward(const PufLSTMBackward *args) {
+    PUF_EACH_WIDTH(args->grad_gates, lstm_rows_back(args, narrow));
 }
 
 // `step` is row * H + t; `before` is h_(t-1), of the first step the state.
-PUF_INLINE void mingru_units(const PufMinGRU *pass, int64_t step, const float *before, int64_t d,
+PUF_INLINE void mingru_units(const PufMinGRU *args, int64_t step, const float *before, int64_t d,
                              int64_t n, int narrow_x, int narrow) {
-    const int64_t size = pass->size;
-    float *gates = pass->gates + step * 2 * size + d;
-    const PufFloats z = puf_sigmoid(puf_load_some(gates, n) + puf_load_some(pass->bias + d, n));
-    const PufFloats c = puf_load_some(gates + size, n) + puf_load_some(pass->bias + size + d, n);
-    const float keep = pass->keep ? pass->keep[step] : 1.0f;
+    const int64_t size = args->size;
+    float *gates = args->gates + step * 2 * size + d;
+    const PufFloats z = puf_sigmoid(puf_load_some(gates, n) + puf_load_some(args->bias + d, n));
+    const PufFloats c = puf_load_some(gates + size, n) + puf_load_some(args->bias + size + d, n);
+    const float keep = args->keep ? args->keep[step] : 1.0f;
     const PufFloats h = (1.0f - z) * (keep * puf_load_some(before + d, n)) + z * c;
     puf_store_some(gates, z, n);
     puf_store_some(gates + size, c, n);
-    puf_store_some(puf_row(pass->hidden, step) + d, h, n);
-    puf_leave(pass->out, step, d, puf_take(pass->x, step, d, n, narrow_x) + h, n, narrow);
+    puf_store_some(puf_row(args->hidden, step) + d, h, n);
+    puf_leave(args->out, step, d, puf_take(args->x, step, d, n, narrow_x) + h, n, narrow);
 }
 
-PUF_INLINE void mingru_rows(const PufMinGRU *pass, int narrow_x, int narrow) {
-    const int64_t size = pass->size;
-    for (int64_t step = 0; step < pass->num_rows * pass->horizon; step++) {
-        const int64_t row = step / pass->horizon;
+PUF_INLINE void mingru_rows(const PufMinGRU *args, int narrow_x, int narrow) {
+    const int64_t size = args->size;
+    for (int64_t step = 0; step < args->num_rows * args->horizon; step++) {
+        const int64_t row = step / args->horizon;
         const float *before =
-            step % pass->horizon ? puf_row(pass->hidden, step - 1) : puf_row(pass->state, row);
+            step % args->horizon ? puf_row(args->hidden, step - 1) : puf_row(args->state, row);
         int64_t d = 0;
         for (; d + PUF_LANES <= size; d += PUF_LANES)
-            mingru_units(pass, step, before, d, PUF_LANES, narrow_x, narrow);
-        if (d < size) mingru_units(pass, step, before, d, size - d, narrow_x, narrow);
+            mingru_units(args, step, before, d, PUF_LANES, narrow_x, narrow);
+        if (d < size) mingru_units(args, step, before, d, size - d, narrow_x, narrow);
     }
 }
 
-static void puf_mingru(const PufMinGRU *pass) {
-    if (pass->x.narrow) PUF_EACH_WIDTH(pass->out, mingru_rows(pass, 1, narrow));
-    else PUF_EACH_WIDTH(pass->out, mingru_rows(pass, 0, narrow));
+static void puf_mingru(const PufMinGRU *args) {
+    if (args->x.narrow) PUF_EACH_WIDTH(args->out, mingru_rows(args, 1, narrow));
+    else PUF_EACH_WIDTH(args->out, mingru_rows(args, 0, narrow));
 }
 
 // dh = grad_out_t + what comes from t + 1, and to t - 1 goes dh * (1 - z) * keep: `grad_state`.
-PUF_INLINE void mingru_units_back(const PufMinGRUBack *pass, int64_t step, const float *before,
+PUF_INLINE void mingru_units_back(const PufMinGRUBackward *args, int64_t step, const float *before,
                                   float *grad_state, int64_t d, int64_t n, int narrow) {
-    const int64_t size = pass->size;
-    const float *gates = pass->gates + step * 2 * size + d;
-    float *sum = pass->grad_bias + d;
-    const float keep = pass->keep[step];
+    const int64_t size = args->size;
+    const float *gates = args->gates + step * 2 * size + d;
+    float *sum = args->grad_bias + d;
+    const float keep = args->keep[step];
     const PufFloats z = puf_load_some(gates, n), c = puf_load_some(gates + size, n);
     const PufFloats dh =
-        puf_load_some(pass->grad_out + step * size + d, n) + puf_load_some(grad_state + d, n);
+        puf_load_some(args->grad_out + step * size + d, n) + puf_load_some(grad_state + d, n);
     const PufFloats seen = keep * puf_load_some(before + d, n);
     const PufFloats grad_z = dh * (c - seen) * (z - z * z), grad_c = dh * z;
-    puf_leave(pass->grad_gates, step, d, grad_z, n, narrow);
-    puf_leave(pass->grad_gates, step, size + d, grad_c, n, narrow);
+    puf_leave(args->grad_gates, step, d, grad_z, n, narrow);
+    puf_leave(args->grad_gates, step, size + d, grad_c, n, narrow);
     puf_store_some(sum, puf_load_some(sum, n) + grad_z, n);
     puf_store_some(sum + size, puf_load_some(sum + size, n) + grad_c, n);
     puf_store_some(grad_state + d, dh * (1.0f - z) * keep, n);
 }
 
-PUF_INLINE void mingru_rows_back(const PufMinGRUBack *pass, int narrow) {
-    const int64_t size = pass->size;
-    for (int64_t step = pass->num_rows * pass->horizon - 1; step >= 0; step--) {
-        const int64_t row = step / pass->horizon;
+PUF_INLINE void mingru_rows_back(const PufMinGRUBackward *args, int narrow) {
+    const int64_t size = args->size;
+    for (int64_t step = args->num_rows * args->horizon - 1; step >= 0; step--) {
+        const int64_t row = step / args->horizon;
         const float *before =
-            step % pass->horizon ? pass->hidden + (step - 1) * size : puf_row(pass->state, row);
-        float *grad_state = pass->grad_state + row * size;
+            step % args->horizon ? args->hidden + (step - 1) * size : puf_row(args->state, row);
+        float *grad_state = args->grad_state + row * size;
         int64_t d = 0;
         for (; d + PUF_LANES <= size; d += PUF_LANES)
-            mingru_units_back(pass, step, before, grad_state, d, PUF_LANES, narrow);
-        if (d < size) mingru_units_back(pass, step, before, grad_state, d, size - d, narrow);
+            mingru_units_back(args, step, before, grad_state, d, PUF_LANES, narrow);
+        if (d < size) mingru_units_back(args, step, before, grad_state, d, size - d, narrow);
     }
 }
 
-static void puf_mingru_back(const PufMinGRUBack *pass) {
-    PUF_EACH_WIDTH(pass->grad_gates, mingru_rows_back(pass, narrow));
+static void puf_mingru_backward(const PufMinGRUBackward *args) {
+    PUF_EACH_WIDTH(args->grad_gates, mingru_rows_back(args, narrow));
 }
 
 #endif

@@ -3,8 +3,8 @@
 // Discrete: inverse of the cumulative distribution, one uniform number per head. Continuous: a
 // Gaussian per axis. Random numbers are a function of (seed, agent, steps of that agent), so a draw
 // does not depend on who else acts, in which order, or on which machine.
-#ifndef PUF_KERNELS_SAMPLE_H
-#define PUF_KERNELS_SAMPLE_H
+#ifndef PUF_SAMPLE_H
+#define PUF_SAMPLE_H
 
 #include "simd.h"
 
@@ -25,18 +25,18 @@ typedef struct Acting {
     float *x, *sums;                  // (largest head x BLOCK) logits, and their running sums
 } Acting;
 
-PUF_INLINE int64_t agent_of(const PufSample *pass, int64_t i) {
-    return pass->agents ? pass->agents[i] : pass->first + i;
+PUF_INLINE int64_t agent_of(const PufSample *args, int64_t i) {
+    return args->agents ? args->agents[i] : args->first + i;
 }
 
-PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Acting *block) {
-    const int64_t left = pass->num_acting - begin;
-    const int64_t *restrict slot = pass->slot;
-    const uint64_t *restrict counts = pass->counts;
+PUF_INLINE void begin_block(const PufSample *args, int64_t begin, Acting *block) {
+    const int64_t left = args->num_acting - begin;
+    const int64_t *restrict slot = args->slot;
+    const uint64_t *restrict counts = args->counts;
     block->used = left < BLOCK ? (int)left : BLOCK;
     block->begin = begin;
     for (int i = 0; i < block->used; i++) {
-        const int64_t a = agent_of(pass, begin + i);
+        const int64_t a = agent_of(args, begin + i);
         block->agent[i] = a;
         block->slot[i] = slot[a];
         block->counter[0][i] = (uint32_t)counts[a];
@@ -49,14 +49,14 @@ PUF_INLINE void begin_block(const PufSample *pass, int64_t begin, Acting *block)
 
 // The slots of one step are as far apart as rows are: have the lines that will be written to on
 // their way while the lanes from `at` on compute.
-PUF_INLINE void fetch(const PufSample *pass, const Acting *block, int at) {
+PUF_INLINE void fetch(const PufSample *args, const Acting *block, int at) {
     for (int i = at; i < at + PUF_LANES && i < block->used; i++) {
         const int64_t slot = block->slot[i];
-        __builtin_prefetch(pass->pool_logprob + slot, 1);
-        __builtin_prefetch(pass->pool_value + slot, 1);
-        __builtin_prefetch(pass->pool_version + slot, 1);
-        if (pass->num_heads) __builtin_prefetch(pass->pool_action + slot * pass->num_heads, 1);
-        if (pass->num_axes) __builtin_prefetch(pass->pool_axis + slot * pass->num_axes, 1);
+        __builtin_prefetch(args->pool_logprob + slot, 1);
+        __builtin_prefetch(args->pool_value + slot, 1);
+        __builtin_prefetch(args->pool_version + slot, 1);
+        if (args->num_heads) __builtin_prefetch(args->pool_action + slot * args->num_heads, 1);
+        if (args->num_axes) __builtin_prefetch(args->pool_axis + slot * args->num_axes, 1);
     }
 }
 
@@ -64,11 +64,11 @@ PUF_INLINE void add(float *to, PufFloats x) { puf_store(to, puf_load(to) + x); }
 
 // Random words of the lanes from `at` on. Heads count their `number` from 0, axes from here.
 #define AXIS_WORDS 0x80000000u
-PUF_INLINE void draw(const PufSample *pass, const Acting *block, int at, uint32_t number,
+PUF_INLINE void draw(const PufSample *args, const Acting *block, int at, uint32_t number,
                      PufWords words[4]) {
     PufWords counter[3];
     for (int k = 0; k < 3; k++) counter[k] = puf_load_words(block->counter[k] + at);
-    puf_threefry(pass->seed, counter, number, words);
+    puf_threefry(args->seed, counter, number, words);
 }
 
 // The lowest choice that is legal, 0 if none is.
@@ -78,16 +78,16 @@ PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
     return 0;
 }
 
-PUF_INLINE void stage_logits(const PufSample *pass, const Acting *block, int64_t offset,
+PUF_INLINE void stage_logits(const PufSample *args, const Acting *block, int64_t offset,
                              int32_t n) {
-    const int64_t stride = pass->logits.stride;
-    const float *restrict logits = puf_row(pass->logits, block->begin) + offset;
+    const int64_t stride = args->logits.stride;
+    const float *restrict logits = puf_row(args->logits, block->begin) + offset;
     float *restrict x = block->x;
     for (int32_t j = 0; j < n; j++)
         for (int i = 0; i < block->used; i++) x[j * BLOCK + i] = logits[i * stride + j];
-    if (!pass->masks) return;
+    if (!args->masks) return;
     for (int i = 0; i < block->used; i++) {
-        const uint8_t *mask = pass->masks + block->slot[i] * pass->num_choices + offset;
+        const uint8_t *mask = args->masks + block->slot[i] * args->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
             if (!mask[j]) x[j * BLOCK + i] = -INFINITY;
     }
@@ -95,7 +95,7 @@ PUF_INLINE void stage_logits(const PufSample *pass, const Acting *block, int64_t
 
 // The choice that `word` draws from a head of n choices; adds to log-probability and entropy. NaN,
 // +inf or nothing but -inf among the logits make both NaN and the choice -1.
-PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int at, int32_t n, PufWords word) {
+PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t n, PufWords word) {
     const float *x = block->x + at;
     float *sums = block->sums + at;
     PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
@@ -114,7 +114,7 @@ PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int at, int32_t 
         puf_store(sums + j * BLOCK, total);
     }
     PufFloats chosen = max; // its logit
-    if (!pass->greedy) {
+    if (!args->greedy) {
         // The first running sum above u * total. A choice of probability 0 adds nothing, so it is
         // never the first; u * total < total for every u, so there is one, the last if no other.
         // (A comparison is -1 where it holds.)
@@ -134,112 +134,112 @@ PUF_INLINE PufInts choose(const PufSample *pass, Acting *block, int at, int32_t 
     return choice;
 }
 
-PUF_INLINE void sample_head(const PufSample *pass, Acting *block, int64_t head, int64_t offset) {
-    const int32_t n = pass->sizes[head];
-    stage_logits(pass, block, offset, n);
+PUF_INLINE void sample_head(const PufSample *args, Acting *block, int64_t head, int64_t offset) {
+    const int32_t n = args->sizes[head];
+    stage_logits(args, block, offset, n);
     for (int at = 0; at < block->used; at += PUF_LANES) {
-        if (head == 0) fetch(pass, block, at);
-        if (head % 4 == 0 && !pass->greedy) {
+        if (head == 0) fetch(args, block, at);
+        if (head % 4 == 0 && !args->greedy) {
             PufWords words[4];
-            draw(pass, block, at, (uint32_t)(head / 4), words);
+            draw(args, block, at, (uint32_t)(head / 4), words);
             for (int k = 0; k < 4; k++) puf_store_words(block->words[k] + at, words[k]);
         }
         const PufWords word = puf_load_words(block->words[head % 4] + at);
-        const PufInts choice = choose(pass, block, at, n, word);
+        const PufInts choice = choose(args, block, at, n, word);
         memcpy(block->choice + at, &choice, sizeof choice);
     }
     for (int i = 0; i < block->used; i++) {
         if (block->choice[i] < 0) {
-            const int64_t mask = block->slot[i] * pass->num_choices + offset;
-            block->choice[i] = lowest_legal(pass->masks ? pass->masks + mask : NULL, n);
+            const int64_t mask = block->slot[i] * args->num_choices + offset;
+            block->choice[i] = lowest_legal(args->masks ? args->masks + mask : NULL, n);
         }
-        pass->actions[block->agent[i] * pass->num_heads + head] = block->choice[i];
+        args->actions[block->agent[i] * args->num_heads + head] = block->choice[i];
     }
     for (int i = 0; i < block->used; i++)
-        pass->pool_action[block->slot[i] * pass->num_heads + head] = block->choice[i];
+        args->pool_action[block->slot[i] * args->num_heads + head] = block->choice[i];
 }
 
-PUF_INLINE void stage_axis(const PufSample *pass, Acting *block, int64_t axis) {
+PUF_INLINE void stage_axis(const PufSample *args, Acting *block, int64_t axis) {
     for (int i = 0; i < block->used; i++) {
-        block->x[i] = puf_row(pass->mean, block->begin + i)[axis];
-        block->x[BLOCK + i] = puf_row(pass->log_std, block->begin + i)[axis];
+        block->x[i] = puf_row(args->mean, block->begin + i)[axis];
+        block->x[BLOCK + i] = puf_row(args->log_std, block->begin + i)[axis];
     }
 }
 
 // The log-probability is that of the sample as it is stored, rounding included.
-PUF_INLINE void move(const PufSample *pass, Acting *block, int at, int64_t axis) {
+PUF_INLINE void move(const PufSample *args, Acting *block, int at, int64_t axis) {
     const PufFloats mean = puf_load(block->x + at), log_std = puf_load(block->x + BLOCK + at);
     const PufFloats normal = (PufFloats)puf_load_words(block->words[axis % 4] + at);
     const PufFloats std = puf_exp(log_std);
-    const PufFloats drawn = pass->greedy ? mean : mean + std * normal;
+    const PufFloats drawn = args->greedy ? mean : mean + std * normal;
     const PufFloats z = (drawn - mean) / std;
     add(block->logprob + at, -0.5f * z * z - log_std - PUF_HALF_LOG_2PI);
     add(block->entropy + at, log_std + (0.5f + PUF_HALF_LOG_2PI));
-    const float low = pass->low[axis], high = pass->high[axis];
+    const float low = args->low[axis], high = args->high[axis];
     const PufFloats clipped = puf_select(drawn > low, drawn, puf_all(low)); // NaN becomes low
     puf_store(block->drawn + at, drawn);
     puf_store(block->legal + at, puf_at_most(clipped, puf_all(high)));
 }
 
-PUF_INLINE void sample_axis(const PufSample *pass, Acting *block, int64_t axis) {
-    stage_axis(pass, block, axis);
+PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) {
+    stage_axis(args, block, axis);
     for (int at = 0; at < block->used; at += PUF_LANES) {
-        if (axis == 0) fetch(pass, block, at);
-        if (axis % 4 == 0 && !pass->greedy) {
+        if (axis == 0) fetch(args, block, at);
+        if (axis % 4 == 0 && !args->greedy) {
             PufWords words[4];
             PufFloats normals[4];
-            draw(pass, block, at, AXIS_WORDS + (uint32_t)(axis / 4), words);
+            draw(args, block, at, AXIS_WORDS + (uint32_t)(axis / 4), words);
             puf_normals(words[0], words[1], &normals[0], &normals[1]);
             puf_normals(words[2], words[3], &normals[2], &normals[3]);
             for (int k = 0; k < 4; k++) puf_store_words(block->words[k] + at, (PufWords)normals[k]);
         }
-        move(pass, block, at, axis);
+        move(args, block, at, axis);
     }
     for (int i = 0; i < block->used; i++) {
-        pass->axes[block->agent[i] * pass->num_axes + axis] = block->legal[i];
-        pass->pool_axis[block->slot[i] * pass->num_axes + axis] = block->drawn[i];
+        args->axes[block->agent[i] * args->num_axes + axis] = block->legal[i];
+        args->pool_axis[block->slot[i] * args->num_axes + axis] = block->drawn[i];
     }
 }
 
-PUF_INLINE void end_block(const PufSample *pass, const Acting *block) {
-    const float *values = puf_row(pass->values, block->begin);
-    const int64_t stride = pass->values.stride;
+PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
+    const float *values = puf_row(args->values, block->begin);
+    const int64_t stride = args->values.stride;
     const int used = block->used;
-    for (int i = 0; i < used; i++) pass->pool_logprob[block->slot[i]] = block->logprob[i];
-    for (int i = 0; i < used; i++) pass->pool_value[block->slot[i]] = values[i * stride];
-    for (int i = 0; i < used; i++) pass->pool_version[block->slot[i]] = pass->version;
+    for (int i = 0; i < used; i++) args->pool_logprob[block->slot[i]] = block->logprob[i];
+    for (int i = 0; i < used; i++) args->pool_value[block->slot[i]] = values[i * stride];
+    for (int i = 0; i < used; i++) args->pool_version[block->slot[i]] = args->version;
     for (int i = 0; i < used; i++) {
         const int64_t a = block->agent[i];
-        pass->counts[a]++;
-        if (pass->waiting[a] < 0) continue;
-        pass->pool_next_value[pass->waiting[a]] = values[i * stride];
-        pass->waiting[a] = -1;
+        args->counts[a]++;
+        if (args->waiting[a] < 0) continue;
+        args->pool_next_value[args->waiting[a]] = values[i * stride];
+        args->waiting[a] = -1;
     }
-    if (pass->entropy)
-        memcpy(pass->entropy + block->begin, block->entropy, (size_t)used * sizeof(float));
+    if (args->entropy)
+        memcpy(args->entropy + block->begin, block->entropy, (size_t)used * sizeof(float));
 }
 
-static int puf_sample(const PufSample *pass, PufFault *fault) {
-    for (int64_t i = 0; i < pass->num_acting; i++) {
-        const int64_t a = agent_of(pass, i);
-        if (puf_outside(fault, "agents", i, a, 0, pass->num_agents) ||
-            puf_outside(fault, "slot", a, pass->slot[a], 0, pass->num_slots) ||
-            puf_outside(fault, "waiting", a, pass->waiting[a], -1, pass->num_slots))
+static int puf_sample(const PufSample *args, PufFault *fault) {
+    for (int64_t i = 0; i < args->num_acting; i++) {
+        const int64_t a = agent_of(args, i);
+        if (puf_outside(fault, "agents", i, a, 0, args->num_agents) ||
+            puf_outside(fault, "slot", a, args->slot[a], 0, args->num_slots) ||
+            puf_outside(fault, "waiting", a, args->waiting[a], -1, args->num_slots))
             return -1;
     }
     int32_t largest = 1;
-    for (int64_t k = 0; k < pass->num_heads; k++)
-        largest = pass->sizes[k] > largest ? pass->sizes[k] : largest;
+    for (int64_t k = 0; k < args->num_heads; k++)
+        largest = args->sizes[k] > largest ? args->sizes[k] : largest;
     float *scratch = calloc((size_t)largest * 2 * BLOCK, sizeof(float));
     if (!scratch) return puf_no_memory(fault);
     Acting block = {.x = scratch, .sums = scratch + (size_t)largest * BLOCK};
-    for (int64_t begin = 0; begin < pass->num_acting; begin += BLOCK) {
-        begin_block(pass, begin, &block);
+    for (int64_t begin = 0; begin < args->num_acting; begin += BLOCK) {
+        begin_block(args, begin, &block);
         int64_t offset = 0;
-        for (int64_t k = 0; k < pass->num_heads; offset += pass->sizes[k++])
-            sample_head(pass, &block, k, offset);
-        for (int64_t x = 0; x < pass->num_axes; x++) sample_axis(pass, &block, x);
-        end_block(pass, &block);
+        for (int64_t k = 0; k < args->num_heads; offset += args->sizes[k++])
+            sample_head(args, &block, k, offset);
+        for (int64_t x = 0; x < args->num_axes; x++) sample_axis(args, &block, x);
+        end_block(args, &block);
     }
     free(scratch);
     return 0;

@@ -3,8 +3,8 @@
 // A pass works on PUF_LANES agents at once, one per lane of a vector of the compiler (gcc, clang).
 // Lanes never mix and products are not fused into sums (-ffp-contract=off), so every width gives
 // the same bits. Polynomials are weighted minimax fits made for this file.
-#ifndef PUF_KERNELS_MATH_H
-#define PUF_KERNELS_MATH_H
+#ifndef PUF_SIMD_H
+#define PUF_SIMD_H
 
 #include <math.h>
 #include <stdint.h>

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from pufferlib.kernels import _kernels
 from pufferlib.policies.normalization import ObservationNorm
-from pufferlib.runtime.graph import Executor, Input, shown
-
-
-def narrowed(wide: Tensor) -> Tensor:
-    """Return where to round a matrix (N, D) of float32 in its place: each row in its first half."""
-    return wide.view(torch.bfloat16)[:, : wide.shape[1]]
+from pufferlib.runtime.graph import Executor, GraphInput
+from pufferlib.runtime.tensors import as_array, as_bfloat16
 
 
 class Linear:
@@ -40,22 +36,24 @@ class Linear:
         return self.effective[0].dtype
 
     def forward(
-        self, do: Executor, x: Tensor | Input, y: Tensor, product: Tensor | None = None
+        self, do: Executor, x: Tensor | GraphInput, y: Tensor, product: Tensor | None = None
     ) -> None:
         """X (N, F) -> y (N, D); `product` (N, D) is where the product is made, if not in y."""
         (weight, bias), made = self.effective, y if product is None else product
         do.product(x, weight.t(), made)
-        given = {"product": made.numpy(), "y": shown(y), "bias": bias.numpy()}
-        do.run(_kernels.dense, activation=self.activation, **given)
+        given = {"product": made.numpy(), "y": as_array(y), "bias": bias.numpy()}
+        do.call(_kernels.linear, activation=self.activation, **given)
 
     def backward(
-        self, do: Executor, x: Tensor | Input, y: Tensor, grad: Tensor, grad_x: Tensor | None
+        self, do: Executor, x: Tensor | GraphInput, y: Tensor, grad: Tensor, grad_x: Tensor | None
     ) -> None:
         """Go back from `grad` (N, D), of y, which becomes the product's, to that of x (N, F)."""
         weight, bias = self.effective_grads
-        product = grad if self.dtype == torch.float32 else narrowed(grad)
-        given = {"y": shown(y), "grad": grad.numpy(), "out": shown(product)}
-        do.run(_kernels.dense_back, activation=self.activation, grad_bias=bias.numpy(), **given)
+        product = grad if self.dtype == torch.float32 else as_bfloat16(grad)
+        given = {"y": as_array(y), "grad": grad.numpy(), "out": as_array(product)}
+        do.call(
+            _kernels.linear_backward, activation=self.activation, grad_bias=bias.numpy(), **given
+        )
         do.product(product.t(), x, weight, add=True)
         if grad_x is not None:
             do.product(product, self.effective[0], grad_x)

@@ -15,6 +15,7 @@ from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
 from pufferlib.policies.base import Output
 from pufferlib.runtime.graph import Executor
+from pufferlib.runtime.tensors import as_array
 
 
 class Transitions(NamedTuple):
@@ -114,9 +115,9 @@ class _NativeLoss(torch.autograd.Function):
 def _arrays(output: Output, grads: Output, steps: Transitions) -> dict[str, Any]:
     """Name what the native pass is given, as it has it."""
     names = ("logits", "mean", "log_std", "values")
-    arrays: dict[str, Any] = {n: array(part) for n, part in zip(names, output, strict=True)}
-    arrays |= {f"grad_{n}": array(part) for n, part in zip(names, grads, strict=True)}
-    return arrays | {name: array(value) for name, value in _given(steps).items()}
+    arrays: dict[str, Any] = {n: as_array(part) for n, part in zip(names, output, strict=True)}
+    arrays |= {f"grad_{n}": as_array(part) for n, part in zip(names, grads, strict=True)}
+    return arrays | {name: as_array(value) for name, value in _given(steps).items()}
 
 
 def _given(steps: Transitions) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def record_loss(
     `numbers` (4,) as AdvantageNormalization has them are read, and this part's share of LossStats is added to
     `metrics` (7,), when it is done. The gradient of a log_std for all is added to.
     """
-    do.run(
+    do.call(
         _kernels.ppo_loss,
         sizes=sizes,
         ent_coef=train.ent_coef,
@@ -190,8 +191,3 @@ def ppo_loss(
         output.value,
     )
     return cast(Tensor, loss), stats[0]
-
-
-def array(tensor: Tensor | None) -> npt.NDArray[Any] | None:
-    """Show a CPU tensor to a native pass, without a copy."""
-    return None if tensor is None else tensor.detach().numpy()

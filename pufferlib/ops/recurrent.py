@@ -1,7 +1,7 @@
 """Recurrent cells over whole rows, forward and back without autograd, and as functions for it:
 products by torch, gates between them by a native pass on the CPU.
 
-`lstm`, `lstm_back`, `mingru` and `mingru_back` say in torch what the native passes of the same
+`lstm`, `lstm_backward`, `mingru` and `mingru_backward` say in torch what the native passes of the same
 names do; on a GPU and in other float types they are what runs. Letters: B rows, H horizon, D units.
 Gradients go to inputs and weights; a row's first state is given and gets none.
 """
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pufferlib.kernels import _kernels
-from pufferlib.runtime.graph import EAGER, Executor, shown
+from pufferlib.runtime.graph import EAGER, Executor
+from pufferlib.runtime.tensors import as_array
 
 Array = npt.NDArray[Any]
 New = Callable[[tuple[int, ...]], Tensor]
@@ -46,7 +47,7 @@ def lstm(
             next_hidden *= keep.unsqueeze(1)
 
 
-def lstm_back(
+def lstm_backward(
     *,
     gates: Tensor,  # (B, 4 * D) after their functions
     cell: Tensor,  # (B, D)
@@ -91,7 +92,7 @@ def mingru(
     torch.add(x, hidden, out=out)
 
 
-def mingru_back(
+def mingru_backward(
     *,
     gates: Tensor,  # (B, H, 2 * D) z and c
     keep: Tensor,  # (B, H)
@@ -123,7 +124,7 @@ class CellKernels:
 
     def show(self, tensor: Tensor) -> Any:
         """Return the tensor, or a view of it as an array."""
-        return shown(tensor.detach()) if self.native else tensor.detach()
+        return as_array(tensor.detach()) if self.native else tensor.detach()
 
     def steps(self, tensor: Tensor) -> list[Any]:
         """Return what the tensor (H, ...) holds for each step, from the first to the last."""
@@ -131,8 +132,8 @@ class CellKernels:
 
 
 class _TORCH:
-    lstm, lstm_back = staticmethod(lstm), staticmethod(lstm_back)
-    mingru, mingru_back = staticmethod(mingru), staticmethod(mingru_back)
+    lstm, lstm_backward = staticmethod(lstm), staticmethod(lstm_backward)
+    mingru, mingru_backward = staticmethod(mingru), staticmethod(mingru_backward)
 
 
 class LSTMSteps:
@@ -184,7 +185,7 @@ class LSTMSteps:
         """Go from `x[t]` to `out[t]`."""
         seen, gates = self._products[t]
         do.product(seen, self.weight.t(), gates)
-        do.run(self._passes.of.lstm, **self._forward_args[t])
+        do.call(self._passes.of.lstm, **self._forward_args[t])
 
     def zero_state_grads(self) -> None:
         """Nothing comes from behind the last step."""
@@ -199,7 +200,7 @@ class LSTMSteps:
         `grad_out` (B, D), and `grad_bias`, which like `grad_weight` is added to, as shown.
         """
         given = {"grad_out": grad_out, "grad_bias": grad_bias, **self._backward_args[t]}
-        do.run(self._passes.of.lstm_back, **given)
+        do.call(self._passes.of.lstm_backward, **given)
         do.product(self.grad_gates, self.weight, self.grad_seen)
         do.product(self.grad_gates.t(), self._products[t][0], grad_weight, add=True)
 
@@ -254,7 +255,7 @@ class MinGRUSteps:
         """Go through all steps from `state` (B, D) before the first."""
         do.product(self.x, self.weight.t(), self.gates)
         self._state = self._passes.show(state)
-        do.run(self._passes.of.mingru, state=self._state, **self._forward_args)
+        do.call(self._passes.of.mingru, state=self._state, **self._forward_args)
 
     def zero_state_grads(self) -> None:
         """Nothing comes from behind the last step."""
@@ -269,7 +270,7 @@ class MinGRUSteps:
         """
         grad_x = grad.view(self.x.shape)
         given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
-        do.run(self._passes.of.mingru_back, **given, **self._backward_args)
+        do.call(self._passes.of.mingru_backward, **given, **self._backward_args)
         do.product(self.grad_gates.t(), self.x, grad_weight, add=True)
         do.product(self.grad_gates, self.weight, grad_x, add=True)
 

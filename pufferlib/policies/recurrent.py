@@ -156,7 +156,7 @@ class LSTM(Recurrent):
         do.product(room.to_gemm_dtype(hidden), of_hidden.t(), gates, add=True)
         given = {"gates": gates, "cell": cell, "out": next_hidden, "next_cell": next_cell}
         arrays = {name: passes.show(tensor) for name, tensor in given.items()}
-        do.run(passes.of.lstm, bias=passes.show(bias), **arrays)
+        do.call(passes.of.lstm, bias=passes.show(bias), **arrays)
         return next_hidden
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class MinGRU(Recurrent):
         do.product(x, weight.t(), room.gates)
         given = {"x": x, "gates": room.gates, "hidden": new, "out": room.out}
         arrays = {name: passes.show(tensor.unsqueeze(1)) for name, tensor in given.items()}
-        do.run(passes.of.mingru, bias=passes.show(bias), state=passes.show(state), **arrays)
+        do.call(passes.of.mingru, bias=passes.show(bias), state=passes.show(state), **arrays)
         return room.out
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:

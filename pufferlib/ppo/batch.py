@@ -18,10 +18,11 @@ from pufferlib.config.options import Sizes, TrainOptions
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
-from pufferlib.ops.ppo_loss import Transitions, array
+from pufferlib.ops.ppo_loss import Transitions
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.collector import UNUSED, Collector, parts
-from pufferlib.runtime.graph import EAGER, Executor, shown
+from pufferlib.runtime.graph import EAGER, Executor
+from pufferlib.runtime.tensors import as_array
 
 POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
 # What `load` computes takes, in the batch's rows, the place of what it is computed from.
@@ -52,7 +53,7 @@ class Memory:
         """Return the first rows as a minibatch and as arrays, made once for each number."""
         if rows not in self._views:
             columns = {name: column[:rows] for name, column in self.columns.items()}
-            arrays = {name: shown(column) for name, column in columns.items()}
+            arrays = {name: as_array(column) for name, column in columns.items()}
             self._views[rows] = Minibatch(columns), arrays
         return self._views[rows]
 
@@ -186,7 +187,9 @@ class Batch:
             sizes=self.collector.head_sizes,
             **flat,
         )
-        return array(output.value.cpu().view(reset.shape)), array(logprob.cpu().view(reset.shape))
+        return as_array(output.value.cpu().view(reset.shape)), as_array(
+            logprob.cpu().view(reset.shape)
+        )
 
     def release(self) -> None:
         """Free the rows, and mark their slots: `density` shows it if one is trained on unused."""
@@ -237,8 +240,8 @@ class Batch:
         """Gather rows of the pool on the CPU, (m,), which are the batch's."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():
-            do.run(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+            do.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
         if self.collector.row_state is not None:
             states = self.collector.row_state.numpy()
-            do.run(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
+            do.call(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
         return made

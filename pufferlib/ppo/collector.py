@@ -19,11 +19,11 @@ from torch import Tensor
 from pufferenv.row_env import RowEnv
 from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels import _kernels
-from pufferlib.ops.ppo_loss import array
 from pufferlib.policies.base import Output, Policy
 from pufferlib.runtime import allocator
-from pufferlib.runtime.graph import EAGER, Executor, Graph, Input
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.graph import EAGER, Executor, Graph, GraphInput
+from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
 Agents = slice | npt.NDArray[np.int32]  # consecutive ones, or these (N,), ascending
@@ -237,7 +237,7 @@ class Collector:
         n, state = _count(agents), self._begin(agents)
         if isinstance(agents, slice):
             turn = self._turn(agents.start, agents.stop)
-            turn.seen.put(self._slots, first, self.env.horizon)
+            turn.seen.bind(self._slots, first, self.env.horizon)
         else:
             self._observations(first, agents)
             self.who[:n] = agents
@@ -249,7 +249,7 @@ class Collector:
         with (
             self.thread_pool.on_first()
         ):  # but not while envs step, which may start threads of their own
-            seconds = self.thread_pool.play(turn.work)
+            seconds = self.thread_pool.run(turn.work)
         self.timer.book(seconds)
         if state is not None and not isinstance(agents, slice):
             cast(Tensor, self.state)[self._index(agents)] = state
@@ -261,7 +261,7 @@ class Collector:
     def _make_turn(self, begin: int, end: int) -> "Turn":
         """Note how all of these agents act once."""
         n = end - begin
-        seen = Input(n, self._slots.shape[1], self._obs.dtype)
+        seen = GraphInput(n, self._slots.shape[1], self._obs.dtype)
         state = None if self.state is None else self.state[begin:end]
         return Turn(self, seen, state, -(-n // self._hands(n)), begin)
 
@@ -270,8 +270,8 @@ class Collector:
 
         Past the last of them it is acted in vain: so there are few numbers to note it for.
         """
-        seen = Input(min(count, len(self._obs)), self._slots.shape[1], self._obs.dtype)
-        seen.put(self._obs[: seen.shape[0]].view(seen.shape).numpy())
+        seen = GraphInput(min(count, len(self._obs)), self._slots.shape[1], self._obs.dtype)
+        seen.bind(self._obs[: seen.shape[0]].view(seen.shape).numpy())
         return Turn(self, seen, self._some_states, share, None)
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
@@ -320,11 +320,11 @@ class Collector:
         """Make the values of n observations the next_value of as many slots; no state is new."""
         self.timer.enter("forward")
         if not self.networks:
-            self._next_value[slots] = array(self.policy(obs, state)[0].value.cpu())
+            self._next_value[slots] = as_array(self.policy(obs, state)[0].value.cpu())
             return
         for part in parts(len(slots), self.networks[0].chunk_size):
             output, _ = self.networks[0].evaluate(obs[part], None if state is None else state[part])
-            self._next_value[slots[part]] = array(output.value)
+            self._next_value[slots[part]] = as_array(output.value)
 
     def _observations(self, first: int, agents: Agents) -> Tensor:
         """Return what the agents see, on the device.
@@ -359,7 +359,7 @@ class Collector:
         state = self.state[agents] if isinstance(agents, slice) else self._gathered(agents)
         fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
         if self.device.type == "cpu":
-            _kernels.begin(
+            _kernels.init_states(
                 state=state.numpy(),
                 **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
                 fresh=fresh,
@@ -384,7 +384,7 @@ class Collector:
             cast(Tensor, self.state)[where] = state
 
     def sample(self, do: Executor, output: Output, agents: Agents, **moment: Any) -> None:
-        do.run(
+        do.call(
             _kernels.sample,
             values=output.value.cpu().numpy(),
             logits=_rows(output.logits),
@@ -407,7 +407,7 @@ class Turn:
     def __init__(
         self,
         collector: Collector,
-        seen: Input,
+        seen: GraphInput,
         state: Tensor | None,
         share: int,
         first: int | None,
@@ -436,7 +436,7 @@ class Turn:
                 who = slice(first + place.start, first + place.stop)
             collector.sample(sample, output, who, moment=moment)
             tracks[i] += [("forward", forward), ("sample", sample)]
-        self.work = Work(tracks)
+        self.work = LaunchPlan(tracks)
 
 
 def parts(count: int, at_once: int) -> list[slice]:

@@ -21,7 +21,7 @@ from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Batch, Memory
 from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.runtime.graph import Graph
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
 
@@ -91,13 +91,13 @@ class Learner:
         self._rows[:count] = self.batch.rows[rows.numpy()]
         self._numbers[:] = standard.numbers(self.train)
         work = self._work(count)
-        hands = self.hands[: len(work.tracks)]
+        hands = self.hands[: len(work.streams)]
         self._metrics.fill(0)
         for hand in hands:
             hand.network.sync_weights()
             hand.network.zero_folded_grads()
         self.timer.enter("loss_backward")
-        self.timer.book(self.thread_pool.play(work))
+        self.timer.book(self.thread_pool.run(work))
         for hand in hands:
             hand.network.unfold_grads()
         return LossStats(*self._metrics.sum(0).tolist())
@@ -116,12 +116,12 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         return stats
 
-    def _note(self, count: int) -> Work:
+    def _note(self, count: int) -> LaunchPlan:
         """Note what each thread does with its share of so many rows: part by part."""
         shares = np.array_split(
             np.arange(count), min(self.thread_pool.size, -(-count // self.rows))
         )
-        return Work([self._share(*given) for given in zip(self.hands, shares, strict=False)])
+        return LaunchPlan([self._share(*given) for given in zip(self.hands, shares, strict=False)])
 
     def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> list[tuple[str, Graph]]:
         learn = functools.lru_cache(maxsize=None)(functools.partial(self._lesson, hand))

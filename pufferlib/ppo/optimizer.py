@@ -16,7 +16,7 @@ from torch.optim.adamw import adamw
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
 from pufferlib.runtime.graph import Graph
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
 SHARE = 4096  # weights that another thread is worth waking for
 
@@ -59,7 +59,7 @@ class Optimizer:
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
         self._scale = 1.0  # of the gradients in hand
         self._numbers = np.zeros(4)  # of the step in hand, as the native pass has them
-        self._work: dict[str, Work] = {}  # for the native passes; empty: torch's do it
+        self._work: dict[str, LaunchPlan] = {}  # for the native passes; empty: torch's do it
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
             self._note(rest)
         self._muon: torch.optim.Optimizer | None = None
@@ -82,13 +82,13 @@ class Optimizer:
         for share, squares in zip(_split(size, shares), self._squares, strict=True):
             graph = Graph()
             out, more = self.grads[share].numpy(), self.more[:, share].numpy()
-            graph.run(_kernels.join, out=out, more=more, squares=squares)
+            graph.call(_kernels.reduce_grads, out=out, more=more, squares=squares)
             join.append([("optimizer", graph)])
         train, names = self.train, ("weights", "grads", "mean", "square")
         for share in _split(rest, shares):
             graph = Graph()
             arrays = (tensor.detach()[share].numpy() for tensor in self._adam)
-            graph.run(
+            graph.call(
                 _kernels.adam,
                 **dict(zip(names, arrays, strict=True)),
                 numbers=self._numbers,
@@ -97,7 +97,7 @@ class Optimizer:
                 eps=train.adam_eps,
             )
             step.append([("optimizer", graph)])
-        self._work = {"join": Work(join), "step": Work(step)}
+        self._work = {"join": LaunchPlan(join), "step": LaunchPlan(step)}
 
     def views(self, tensor: Tensor) -> dict[str, Tensor]:
         """Show each parameter's part of a tensor that lies as `grads` does, by name."""
@@ -133,7 +133,7 @@ class Optimizer:
         GPU there."""
         limit = self.train.max_grad_norm
         if self._work:
-            self.thread_pool.play(self._work["join"])
+            self.thread_pool.run(self._work["join"])
             length = math.sqrt(self._squares.sum())
             self._scale = min(1.0, limit / (length + 1e-6)) if limit else 1.0
             return length
@@ -158,7 +158,7 @@ class Optimizer:
             if self._muon is not None:
                 self.grads.mul_(self._scale)
                 self._numbers[0] = 1.0
-            self.thread_pool.play(self._work["step"])
+            self.thread_pool.run(self._work["step"])
         else:
             weights, grads, mean, square = self._adam
             adamw(

@@ -104,7 +104,7 @@ class Counter(TorchDispatchMode):
         if self.by_tape and made[0].dtype == torch.bfloat16:
             graph, (left, right) = Graph(), made
             graph.product(left, right, torch.empty(left.shape[0], right.shape[1]))
-            return graph.play
+            return graph.replay
         out = torch.matmul(*made)
         return lambda: torch.matmul(*made, out=out)
 
@@ -118,7 +118,7 @@ def acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> 
             graphs.append(record_forward(network, x, own))
     with torch.no_grad(), watched(), counter:
         for graph in graphs:
-            graph.play()
+            graph.replay()
         if not network:
             policy(obs, state)
     return counter

@@ -8,12 +8,8 @@ which has no such product, rounds the sums to bfloat16 too.
 """
 
 import contextlib
-import ctypes
 import functools
-import platform
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -21,27 +17,29 @@ import torch
 from torch import Tensor
 
 from pufferlib.kernels import _kernels
+from pufferlib.runtime import blas
+from pufferlib.runtime.tensors import as_array
 
 
-class Input:
+class GraphInput:
     """A matrix (N, F) that a graph reads and that changes: what was put last."""
 
     def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> None:
         self.dtype, self.shape = dtype, (rows, columns)
-        self.given = _kernels.Given(rows, columns, shown(torch.empty(0, dtype=dtype)))
+        self.given = _kernels.GraphInput(rows, columns, as_array(torch.empty(0, dtype=dtype)))
         self._array: npt.NDArray[Any] | None = None  # what was put, and which rows of it
         self._first, self._step = 0, 1
         self._whole, self._begin = self, 0
 
-    def put(self, array: npt.NDArray[Any], first: int = 0, step: int = 0) -> None:
+    def bind(self, array: npt.NDArray[Any], first: int = 0, step: int = 0) -> None:
         """Be rows `first`, first + step, ... of this one, as `shown`, of which only the rows are
         contiguous; with step 0 all of it, (N, F)."""
-        self.given.put(array, first, step)
+        self.given.bind(array, first, step)
         self._array, self._first, self._step = array, first, step or 1
 
-    def rows(self, begin: int, end: int) -> "Input":
+    def rows(self, begin: int, end: int) -> "GraphInput":
         """Return rows [begin, end) of whatever this is."""
-        part = Input.__new__(Input)
+        part = GraphInput.__new__(GraphInput)
         part.dtype, part.shape = self.dtype, (end - begin, self.shape[1])
         part.given = self.given.rows(begin, end)
         part._whole, part._begin = self._whole, self._begin + begin
@@ -58,20 +56,20 @@ class Input:
         return torch.from_numpy(whole._array[first : last + 1 : whole._step]).view(self.dtype)
 
 
-def shown(tensor: Tensor) -> npt.NDArray[Any]:
-    """Return the tensor as an array; bfloat16, which numpy has not, as uint16."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 class Executor(Protocol):
     """Does products and passes, or notes them."""
 
     def product(
-        self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
+        self,
+        left: Tensor | GraphInput,
+        right: Tensor | GraphInput,
+        out: Tensor,
+        *,
+        add: bool = False,
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
 
-    def run(self, native: Callable[..., object], **given: Any) -> None:
+    def call(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
 
 
@@ -79,10 +77,15 @@ class Eager:
     """Does at once what it is told, through torch."""
 
     def product(
-        self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
+        self,
+        left: Tensor | GraphInput,
+        right: Tensor | GraphInput,
+        out: Tensor,
+        *,
+        add: bool = False,
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
-        factors = [part.tensor if isinstance(part, Input) else part for part in (left, right)]
+        factors = [part.tensor if isinstance(part, GraphInput) else part for part in (left, right)]
         if left.dtype != out.dtype:
             product = torch.mm(*factors)
             (out.add_ if add else out.copy_)(product)
@@ -91,7 +94,7 @@ class Eager:
         else:
             torch.mm(*factors, out=out)
 
-    def run(self, native: Callable[..., object], **given: Any) -> None:
+    def call(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         native(**given)
 
@@ -101,14 +104,14 @@ ALONE = _kernels.ThreadPool(1)
 
 
 class Graph:
-    """Notes products and passes on memory that stays where it is; `play` does them.
+    """Notes products and passes on memory that stays where it is; `replay` does them.
 
     That is done without Python in between if torch's BLAS was found and multiplies such factors,
     else through torch.
     """
 
     def __init__(self) -> None:
-        self._native = _kernels.Graph() if torch.float32 in multiplied() else None
+        self._native = _kernels.Graph() if torch.float32 in blas.gemm_dtypes() else None
         self._calls: list[Callable[[], object]] = []
 
     @property
@@ -117,30 +120,35 @@ class Graph:
         return self._native
 
     def product(
-        self, left: Tensor | Input, right: Tensor | Input, out: Tensor, *, add: bool = False
+        self,
+        left: Tensor | GraphInput,
+        right: Tensor | GraphInput,
+        out: Tensor,
+        *,
+        add: bool = False,
     ) -> None:
         """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
         self._calls.append(functools.partial(EAGER.product, left, right, out, add=add))
-        if left.dtype not in multiplied():
+        if left.dtype not in blas.gemm_dtypes():
             self._native = None
         if self._native is not None:
             factors = {"left": _factor(left), "right": _factor(right)}
             _kernels.product(**factors, out=out.numpy(), add=add, graph=self._native)
 
-    def run(self, native: Callable[..., object], **given: Any) -> None:
+    def call(self, native: Callable[..., object], **given: Any) -> None:
         """Run a pass with these arrays."""
         self._calls.append(functools.partial(native, **given))
         if self._native is not None:
             native(**given, graph=self._native)
 
     @functools.cached_property
-    def _alone(self) -> _kernels.Work:
-        return _kernels.Work([[self._native]] if self._native else [])
+    def _alone(self) -> _kernels.LaunchPlan:
+        return _kernels.LaunchPlan([[self._native]] if self._native else [])
 
-    def play(self) -> None:
+    def replay(self) -> None:
         """Do all that was noted, in its order."""
         if self.native is not None and not is_watched():
-            ALONE.play(self._alone)
+            ALONE.run(self._alone)
             return
         for call in self._calls:
             call()
@@ -165,43 +173,5 @@ def is_watched() -> bool:
     return _Watched.by > 0
 
 
-@functools.cache
-def multiplied() -> frozenset[torch.dtype]:
-    """Find the BLAS in torch's library, see what it multiplies as torch does, and use it for that:
-    factors of float32, or of these and bfloat16."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return frozenset()  # elsewhere it is another library, whose threads were not tried
-    try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-    except OSError:
-        return frozenset()
-    names = ("sgemm_", "gemm_bf16bf16f32_", "MKL_Set_Num_Threads_Local")
-    sgemm, bgemm, set_num_threads = (_address(library, name) for name in names)
-    if not sgemm or not set_num_threads:  # it keeps its BLAS to itself
-        return frozenset()
-    _kernels.use_blas(sgemm, bgemm, set_num_threads)
-    dtypes = [torch.float32, torch.bfloat16] if bgemm else [torch.float32]
-    return frozenset(dtype for dtype in dtypes if _multiplies(dtype))
-
-
-def _address(library: ctypes.CDLL, name: str) -> int:
-    """Return where a function of the library is, 0 if it has none of this name."""
-    function = getattr(library, name, None)
-    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def _multiplies(dtype: torch.dtype) -> bool:
-    """Return whether a product of such factors is torch's of the same in float32."""
-    left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
-    left, right, out = left.view(5, 3).t().to(dtype), right.view(5, 7).to(dtype), out.view(3, 7)
-    graph = _kernels.Graph()
-    wanted = torch.addmm(out, left.float(), right.float())
-    _kernels.product(
-        left=_factor(left), right=_factor(right), out=out.numpy(), add=True, graph=graph
-    )
-    ALONE.play(_kernels.Work([[graph]]))
-    return torch.allclose(out, wanted, atol=1e-5)
-
-
-def _factor(part: Tensor | Input) -> Any:
-    return part.given if isinstance(part, Input) else shown(part)
+def _factor(part: Tensor | GraphInput) -> Any:
+    return part.given if isinstance(part, GraphInput) else as_array(part)

@@ -14,7 +14,7 @@ import torch
 from pufferenv.cores import usable_cores
 from pufferlib.runtime import affinity
 from pufferlib.runtime.graph import Graph
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import seconds_of
 
 ROUNDS = 5
@@ -99,17 +99,17 @@ def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
         graph, x, out = Graph(), torch.randn(rows, width), torch.empty(rows, width)
         for _ in range(4):
             graph.product(x, weight, out)
-        graph.play()
+        graph.replay()
         tracks.append(("products", graph))
-    taken = seconds_of(tracks[0][1].play, AT_LEAST)
+    taken = seconds_of(tracks[0][1].replay, AT_LEAST)
     calls = max(1, round(PARTS_AT_LEAST / taken))
-    work = {count: Work([[track] * calls for track in tracks[:count]]) for count in counts}
+    work = {count: LaunchPlan([[track] * calls for track in tracks[:count]]) for count in counts}
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
         for count, thread_pool in crews.items():
             with thread_pool.on_first():
                 begin = time.perf_counter()
-                thread_pool.play(work[count])
+                thread_pool.run(work[count])
                 speeds[count].append(4 * count * calls / (time.perf_counter() - begin))
     for thread_pool in crews.values():
         thread_pool.close()

@@ -1,4 +1,4 @@
-"""Threads that play graphs side by side: mostly the caller the first track, each other one more.
+"""Threads that play graphs side by side: mostly the caller the first stream, each other one more.
 
 Who waits lets others run for a millisecond, then sleeps. They are kept on cores of their own, the
 caller too where it says so: two threads that the OS puts on one core are slower than one.
@@ -18,18 +18,18 @@ from pufferlib.kernels import _kernels
 from pufferlib.runtime import affinity
 from pufferlib.runtime.graph import Graph, is_watched
 
-Track = Sequence[tuple[str, Graph]]  # one after the other, and what each is called
+Stream = Sequence[tuple[str, Graph]]  # one after the other, and what each is called
 
 
-class Work:
-    """Tracks whose graphs are whole, made ready to be played again and again, once at a time."""
+class LaunchPlan:
+    """Streams whose graphs are whole, made ready to be played again and again, once at a time."""
 
-    def __init__(self, tracks: Sequence[Track]) -> None:
-        self.tracks = tracks
-        self.names = [name for name, _ in tracks[0]] if tracks else []
-        native = [[graph.native for _, graph in track if graph.native] for track in tracks]
-        whole = list(map(len, native)) == list(map(len, tracks))
-        self.native = _kernels.Work(native) if whole else None
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self.streams = streams
+        self.names = [name for name, _ in streams[0]] if streams else []
+        native = [[graph.native for _, graph in stream if graph.native] for stream in streams]
+        whole = list(map(len, native)) == list(map(len, streams))
+        self.native = _kernels.LaunchPlan(native) if whole else None
 
 
 class ThreadPool:
@@ -41,22 +41,22 @@ class ThreadPool:
         self._native = _kernels.ThreadPool(size)
         affinity.keep_apart(affinity.threads() - before)
 
-    def play(self, work: Work) -> dict[str, float]:
-        """Play at most `size` tracks; return the seconds of the first one's graphs, by name.
+    def run(self, work: LaunchPlan) -> dict[str, float]:
+        """Play at most `size` streams; return the seconds of the first one's graphs, by name.
 
-        The calling thread is best kept `on_first` meanwhile. What a track raises is raised when all
+        Keep the calling thread `on_first` meanwhile. What a stream raises is raised when all
         are done, the first of them first. Raise RuntimeError in a fork of the process that the
         threads are of.
         """
-        if len(work.tracks) > 1 and os.getpid() != self._process:
+        if len(work.streams) > 1 and os.getpid() != self._process:
             raise RuntimeError(
                 f"the trainer's threads were started in process {self._process} and did not follow "
                 f"the fork into process {os.getpid()}: make a new trainer here"
             )
         if work.native is None or is_watched():
-            seconds = self._by_python(work.tracks)
+            seconds = self._by_python(work.streams)
         else:
-            seconds = self._native.play(work.native)
+            seconds = self._native.run(work.native)
         taken: dict[str, float] = {}
         for name, passed in zip(work.names, seconds, strict=True):
             taken[name] = taken.get(name, 0.0) + passed
@@ -66,11 +66,11 @@ class ThreadPool:
         """Keep the calling thread on the first core, where none of the others is."""
         return affinity.on_first() if self.size > 1 else contextlib.nullcontext()
 
-    def _by_python(self, tracks: Sequence[Track]) -> list[float]:
+    def _by_python(self, streams: Sequence[Stream]) -> list[float]:
         """Play them in threads that need Python's lock for each call; rarely what happens."""
-        others = [self._pool.submit(_play, track) for track in tracks[1:]]
+        others = [self._pool.submit(_play, stream) for stream in streams[1:]]
         try:
-            seconds = _play(tracks[0]) if tracks else []
+            seconds = _play(streams[0]) if streams else []
         finally:
             for other in others:
                 other.exception()  # waits
@@ -104,10 +104,10 @@ class ThreadPool:
 
 
 @torch.no_grad()
-def _play(track: Track) -> list[float]:
+def _play(stream: Stream) -> list[float]:
     seconds = []
-    for _, graph in track:
+    for _, graph in stream:
         begin = time.perf_counter()
-        graph.play()
+        graph.replay()
         seconds.append(time.perf_counter() - begin)
     return seconds

@@ -24,7 +24,7 @@ static void lstm(int64_t rows, int64_t size) {
     const int64_t one = rows * size, four = 4 * one;
     float *gates = given(four), *bias = given(4 * size), *keep = given(rows), *cell = given(one);
     float *out = made(one), *next_cell = made(one), *next_hidden = made(one);
-    const PufLSTM pass = {.num_rows = rows,
+    const PufLSTM args = {.num_rows = rows,
                           .size = size,
                           .gates = {gates, 4 * size},
                           .bias = bias,
@@ -33,7 +33,7 @@ static void lstm(int64_t rows, int64_t size) {
                           .out = {out, size, 0},
                           .next_cell = {next_cell, size},
                           .next_hidden = {next_hidden, size, 0}};
-    puf_lstm(&pass);
+    puf_lstm(&args);
     give(gates, four), give(out, one), give(next_cell, one), give(next_hidden, one);
     free(bias), free(keep), free(cell);
 }
@@ -43,17 +43,17 @@ static void lstm_back(int64_t rows, int64_t size) {
     float *gates = given(four), *keep = given(rows), *cell = given(one), *grad_out = given(one);
     float *grad_hidden = given(one), *grad_cell = given(one), *grad_bias = given(4 * size);
     float *grad_gates = made(four);
-    const PufLSTMBack pass = {.num_rows = rows,
-                              .size = size,
-                              .gates = {gates, 4 * size},
-                              .keep = keep,
-                              .cell = {cell, size},
-                              .grad_out = {grad_out, size},
-                              .grad_hidden = {grad_hidden, size},
-                              .grad_cell = {grad_cell, size},
-                              .grad_gates = {grad_gates, 4 * size, 0},
-                              .grad_bias = grad_bias};
-    puf_lstm_back(&pass);
+    const PufLSTMBackward args = {.num_rows = rows,
+                                  .size = size,
+                                  .gates = {gates, 4 * size},
+                                  .keep = keep,
+                                  .cell = {cell, size},
+                                  .grad_out = {grad_out, size},
+                                  .grad_hidden = {grad_hidden, size},
+                                  .grad_cell = {grad_cell, size},
+                                  .grad_gates = {grad_gates, 4 * size, 0},
+                                  .grad_bias = grad_bias};
+    puf_lstm_backward(&args);
     give(grad_cell, one), give(grad_gates, four), give(grad_bias, 4 * size);
     free(gates), free(keep), free(cell), free(grad_out), free(grad_hidden);
 }
@@ -62,9 +62,9 @@ static void mingru(int64_t rows, int64_t horizon, int64_t size) {
     const int64_t steps = rows * horizon, all = steps * size;
     float *gates = given(2 * all), *bias = given(2 * size), *keep = given(steps);
     float *x = given(all), *state = given(rows * size), *hidden = made(all), *out = made(all);
-    const PufMinGRU pass = {rows, horizon,      size,          gates,          bias,
+    const PufMinGRU args = {rows, horizon,      size,          gates,          bias,
                             keep, {x, size, 0}, {state, size}, {hidden, size}, {out, size, 0}};
-    puf_mingru(&pass);
+    puf_mingru(&args);
     give(gates, 2 * all), give(hidden, all), give(out, all);
     free(bias), free(keep), free(x), free(state);
 }
@@ -74,10 +74,11 @@ static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
     float *gates = given(2 * all), *keep = given(steps), *state = given(rows * size);
     float *hidden = given(all), *grad_out = given(all), *grad_state = given(rows * size);
     float *grad_bias = given(2 * size); // the gradients of the gates take their place
-    const PufMinGRUBack pass = {rows,          horizon, size,     gates,      keep,
-                                {state, size}, hidden,  grad_out, grad_state, {gates, 2 * size, 0},
-                                grad_bias};
-    puf_mingru_back(&pass);
+    const PufMinGRUBackward args = {
+        rows,          horizon, size,     gates,      keep,
+        {state, size}, hidden,  grad_out, grad_state, {gates, 2 * size, 0},
+        grad_bias};
+    puf_mingru_backward(&args);
     give(grad_state, rows * size), give(gates, 2 * all), give(grad_bias, 2 * size);
     free(keep), free(state), free(hidden), free(grad_out);
 }
@@ -86,8 +87,8 @@ static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
 static void carry(int64_t rows, int64_t size) {
     float *state = given(rows * size), *keep = given(rows), *wide = made(rows * size);
     uint16_t *out = malloc((size_t)(rows * size) * sizeof *out);
-    const PufCarry pass = {rows, size, {state, size}, keep, {out, size, 1}};
-    puf_carry(&pass);
+    const PufMaskState args = {rows, size, {state, size}, keep, {out, size, 1}};
+    puf_mask_state(&args);
     for (int64_t i = 0; i < rows * size; i++) {
         const uint32_t bits = (uint32_t)out[i] << 16;
         memcpy(wide + i, &bits, sizeof bits);

@@ -38,13 +38,13 @@ def gathered(x: Any) -> Any:
 
 def gone_back(x: Any) -> Any:
     y, grad_bias = np.zeros(x.shape, np.uint16), np.zeros(x.shape[1], np.float32)
-    _kernels.dense_back(y=x, grad=x, out=y, grad_bias=grad_bias, activation="identity")
+    _kernels.linear_backward(y=x, grad=x, out=y, grad_bias=grad_bias, activation="identity")
     return y
 
 
 def converted(x: Any) -> Any:
-    y, given = np.zeros(x.shape, np.uint16), _kernels.Given(*x.shape, x)
-    given.put(x)
+    y, given = np.zeros(x.shape, np.uint16), _kernels.GraphInput(*x.shape, x)
+    given.bind(x)
     _kernels.to_float(rows=given, out=y)
     return y
 
@@ -86,8 +86,8 @@ def test_numbers_become_floats_normal_ones_too(
     rng = np.random.default_rng(seed)
     pool = rng.integers(-(2**20), 2**20, (3 * rows, size)).astype(np.int32).astype(kind)
     mean, scale = rng.normal(0, 9, (2, size)).astype(np.float32)
-    given = _kernels.Given(rows, size, pool)
-    given.put(pool, 1, 3)
+    given = _kernels.GraphInput(rows, size, pool)
+    given.bind(pool, 1, 3)
     around = np.full((rows, size + 2), 7, np.uint16 if narrow else np.float32)
     statistics = {"mean": mean, "scale": scale} if normal else {}
     _kernels.to_float(rows=given, out=around[:, 1:-1], **statistics)
@@ -99,13 +99,13 @@ def test_numbers_become_floats_normal_ones_too(
 
 # Of each pass the shapes of its arrays, in the letters below, and which may be bfloat16.
 SHAPES: dict[str, dict[str, str]] = {
-    "dense": {"product": "nd", "bias": "d", "y": "nd"},
-    "dense_back": {"y": "nd", "grad": "nd", "out": "nd", "grad_bias": "d"},
+    "linear": {"product": "nd", "bias": "d", "y": "nd"},
+    "linear_backward": {"y": "nd", "grad": "nd", "out": "nd", "grad_bias": "d"},
     "lstm": {
         **{"gates": "nf", "bias": "f", "cell": "nd", "keep": "n"},
         **{"out": "nd", "next_cell": "nd", "next_hidden": "nd"},
     },
-    "lstm_back": {
+    "lstm_backward": {
         **{"gates": "nf", "cell": "nd", "keep": "n", "grad_out": "nd", "grad_hidden": "nd"},
         **{"grad_cell": "nd", "grad_gates": "nf", "grad_bias": "f"},
     },
@@ -113,16 +113,16 @@ SHAPES: dict[str, dict[str, str]] = {
         **{"gates": "nht", "bias": "t", "keep": "nh", "x": "nhd", "state": "nd"},
         **{"hidden": "nhd", "out": "nhd"},
     },
-    "mingru_back": {
+    "mingru_backward": {
         **{"gates": "nht", "keep": "nh", "state": "nd", "hidden": "nhd", "grad_out": "nhd"},
         **{"grad_state": "nd", "grad_gates": "nht", "grad_bias": "t"},
     },
-    "carry": {"state": "nd", "keep": "n", "out": "nd"},
+    "mask_state": {"state": "nd", "keep": "n", "out": "nd"},
 }
 OPERANDS = {
-    **{"dense": ["y"], "dense_back": ["y", "out"], "lstm": ["out", "next_hidden"]},
-    **{"lstm_back": ["grad_gates"], "mingru": ["x", "out"], "mingru_back": ["grad_gates"]},
-    **{"carry": ["out"]},
+    **{"linear": ["y"], "linear_backward": ["y", "out"], "lstm": ["out", "next_hidden"]},
+    **{"lstm_backward": ["grad_gates"], "mingru": ["x", "out"], "mingru_backward": ["grad_gates"]},
+    **{"mask_state": ["out"]},
 }
 
 
@@ -165,7 +165,7 @@ def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
         short["hidden"] = around[:, :, 1:-2]
     matrices = [a for a, shape in SHAPES[name].items() if shape in ("nd", "nf") and a in some]
     short |= {array: apart(short[array]) for array in matrices}
-    options = {"activation": activation} if name.startswith("dense") else {}
+    options = {"activation": activation} if name.startswith("linear") else {}
     for call in (wide, short):
         getattr(_kernels, name)(**call, **options)
     for array, value in wide.items():
@@ -183,7 +183,7 @@ def test_a_gradient_may_be_rounded_where_it_is(activation: str) -> None:
     found, bias = [], np.zeros((2, 20), np.float32)
     for i, out in enumerate((np.zeros((5, 20), np.uint16), grad.view(np.uint16)[:, :20])):
         given: dict[str, Any] = {"y": y, "grad": grad, "out": out, "grad_bias": bias[i]}
-        _kernels.dense_back(**given, activation=activation)
+        _kernels.linear_backward(**given, activation=activation)
         found.append(out.copy())
     assert_array_equal(*found)
     assert_array_equal(*bias)
@@ -218,8 +218,8 @@ def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
     fixed.setflags(write=False)
     given: dict[str, Any] = {"product": np.zeros((2, 4), np.float32), "activation": "relu"}
     with pytest.raises(ValueError, match="y: is written to, but the array is read-only"):
-        _kernels.dense(y=fixed, bias=np.zeros(4, np.float32), **given)
-    rows = _kernels.Given(2, 4, np.empty(0, np.float32))
+        _kernels.linear(y=fixed, bias=np.zeros(4, np.float32), **given)
+    rows = _kernels.GraphInput(2, 4, np.empty(0, np.float32))
     with pytest.raises(TypeError, match="mean and scale: give both, or neither"):
         _kernels.to_float(rows=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
 
@@ -240,6 +240,6 @@ def test_nan_is_seen() -> None:
     for activation in APPLY:
         product, y = np.zeros((2, 20), np.float32), np.zeros((2, 20), np.uint16)
         product[1, 18] = np.nan
-        _kernels.dense(product=product, y=y, bias=np.ones(20, np.float32), activation=activation)
+        _kernels.linear(product=product, y=y, bias=np.ones(20, np.float32), activation=activation)
         seen = torch.from_numpy(y).view(torch.bfloat16).isnan()
         assert seen.nonzero().tolist() == [[1, 18]]

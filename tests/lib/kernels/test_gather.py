@@ -120,14 +120,14 @@ def test_a_read_only_out_is_refused() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_given_becomes_floats_where_it_lies(dtype: Any) -> None:
     wide, out = filled((7, 5, 6), dtype), np.full((7, 6), np.nan, np.float32)
-    given = _kernels.Given(7, 6, wide)
-    given.put(wide[:, 3])
+    given = _kernels.GraphInput(7, 6, wide)
+    given.bind(wide[:, 3])
     _kernels.to_float(rows=given, out=out)
     assert_array_equal(out, wide[:, 3].astype(np.float32))
 
 
 def test_what_cannot_be_given_is_named() -> None:
-    given, out = _kernels.Given(2, 3, np.empty(0, np.uint8)), np.zeros((2, 3), np.float32)
+    given, out = _kernels.GraphInput(2, 3, np.empty(0, np.uint8)), np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match="nothing was put"):
         _kernels.to_float(rows=given, out=out)
     for array, message in (
@@ -136,7 +136,7 @@ def test_what_cannot_be_given_is_named() -> None:
         (np.zeros((2, 6), np.uint8)[:, ::2], "its rows are not contiguous"),
     ):
         with pytest.raises(ValueError, match=message):
-            given.put(array)
+            given.bind(array)
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 64, 70])

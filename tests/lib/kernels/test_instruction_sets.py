@@ -28,12 +28,12 @@ def calls(rows, horizon, size):
     yield "lstm", step, {"out": one, "next_cell": one, "next_hidden": one}, ["gates"]
     step = {"gates": four, "keep": (rows,), "cell": one, "grad_out": one, "grad_hidden": one}
     step |= {"grad_cell": one, "grad_bias": (4 * size,)}
-    yield "lstm_back", step, {"grad_gates": four}, ["grad_cell", "grad_gates", "grad_bias"]
+    yield "lstm_backward", step, {"grad_gates": four}, ["grad_cell", "grad_gates", "grad_bias"]
     steps = {"gates": two, "bias": (2 * size,), "keep": (rows, horizon), "x": all_, "state": one}
     yield "mingru", steps, {"hidden": all_, "out": all_}, ["gates"]
     steps = {"gates": two, "keep": (rows, horizon), "state": one, "hidden": all_}
     steps |= {"grad_out": all_, "grad_state": one, "grad_bias": (2 * size,)}
-    yield "mingru_back", steps, {"grad_gates": two}, ["grad_state", "grad_gates", "grad_bias"]
+    yield "mingru_backward", steps, {"grad_gates": two}, ["grad_state", "grad_gates", "grad_bias"]
     yield "carry", {"state": one, "keep": (rows,)}, {"out": one}, []
 
 
@@ -48,7 +48,7 @@ def numbers(name, shapes, rng):
     made["keep"] = (made["keep"] > -1).astype(np.float32)
     if name.endswith("back"):
         made["gates"] = np.tanh(made["gates"])
-    if name == "mingru_back":
+    if name == "mingru_backward":
         made["grad_state"][:] = 0
     if name == "carry":  # of every second bit pattern the lower half is a tie
         bits = made["state"].view(np.uint32)

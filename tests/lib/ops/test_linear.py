@@ -40,10 +40,10 @@ def test_the_passes_are_torchs_layer_and_its_gradient(
     wanted.backward(torch.from_numpy(grad).double())
     y, back = np.full((2, rows, size + 3), np.nan, np.float32)[:, :, 1 : size + 1]
     y[:], back[:], grad_bias = product, grad, before.copy()
-    _kernels.dense(product=y, y=y, bias=bias, activation=activation)
+    _kernels.linear(product=y, y=y, bias=bias, activation=activation)
     assert_allclose(y, wanted.detach(), rtol=1e-5, atol=2e-6)
     given = {"y": y, "grad": back, "out": back, "grad_bias": grad_bias}
-    _kernels.dense_back(activation=activation, **given)
+    _kernels.linear_backward(activation=activation, **given)
     assert_allclose(back, x.grad, rtol=1e-5, atol=2e-5)
     assert_allclose(grad_bias, before + b.grad.numpy(), rtol=1e-5, atol=5e-5)
 
@@ -52,7 +52,7 @@ def test_nan_is_seen() -> None:
     for activation in APPLY:
         y = np.zeros((2, 20), np.float32)
         y[1, 18] = np.nan
-        _kernels.dense(product=y, y=y, bias=np.ones(20, np.float32), activation=activation)
+        _kernels.linear(product=y, y=y, bias=np.ones(20, np.float32), activation=activation)
         assert_array_equal(np.argwhere(np.isnan(y)), [[1, 18]])
 
 
@@ -71,7 +71,7 @@ def test_bad_arrays_are_named(change: dict[str, Any], message: str) -> None:
     call = {name: np.zeros((2, 4), np.float32) for name in ("product", "y")}
     call["bias"] = np.zeros(4, np.float32)
     with pytest.raises(ValueError, match=message):
-        _kernels.dense(**{"activation": "relu", **call, **change})
+        _kernels.linear(**{"activation": "relu", **call, **change})
 
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())

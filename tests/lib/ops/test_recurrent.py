@@ -59,7 +59,7 @@ def test_an_lstm_step_back_is_torchs(rows: int, size: int, kept: bool, seed: int
     call |= numbers(seed, grad_gates=(rows, 4 * size), grad_bias=(4 * size,))
     call["gates"] = np.tanh(numbers(seed, gates=(rows, 4 * size))["gates"])
     call["keep"] = call["keep"] if kept else None
-    run_both("lstm_back", call)
+    run_both("lstm_backward", call)
 
 
 @settings(deadline=None, max_examples=40)
@@ -79,7 +79,7 @@ def test_mingrus_steps_are_torchs_forward_and_back(
     run_both("mingru", call if kept else {**call, "keep": None})
     back = {name: call[name] for name in ("gates", "keep", "state", "hidden")}
     back |= numbers(seed + 2, grad_out=one, grad_gates=two, grad_bias=(2 * size,))
-    run_both("mingru_back", {**back, "grad_state": np.zeros((rows, size), np.float32)})
+    run_both("mingru_backward", {**back, "grad_state": np.zeros((rows, size), np.float32)})
 
 
 def test_sigmoid_and_tanh_are_within_their_stated_error() -> None:
@@ -198,24 +198,24 @@ def test_bad_arrays_are_named(change: Call, message: str) -> None:
 def test_rows_are_turned_to_steps_and_back() -> None:
     rows = torch.randn(3, 5, 2).numpy()
     steps, again = np.empty((5, 3, 2), np.float32), np.empty_like(rows)
-    _kernels.turn(rows=rows, out=steps)
-    _kernels.turn(rows=steps, out=again)
+    _kernels.transpose_rows(rows=rows, out=steps)
+    _kernels.transpose_rows(rows=steps, out=again)
     assert_array_equal(steps, rows.swapaxes(0, 1))
     assert_array_equal(again, rows)
     with pytest.raises(ValueError, match=r"out: expected shape \(5, 3, 2\), got \(3, 5, 2\)"):
-        _kernels.turn(rows=rows, out=again)
+        _kernels.transpose_rows(rows=rows, out=again)
 
 
 def test_what_is_kept_is_0_where_a_life_begins_and_a_state_is_carried_over() -> None:
     reset = np.random.default_rng(0).random((4, 3)) < 0.5
     by_row, by_step = np.empty((4, 3), np.float32), np.empty((3, 4), np.float32)
-    _kernels.keep(reset=reset, out=by_row)
-    _kernels.keep(reset=reset, out=by_step, steps_first=True)
+    _kernels.not_reset(reset=reset, out=by_row)
+    _kernels.not_reset(reset=reset, out=by_step, steps_first=True)
     assert_array_equal(by_row, 1 - reset.astype(np.float32))
     assert_array_equal(by_step, by_row.T)
     wide, out = np.random.default_rng(1).random((4, 9)).astype(np.float32), np.ones((4, 5))
     into = out.astype(np.float32)
-    _kernels.carry(state=wide[:, 2:7], keep=by_step[1], out=into)
+    _kernels.mask_state(state=wide[:, 2:7], keep=by_step[1], out=into)
     assert_array_equal(into, wide[:, 2:7] * by_row[:, 1, None])
 
 
@@ -233,7 +233,7 @@ def test_lives_and_rows_begin_with_their_states(agents: Any) -> None:
     wide, row_state = rng.random((3, 7)).astype(np.float32), np.full((6, 3), -1, np.float32)
     who, before, state = [1, 2, 3] if agents is None else agents, wide.copy(), wide[:, 2:5]
     given = {"fresh": fresh, "slot": slot, "initial": initial, "row_state": row_state}
-    _kernels.begin(state=state, agents=agents, first=1, horizon=4, **given)
+    _kernels.init_states(state=state, agents=agents, first=1, horizon=4, **given)
     wanted = np.where(fresh[who, None], initial, before[:, 2:5])
     assert_array_equal(state, wanted)
     assert_array_equal(wide[:, [0, 1, 5, 6]], before[:, [0, 1, 5, 6]])
@@ -244,4 +244,4 @@ def test_lives_and_rows_begin_with_their_states(agents: Any) -> None:
     assert_array_equal(row_state, rows)
     slot[2] = 24
     with pytest.raises(IndexError, match=r"slot\[2\] = 24 is outside \[0, 24\)"):
-        _kernels.begin(state=state, agents=agents, first=1, horizon=4, **given)
+        _kernels.init_states(state=state, agents=agents, first=1, horizon=4, **given)

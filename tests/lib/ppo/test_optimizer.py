@@ -136,7 +136,7 @@ def test_gradients_of_several_threads_become_one(size, rows):
     out, more = rng.normal(size=size), rng.normal(size=(rows, size + 5))
     out, more, squares = out.astype(np.float32), more.astype(np.float32), np.full(1, np.nan)
     wanted, beside = out + more[:, :size].sum(0), more[:, size:].copy()
-    _kernels.join(out=out, more=more[:, :size], squares=squares)
+    _kernels.reduce_grads(out=out, more=more[:, :size], squares=squares)
     assert_allclose(out, wanted, rtol=1e-5, atol=1e-6)
     assert squares[0] == pytest.approx((out.astype(np.float64) ** 2).sum())
     assert not more[:, :size].any() and np.array_equal(more[:, size:], beside)

@@ -234,9 +234,9 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     trainer = make("cartpole", num_envs=32, num_groups=groups)
     sizes = [32] if groups == 1 else [10, 11, 11]
     seen = []
-    turn, play, turns = trainer.collector._turn, trainer.thread_pool.play, []
+    turn, play, turns = trainer.collector._turn, trainer.thread_pool.run, []
     trainer.collector._turn = lambda *agents: turns.append(turn(*agents)) or turns[-1]
-    trainer.thread_pool.play = lambda work: seen.append(turns[-1].seen.tensor) or play(work)
+    trainer.thread_pool.run = lambda work: seen.append(turns[-1].seen.tensor) or play(work)
     pool = trainer.env.arrays["observations"]
     for _ in range(10):
         seen.clear()

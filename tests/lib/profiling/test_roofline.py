@@ -169,8 +169,8 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
             clock.now += PARTS[part][1]
         return {part: PARTS[part][1] * timed.count(part) for part in timed}
 
-    network, real = trainer.learner.hands[0].network, trainer.thread_pool.play
-    monkeypatch.setattr(trainer.thread_pool, "play", play)
+    network, real = trainer.learner.hands[0].network, trainer.thread_pool.run
+    monkeypatch.setattr(trainer.thread_pool, "run", play)
     for part, (path, seconds) in PARTS.items():
         if not path:
             continue

@@ -13,15 +13,15 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.network import make_fused
 from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec, make_policy
-from pufferlib.runtime import graph
-from pufferlib.runtime.graph import EAGER, Graph, Input, watched
+from pufferlib.runtime import blas
+from pufferlib.runtime.graph import EAGER, Graph, GraphInput, watched
 
 SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
 
 
 @pytest.fixture
-def blas() -> None:
-    if not graph.multiplied():
+def native_products() -> None:
+    if not blas.gemm_dtypes():
         pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
 
 
@@ -50,13 +50,13 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
     right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
     out = matrix(n, d, apart=apart[2])
     wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
-    noted, changing = Graph(), Input(n, f)
+    noted, changing = Graph(), GraphInput(n, f)
     noted.product(changing if put else left, right, out, add=add)
     assert torch.equal(out, around)  # nothing is done yet
-    changing.put(np.full((n, f), np.nan, np.float32))
-    changing.put(left.numpy() if put else np.zeros((n, f), np.float32))
-    noted.play()
-    near = 1e-5 if dtype in graph.multiplied() else 0.03  # torch rounds what it says
+    changing.bind(np.full((n, f), np.nan, np.float32))
+    changing.bind(left.numpy() if put else np.zeros((n, f), np.float32))
+    noted.replay()
+    near = 1e-5 if dtype in blas.gemm_dtypes() else 0.03  # torch rounds what it says
     torch.testing.assert_close(out, wanted, atol=near, rtol=near)
 
 
@@ -67,10 +67,10 @@ def overlapping():
 
 def changing(dtype):
     """A matrix (2, 3) or (3, 2), as its place needs, that changes."""
-    return lambda shape: _kernels.Given(*shape, np.empty(0, dtype))
+    return lambda shape: _kernels.GraphInput(*shape, np.empty(0, dtype))
 
 
-@pytest.mark.usefixtures("blas")
+@pytest.mark.usefixtures("native_products")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -102,23 +102,23 @@ def test_bad_factors_are_named(change, message):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_rows_of_what_was_put_are_those_of_the_moment(dtype, through_torch):
     pool = torch.arange(60 * 2).view(60, 2).to(dtype)
-    whole, out = Input(8, 2, dtype), torch.zeros(3, 2)
+    whole, out = GraphInput(8, 2, dtype), torch.zeros(3, 2)
     part, noted = whole.rows(1, 7).rows(2, 5), Graph()  # 3, 4 and 5 of those that are put
     if dtype == torch.float32:
         noted.product(part, torch.eye(2), out)
     else:
-        noted.run(_kernels.to_float, rows=part.given, out=out.numpy())
+        noted.call(_kernels.to_float, rows=part.given, out=out.numpy())
     del part
     for first, step in [(0, 1), (4, 7), (52, 1), (11, 5)]:
-        whole.put(pool.numpy(), first, step)
+        whole.bind(pool.numpy(), first, step)
         with watched() if through_torch else contextlib.nullcontext():
-            noted.play()
+            noted.replay()
         assert out.tolist() == pool[[first + i * step for i in (3, 4, 5)]].tolist()
 
 
 def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
-    given, out = _kernels.Given(3, 4, np.empty(0, np.float32)), np.zeros((3, 4), np.float32)
-    given.put(np.full((3, 4), 7, np.float32))
+    given, out = _kernels.GraphInput(3, 4, np.empty(0, np.float32)), np.zeros((3, 4), np.float32)
+    given.bind(np.full((3, 4), 7, np.float32))
     for wrong, message in [
         ((np.ones((2, 4), np.float32),), r"expected float32 of shape \(3, 4\)"),
         ((np.ones((9, 4)), 1, 2), r"expected float32 of shape \(9, 4\)"),
@@ -129,27 +129,27 @@ def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
         ((np.broadcast_to(np.ones(4, np.float32), (3, 4)),), "its lines overlap"),
     ]:
         with pytest.raises(ValueError, match=message):
-            given.put(*wrong)
+            given.bind(*wrong)
     beside = [np.zeros((3, 4), np.float32) for _ in range(50)]  # where it would be, if it were free
     _kernels.to_float(rows=given, out=out)
     assert (out == 7).all() and not np.any(beside)
     with pytest.raises(ValueError, match="put that"):
-        given.rows(0, 2).put(np.ones((2, 4), np.float32))
+        given.rows(0, 2).bind(np.ones((2, 4), np.float32))
     for begin, end in [(-1, 2), (2, 2), (1, 4)]:
         with pytest.raises(ValueError, match=f"rows {begin} to {end} of 3"):
             given.rows(begin, end)
     with pytest.raises(ValueError, match="has no rows to read"):
-        _kernels.Given(0, 4, np.empty(0, np.float32))
+        _kernels.GraphInput(0, 4, np.empty(0, np.float32))
 
 
-@pytest.mark.usefixtures("blas")
+@pytest.mark.usefixtures("native_products")
 def test_what_was_never_put_and_what_has_another_shape_is_refused():
-    noted, changing = Graph(), Input(2, 3)
+    noted, changing = Graph(), GraphInput(2, 3)
     noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
     with pytest.raises(ValueError, match=r"\(2, 3\) that this graph reads was never put"):
-        noted.play()
+        noted.replay()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
-        changing.put(np.zeros((3, 2), np.float32))
+        changing.bind(np.zeros((3, 2), np.float32))
 
 
 def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
@@ -182,7 +182,7 @@ def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(
         seen = run(name, narrow)
     others = [seen]
     for dtypes in ((), (torch.float32,)):
-        monkeypatch.setattr(graph, "multiplied", lambda dtypes=dtypes: dtypes)
+        monkeypatch.setattr(blas, "gemm_dtypes", lambda dtypes=dtypes: dtypes)
         others.append(run(name, narrow))
     for other in others:
         for want, got in zip(wanted, other, strict=True):
@@ -194,13 +194,13 @@ def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(
 
 def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):
     monkeypatch.setattr(torch, "addmm", lambda *_: torch.zeros(3, 7))
-    assert not graph.multiplied.__wrapped__()
+    assert not blas.gemm_dtypes.__wrapped__()
     monkeypatch.setattr(torch, "__file__", "/nowhere/torch/__init__.py")
-    assert not graph.multiplied.__wrapped__()
+    assert not blas.gemm_dtypes.__wrapped__()
 
 
 def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch):
-    wanted, load, asked = graph.multiplied(), ctypes.CDLL, []
+    wanted, load, asked = blas.gemm_dtypes(), ctypes.CDLL, []
 
     class Older:
         def __init__(self, *given):
@@ -215,7 +215,7 @@ def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch
     try:
         with monkeypatch.context() as patch:
             patch.setattr(ctypes, "CDLL", Older)
-            assert graph.multiplied.__wrapped__() == wanted - {torch.bfloat16}
+            assert blas.gemm_dtypes.__wrapped__() == wanted - {torch.bfloat16}
         assert not wanted or "gemm_bf16bf16f32_" in asked
         if wanted:
             factors = {name: np.zeros((2, 2), np.uint16) for name in ("left", "right")}
@@ -223,7 +223,7 @@ def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch
                 given = {**factors, "out": np.zeros((2, 2), np.float32)}
                 _kernels.product(**given, graph=_kernels.Graph())
     finally:
-        assert graph.multiplied.__wrapped__() == wanted
+        assert blas.gemm_dtypes.__wrapped__() == wanted
 
 
 def test_now_adds_or_replaces():

@@ -12,17 +12,17 @@ import torch
 
 from pufferlib.kernels import _kernels
 from pufferlib.profiling.roofline import Counter
-from pufferlib.runtime import graph
+from pufferlib.runtime import blas
 from pufferlib.runtime.graph import Graph, watched
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
 
 @pytest.fixture(params=["native", "python"])
 def native(request, monkeypatch):
     """Whether graphs are played without Python."""
     if request.param == "python":
-        monkeypatch.setattr(graph, "multiplied", frozenset)
-    elif not graph.multiplied():
+        monkeypatch.setattr(blas, "gemm_dtypes", frozenset)
+    elif not blas.gemm_dtypes():
         pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
     return request.param == "native"
 
@@ -45,22 +45,22 @@ def test_each_track_is_played_once_and_in_its_order(size):
             twice = Graph()
             twice.product(total, torch.ones(1, 1), total, add=True)
             doubling.append([("a", adding(total, 3)), ("b", twice), ("a", adding(total, 1))])
-        seconds = thread_pool.play(Work(doubling))
+        seconds = thread_pool.run(LaunchPlan(doubling))
         assert [total.item() for total in totals] == [7] * count
         assert seconds.keys() == ({"a", "b"} if count else set())
     thread_pool.close()
     thread_pool.close()
 
 
-def test_seconds_are_those_of_the_first_tracks_tapes(native):
+def test_seconds_are_those_of_the_first_streams_graphs(native):
     x, out, short, long = torch.ones(256, 256), torch.empty(256, 256), Graph(), Graph()
     short.product(x, x, out)
     for _ in range(50):
         long.product(x, x, out)
     thread_pool = ThreadPool(2)
     begin = time.perf_counter()
-    seconds = thread_pool.play(
-        Work(
+    seconds = thread_pool.run(
+        LaunchPlan(
             [[("short", short), ("long", long), ("short", short)], [("x", adding(out[:1, :1], 1))]]
         )
     )
@@ -79,7 +79,7 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
             made.product(x, x, part)
         tracks.append([("", made)])
     thread_pool, ended = ThreadPool(2), []
-    playing = threading.Thread(target=lambda: ended.append(thread_pool.play(Work(tracks))))
+    playing = threading.Thread(target=lambda: ended.append(thread_pool.run(LaunchPlan(tracks))))
     playing.start()
     turns = 0
     while playing.is_alive():
@@ -93,17 +93,17 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
 def test_what_a_track_raises_is_raised_when_all_are_done_and_the_rest_of_it_is_left():
     index, out = np.array([0, 7], np.int32), np.zeros((2, 1, 1), np.float32)
     wrong, totals = Graph(), [torch.zeros(1, 1) for _ in range(2)]
-    wrong.run(_kernels.gather, pool=np.zeros((3, 1, 1), np.float32), rows=index, out=out)
+    wrong.call(_kernels.gather, pool=np.zeros((3, 1, 1), np.float32), rows=index, out=out)
     tracks = [
         [("", adding(totals[0], 1))],
         [("", wrong), ("", adding(totals[1], 1))],
     ]
     thread_pool = ThreadPool(2)
     with pytest.raises(IndexError, match=r"rows\[1\] = 7 is outside \[0, 3\)"):
-        thread_pool.play(Work(tracks))
+        thread_pool.run(LaunchPlan(tracks))
     assert [total.item() for total in totals] == [1, 0]
     index[1] = 2  # what a graph holds is read when it is played
-    thread_pool.play(Work(tracks))
+    thread_pool.run(LaunchPlan(tracks))
     assert [total.item() for total in totals] == [2, 1]
     thread_pool.close()
 
@@ -114,8 +114,8 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
     with monkeypatch.context() as forked:
         forked.setattr("pufferlib.runtime.thread_pool.os.getpid", lambda: 0)
         with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
-            thread_pool.play(Work([[("", adding(total, 1))]] * 2))
-        thread_pool.play(Work([[("", adding(total, 1))]]))  # the caller alone
+            thread_pool.run(LaunchPlan([[("", adding(total, 1))]] * 2))
+        thread_pool.run(LaunchPlan([[("", adding(total, 1))]]))  # the caller alone
     thread_pool.close()
     assert total.item() == 1
 
@@ -123,7 +123,7 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
 ALONE = """
 import torch
 from pufferlib.runtime import affinity
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import ThreadPool, LaunchPlan
 from pufferlib.runtime.graph import Graph
 
 torch.set_num_threads(1)
@@ -135,7 +135,7 @@ for _ in range(2):
     tracks.append([("", made)])
 before = affinity.threads()
 for _ in range(5):
-    thread_pool.play(Work(tracks))
+    thread_pool.run(LaunchPlan(tracks))
 print(len(affinity.threads() - before))
 """
 
@@ -150,7 +150,7 @@ def test_a_workers_products_start_no_more_threads():
 
 FORK = """
 import os, sys
-from pufferlib.runtime.thread_pool import ThreadPool, Work
+from pufferlib.runtime.thread_pool import ThreadPool, LaunchPlan
 
 thread_pool = ThreadPool(3)
 if not os.fork():
@@ -167,23 +167,23 @@ def test_a_fork_ends_though_the_threads_stayed_behind():
 
 def test_what_is_watched_is_played_where_it_can_be_seen():
     thread_pool, totals = ThreadPool(2), [torch.zeros(1, 1) for _ in range(2)]
-    work = Work([[("", adding(total, 3))] for total in totals])
+    work = LaunchPlan([[("", adding(total, 3))] for total in totals])
     with watched(), Counter() as seen:
-        thread_pool.play(work)
+        thread_pool.run(work)
     thread_pool.close()
     assert [total.item() for total in totals] == [3, 3]
     assert len(seen.products()) > 0
 
 
-def test_only_tapes_are_played():
-    with pytest.raises(TypeError, match="tracks: expected graphs, got NoneType"):
-        _kernels.Work([[None]])
+def test_only_graphs_are_run():
+    with pytest.raises(TypeError, match="streams: expected graphs, got NoneType"):
+        _kernels.LaunchPlan([[None]])
 
 
-def test_no_crew_of_nobody_and_none_after_its_end():
+def test_no_thread_pool_of_nobody_and_none_after_its_end():
     with pytest.raises(ValueError, match="size=0: at least the calling thread"):
         _kernels.ThreadPool(0)
     thread_pool = _kernels.ThreadPool(2)
     thread_pool.close()
     with pytest.raises(RuntimeError, match="closed"):
-        thread_pool.play(_kernels.Work([]))
+        thread_pool.run(_kernels.LaunchPlan([]))

@@ -1,0 +1,53 @@
+"""Torch's BLAS: finds the functions that torch multiplies with, in torch's own library.
+
+Graphs call them without Python. They count where they multiply as torch does, which is tried once.
+"""
+
+import ctypes
+import functools
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from pufferlib.kernels import _kernels
+from pufferlib.runtime.tensors import as_array
+
+
+@functools.cache
+def gemm_dtypes() -> frozenset[torch.dtype]:
+    """Find the BLAS in torch's library, see what it multiplies as torch does, and use it for that:
+    factors of float32, or of these and bfloat16."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return frozenset()  # elsewhere it is another library, whose threads were not tried
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+    except OSError:
+        return frozenset()
+    names = ("sgemm_", "gemm_bf16bf16f32_", "MKL_Set_Num_Threads_Local")
+    sgemm, bgemm, set_num_threads = (_address(library, name) for name in names)
+    if not sgemm or not set_num_threads:  # it keeps its BLAS to itself
+        return frozenset()
+    _kernels.use_blas(sgemm, bgemm, set_num_threads)
+    dtypes = [torch.float32, torch.bfloat16] if bgemm else [torch.float32]
+    return frozenset(dtype for dtype in dtypes if _multiplies(dtype))
+
+
+def _address(library: ctypes.CDLL, name: str) -> int:
+    """Return where a function of the library is, 0 if it has none of this name."""
+    function = getattr(library, name, None)
+    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _multiplies(dtype: torch.dtype) -> bool:
+    """Return whether a product of such factors is torch's of the same in float32."""
+    left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
+    left, right, out = left.view(5, 3).t().to(dtype), right.view(5, 7).to(dtype), out.view(3, 7)
+    graph = _kernels.Graph()
+    wanted = torch.addmm(out, left.float(), right.float())
+    _kernels.product(
+        left=as_array(left), right=as_array(right), out=out.numpy(), add=True, graph=graph
+    )
+    _kernels.ThreadPool(1).run(_kernels.LaunchPlan([[graph]]))
+    return torch.allclose(out, wanted, atol=1e-5)
