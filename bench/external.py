@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from timing import cores, describe
 
-from pufferlib.run.directory import folder
+from pufferlib.run.directory import folder_name
 
 PUFFER = [sys.executable, "-m", "pufferlib"]
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ def puffer(*words: str) -> bytes:
 
 def train(task: Task, seed: int, root: Path, flags: list[str]) -> Path:
     """Train one seed unless its run is complete; return the run's folder."""
-    run = root / folder(task.game) / f"seed-{seed}"
+    run = root / folder_name(task.game) / f"seed-{seed}"
     if (run / "seconds.txt").exists():
         return run
     begin = time.perf_counter()

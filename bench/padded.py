@@ -26,7 +26,8 @@ from torch import Tensor
 
 from pufferenv.engine._engine import SAME_STEP, Engine, mix_seed
 from pufferenv.row_env import RowEnv
-from pufferlib.config.options import Sizes, TrainOptions
+from pufferlib.config.batch_sizes import Sizes
+from pufferlib.config.options import TrainOptions
 from pufferlib.fused.network import FusedNetwork, Workspace, record_forward
 from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import (

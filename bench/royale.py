@@ -32,7 +32,7 @@ from timing import cores, describe, pin, rounds, table
 from pufferenv import games
 from pufferlib.config.resolve import Config, Layer, resolve
 from pufferlib.ppo.trainer import Trainer
-from pufferlib.run.evaluate import evaluate, open_policy
+from pufferlib.run.evaluate import evaluate, load_policy_for
 
 GAME = games.load("royale")
 EVAL_SEED = 1_000_003  # of episodes that are not used in training
@@ -66,7 +66,7 @@ def snapshot(args: argparse.Namespace) -> dict[str, Any]:
     """Return the weights of a policy: those of --policy, or trained for --train-seconds."""
     given = config(1, args, lr_schedule="constant")
     if args.policy:
-        return open_policy(args.policy, GAME, given).state_dict()
+        return load_policy_for(args.policy, GAME, given).state_dict()
     trainer = made(Trainer, given)
     passed = advance(trainer, args.train_seconds)
     trainer.close()

@@ -1,4 +1,4 @@
-"""What `puffer` prints: options with their defaults, a game, an evaluation. No torch here."""
+"""What the commands print: options with their defaults, a game, an evaluation. No torch here."""
 
 import argparse
 import shutil
@@ -6,57 +6,57 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pufferlib.config import resolve
+from pufferlib.config.flags import flag_name, format_value, legal_values
+from pufferlib.config.resolve import Layer, is_external, merge, option_tables
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
     from pufferlib.run.evaluate import Evaluation
 
 
-def options(args: argparse.Namespace, spec: str | None) -> int:
-    """Print the command's help and all options; with a game, its own and its defaults too."""
+def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
+    """Print the command's help and all options; for a game, its own and its defaults too."""
     game: Game | None = None
     layers = []
-    if spec and resolve.is_external(spec):
+    if name and is_external(name):
         from pufferlib.policies import observation_kinds
         from pufferlib.run import external_envs
 
-        game = external_envs.load(spec, {})
-        layers = [resolve.Layer(spec, observation_kinds.defaults(game.description.observations))]
-    elif spec:
-        from pufferenv import games as shelf
+        game = external_envs.load(name, {})
+        layers = [Layer(name, observation_kinds.defaults(game.description.observations))]
+    elif name:
+        from pufferenv import games
 
-        game = shelf.load(spec)
-        layers = [resolve.Layer(f"{game.name}.toml", shelf.defaults(spec))]
-    print(args.parser.format_help().rstrip())
-    print(
-        f"\nOptions, --SECTION.KEY VALUE{f', with the defaults for {game.name}' if game else ''}:"
-    )
-    known = resolve.tables(game)
-    values = resolve.defaults(known, layers)
-    if spec and resolve.is_external(spec):
-        known.pop("env")
-        print(f"\nenv: what {spec} is made with")
-        for key, default in external_envs.parameters(spec)[0].items():
-            print(f"  {resolve.flag('env', key):<28} {default}")
+        game = games.load(name)
+        layers = [Layer(f"{game.name}.toml", games.defaults(name))]
+    print(parser.format_help().rstrip())
+    defaults_of = f", with the defaults for {game.name}" if game else ""
+    print(f"\nOptions, written --SECTION.KEY VALUE{defaults_of}:")
+    tables = option_tables(game)
+    values = merge(tables, layers)
+    if name and is_external(name):
+        tables.pop("env")
+        print(f"\nenv: arguments of {name}")
+        for key, default in external_envs.parameters(name)[0].items():
+            print(f"  {flag_name('env', key):<28} {default}")
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-    for section, options in known.items():
-        print(f"\n{section}:" + ("" if options else " nothing to set"))
+    for section, options in tables.items():
+        print(f"\n{section}:" + ("" if options else " no options"))
         for key, option in options.items():
             value = values[section][key]
-            default = "auto" if option.auto and not value else resolve.short(value)
-            head = f"  {resolve.flag(section, key):<28} {default:<12} {resolve.legal(option):<18} "
+            default = "auto" if option.auto and not value else format_value(value)
+            head = f"  {flag_name(section, key):<28} {default:<12} {legal_values(option):<18} "
             print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
     if not game:
-        print("\nWith GAME, its own options (env.*) and its defaults are shown too.")
-    return 0
+        print("\nWith GAME, the game's own options (env.*) and its defaults are shown too.")
 
 
-def evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
+def print_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
+    """Print a table with mean, std, min and max of every logged field."""
     from rich.console import Console
     from rich.table import Table
 
-    from pufferlib.run.dashboard import number
+    from pufferlib.run.formatting import number
 
     table = Table(title=f"{game.name}: {result.episodes} episodes", title_justify="left")
     table.add_column("")
@@ -69,12 +69,13 @@ def evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
     console.print(f"{file}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
     if result.unfinished:
         console.print(
-            f"{result.unfinished} more episodes had not ended when the evaluation stopped: "
-            f"the figures lean towards short ones"
+            f"{result.unfinished} more episodes had not ended when the evaluation stopped, so the "
+            "results are biased towards short episodes"
         )
 
 
-def game(game: "Game") -> None:
+def print_game(game: "Game") -> None:
+    """Print a game's description, agents, observation, actions, config and log fields."""
     default = game.pack({field.name: field.default for field in game.config_fields})
     shape = " x ".join(map(str, game.obs_shape(default))) or "1"
     print(f"{game.name}: {game.doc}\n")
@@ -84,8 +85,8 @@ def game(game: "Game") -> None:
         print(f"action        {head.name}, {head.n} choices: {head.doc}")
     for axis in game.axes(default):
         print(f"action        {axis.name}, {axis.low:g} to {axis.high:g}: {axis.doc}")
-    for option in resolve.tables(game)["env"].values():
-        value = f"{resolve.short(option.default)} in {resolve.legal(option)}"
-        print(f"config        {resolve.flag('env', option.name)} {value}: {option.doc}")
+    for option in option_tables(game)["env"].values():
+        value = f"{format_value(option.default)} in {legal_values(option)}"
+        print(f"config        {flag_name('env', option.name)} {value}: {option.doc}")
     for name, doc in game.log_fields:
         print(f"log           {name}: {doc}")

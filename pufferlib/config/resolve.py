@@ -1,53 +1,30 @@
-"""What a run is made of: a game, its config and the options, from four layers, each over the last.
+"""The config of a run, resolved from four layers, each of which overrides the one before it.
 
-    option default  <  the game's toml  <  --config FILE  <  flags
+    defaults of the options  <  the game's TOML file  <  --config FILE  <  flags
 
-Every layer is `{section: {key: value}}` with the sections `env`, `vec`, `train`, `policy`. Each is
-checked against the same table, so that flags, files and `--help` cannot disagree. No torch here.
+Every layer is `{section: {key: value}}` with the sections `env`, `vec`, `train` and `policy`. All
+are checked against the same tables, so flags, files and `--help` cannot disagree. No torch here.
 """
 
-import json
-import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pufferlib.config.options import (
-    SECTIONS,
-    Option,
-    PolicyOptions,
-    TrainOptions,
-    Value,
-    VecOptions,
-    nearest,
-)
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pufferlib.config.flags import parse
+from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
+from pufferlib.config.section import ConfigError, Option, Value, nearest
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
 
-EXTERNAL = (
-    "gym",
-    "ale",
-    "pettingzoo",
-)  # names of external envs begin with one of these and a colon
+EXTERNAL = ("gym", "ale", "pettingzoo")  # an external env's name is one of these, a colon, an id
+FLAGS = "--"  # the source of the layer that holds the command line's flags
 Tables = dict[str, dict[str, Option]]  # all options by section and key
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
-
-class ConfigError(ValueError):
-    """A setting that is unknown or out of range; the message says which, and what is legal."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place; `source` names it in errors: a file, or `--` for flags."""
+    """Settings from one place. `source` names it in errors: a file's name, or FLAGS."""
 
     source: str
     values: Mapping[str, Mapping[str, object]]
@@ -55,9 +32,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run depends on. `game` is a name or the absolute path of a header.
+    """Everything that a run depends on.
 
-    `env` is the game's config; of an external env (`gym:CartPole-v1`) what it is made with.
+    `game` is a name, the absolute path of a header, or an external env such as `gym:CartPole-v1`.
+    `env` is the game's config, or the arguments that an external env is made with.
     """
 
     game: str
@@ -68,40 +46,39 @@ class Config:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What the engine is given for the game's header; an external env has none."""
+        """Return the config fields of the game's header; an external env has none."""
         return {} if is_external(self.game) else self.env
 
     def asdict(self) -> dict[str, Any]:
-        """As a config file holds it."""
+        """Return the content of a config file."""
         options = {s.section(): s.asdict() for s in (self.vec, self.train, self.policy)}
         return {"game": self.game, "env": dict(self.env), **options}
 
 
-def is_external(spec: str) -> bool:
-    """Whether this names an external env, as `gym:LunarLander-v3`; named.py reads it."""
-    kind, colon, name = spec.partition(":")
-    return bool(colon and name) and kind in EXTERNAL
+def is_external(name: str) -> bool:
+    """Return whether this names an external env, such as `gym:LunarLander-v3`."""
+    kind, colon, env_id = name.partition(":")
+    return bool(colon and env_id) and kind in EXTERNAL
 
 
-def tables(game: "Game | None" = None) -> Tables:
-    """Return every option there is: the game's own as `env`, then those of all games."""
-    found: Tables = {"env": {}} if game else {}
+def option_tables(game: "Game | None" = None) -> Tables:
+    """Return all options: first the game's own as `env`, then those of every game."""
+    tables: Tables = {"env": {}} if game else {}
     for field in game.config_fields if game else ():
         kind: Any = float if field.dtype.kind == "f" else int
-        found["env"][field.name] = Option(
+        tables["env"][field.name] = Option(
             field.name, field.doc, kind, kind(field.default), field.min, field.max, ()
         )
     for section, options in SECTIONS.items():
-        found[section] = {option.name: option for option in options.options()}
-    return found
+        tables[section] = {option.name: option for option in options.options()}
+    return tables
 
 
-def resolve(spec: str, game: "Game", layers: list[Layer]) -> Config:
-    """Merge the layers over the defaults. Raise ConfigError for what is unknown or illegal."""
-    known = tables(game)
-    values = defaults(known, layers)
+def resolve(name: str, game: "Game", layers: list[Layer]) -> Config:
+    """Merge the layers over the defaults. Raise ConfigError for an unknown or illegal setting."""
+    values = merge(option_tables(game), layers)
     return Config(
-        spec,
+        name,
         values["env"],
         VecOptions(**values["vec"]),
         TrainOptions(**values["train"]),
@@ -109,146 +86,52 @@ def resolve(spec: str, game: "Game", layers: list[Layer]) -> Config:
     )
 
 
-def defaults(known: Tables, layers: list[Layer]) -> dict[str, dict[str, Any]]:
-    """Return the value of every known option after these layers, checked."""
+def merge(tables: Tables, layers: list[Layer]) -> dict[str, dict[str, Any]]:
+    """Return the checked value of every option in `tables`, by section and key."""
     values: dict[str, dict[str, Any]] = {
         section: {key: option.default for key, option in options.items()}
-        for section, options in known.items()
+        for section, options in tables.items()
     }
     for layer in layers:
         for section, given in layer.values.items():
-            if section not in known or not isinstance(given, Mapping):
-                raise unknown(layer.source, section, known, is_section=True)
+            if section not in tables or not isinstance(given, Mapping):
+                raise _unknown_section(layer.source, section, tables)
             for key, value in given.items():
-                if key not in known[section]:
-                    raise unknown(layer.source, f"{section}.{key}", known)
-                values[section][key] = _checked(layer.source, section, known[section][key], value)
+                if key not in tables[section]:
+                    raise _unknown_key(layer.source, f"{section}.{key}", _all_keys(tables))
+                option = tables[section][key]
+                values[section][key] = _checked(layer.source, section, option, value)
     return values
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """Return a config file's content: `game` and the sections. Raise ConfigError for no TOML."""
-    try:
-        with open(path, "rb") as file:
-            content: dict[str, Any] = tomllib.load(file)
-            return content
-    except OSError as error:
-        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # bad TOML, or not UTF-8
-        raise ConfigError(f"config file {path} is not TOML: {error}") from None
-
-
-def emit(config: Mapping[str, Any]) -> str:
-    """Write a config as TOML: plain values first, then one table per section."""
-    lines = [f"{key} = {_toml(v)}" for key, v in config.items() if not isinstance(v, Mapping)]
-    for section, values in config.items():
-        if isinstance(values, Mapping):
-            lines += ["", f"[{section}]", *(f"{key} = {_toml(v)}" for key, v in values.items())]
-    return "\n".join(lines) + "\n"
-
-
-def parse(option: Option, text: str, prefix: str = "") -> Value:
-    """Read a flag's text as the option's type, checked. Raise ConfigError for what is illegal."""
-    word = text.strip().lower()
-    value: Value = text
-    try:
-        if option.auto and word == "auto":
-            value = 0
-        elif option.type is bool:
-            if word not in TRUE + FALSE:
-                raise ValueError
-            value = word in TRUE
-        elif option.type is int:
-            value = _whole(word)
-        elif option.type is float:
-            value = float(word)
-    except (ValueError, OverflowError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}[option.type]
-        what = f"{prefix}{option.name}={text}"
-        raise ConfigError(f"{what} is not {kind}: {option.doc}") from None
-    try:
-        return option.check(value, prefix)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def flag(section: str, key: str) -> str:
-    """Spell an option as a flag: `--train.learning-rate`."""
-    return f"--{section}.{key}".replace("_", "-")
-
-
-def legal(option: Option) -> str:
-    """Say in a few characters what values an option takes."""
-    if option.choices:
-        return "|".join(option.choices)
-    if option.type is bool:
-        return "true|false"
-    if option.type is str or (option.min is None and option.max is None):
-        return option.type.__name__
-    low = "" if option.min is None else f"{short(option.min)} "
-    if option.auto:
-        low = "auto, 1 "
-    high = "" if option.max is None else f" {short(option.max)}"
-    return f"{low}..{high}"
-
-
-def short(value: Value | float) -> str:
-    """Write a value as a person would: 1024, 0.5, 2^24."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return value or '""'
-    if abs(value) >= 2**16 and value == int(value):
-        number = int(value)
-        for less in (0, 1):
-            power = (number + less).bit_length() - 1
-            if number + less == 2**power:
-                return f"2^{power}" + ("-1" if less else "")
-    return f"{value:,d}".replace(",", "_") if isinstance(value, int) else f"{value:g}"
-
-
-def unknown(source: str, name: str, known: Tables, is_section: bool = False) -> ConfigError:
-    """Make the error for a key or section that does not exist, with the nearest that does."""
-    names = [f"{section}.{key}" for section, keys in known.items() for key in keys]
-    if is_section:
-        names = list(known) + names  # `learning_rate = 1` outside its section
-    near = nearest(name, names)
-    if source == "--":
-        return ConfigError(
-            f"--{name.replace('_', '-')}: no such flag; nearest: --{near.replace('_', '-')}"
-        )
-    what = "no such section or key" if is_section else "no such key"
-    return ConfigError(f"{source}: {name}: {what}; nearest: {near}")
-
-
 def _checked(source: str, section: str, option: Option, value: object) -> Value:
-    prefix = f"--{section}." if source == "--" else f"{source}: {section}."
-    if source == "--" and isinstance(value, str):
+    prefix = f"--{section}." if source == FLAGS else f"{source}: {section}."
+    if source == FLAGS and isinstance(value, str):
         return parse(option, value, prefix)
     if option.type is int and isinstance(value, float) and value.is_integer():
-        value = int(value)  # a file's 1e7
+        value = int(value)  # a file may say 1e7
     try:
         return option.check(value, prefix)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from None
 
 
-def _whole(text: str) -> int:
-    """Read 30000000, 30_000_000 or 3e7."""
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-        if not number.is_integer():
-            raise
-        return int(number)
+def _unknown_key(source: str, name: str, known: list[str]) -> ConfigError:
+    near = nearest(name, known)
+    if source == FLAGS:
+        flag, near = name.replace("_", "-"), near.replace("_", "-")
+        return ConfigError(f"--{flag}: no such flag; did you mean --{near}?")
+    return ConfigError(f"{source}: {name}: no such key; did you mean {near}?")
 
 
-def _toml(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # inf, -inf, nan: as TOML spells them
-    return repr(value)
+def _unknown_section(source: str, name: str, tables: Tables) -> ConfigError:
+    # The name may also be a key that was written outside its section: `learning_rate = 1`.
+    known = [*tables, *_all_keys(tables)]
+    if source == FLAGS:
+        return _unknown_key(source, name, known)
+    near = nearest(name, known)
+    return ConfigError(f"{source}: {name}: no such section or key; did you mean {near}?")
+
+
+def _all_keys(tables: Tables) -> list[str]:
+    return [f"{section}.{key}" for section, keys in tables.items() for key in keys]

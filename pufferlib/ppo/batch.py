@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pufferenv.engine.transition import LIVE
-from pufferlib.config.options import Sizes, TrainOptions
+from pufferlib.config.batch_sizes import Sizes
+from pufferlib.config.options import TrainOptions
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from pufferenv.engine._engine import Game, mix_seed
 from pufferenv.row_env import RowEnv
-from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions, resolve_sizes
+from pufferlib.config.batch_sizes import resolve_sizes
+from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.fused import precision
 from pufferlib.fused.network import FUSED_NAMES, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.kernels import _kernels

@@ -15,7 +15,7 @@ from pufferenv.cores import usable_cores
 from pufferenv.engine._engine import compiled
 from pufferenv.vector_env import PufferVectorEnv, make
 from pufferlib.config.resolve import Config
-from pufferlib.run.dashboard import count
+from pufferlib.run.formatting import count
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game

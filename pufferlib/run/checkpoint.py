@@ -75,8 +75,8 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         return {key: file.get_tensor(key) for key in file.keys()}, note  # noqa: SIM118
 
 
-def describe(game: "Game", config: bytes) -> dict[str, Any]:
-    """Say what a policy for this game and packed config sees and does, for `check_fits`."""
+def compatibility_note(game: "Game", config: bytes) -> dict[str, Any]:
+    """Say what a policy for this game and packed config sees and does, for `check_compatible`."""
     return {
         "game": game.name,
         "obs_shape": list(game.obs_shape(config)),
@@ -86,7 +86,7 @@ def describe(game: "Game", config: bytes) -> dict[str, Any]:
     }
 
 
-def check_fits(path: Path, note: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_compatible(path: Path, note: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise CheckpointError, naming both, where the note differs from what is expected of it."""
     for key, want in expected.items():
         if note.get(key) != want:
@@ -115,7 +115,7 @@ def check_tensors(
 def load_policy(module: torch.nn.Module, path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Check game, shapes, keys and sizes, then fill the module in place; return the file's note."""
     tensors, note = load(path, "policy")
-    check_fits(path, note, expected)
+    check_compatible(path, note, expected)
     check_tensors(path, tensors, module.state_dict())
     module.load_state_dict(tensors)
     return note

@@ -4,9 +4,8 @@ Both take the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`, `t
 show whatever is in them; a new metric needs no line here.
 """
 
-import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-Metrics = Mapping[str, Any]
+from pufferlib.run.formatting import Metrics, clock, count, number, percent, time_left
+
 TWO_COLUMNS = 66  # characters from which the tables stand side by side
 BAR = "█"
 # Group of metrics -> its heading, in the order of the columns.
@@ -29,7 +29,7 @@ class Display(Protocol):
     def update(self, metrics: Metrics) -> None:
         """Show these metrics."""
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Say something that is not a metric."""
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class PlainDisplay:
     def __init__(self, title: str, picked: str, total_steps: int, score: str | None) -> None:
         self._total = total_steps
         self._score = score
-        self.note(f"{title}  {picked}")
+        self.message(f"{title}  {picked}")
 
     def update(self, metrics: Metrics) -> None:
         """Print steps, speed, score and loss."""
@@ -67,9 +67,9 @@ class PlainDisplay:
         if loss is not None:
             parts.append(f"loss {number(loss)}")
         parts.append(f"left {clock(time_left(metrics, self._total))}")
-        self.note("  ".join(parts))
+        self.message("  ".join(parts))
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Print a line, at once."""
         print(text, flush=True)
 
@@ -84,7 +84,7 @@ class LiveDisplay:
         self.console = console
         self._title, self._picked, self._total = title, picked, total_steps
         self._metrics: Metrics = {"agent_steps": 0}
-        self._notes: list[str] = []
+        self._messages: list[str] = []
         self._live: Live | None = Live(
             console=console, screen=True, auto_refresh=False, get_renderable=self.render
         )
@@ -96,24 +96,24 @@ class LiveDisplay:
         if self._live:
             self._live.refresh()
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Show a line at the foot, and keep it for the end; after `close`, print it."""
         if not self._live:
             self.console.print(text, markup=False)
             return
-        self._notes.append(text)
+        self._messages.append(text)
         self._live.refresh()
 
     def close(self) -> None:
-        """Go back to the terminal as it was, with the last picture and all notes in it."""
+        """Go back to the terminal as it was, with the last picture and all messages in it."""
         if not self._live:
             return
         self._live.stop()
         self._live = None
-        notes, self._notes = self._notes, []
+        messages, self._messages = self._messages, []
         if len(self._metrics) > 1:
             self.console.print(self.render())
-        for text in notes:
+        for text in messages:
             self.console.print(text, markup=False)
 
     def render(self) -> RenderableType:
@@ -126,7 +126,7 @@ class LiveDisplay:
             Text(self._picked, "dim", no_wrap=True, overflow="ellipsis"),
         ]
         foot = [
-            Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in self._notes[-2:]
+            Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in self._messages[-2:]
         ]
         room = max(0, lines - len(head) - len(foot))
         body = self._body(inner, room)
@@ -178,47 +178,6 @@ class LiveDisplay:
                     write = percent if f"{group}/{name}" in PERCENT else number
                     lines.append(_pair(name, write(value), width))
         return lines
-
-
-def count(value: float) -> str:
-    """Write a count shortly: 950, 12.3k, 4.56M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return (
-                f"{value / size:.3g}{unit}" if value / size < 999.5 else f"{value / size:.0f}{unit}"
-            )
-    return f"{value:.0f}"
-
-
-def number(value: float | None) -> str:
-    """Write a measured value with about four digits."""
-    if value is None:
-        return "-"
-    if isinstance(value, int) and abs(value) < 1e6:
-        return str(value)
-    if value and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def percent(share: float) -> str:
-    """Write a share as a percentage, rounded down: only what is whole is 100%."""
-    return f"{math.floor(share * 1000) / 10:g}%"
-
-
-def clock(seconds: float | None) -> str:
-    """Write a duration as h:mm:ss or m:ss; unknown is `?`."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def time_left(metrics: Metrics, total_steps: int) -> float | None:
-    """Return the seconds to the end at the present speed, None: not known yet."""
-    speed = metrics.get("sps")
-    return max(0, total_steps - metrics["agent_steps"]) / speed if speed else None
 
 
 def _shares(seconds: Mapping[str, float], width: int) -> list[Text]:

@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pufferlib.config import resolve
+from pufferlib.config import toml_file
+from pufferlib.config.resolve import is_external
 from pufferlib.run.checkpoint import FORMAT, CheckpointError, SaveError, load, save, write_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class RunError(ValueError):
     """A run that cannot be made or found; the message says what to give instead."""
 
 
-class Run:
+class RunDirectory:
     """One run's folder. Make one with `create` or `find`."""
 
     def __init__(self, path: Path) -> None:
@@ -44,17 +45,17 @@ class Run:
     @classmethod
     def create(
         cls, root: str | Path, game: str, name: str | None, settings: Mapping[str, Any]
-    ) -> "Run":
+    ) -> "RunDirectory":
         """Make the folder of a new run, with its config; an old run is never written over.
 
         Raise RunError if the name is taken or nothing can be written there; no folder is left then.
         """
         if name is not None and (not name or name != Path(name).name or name.startswith(".")):
             raise RunError(f"--name {name!r} must be one folder's name, such as 'wide-net'")
-        path = _new_folder(Path(root) / folder(game), name)
+        path = _new_folder(Path(root) / folder_name(game), name)
         run = cls(path)
         try:
-            write_bytes(path / "config.toml", resolve.emit(settings).encode())
+            write_bytes(path / "config.toml", toml_file.to_text(settings).encode())
             run._open_metrics()
         except OSError as error:
             run.remove()
@@ -62,13 +63,13 @@ class Run:
         return run
 
     @classmethod
-    def find(cls, spec: str, root: str | Path) -> "Run":
+    def find(cls, spec: str, root: str | Path) -> "RunDirectory":
         """Return the run at this path, or a game's newest run that has a policy."""
         path = Path(spec)
         if (path / "config.toml").is_file():
             return cls(path)
-        if resolve.is_external(spec):
-            return cls._newest(spec, Path(root) / folder(spec))
+        if is_external(spec):
+            return cls._newest(spec, Path(root) / folder_name(spec))
         if path.is_file() and path.suffix != ".h":
             raise RunError(f"{spec} is a file; give the run's folder")
         if path.name != spec and path.suffix != ".h":
@@ -76,7 +77,7 @@ class Run:
         return cls._newest(spec, Path(root) / path.stem)
 
     @classmethod
-    def _newest(cls, spec: str, folder: Path) -> "Run":
+    def _newest(cls, spec: str, folder: Path) -> "RunDirectory":
         runs = [p.parent for p in folder.glob("*/policy.safetensors")]
         if not runs:
             raise RunError(
@@ -86,22 +87,22 @@ class Run:
         return cls(max(runs, key=lambda run: (run / "policy.safetensors").stat().st_mtime_ns))
 
     @property
-    def last(self) -> Path:
+    def last_policy(self) -> Path:
         """File of the policy that was saved last."""
         return self.path / "policy.safetensors"
 
     @property
-    def best(self) -> Path:
+    def best_policy(self) -> Path:
         """File of the policy that evaluated best; it may not be there yet."""
         return self.path / "best.safetensors"
 
-    def settings(self) -> dict[str, Any]:
+    def read_config(self) -> dict[str, Any]:
         """Return the content of config.toml."""
-        return resolve.read(self.path / "config.toml")
+        return toml_file.read(self.path / "config.toml")
 
-    def keep(self, settings: Mapping[str, Any]) -> None:
+    def update_config(self, settings: Mapping[str, Any]) -> None:
         """Make this the content of config.toml, if it is another. Raise SaveError."""
-        content = resolve.emit(settings).encode()
+        content = toml_file.to_text(settings).encode()
         if content != (self.path / "config.toml").read_bytes():
             write_bytes(self.path / "config.toml", content)
 
@@ -181,7 +182,7 @@ class Run:
         return self._metrics
 
 
-def folder(game: str) -> str:
+def folder_name(game: str) -> str:
     """Return the folder of a game's runs: its name, without what a path or a shell would read."""
     return re.sub(r"[^\w.-]+", "-", game)
 

@@ -21,7 +21,13 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.config.resolve import Config
 from pufferlib.policies.base import Output, Policy, PolicySpec, make_policy
 from pufferlib.ppo.trainer import pick_device
-from pufferlib.run.checkpoint import CheckpointError, check_fits, describe, load_policy, read_note
+from pufferlib.run.checkpoint import (
+    CheckpointError,
+    check_compatible,
+    compatibility_note,
+    load_policy,
+    read_note,
+)
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
@@ -61,7 +67,7 @@ def main_field(game: "Game") -> str | None:
     return "score" if "score" in names else (names[0] if names else None)
 
 
-def open_policy(path: Path, game: "Game", config: Config) -> Policy:
+def load_policy_for(path: Path, game: "Game", config: Config) -> Policy:
     """Make the network that a policy file says it is, and fill it, checked against the game.
 
     A user's own network is code: it is run only where `config` names it, and from there, for its
@@ -69,7 +75,7 @@ def open_policy(path: Path, game: "Game", config: Config) -> Policy:
     """
     note = read_note(path, "policy")
     packed = game.pack(config.fields)
-    check_fits(path, note, describe(game, packed))
+    check_compatible(path, note, compatibility_note(game, packed))
     try:
         options = PolicyOptions.make(note["policy"])
         norm_obs = bool(note["norm_obs"])
@@ -84,7 +90,7 @@ def open_policy(path: Path, game: "Game", config: Config) -> Policy:
         options = dataclasses.replace(options, path=config.policy.path)
     spec = PolicySpec.of(game, packed)
     policy = make_policy(options, spec, norm_obs=norm_obs)
-    load_policy(policy, path, describe(game, packed))
+    load_policy(policy, path, compatibility_note(game, packed))
     return policy.to(pick_device(config.train.device))
 
 

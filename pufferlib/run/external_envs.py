@@ -18,7 +18,9 @@ from gymnasium.envs.registration import load_env_creator
 
 from pufferenv.cores import usable_cores
 from pufferenv.external.game import ExternalGame
-from pufferlib.config.resolve import FALSE, TRUE, Config, ConfigError, Layer, resolve
+from pufferlib.config.flags import FALSE, TRUE
+from pufferlib.config.resolve import FLAGS, Config, Layer, resolve
+from pufferlib.config.section import ConfigError
 from pufferlib.policies import observation_kinds
 
 EXTRAS = {  # a module: the extra that brings it
@@ -91,7 +93,7 @@ def configure(spec: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
     return made, game
 
 
-def said(config: Config, game: ExternalGame) -> str:
+def describe_choices(config: Config, game: ExternalGame) -> str:
     """Say in a line what the env shows and what was chosen for it."""
     shown = ", ".join(
         f"{part.name + ' ' if part.name else ''}{'x'.join(map(str, part.shape)) or 1} "
@@ -156,7 +158,7 @@ def read_kwargs(spec: str, layers: list[Layer]) -> dict[str, Any]:
     for layer in layers:
         given = layer.values.get("env", {})
         for key, value in given.items():
-            flag = layer.source == "--"
+            flag = layer.source == FLAGS
             shown = f"--env.{key.replace('_', '-')}" if flag else f"{layer.source}: env.{key}"
             if key not in known and not more:
                 near = difflib.get_close_matches(key, list(known), 1, 0.0)

@@ -1,21 +1,22 @@
-"""Where metrics go besides metrics.jsonl: TensorBoard and Weights & Biases, imported on demand."""
+"""Where metrics go besides metrics.jsonl: TensorBoard, Weights & Biases, and what is added here.
+
+A new logger is one class and one row of LOGGERS at the end of this file. The command line makes
+its flag and its help from that row. A logger's package is imported only when the logger is used.
+"""
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-TENSORBOARD = ("torch.utils.tensorboard", "tensorboard")  # module, extra of this package
-WANDB = ("wandb", "wandb")
+from typing import Any, NamedTuple, Protocol
 
 
 class LoggerError(ValueError):
-    """A logger that was asked for and is not installed; the message says how to install it."""
+    """A requested logger is not installed; the message says how to install it."""
 
 
 class Logger(Protocol):
-    """Takes flat metrics, `group/name` to a number, each with `agent_steps`."""
+    """Receives flat metrics, `group/name` to a number; each set has `agent_steps`."""
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Record the numbers at their `agent_steps`."""
@@ -25,10 +26,10 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """Event files in the run folder's `tensorboard/`."""
+    """Writes event files to `tensorboard/` in the run's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        module = _import(*TENSORBOARD)
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        module = importlib.import_module("torch.utils.tensorboard")
         self._writer = module.SummaryWriter(str(folder / "tensorboard"))
 
     def log(self, metrics: Mapping[str, Any]) -> None:
@@ -43,10 +44,10 @@ class TensorBoard:
 
 
 class Wandb:
-    """A Weights & Biases run in project `pufferenv`, named as the run; WANDB_* variables hold."""
+    """Logs under the run's name to the project WANDB_PROJECT, by default `pufferenv`."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        module = _import(*WANDB)
+        module = importlib.import_module("wandb")
         project = os.environ.get("WANDB_PROJECT", "pufferenv")
         name = f"{folder.parent.name}/{folder.name}"
         self._run = module.init(project=project, name=name, config=dict(config), dir=str(folder))
@@ -60,30 +61,38 @@ class Wandb:
         self._run.finish()
 
 
-def check(*, tensorboard: bool, wandb: bool) -> None:
-    """Raise LoggerError where one that is asked for is not installed."""
-    if tensorboard:
-        _import(*TENSORBOARD)
-    if wandb:
-        _import(*WANDB)
+class LoggerEntry(NamedTuple):
+    """One row of LOGGERS."""
+
+    make: Callable[[Path, Mapping[str, Any]], Logger]  # of the run's folder and its whole config
+    title: str  # as the help names it
+    module: str  # must be importable
+    install: str  # what `pip install` is given where it is not
 
 
-def make(
-    folder: Path, config: Mapping[str, Any], *, tensorboard: bool, wandb: bool
-) -> list[Logger]:
-    """Return the loggers asked for. Raise LoggerError where one is not installed."""
-    loggers: list[Logger] = []
-    if tensorboard:
-        loggers.append(TensorBoard(folder))
-    if wandb:
-        loggers.append(Wandb(folder, config))
-    return loggers
+# The key is the flag: `puffer train GAME --wandb`.
+LOGGERS: dict[str, LoggerEntry] = {
+    "tensorboard": LoggerEntry(
+        TensorBoard, "TensorBoard", "torch.utils.tensorboard", "pufferenv[tensorboard]"
+    ),
+    "wandb": LoggerEntry(Wandb, "Weights & Biases", "wandb", "pufferenv[wandb]"),
+}
 
 
-def _import(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise LoggerError(
-            f"--{extra}: {extra} is not installed ({error}); pip install 'pufferenv[{extra}]'"
-        ) from None
+def check(names: Iterable[str]) -> None:
+    """Raise LoggerError unless all of these loggers are installed."""
+    for name in names:
+        entry = LOGGERS[name]
+        try:
+            importlib.import_module(entry.module)
+        except ImportError as error:
+            raise LoggerError(
+                f"--{name}: {name} is not installed ({error}); run `pip install '{entry.install}'`"
+            ) from None
+
+
+def make(names: Iterable[str], folder: Path, config: Mapping[str, Any]) -> list[Logger]:
+    """Start these loggers for a run in `folder`. Raise LoggerError where one is not installed."""
+    names = tuple(names)
+    check(names)
+    return [LOGGERS[name].make(folder, config) for name in names]

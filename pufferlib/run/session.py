@@ -1,34 +1,42 @@
-"""The train command: update until done, and between updates log, save, evaluate, and heed Ctrl-C.
+"""`puffer train`: train to the end or to Ctrl-C, and between updates log, save and evaluate.
 
-The trainer learns; this file owns the run's folder and what a person sees of it.
+The trainer learns; this file owns the run's folder and everything that a person sees of the run.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
-import signal
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
-from pufferlib.run import dashboard, external_envs, loggers
-from pufferlib.run.checkpoint import CheckpointError, check_fits, describe, read_note, save
-from pufferlib.run.directory import Run
+from pufferlib.run import dashboard, external_envs
+from pufferlib.run import loggers as run_loggers
+from pufferlib.run.checkpoint import (
+    CheckpointError,
+    check_compatible,
+    compatibility_note,
+    read_note,
+    save,
+)
+from pufferlib.run.directory import RunDirectory
 from pufferlib.run.evaluate import evaluate, main_field
+from pufferlib.run.formatting import number
+from pufferlib.run.metrics_window import MetricsAccumulator
+from pufferlib.run.signals import SignalHandler
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
 
-LOG_SECONDS = 0.5  # between two logs, at least
-EVAL_SHARE = 0.03  # of all time, at most: what periodic evaluation may cost
-EVAL_SEED = 2**32 - 5  # other episodes than those of `puffer eval`, so that its figures are fair
+LOG_INTERVAL = 0.5  # seconds between two logs, at least
+MAX_EVAL_SHARE = 0.03  # of the run's time, for periodic evaluation
+EVAL_SEED = (
+    2**32 - 5
+)  # `puffer eval` plays other episodes: those that chose the best policy flatter it
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
 
@@ -36,120 +44,127 @@ def train(
     config: Config,
     game: "Game",
     *,
-    resume: Run | None = None,
+    resume: RunDirectory | None = None,
     run_dir: str = "runs",
     name: str | None = None,
-    tensorboard: bool = False,
-    wandb: bool = False,
+    loggers: Sequence[str] = (),
 ) -> int:
-    """Train in a new run folder, or go on in that of `resume`; return the exit code.
+    """Train in a new run folder, or continue in that of `resume`; return the exit code.
 
-    Raise ValueError (CheckpointError, RunError, LoggerError) before training for what cannot start,
-    SaveError where the disk fails later; the last checkpoint is whole then.
+    `loggers` are keys of LOGGERS. Raise ValueError (CheckpointError, RunError, LoggerError) before
+    training if the run cannot start, SaveError if the disk fails later; the last checkpoint is
+    whole then.
     """
-    loggers.check(tensorboard=tensorboard, wandb=wandb)
-    with warnings.catch_warnings(record=True) as warned:
+    run_loggers.check(loggers)
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
-    # What was measured at the start: a run that shall repeat this one needs the same.
-    settled = dataclasses.replace(trainer.train, threads=trainer.threads.number)
-    config = dataclasses.replace(config, train=settled)
+    # The thread count was measured; the config keeps it, so that the run can be repeated.
+    train_options = dataclasses.replace(trainer.train, threads=trainer.threads.number)
+    config = dataclasses.replace(config, train=train_options)
     try:
-        run = resume or Run.create(run_dir, game.name, name, config.asdict())
-        session = Session(run, trainer, config, game)
-        notes = [str(warning.message) for warning in warned]
+        directory = resume or RunDirectory.create(run_dir, game.name, name, config.asdict())
+        training = TrainingRun(directory, trainer, config, game)
+        messages = [str(warning.message) for warning in caught]
         if isinstance(game, ExternalGame):
-            notes.append(external_envs.said(config, game))
+            messages.append(external_envs.describe_choices(config, game))
         if resume:
-            notes.append(session.resume())
-            resume.keep(config.asdict())
+            messages.append(training.resume())
+            resume.update_config(config.asdict())
         try:
-            more = loggers.make(run.path, config.asdict(), tensorboard=tensorboard, wandb=wandb)
+            started = run_loggers.make(loggers, directory.path, config.asdict())
         except BaseException:
             if not resume:
-                run.remove()  # nothing is in it yet, and its name is free again
+                directory.remove()  # nothing is in it yet, and its name is free again
             raise
-        return session.go(more, notes)
+        return training.run(started, messages)
     finally:
         trainer.close()
 
 
-class Session:
-    """One run from start, or from where it stopped, to its end."""
+class TrainingRun:
+    """One run, from its start or its last checkpoint to its end."""
 
-    def __init__(self, run: Run, trainer: Trainer, config: Config, game: "Game") -> None:
-        self.run, self.trainer, self.config, self.game = run, trainer, config, game
-        # An evaluation is short: worker processes would take longer to start.
-        self._played = external_envs.in_process(game) if isinstance(game, ExternalGame) else game
-        self.field = main_field(game)  # None: the game logs nothing, the best is not known
-        self.best: float | None = None
-        self._fits = describe(game, game.pack(config.fields))
-        self._window = Window()
+    def __init__(
+        self, directory: RunDirectory, trainer: Trainer, config: Config, game: "Game"
+    ) -> None:
+        self.directory, self.trainer, self.config, self.game = directory, trainer, config, game
+        # Evaluations are short: starting worker processes for them would take longer.
+        self._eval_game = game
+        if isinstance(game, ExternalGame):
+            self._eval_game = external_envs.in_process(game)
+        self.field = main_field(game)  # None if the game logs nothing: no policy is the best
+        self.best: float | None = None  # score of the best evaluation
+        self._note = compatibility_note(game, game.pack(config.fields))
+        self._metrics = MetricsAccumulator()
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
         self._evaluated_at = -1  # agent steps
         self._score: float | None = None  # of the policy at `_evaluated_at`
-        self._eval_due = self._save_due = self._log_due = 0.0
+        self._eval_due = self._save_due = self._log_due = 0.0  # time.monotonic()
 
     def resume(self) -> str:
-        """Take up the run's checkpoint; return a line that says where it goes on."""
-        tensors, state = self.run.load()
-        check_fits(self.run.path / "state.json", state, self._fits)
+        """Load the run's checkpoint; return a message that says where training continues."""
+        tensors, state = self.directory.load()
+        check_compatible(self.directory.path / "state.json", state, self._note)
         try:
             self.trainer.load_state(tensors, state["trainer"])
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
-                f"{self.run.path} does not fit its config.toml: {error}"
+                f"{self.directory.path} does not fit its config.toml: {error}"
             ) from None
         trainer = self.trainer
         if trainer.finished:
             raise CheckpointError(
-                f"{self.run.path} is complete: {trainer.agent_steps:,} of "
-                f"{trainer.train.total_timesteps:,} steps; evaluate it: puffer eval {self.run.path}"
-                "; or train for longer: --train.total-timesteps and a larger number"
+                f"{self.directory.path} is complete: {trainer.agent_steps:,} of "
+                f"{trainer.train.total_timesteps:,} steps; to evaluate it: puffer eval "
+                f"{self.directory.path}; to train for longer, give --train.total-timesteps "
+                "and a larger number"
             )
         self.best = state["best"]
-        if self.run.best.exists():  # perhaps better than the checkpoint knows: it is written first
-            noted = read_note(self.run.best, "policy").get("score")
-            self.best = max((s for s in (self.best, noted) if s is not None), default=None)
-        self.run.drop_metrics_after(trainer.agent_steps)
+        if self.directory.best_policy.exists():
+            # It is written before the checkpoint, so it may be better than the checkpoint says.
+            score = read_note(self.directory.best_policy, "policy").get("score")
+            self.best = max((s for s in (self.best, score) if s is not None), default=None)
+        self.directory.drop_metrics_after(trainer.agent_steps)
         return (
-            f"resumed at step {trainer.agent_steps:,}; episodes begin anew, and "
+            f"resumed at step {trainer.agent_steps:,}; all envs begin new episodes, and "
             f"{trainer.lost_steps:,} steps in rows that were not full are lost"
         )
 
-    def go(self, more: list[loggers.Logger], notes: list[str]) -> int:
-        """Train to the end or until interrupted; return the exit code."""
+    def run(self, loggers: list[run_loggers.Logger], messages: list[str]) -> int:
+        """Train to the end or until interrupted; return the exit code. Shows `messages` first."""
         score = f"env/{self.field}" if self.field else None
         total = self.trainer.train.total_timesteps
-        with Stop() as stop:
-            self._display = dashboard.make(str(self.run.path), self._picked(), total, score)
-            self._loggers = more
+        self._loggers = loggers
+        with SignalHandler() as signals:
+            self._display = dashboard.make(str(self.directory.path), self._setup(), total, score)
             code = FAILED
             try:
-                for note in notes:
-                    self._display.note(note)
-                code = self._loop(stop)
+                for message in messages:
+                    self._display.message(message)
+                code = self._loop(signals)
             except TrainingDiverged as error:
-                self._display.note(f"training diverged: {error}")
+                self._display.message(f"training diverged: {error}")
             except EnvError as error:
-                self._display.note(str(error))
-            except KeyboardInterrupt:  # the second one
+                self._display.message(str(error))
+            except KeyboardInterrupt:  # the second signal
                 code = INTERRUPTED
             finally:
                 self._display.close()
-                for logger in more:
+                for logger in loggers:
                     logger.close()
-                self.run.close()
-        self._say_how_to_go_on(code)
+                self.directory.close()
+        self._print_summary(code)
         return code
 
-    def _loop(self, stop: "Stop") -> int:
+    def _loop(self, signals: SignalHandler) -> int:
+        """Update until done or interrupted; return the exit code."""
         options = self.config.train
         self._eval_due = time.monotonic() + options.eval_interval
         self._save_due = time.monotonic() + options.checkpoint_interval
         trainer = self.trainer
-        while not trainer.finished and not stop.asked:
-            self._window.add(trainer.update())
+        while not trainer.finished and not signals.stop_requested:
+            self._metrics.add(trainer.update())
             now = time.monotonic()
             if options.eval_interval and now >= self._eval_due and not trainer.finished:
                 self._evaluate()
@@ -158,58 +173,58 @@ class Session:
             if options.checkpoint_interval and now >= self._save_due:
                 self.save()
                 self._save_due = time.monotonic() + options.checkpoint_interval
-        if options.eval_interval and not stop.asked:
-            self.save()  # the evaluation may take a while, and be interrupted
+        if options.eval_interval and not signals.stop_requested:
+            self.save()  # first, because the evaluation may take a while and be interrupted
             self._evaluate()
-        if self._window.filled:
+        if self._metrics.filled:
             self._log()
         self.save()
-        return INTERRUPTED if stop.asked and not trainer.finished else DONE
+        return INTERRUPTED if signals.stop_requested and not trainer.finished else DONE
 
     def _log(self) -> None:
-        metrics = {**self._window.take(), **self._evaluation}
+        metrics = {**self._metrics.take(), **self._evaluation}
         self._evaluation = {}
-        self._log_due = time.monotonic() + LOG_SECONDS
-        self.run.log(metrics)
+        self._log_due = time.monotonic() + LOG_INTERVAL
+        self.directory.log(metrics)
         for logger in self._loggers:
             logger.log(metrics)
         self._display.update(metrics)
 
     def _evaluate(self) -> None:
-        """Evaluate the present policy, keep it if none was better, and plan the next time."""
+        """Evaluate the current policy, save it if it is the best, and schedule the next time."""
         if self.field is None or self._evaluated_at == self.trainer.agent_steps:
             return
         result = evaluate(
             self.trainer.policy,
-            self._played,
+            self._eval_game,
             self.config.fields,
             episodes=self.config.train.eval_episodes,
             num_threads=self.trainer.env.engine.num_threads,
             seed=EVAL_SEED,
         )
         self._evaluated_at, self._score = self.trainer.agent_steps, None
-        spacing = max(self.config.train.eval_interval, result.seconds / EVAL_SHARE)
+        spacing = max(self.config.train.eval_interval, result.seconds / MAX_EVAL_SHARE)
         self._eval_due = time.monotonic() + spacing
         if not result.episodes:
-            self._display.note(f"evaluation: no episode ended in {result.agent_steps:,} steps")
+            self._display.message(f"evaluation: no episode ended in {result.agent_steps:,} steps")
             return
         for name, stats in result.fields.items():
             self._evaluation[f"eval/{name}"] = stats.mean
         self._score = result.fields[self.field].mean
         if self.best is None or self._score >= self.best:
             self.best = self._score
-            self._save_policy(self.run.best)
+            self._save_policy(self.directory.best_policy)
 
     def save(self) -> None:
-        """Save the last policy and what resuming needs."""
-        self._save_policy(self.run.last)
+        """Save the last policy and everything that resuming needs."""
+        self._save_policy(self.directory.last_policy)
         tensors, meta = self.trainer.state()
-        self.run.save(tensors, {**self._fits, "best": self.best, "trainer": meta})
+        self.directory.save(tensors, {**self._note, "best": self.best, "trainer": meta})
 
     def _save_policy(self, path: Path) -> None:
         steps = self.trainer.agent_steps
         note = {
-            **self._fits,
+            **self._note,
             "policy": self.config.policy.asdict(),
             "norm_obs": self.config.train.norm_obs,
             "agent_steps": steps,
@@ -217,100 +232,37 @@ class Session:
         }
         save(path, "policy", self.trainer.policy.state_dict(), note)
 
-    def _picked(self) -> str:
-        trainer, (threads, why) = self.trainer, self.trainer.threads
-        floats, because = trainer.precision
-        return (
-            f"{trainer.device}, {threads} torch ({why}) and {trainer.env.engine.num_threads} env "
-            f"threads, {floats} ({because}), {trainer.env.num_agents:,} agents, "
-            f"{trainer.sizes.batch_size:,}-step batches"
+    def _setup(self) -> str:
+        """Describe in one line what the run uses; it is the first line of the output."""
+        trainer = self.trainer
+        threads, threads_reason = trainer.threads
+        precision, precision_reason = trainer.precision
+        return ", ".join(
+            (
+                str(trainer.device),
+                f"{threads} torch ({threads_reason}) and "
+                f"{trainer.env.engine.num_threads} env threads",
+                f"{precision} ({precision_reason})",
+                f"{trainer.env.num_agents:,} agents",
+                f"{trainer.sizes.batch_size:,}-step batches",
+            )
         )
 
-    def _say_how_to_go_on(self, code: int) -> None:
-        """Print what there is now and what can be done with it."""
-        path, steps = self.run.path, self.trainer.agent_steps
+    def _print_summary(self, code: int) -> None:
+        """Print how the run ended and the command that goes with it: evaluate or resume."""
+        path, steps = self.directory.path, self.trainer.agent_steps
         if code == DONE:
-            best = (
-                f", best {self.field} {dashboard.number(self.best)}"
-                if self.best is not None
-                else ""
-            )
+            best = f", best {self.field} {number(self.best)}" if self.best is not None else ""
             lost = self.trainer.dropped
             rest = f"; {lost:,} steps in rows that were not full are lost" if lost else ""
             print(f"done: {steps:,} steps{best}{rest}")
-            print(f"play it: puffer eval {path}")
+            print(f"evaluate it: puffer eval {path}")
             return
-        what = "stopped" if code == INTERRUPTED else "failed"
+        outcome = "stopped" if code == INTERRUPTED else "failed"
         try:
             saved = json.loads((path / "state.json").read_bytes())["trainer"]["agent_steps"]
         except FileNotFoundError:
-            print(f"{what} after {steps:,} steps, before the first checkpoint")
+            print(f"{outcome} after {steps:,} steps, before the first checkpoint")
             return
-        print(f"{what} after {steps:,} steps; the checkpoint of step {saved:,} is whole")
-        print(f"go on: puffer train --resume {path}")
-
-
-class Window:
-    """Metrics of the updates since the last log, as one: sums of seconds, means of the rest.
-
-    A game's log counts by episodes, losses by updates; of anything else the last value stands.
-    """
-
-    def __init__(self) -> None:
-        self.filled = False
-        self._last: Mapping[str, float] = {}
-        self._sums: dict[str, float] = {}
-        self._weights: dict[str, float] = {}
-        self._seconds = self._steps = 0.0
-
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of one update."""
-        self.filled = True
-        self._last = metrics
-        seconds = sum(value for key, value in metrics.items() if key.startswith("time/"))
-        self._seconds += seconds
-        self._steps += metrics["sps"] * seconds
-        for key, value in metrics.items():
-            group = key.partition("/")[0]
-            if group not in ("time", "loss", "env"):
-                continue
-            weight = metrics["env/episodes"] if group == "env" else 1.0
-            if key == "env/episodes" or group == "time":
-                self._sums[key] = self._sums.get(key, 0.0) + value
-            elif weight:
-                self._sums[key] = self._sums.get(key, 0.0) + weight * value
-                self._weights[key] = self._weights.get(key, 0.0) + weight
-
-    def take(self) -> dict[str, Any]:
-        """Return the metrics, `agent_steps` first, and begin anew."""
-        means = {key: total / self._weights.get(key, 1.0) for key, total in self._sums.items()}
-        others = {key: v for key, v in self._last.items() if not key.startswith("env/")}
-        taken: dict[str, Any] = {**others, **means}
-        if self._seconds:
-            taken["sps"] = self._steps / self._seconds
-        self.__init__()  # type: ignore[misc]
-        return taken
-
-
-class Stop:
-    """While entered, a first SIGINT or SIGTERM sets `asked`, a second raises KeyboardInterrupt."""
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "Stop":
-        self._before = [signal.signal(number, self._heed) for number in self.SIGNALS]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in zip(self.SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
-
-    def _heed(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        with contextlib.suppress(OSError):  # not by print, which may be at work right now
-            os.write(1, b"stopping after this update; once more: at once\n")
+        print(f"{outcome} after {steps:,} steps; the last checkpoint is of step {saved:,}")
+        print(f"resume it: puffer train --resume {path}")

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pufferlib.cli.main import main, split_settings
-from pufferlib.config import options
-from pufferlib.config import resolve as config
+from pufferlib.cli.configure import split_settings
+from pufferlib.cli.main import main
+from pufferlib.config import options, toml_file
+from pufferlib.config.flags import flag_name
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
 from pufferlib.run.checkpoint import SaveError, load, read_note
 from pufferlib.runtime import thread_count
@@ -28,6 +29,7 @@ TINY = [
     "--train.horizon=8",
     "--train.minibatch-size=0",
     "--train.threads=1",
+    "--train.precision=float32",  # auto is measured: two runs may differ
     "--policy.hidden-size=8",
     "--train.eval-episodes=4",
 ]
@@ -80,7 +82,7 @@ def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
     words = [word for word in SHORT if not word.startswith("--train.threads")]
     assert main(["train", "squared", "--name", "auto", *words]) == 0
     assert "1 torch (1 was fastest)" in capsys.readouterr().out
-    assert config.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
+    assert toml_file.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
 
 
 def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):
@@ -111,7 +113,7 @@ def test_config_toml_runs_again_to_the_same_config_and_the_same_weights():
     assert main(["train", "--config", str(first / "config.toml"), "--name", "second"]) == 0
     second = Path("runs/squared/second")
     assert (first / "config.toml").read_text() == (second / "config.toml").read_text()
-    assert config.read(second / "config.toml")["env"] == {"size": 7}
+    assert toml_file.read(second / "config.toml")["env"] == {"size": 7}
     one, two = (load(run / "policy.safetensors", "policy")[0] for run in (first, second))
     assert all(np.array_equal(one[key], two[key]) for key in one)
 
@@ -120,7 +122,7 @@ def test_flags_win_over_the_config_file_and_it_over_defaults():
     Path("mine.toml").write_text("[train]\ngamma = 0.5\nseed = 9\n[env]\nsize = 5\n")
     words = ["--config", "mine.toml", "--train.gamma", "0.6", "--name", "x"]
     assert main(["train", "squared", *SHORT, *words]) == 0
-    made = config.read("runs/squared/x/config.toml")
+    made = toml_file.read("runs/squared/x/config.toml")
     assert made["train"]["gamma"] == 0.6
     assert made["train"]["seed"] == 9
     assert made["env"]["size"] == 5
@@ -135,7 +137,7 @@ def test_a_game_outside_the_package_is_trained_by_its_path_and_its_run_works_any
     Path("own.toml").write_text("[env]\nsize = 4\n")
     monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "cache"))
     assert main(["train", "./own.h", "--name", "x", *SHORT]) == 0
-    made = config.read("runs/own/x/config.toml")
+    made = toml_file.read("runs/own/x/config.toml")
     assert made["game"] == str(tmp_path / "own.h")
     assert made["env"] == {"size": 4}
     monkeypatch.chdir("/")
@@ -167,7 +169,7 @@ def test_a_run_of_an_own_network_works_anywhere_and_after_its_file_moved(
     Path("my.py").write_text(OWN_NETWORK)
     assert main(["train", "squared", "--name", "x", *SHORT, "--policy.path", "my.py:Mine"]) == 0
     run = tmp_path / "runs" / "squared" / "x"
-    assert config.read(run / "config.toml")["policy"]["path"] == f"{tmp_path}/my.py:Mine"
+    assert toml_file.read(run / "config.toml")["policy"]["path"] == f"{tmp_path}/my.py:Mine"
     monkeypatch.chdir("/")
     assert main(["eval", str(run), "--episodes", "2"]) == 0
     play = ["eval", "squared", "--episodes", "2", "--policy", str(run / "policy.safetensors")]
@@ -275,14 +277,14 @@ def test_a_stopped_run_saves_says_how_to_go_on_and_goes_on():
     assert process.returncode == 130, err
     assert err == ""
     assert out.index("stopping after this update") < out.index("stopped after")
-    assert "go on: puffer train --resume runs/squared/x" in out
+    assert "resume it: puffer train --resume runs/squared/x" in out
     before = metrics("runs/squared/x")
     state = json.loads(Path("runs/squared/x/state.json").read_text())["trainer"]
     assert before[-1]["agent_steps"] == state["agent_steps"]
 
     process = puffer("train", "--resume", "runs/squared/x")
     first = process.stdout.readline(), process.stdout.readline()
-    assert f"resumed at step {state['agent_steps']:,}; episodes begin anew" in first[1]
+    assert f"resumed at step {state['agent_steps']:,}; all envs begin new episodes" in first[1]
     assert f"{state['lost_steps']:,} steps in rows that were not full are lost" in first[1]
     wait_for_steps(process)
     process.send_signal(signal.SIGINT)
@@ -348,8 +350,8 @@ def test_a_run_is_trained_for_longer_and_says_so_in_its_config(capsys):
     before = config.read_text()
     for words, said in [
         ([], "is complete: 640 of 640 steps"),
-        (["--train.total-timesteps", "640"], "--train.total-timesteps and a larger number"),
-        (["--train.total-timesteps", "1280", "--train.gamma", "0.9"], "--resume goes on with"),
+        (["--train.total-timesteps", "640"], "give --train.total-timesteps and a larger number"),
+        (["--train.total-timesteps", "1280", "--train.gamma", "0.9"], "--resume continues"),
     ]:
         assert said in error_of(capsys, "train", "--resume", str(run), *words)
     assert config.read_text() == before
@@ -374,7 +376,7 @@ def test_a_resumed_run_keeps_a_best_policy_that_its_checkpoint_knows_nothing_of(
     words = ["--train.eval-interval=1e-9", "--train.checkpoint-interval=1e-9"]
     with monkeypatch.context() as patch:
         patch.setattr(session, "evaluate", scoring(iter([1.0, 2.0, 9.0])))
-        real, saves = session.Session.save, []
+        real, saves = session.TrainingRun.save, []
 
         def save(self):
             saves.append(self)
@@ -382,7 +384,7 @@ def test_a_resumed_run_keeps_a_best_policy_that_its_checkpoint_knows_nothing_of(
                 raise SaveError("stands for a kill after the third evaluation")
             real(self)
 
-        patch.setattr(session.Session, "save", save)
+        patch.setattr(session.TrainingRun, "save", save)
         assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
     best = Path("runs/squared/x/best.safetensors")
     assert json.loads(Path("runs/squared/x/state.json").read_text())["best"] == 2.0
@@ -399,7 +401,7 @@ def test_a_run_that_diverges_keeps_its_checkpoint_and_says_what_happened(monkeyp
     assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
     out = capsys.readouterr().out
     assert "training diverged: loss is nan in update 4" in out
-    assert "the checkpoint of step 192 is whole" in out
+    assert "the last checkpoint is of step 192" in out
     state = json.loads(Path("runs/squared/x/state.json").read_text())
     assert state["trainer"]["agent_steps"] == 192
 
@@ -512,19 +514,19 @@ def test_resume_refuses_a_checkpoint_of_other_sizes(monkeypatch, capsys):
         (["trian"], ["invalid choice", "train"]),
         (["train"], ["which game?", "squared"]),
         (["train", "sqared"], ["sqared", "squared"]),
-        (["train", "squared", "--train.learning-rte", "1"], ["nearest: --train.learning-rate"]),
-        (["train", "squared", "--train.lr", "1"], ["nearest: --train.learning-rate"]),
-        (["train", "squared", "--lr", "1"], ["nearest: --train.learning-rate"]),
-        (["train", "squared", "--train.lr-finl", "1"], ["nearest: --train.lr-final"]),
-        (["train", "squared", "--learning-rate", "1"], ["nearest: --train.learning-rate"]),
-        (["train", "squared", "--tensorbord"], ["nearest: --tensorboard"]),
+        (["train", "squared", "--train.learning-rte", "1"], ["did you mean --train.learning-rate"]),
+        (["train", "squared", "--train.lr", "1"], ["did you mean --train.learning-rate"]),
+        (["train", "squared", "--lr", "1"], ["did you mean --train.learning-rate"]),
+        (["train", "squared", "--train.lr-finl", "1"], ["did you mean --train.lr-final"]),
+        (["train", "squared", "--learning-rate", "1"], ["did you mean --train.learning-rate"]),
+        (["train", "squared", "--tensorbord"], ["did you mean --tensorboard"]),
         (["train", "squared", "--env.size", "2"], ["env.size=2", "[3, 64]"]),
         (["train", "squared", "--train.gamma"], ["gamma=true", "a number"]),
         (["train", "squared", "cartpole"], ["'cartpole'"]),
         (["train", "squared", "--config", "absent.toml"], ["absent.toml", "No such file"]),
         (["train", "squared", *TINY, "--train.batch-size", "9"], ["batch_size=9", "horizon=8"]),
         (["train", "--resume", "runs/none"], ["runs/none"]),
-        (["train", "--resume", "x", "--train.gamma", "1"], ["--resume goes on with"]),
+        (["train", "--resume", "x", "--train.gamma", "1"], ["--resume continues"]),
         (["eval"], ["puffer eval RUN_OR_GAME"]),
         (["eval", "squared"], ["train one: puffer train squared"]),
         (["eval", "squared", "--episodes", "0"], ["--episodes 0"]),
@@ -542,7 +544,7 @@ def test_an_unknown_key_in_a_config_file_names_the_file_and_the_nearest_key(caps
     Path("mine.toml").write_text("[train]\nlearning_rte = 1\n")
     said = error_of(capsys, "train", "squared", "--config", "mine.toml")
     assert "mine.toml: train.learning_rte" in said
-    assert "nearest: train.learning_rate" in said
+    assert "did you mean train.learning_rate?" in said
     assert not Path("runs").exists()
 
 
@@ -622,7 +624,7 @@ def test_help_of_a_game_shows_every_option_with_the_games_own_default(
     said = capsys.readouterr().out
     for section, known in options.SECTIONS.items():
         for option in known.options():
-            assert config.flag(section, option.name) in said
+            assert flag_name(section, option.name) in said
     assert re.search(r"--env.size +11 +3 \.\. 64 +side", said)
     assert re.search(r"--train.gamma +0.125 +0 \.\. 1 +discount", said)
     assert re.search(r"--policy.name +auto +auto\|mlp\|cnn\|lstm\|mingru", said)

@@ -4,13 +4,8 @@ import math
 
 import pytest
 
-from pufferlib.config.options import (
-    SECTIONS,
-    PolicyOptions,
-    TrainOptions,
-    VecOptions,
-    resolve_sizes,
-)
+from pufferlib.config.batch_sizes import resolve_sizes
+from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
 
 
 @pytest.mark.parametrize("section", list(SECTIONS))
@@ -44,8 +39,8 @@ def test_an_int_is_taken_for_a_float_and_becomes_one():
         ({"horizon": 1.0}, TypeError, "horizon=1.0 is float, not int"),
         ({"horizon": True}, TypeError, "horizon=True is bool, not int"),
         ({"optimizer": "sgd"}, ValueError, "optimizer='sgd' is none of adam, muon"),
-        ({"learning_rat": 1.0}, ValueError, "learning_rat: .* nearest is learning_rate"),
-        ({"lr": 1.0}, ValueError, "lr: .* nearest is learning_rate"),
+        ({"learning_rat": 1.0}, ValueError, "learning_rat: .* did you mean learning_rate"),
+        ({"lr": 1.0}, ValueError, "lr: .* did you mean learning_rate"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_legal(values, error, text):

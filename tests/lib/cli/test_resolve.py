@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 
 from pufferenv import games
+from pufferlib.config import flags, toml_file
 from pufferlib.config import resolve as config
 from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
-from pufferlib.config.resolve import ConfigError, Layer
+from pufferlib.config.resolve import Layer
+from pufferlib.config.section import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_later_layers_win_over_earlier_ones_and_over_the_defaults(game):
         ("--", {"env": {"size": "2"}}, ["--env.size=2", "[3, 64]"]),
         ("--", {"env": {"size": "big"}}, ["--env.size=big", "whole number"]),
         ("--", {"env": {"siez": "4"}}, ["--env.siez", "--env.size"]),
-        ("--", {"env": {"learning_rate": "4"}}, ["nearest", "--train.learning-rate"]),
+        ("--", {"env": {"learning_rate": "4"}}, ["did you mean", "--train.learning-rate"]),
         ("--", {"train": {"norm_adv": "perhaps"}}, ["--train.norm_adv=perhaps", "true or false"]),
         ("--", {"policy": {"name": "mpl"}}, ["'mpl'", "mlp, cnn, lstm, mingru"]),
     ],
@@ -59,13 +61,13 @@ def test_an_error_names_the_place_the_value_and_what_is_legal(game, source, valu
 
 @pytest.mark.parametrize("text", ["30000000", "30_000_000", "3e7", "30000000.0"])
 def test_whole_numbers_may_be_written_as_people_write_them(text):
-    option = config.tables()["train"]["total_timesteps"]
-    assert config.parse(option, text) == 30_000_000
+    option = config.option_tables()["train"]["total_timesteps"]
+    assert flags.parse(option, text) == 30_000_000
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("On", True), ("0", False)])
 def test_switches_take_several_words(text, value):
-    assert config.parse(config.tables()["train"]["norm_obs"], text) is value
+    assert flags.parse(config.option_tables()["train"]["norm_obs"], text) is value
 
 
 def test_auto_is_a_word_for_what_the_program_picks_on_flags_and_in_files(game):
@@ -80,7 +82,7 @@ def test_auto_is_a_word_for_what_the_program_picks_on_flags_and_in_files(game):
 
 
 def test_every_option_and_config_field_has_a_table_entry(game):
-    known = config.tables(game)
+    known = config.option_tables(game)
     assert list(known) == ["env", "vec", "train", "policy"]
     assert list(known["env"]) == [field.name for field in game.config_fields]
     for section, options in SECTIONS.items():
@@ -96,8 +98,8 @@ def test_config_toml_is_complete_and_gives_the_same_config_again(game, tmp_path)
         PolicyOptions(path='odd "name"\\with\tall\x7f é.py:Net'),
     )
     path = tmp_path / "config.toml"
-    path.write_text(config.emit(made.asdict()), encoding="utf-8")
-    content = config.read(path)
+    path.write_text(toml_file.to_text(made.asdict()), encoding="utf-8")
+    content = toml_file.read(path)
     assert content == made.asdict()
     assert content.pop("game") == "squared"
     assert resolve(game, (str(path), content)) == made
@@ -107,9 +109,9 @@ def test_a_config_file_that_is_no_toml_or_not_there_says_so(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("[train\n")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML.*line 1"):
-        config.read(path)
+        toml_file.read(path)
     with pytest.raises(ConfigError, match=r"absent\.toml cannot be read: No such file"):
-        config.read(tmp_path / "absent.toml")
+        toml_file.read(tmp_path / "absent.toml")
 
 
 @pytest.mark.parametrize(
@@ -117,4 +119,4 @@ def test_a_config_file_that_is_no_toml_or_not_there_says_so(tmp_path):
     [(2**24, "2^24"), (2**63 - 1, "2^63-1"), (1024, "1_024"), (0.0025, "0.0025"), (True, "true")],
 )
 def test_values_are_shown_as_a_person_would_write_them(value, text):
-    assert config.short(value) == text
+    assert flags.format_value(value) == text

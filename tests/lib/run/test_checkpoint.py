@@ -28,17 +28,17 @@ def net(hidden=4):
     return torch.nn.Sequential(torch.nn.Linear(3, hidden), torch.nn.Linear(hidden, 2))
 
 
-def describe(name, **given):
+def note_of(name, **given):
     game = games.load(name)
     config = {field.name: field.default for field in game.config_fields} | given
-    return checkpoint.describe(game, game.pack(config))
+    return checkpoint.compatibility_note(game, game.pack(config))
 
 
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "policy.safetensors"
     module = net()
-    checkpoint.save(path, "policy", module.state_dict(), describe("squared"))
+    checkpoint.save(path, "policy", module.state_dict(), note_of("squared"))
     return path, module
 
 
@@ -53,7 +53,7 @@ def same(a, b):
 def test_a_policy_comes_back_as_it_was(saved):
     path, module = saved
     other = net()
-    note = checkpoint.load_policy(other, path, describe("squared"))
+    note = checkpoint.load_policy(other, path, note_of("squared"))
     assert same(weights(other), weights(module))
     assert note["kind"] == "policy"
     assert (note["format"], note["abi"], note["game"]) == (1, 2, "squared")
@@ -81,8 +81,8 @@ def test_tensors_of_any_kind_come_back_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(
     ("expected", "message"),
     [
-        (lambda: describe("cartpole"), "its game is squared, here it is cartpole"),
-        (lambda: describe("squared", size=5), r"obs_shape is \[11, 11\], here it is \[5, 5\]"),
+        (lambda: note_of("cartpole"), "its game is squared, here it is cartpole"),
+        (lambda: note_of("squared", size=5), r"obs_shape is \[11, 11\], here it is \[5, 5\]"),
     ],
 )
 def test_a_policy_of_another_game_or_other_observations_is_refused(saved, expected, message):
@@ -99,7 +99,7 @@ def test_a_policy_of_other_sizes_is_refused_and_nothing_is_touched(saved):
     other = net(hidden=5)
     before = weights(other)
     with pytest.raises(CheckpointError, match=r"0\.weight is 4x3, expected 5x3 \(and 2 more\)"):
-        checkpoint.load_policy(other, path, describe("squared"))
+        checkpoint.load_policy(other, path, note_of("squared"))
     assert same(weights(other), before)
 
 
@@ -107,7 +107,7 @@ def test_a_policy_with_other_layers_is_refused(saved):
     path, _ = saved
     with pytest.raises(CheckpointError, match=r"2\.weight is missing"):
         checkpoint.load_policy(
-            torch.nn.Sequential(*net(), torch.nn.Linear(2, 2)), path, describe("squared")
+            torch.nn.Sequential(*net(), torch.nn.Linear(2, 2)), path, note_of("squared")
         )
 
 
@@ -165,11 +165,11 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(saved, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SaveError, match="No space left on device; the earlier file is as it was"):
-        checkpoint.save(path, "policy", net(50).state_dict(), describe("squared"))
+        checkpoint.save(path, "policy", net(50).state_dict(), note_of("squared"))
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-    checkpoint.load_policy(module, path, describe("squared"))
+    checkpoint.load_policy(module, path, note_of("squared"))
 
 
 def test_a_real_write_that_fails_half_way_leaves_the_old_file(saved):

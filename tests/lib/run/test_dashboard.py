@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pufferlib.run import dashboard
+from pufferlib.run import dashboard, formatting
 from pufferlib.run.dashboard import LiveDisplay, PlainDisplay
 from pufferlib.runtime.timer import SECTIONS
 
@@ -49,7 +49,7 @@ def picture(display, width, height):
 def test_the_dashboard_shows_progress_game_losses_rows_and_time():
     _, display = live(80, 24)
     display.update(METRICS)
-    display.note("something to know")
+    display.message("something to know")
     text = "\n".join(picture(display, 80, 24))
     display.close()
     for words in (
@@ -72,7 +72,7 @@ def test_rows_are_all_shown_on_a_small_terminal():
     _, display = live(80, 24)
     times = {f"time/{name}": 1.0 for name in SECTIONS}
     display.update({**METRICS, **times})
-    display.note("something to know")
+    display.message("something to know")
     lines = picture(display, 80, 24)
     display.close()
     for name, value in {
@@ -111,7 +111,7 @@ def test_a_resized_terminal_gets_a_picture_of_its_size():
 def test_the_terminal_is_given_back_and_keeps_the_last_picture_and_notes():
     console, display = live(80, 24)
     display.update(METRICS)
-    display.note("something to know")
+    display.message("something to know")
     display.close()
     display.close()
     before, left, after = console.file.getvalue().rpartition("\x1b[?1049l")
@@ -145,14 +145,14 @@ def test_a_pipe_gets_plain_lines_and_a_terminal_the_dashboard(monkeypatch):
     [(0, "0"), (950, "950"), (12_345, "12.3k"), (999_999, "1000k"), (4.56e6, "4.56M")],
 )
 def test_counts_are_short(value, text):
-    assert dashboard.count(value) == text
+    assert formatting.count(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "?"), (59.6, "1:00"), (161, "2:41"), (3725, "1:02:05")]
 )
 def test_durations_are_clocks(seconds, text):
-    assert dashboard.clock(seconds) == text
+    assert formatting.clock(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_durations_are_clocks(seconds, text):
     [(1024, "1024"), (0.0, "0"), (2e-5, "2e-05"), (1.23456, "1.235"), (1234.56, "1234.6")],
 )
 def test_measured_values_have_about_four_digits(value, text):
-    assert dashboard.number(value) == text
+    assert formatting.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_measured_values_have_about_four_digits(value, text):
     [(1.0, "100%"), (0.99999, "99.9%"), (0.125, "12.5%"), (0.3, "30%"), (0, "0%")],
 )
 def test_shares_are_percentages_and_only_the_whole_is_100(share, text):
-    assert dashboard.percent(share) == text
+    assert formatting.percent(share) == text

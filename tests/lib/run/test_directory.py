@@ -8,13 +8,13 @@ import torch
 
 from pufferlib.run import checkpoint
 from pufferlib.run.checkpoint import CheckpointError, SaveError
-from pufferlib.run.directory import Run, RunError
+from pufferlib.run.directory import RunDirectory, RunError
 
 SETTINGS = {"game": "squared", "env": {"size": 11}}
 
 
 def new(tmp_path, name=None):
-    return Run.create(tmp_path, "squared", name, SETTINGS)
+    return RunDirectory.create(tmp_path, "squared", name, SETTINGS)
 
 
 def state(value):
@@ -24,7 +24,7 @@ def state(value):
 def test_a_new_run_has_its_config_and_a_place_for_metrics(tmp_path):
     run = new(tmp_path, "first")
     assert run.path == tmp_path / "squared" / "first"
-    assert run.settings() == SETTINGS
+    assert run.read_config() == SETTINGS
     run.log({"agent_steps": 1, "loss/loss": float("nan"), "env/score": 2.5})
     lines = (run.path / "metrics.jsonl").read_text().splitlines()  # before close: line by line
     assert [json.loads(line) for line in lines] == [
@@ -53,7 +53,7 @@ def test_a_name_must_be_one_folders_name(tmp_path, name):
 def test_a_run_folder_that_cannot_be_made_says_why(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"run folder .*file/squared/x cannot be made: Not a dir"):
-        Run.create(tmp_path / "file", "squared", "x", SETTINGS)
+        RunDirectory.create(tmp_path / "file", "squared", "x", SETTINGS)
     (tmp_path / "squared").mkdir()
     (tmp_path / "squared" / "x").write_text("in the way")
     with pytest.raises(RunError, match="a file is in its place"):
@@ -71,7 +71,7 @@ def test_a_run_whose_first_files_cannot_be_written_leaves_its_name_free(
         if file == "config.toml":
             patch.setattr("pufferlib.run.directory.write_bytes", full)
         else:
-            patch.setattr(Run, "_open_metrics", full)
+            patch.setattr(RunDirectory, "_open_metrics", full)
         with pytest.raises(RunError, match="cannot be written: No space left"):
             new(tmp_path, "x")
     new(tmp_path, "x").close()
@@ -80,18 +80,18 @@ def test_a_run_whose_first_files_cannot_be_written_leaves_its_name_free(
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")
 def test_a_run_folder_on_a_file_system_that_takes_no_files_says_why():
     with pytest.raises(RunError, match="cannot be made"):
-        Run.create("/proc", "squared", "x", SETTINGS)
+        RunDirectory.create("/proc", "squared", "x", SETTINGS)
 
 
 def test_a_run_is_found_by_path_and_the_newest_by_game(tmp_path):
     runs = [new(tmp_path, name) for name in ("b", "a", "c")]
     for age, run in enumerate(runs[:2]):
-        run.last.write_bytes(b"")
-        os.utime(run.last, (1000 + age, 1000 + age))
-    assert Run.find(str(runs[0].path), tmp_path).path == runs[0].path
-    assert Run.find("squared", tmp_path).path == runs[1].path  # c has no policy yet
+        run.last_policy.write_bytes(b"")
+        os.utime(run.last_policy, (1000 + age, 1000 + age))
+    assert RunDirectory.find(str(runs[0].path), tmp_path).path == runs[0].path
+    assert RunDirectory.find("squared", tmp_path).path == runs[1].path  # c has no policy yet
     with pytest.raises(RunError, match="train one: puffer train pong"):
-        Run.find("pong", tmp_path)
+        RunDirectory.find("pong", tmp_path)
 
 
 def test_what_was_saved_last_is_loaded_and_only_that_is_kept(tmp_path):

@@ -10,10 +10,11 @@ import pytest
 
 from pufferenv.external.description import describe
 from pufferlib.cli.main import main
-from pufferlib.config import resolve
+from pufferlib.config import resolve, toml_file
+from pufferlib.config.section import ConfigError
 from pufferlib.policies import observation_kinds
 from pufferlib.run import external_envs
-from pufferlib.run.directory import folder
+from pufferlib.run.directory import folder_name
 from tests.support.external_envs import Village
 
 CARTPOLE = "gym:CartPole-v1"
@@ -49,7 +50,7 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     said = capsys.readouterr().out
     assert "gym:CartPole-v1 shows 4 numbers; policy mlp, normalized: observations" in said
     run = Path("runs/gym-CartPole-v1/first")
-    held = resolve.read(run / "config.toml")
+    held = toml_file.read(run / "config.toml")
     assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
     assert held["policy"]["name"] == "mlp" and held["train"]["norm_obs"] is True
     assert main(["eval", CARTPOLE, "--episodes", "3", "--json"]) == 0
@@ -86,7 +87,7 @@ def test_an_env_that_raises_ends_the_run_with_its_error_and_what_was_saved(capsy
     assert main(["train", CARTPOLE, "--name", "x", *words]) == 1
     said = capsys.readouterr().out
     assert "gym:CartPole-v1: env 0, step 40: KeyError: 'lost'" in said
-    assert "go on: puffer train --resume runs/gym-CartPole-v1/x" in said
+    assert "resume it: puffer train --resume runs/gym-CartPole-v1/x" in said
     assert Path("runs/gym-CartPole-v1/x/policy.safetensors").exists()
 
 
@@ -111,7 +112,7 @@ def test_what_an_env_is_made_with_reaches_it():
     ],
 )
 def test_what_an_env_does_not_take_is_refused(given, words):
-    with pytest.raises(resolve.ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught:
         external_envs.read_kwargs(CARTPOLE, settings(**given))
     for word in words:
         assert word in str(caught.value)
@@ -140,7 +141,7 @@ def test_bad_names_are_answered(capsys):
     said = error_of(capsys, "train", CARTPOLE, "--policy.name=cnn", *TINY)
     assert "needs an image" in said and "float32 of shape (4,)" in said
     said = error_of(capsys, "train", CARTPOLE, "--train.horzon=3")
-    assert "nearest: --train.horizon" in said
+    assert "did you mean --train.horizon" in said
     said = error_of(capsys, "train", "gymnasium:CartPole-v1")
     assert "envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE" in said
     assert "games written in C" in error_of(capsys, "train", CARTPOLE, "--vec.debug")
@@ -247,9 +248,9 @@ def test_a_network_that_remembers_gets_longer_rows_unless_told():
 
 
 def test_a_runs_folder_has_nothing_that_a_path_would_read():
-    assert folder("gym:ALE/Pong-v5") == "gym-ALE-Pong-v5"
-    assert folder("pettingzoo:mpe.simple_spread_v3") == "pettingzoo-mpe.simple_spread_v3"
-    assert folder("breakout") == "breakout"
+    assert folder_name("gym:ALE/Pong-v5") == "gym-ALE-Pong-v5"
+    assert folder_name("pettingzoo:mpe.simple_spread_v3") == "pettingzoo-mpe.simple_spread_v3"
+    assert folder_name("breakout") == "breakout"
 
 
 def test_minigrid_learns_from_image_and_direction(capsys):

@@ -1,0 +1,102 @@
+"""From the words of a command line to a game and its resolved config."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pufferlib.config import resolve, toml_file
+from pufferlib.config.options import PolicyOptions
+from pufferlib.config.resolve import FLAGS, Config, Layer
+from pufferlib.config.section import ConfigError
+
+if TYPE_CHECKING:
+    from pufferenv.engine._engine import Game
+
+Settings = dict[str, dict[str, object]]  # values of flags, by section and key
+SETTING = re.compile(r"--([A-Za-z][\w-]*)\.([\w-]+)(?:=(.*))?", re.DOTALL)
+
+
+def split_settings(words: Sequence[str]) -> tuple[Settings, list[str]]:
+    """Separate `--section.key value` and `--section.key=value` from the other words.
+
+    Return the settings and the rest. Underscores and hyphens are equivalent. A flag without a
+    value means `true`.
+    """
+    settings: Settings = {}
+    rest: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        found = SETTING.fullmatch(word)
+        if not found:
+            name, equals, value = word.partition("=")
+            rest.append(name.replace("_", "-") + equals + value if word.startswith("--") else word)
+            continue
+        section, key, value = found[1], found[2].replace("-", "_"), found[3]
+        if value is None:
+            value = left.pop(0) if left and not left[0].startswith("--") else "true"
+        settings.setdefault(section, {})[key] = value
+    return settings, rest
+
+
+def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Config, Game]":
+    """Load the game and merge its TOML file, the config file and the flags.
+
+    Without `name`, the config file names the game. Raise ConfigError if neither does, or for an
+    unknown or illegal setting.
+    """
+    from pufferenv import games
+
+    layers = []
+    if file:
+        content = toml_file.read(file)
+        file_game = content.pop("game", None)
+        if file_game is not None and not isinstance(file_game, str):
+            raise ConfigError(
+                f"{file}: game={file_game!r} must be a game's name or the path of its header"
+            )
+        name = name or file_game
+        layers.append(Layer(str(file), content))
+    if not name:
+        raise ConfigError(
+            f"which game? Give one of {', '.join(games.names())}, the path of a header, "
+            "or an env such as gym:CartPole-v1"
+        )
+    layers.append(Layer(FLAGS, flags))
+    game: Game
+    if resolve.is_external(name):
+        from pufferlib.run import external_envs
+
+        config, game = external_envs.configure(name, layers)
+    else:
+        game = games.load(name)
+        layers.insert(0, Layer(f"{game.name}.toml", games.defaults(name)))
+        config = resolve.resolve(full_name(name), game, layers)
+        if config.vec.debug and not game.debug:
+            game = games.load(name, debug=True)
+    return dataclasses.replace(config, policy=_resolved_policy(config, game)), game
+
+
+def _resolved_policy(config: Config, game: "Game") -> PolicyOptions:
+    """Return the policy options with `auto` and a relative path replaced by what they mean here."""
+    policy = config.policy
+    if policy.name == "auto" and not policy.path:
+        from pufferlib.policies import observation_kinds
+
+        layout = observation_kinds.layout(game, game.pack(config.fields))
+        policy = dataclasses.replace(policy, name=observation_kinds.network(layout))
+    code, colon, class_name = policy.path.rpartition(":")
+    if code:
+        policy = dataclasses.replace(policy, path=f"{_absolute(code)}{colon}{class_name}")
+    return policy
+
+
+def full_name(game: str) -> str:
+    """Return the name of a game in a run's config: a header's absolute path, others unchanged."""
+    return _absolute(game) if game.endswith(".h") else game
+
+
+def _absolute(file: str) -> str:
+    return str(Path(file).expanduser().resolve())

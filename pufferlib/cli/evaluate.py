@@ -1,0 +1,81 @@
+"""`puffer eval`: play whole episodes with a trained policy and print what the game logs."""
+
+import argparse
+import json
+from pathlib import Path
+
+from pufferlib.cli import flags, printing
+from pufferlib.cli.configure import Settings, configure
+from pufferlib.config.section import ConfigError
+
+SUMMARY = "Evaluate a trained policy over whole episodes."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the plain flags of the command."""
+    parser.add_argument(
+        "target", nargs="?", metavar="RUN_OR_GAME", help="a run's folder, or a game: its newest run"
+    )
+    parser.add_argument(
+        "--policy",
+        default="best",
+        metavar="best|last|FILE",
+        help="the run's best policy, its last, or a policy file (default: best)",
+    )
+    parser.add_argument("--episodes", type=int, default=100, help="episodes (default: 100)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the games and of the actions (default: 0)"
+    )
+    parser.add_argument(
+        "--greedy", action="store_true", help="take the most likely actions instead of sampling"
+    )
+    flags.add_json(parser)
+    flags.add_run_dir(parser)
+    flags.add_help(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Evaluate; print mean, spread and range of every field that the game logs."""
+    if args.help:
+        printing.print_options(args.parser, None)
+        return 0
+    if not args.target:
+        raise ConfigError("evaluate what? Give a run's folder or a game: puffer eval RUN_OR_GAME")
+    if args.episodes < 1:
+        raise ConfigError(f"--episodes {args.episodes} must be at least 1")
+    from pufferlib.run.directory import RunDirectory, RunError
+    from pufferlib.run.evaluate import evaluate, load_policy_for
+
+    # A policy of a run is evaluated with the run's config. So is a policy file, if it is
+    # evaluated on a run or on a game that has one; otherwise with the game's defaults.
+    if args.policy in ("best", "last"):
+        directory = RunDirectory.find(args.target, args.run_dir)
+        is_best = args.policy == "best" and directory.best_policy.exists()
+        file = directory.best_policy if is_best else directory.last_policy
+        config, game = configure(None, str(directory.path / "config.toml"), settings)
+    else:
+        file = Path(args.policy)
+        if not file.is_file():
+            raise ConfigError(f"--policy {args.policy} is neither best, last nor a file")
+        try:
+            config_file = str(RunDirectory.find(args.target, args.run_dir).path / "config.toml")
+        except RunError:
+            config, game = configure(args.target, None, settings)
+        else:
+            config, game = configure(None, config_file, settings)
+    policy = load_policy_for(file, game, config)
+    result = evaluate(
+        policy,
+        game,
+        config.fields,
+        episodes=args.episodes,
+        num_threads=config.vec.num_threads or 1,
+        seed=args.seed,
+        greedy=args.greedy,
+    )
+    if args.json:
+        about = {"game": game.name, "policy": str(file), "seed": args.seed, "greedy": args.greedy}
+        print(json.dumps({**about, **result.asdict()}, indent=1))
+    else:
+        printing.print_evaluation(file, game, result)
+    return 0
