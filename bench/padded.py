@@ -37,7 +37,7 @@ from pufferlib.ops.ppo_loss import (
     record_loss,
 )
 from pufferlib.policies.base import Output, Policy
-from pufferlib.ppo.batch import Memory, Minibatch
+from pufferlib.ppo.batch import Minibatch, MinibatchBuffer
 from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.trainer import Trainer
@@ -190,7 +190,7 @@ class PlainBatch:
         reset = np.zeros((1, sizes.horizon), np.uint8)
         self._columns = {**self.pool, "reset": reset}
 
-    def memory(self, rows: int, seen: torch.dtype | None = None) -> Memory:
+    def memory(self, rows: int, seen: torch.dtype | None = None) -> MinibatchBuffer:
         """Return where minibatches of up to so many rows are gathered, observations as float32."""
         made = {}
         for name, column in self._columns.items():
@@ -198,7 +198,7 @@ class PlainBatch:
             if seen and name == "observations":
                 dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype)
-        return Memory(made)
+        return MinibatchBuffer(made)
 
     def load(self, policy: Policy, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
@@ -216,7 +216,7 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def note(self, do: Executor, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+    def note(self, do: Executor, memory: MinibatchBuffer, rows: npt.NDArray[np.int32]) -> Minibatch:
         """Gather these rows (m,) into `memory`."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():
@@ -310,7 +310,7 @@ class PaddedLearner(Learner):
                 part.zero_()
         if not len(live):
             return
-        steps = Transitions(*(None if x is None else x[live] for x in minibatch.steps))
+        steps = Transitions(*(None if x is None else x[live] for x in minibatch.transitions))
         mine = _of(output, live, slots)
         into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
         record_loss(EAGER, mine, into, steps, self.head_sizes, self.train, numbers, metrics)

@@ -1,6 +1,8 @@
-"""PPO's loss and its gradient: on the CPU both by one native pass, which autograd can go through.
+"""PPO's loss and its gradient (Schulman et al. 2017, equations 7 and 9).
 
-Letters: M steps of a minibatch, K discrete heads, C their choices, X continuous axes.
+On the CPU one kernel computes both, and autograd can go through it; on a GPU the loss is
+`reference.ppo_loss`, torch operators under autograd. Letters: M transitions of a minibatch,
+K discrete heads, C their choices together, X continuous axes.
 """
 
 from typing import Any, NamedTuple, cast
@@ -19,7 +21,7 @@ from pufferlib.runtime.tensors import as_array
 
 
 class Transitions(NamedTuple):
-    """What a minibatch's steps were: M of each, flat, on the policy's device."""
+    """M transitions of a minibatch, flat, on the policy's device."""
 
     action: Tensor | None  # (M, K) int32
     axis: Tensor | None  # (M, X) float32
@@ -31,7 +33,7 @@ class Transitions(NamedTuple):
 
 
 class LossStats(NamedTuple):
-    """Means over a minibatch; floats, or on a GPU tensors of no dimension."""
+    """Means over the transitions of a minibatch: floats, or on a GPU tensors without dimensions."""
 
     loss: Any
     policy: Any
@@ -43,11 +45,15 @@ class LossStats(NamedTuple):
 
 
 class AdvantageNormalization(NamedTuple):
-    """How a minibatch standardizes advantages, and the steps that its means are over."""
+    """The affine map that normalizes a minibatch's advantages, and its number of transitions.
+
+    The loss uses (advantage - mean) * scale, and its means are over `count` transitions. Chunks of
+    a minibatch share both, so that their losses and gradients sum to those of the whole.
+    """
 
     mean: float
-    scale: float  # advantages are used as (advantage - mean) * scale
-    steps: int
+    scale: float
+    count: int
 
     @classmethod
     def of(
@@ -56,7 +62,7 @@ class AdvantageNormalization(NamedTuple):
         train: TrainOptions,
         rows: npt.NDArray[np.int32] | None = None,
     ) -> "AdvantageNormalization":
-        """Of these rows (m,) of advantages (R, H), or of all, which then may be of any shape."""
+        """Measure `rows` (m,) of advantages (R, H), or all advantages, then of any shape."""
         if rows is None:
             advantage, rows = advantage.reshape(1, -1), np.zeros(1, np.int32)
         count = len(rows) * advantage.shape[1]
@@ -66,7 +72,7 @@ class AdvantageNormalization(NamedTuple):
         return cls(mean, 1 / (deviation + 1e-8), count)
 
     def settings(self, train: TrainOptions) -> dict[str, Any]:
-        """Return the numbers that the loss is made with."""
+        """Return the loss kernel's scalar arguments."""
         return {
             "adv_mean": self.mean,
             "adv_scale": self.scale,
@@ -75,79 +81,79 @@ class AdvantageNormalization(NamedTuple):
         }
 
     def numbers(self, train: TrainOptions) -> tuple[float, ...]:
-        """Return those that change from one minibatch to the next, as the native pass has them."""
-        return self.mean, self.scale, train.ent_coef, self.steps
+        """Return the scalars that change between minibatches, in the loss kernel's order."""
+        return self.mean, self.scale, train.ent_coef, self.count
 
 
 def _fixed(train: TrainOptions) -> dict[str, float]:
-    """Return the settings that hold for a run."""
+    """Return the scalars of the loss that stay the same during a run."""
     names = ("clip_coef", "vf_coef", "vf_clip_coef")
     return {name: getattr(train, name) for name in names}
 
 
 class _NativeLoss(torch.autograd.Function):
-    """The native pass computes the gradient along with the loss; backward hands it out."""
+    """The kernel computes loss and gradient in `forward`; `backward` returns the gradient."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        steps: Transitions,
+        transitions: Transitions,
         settings: dict[str, Any],
         stats: list[LossStats],
         *outputs: Any,
     ) -> Tensor:
-        """Outputs: logits (M, C), mean (M, X), log_std (M, X) or (X,), values (M,)."""
+        """Compute the loss of logits (M, C), mean (M, X), log_std (M, X) or (X,), values (M,)."""
         outputs = tuple(None if x is None else x.detach().contiguous() for x in outputs)
         grads = [None if x is None else torch.zeros_like(x) for x in outputs]
-        arrays = _arrays(Output(*outputs), Output(*grads), steps)  # type: ignore[arg-type]
+        arrays = _arrays(Output(*outputs), Output(*grads), transitions)  # type: ignore[arg-type]
         stats.append(LossStats(*_kernels.ppo_loss(**arrays, **settings) or ()))
         ctx.grads = grads
         return torch.tensor(stats[-1].loss)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """The loss is almost always the root, whose gradient is 1."""
+        """Scale the gradient by that of the loss, which is 1 where the loss is the root."""
         factor = grads[0].item()
         scaled = (g if g is None or factor == 1 else g * factor for g in ctx.grads)
         return (None, None, None, *scaled)
 
 
-def _arrays(output: Output, grads: Output, steps: Transitions) -> dict[str, Any]:
-    """Name what the native pass is given, as it has it."""
+def _arrays(output: Output, grads: Output, transitions: Transitions) -> dict[str, Any]:
+    """Return the loss kernel's array arguments by name."""
     names = ("logits", "mean", "log_std", "values")
     arrays: dict[str, Any] = {n: as_array(part) for n, part in zip(names, output, strict=True)}
     arrays |= {f"grad_{n}": as_array(part) for n, part in zip(names, grads, strict=True)}
-    return arrays | {name: as_array(value) for name, value in _given(steps).items()}
+    return arrays | {name: as_array(value) for name, value in _named(transitions).items()}
 
 
-def _given(steps: Transitions) -> dict[str, Any]:
-    """Name what a minibatch's steps were as the loss names it."""
-    given = steps._asdict()
-    given["old_value"] = given.pop("value")
-    return given
+def _named(transitions: Transitions) -> dict[str, Any]:
+    """Return the columns by the loss's names: the value when acting is its `old_value`."""
+    columns = transitions._asdict()
+    columns["old_value"] = columns.pop("value")
+    return columns
 
 
 def record_loss(
-    do: Executor,
+    executor: Executor,
     output: Output,
     grads: Output,
-    steps: Transitions,
+    transitions: Transitions,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
     numbers: npt.NDArray[np.float64],
     metrics: npt.NDArray[np.float64],
 ) -> None:
-    """Write the gradient of the loss over some steps of a minibatch into `grads`.
+    """Write the gradient of the loss over a chunk of a minibatch into `grads`.
 
-    `numbers` (4,) as AdvantageNormalization has them are read, and this part's share of LossStats is added to
-    `metrics` (7,), when it is done. The gradient of a log_std for all is added to.
+    When it runs, it reads `numbers` (4,), which are `AdvantageNormalization.numbers`, and adds this
+    chunk's part of LossStats to `metrics` (7,). The gradient of a log_std (X,) is added to.
     """
-    do.call(
+    executor.call(
         _kernels.ppo_loss,
         sizes=sizes,
         ent_coef=train.ent_coef,
         **_fixed(train),
-        **_arrays(output, grads, steps),
+        **_arrays(output, grads, transitions),
         numbers=numbers,
         metrics=metrics,
     )
@@ -155,34 +161,34 @@ def record_loss(
 
 def ppo_loss(
     output: Output,
-    steps: Transitions,
+    transitions: Transitions,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
-    standard: AdvantageNormalization | None = None,
+    normalization: AdvantageNormalization | None = None,
 ) -> tuple[Tensor, LossStats]:
-    """Return PPO's loss (Schulman et al. 2017), to go backward from, and what it is made of.
+    """Return the loss of a whole minibatch, a scalar for `backward`, and its terms.
 
-    Over a whole minibatch, whose `standard` is made of `steps` if it is not given.
+    Without `normalization`, the advantages are normalized as `train` says.
     """
-    settings = (
-        standard or AdvantageNormalization.of(steps.advantage.cpu().numpy(), train)
-    ).settings(train)
+    if normalization is None:
+        normalization = AdvantageNormalization.of(transitions.advantage.cpu().numpy(), train)
+    settings = normalization.settings(train)
     if output.value.is_cuda:
-        said = LossStats(
+        terms = LossStats(
             *reference.ppo_loss(
                 values=output.value,
                 logits=output.logits,
                 mean=output.mean,
                 log_std=output.log_std,
                 sizes=sizes,
-                **_given(steps),
+                **_named(transitions),
                 **settings,
             )
         )
-        return said.loss, LossStats(*(part.detach() for part in said))
+        return terms.loss, LossStats(*(term.detach() for term in terms))
     stats: list[LossStats] = []
     loss = _NativeLoss.apply(  # type: ignore[no-untyped-call]
-        steps,
+        transitions,
         {"sizes": sizes, **settings},
         stats,
         output.logits,
@@ -191,3 +197,4 @@ def ppo_loss(
         output.value,
     )
     return cast(Tensor, loss), stats[0]
+

@@ -38,12 +38,12 @@ class Minibatch:
         self.obs = columns["observations"]  # (m, H, *O)
         self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
         self.state = columns.get("state")  # (m, S) before slot 0
-        self.steps = Transitions._make(
+        self.transitions = Transitions._make(
             columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields
         )
 
 
-class Memory:
+class MinibatchBuffer:
     """Where minibatches of up to so many rows are gathered on the CPU."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
@@ -82,7 +82,7 @@ class Batch:
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
-    def memory(self, rows: int, seen: torch.dtype | None = None) -> Memory:
+    def memory(self, rows: int, seen: torch.dtype | None = None) -> MinibatchBuffer:
         """Return where minibatches of up to so many rows are gathered.
 
         `seen`: observations as this, float32 or bfloat16, not as the pool has them.
@@ -96,7 +96,7 @@ class Batch:
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
         if self.collector.row_state is not None and not on_gpu:
             made["state"] = torch.zeros((rows, self.collector.row_state.shape[1]))
-        return Memory(made)
+        return MinibatchBuffer(made)
 
     def load(self, policy: Policy | FusedNetwork, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
@@ -224,7 +224,7 @@ class Batch:
         _kernels.gather(pool, rows, self._seen[: len(rows)])
         return torch.from_numpy(self._seen[: len(rows)]).flatten(0, 1)
 
-    def minibatch(self, part: Tensor, memory: Memory | None = None) -> Minibatch:
+    def minibatch(self, part: Tensor, memory: MinibatchBuffer | None = None) -> Minibatch:
         """Return these rows of the batch, `part` (m,) int64, in `memory`, or in new one.
 
         On a GPU the batch is there already, and `memory` is not used.
@@ -237,7 +237,7 @@ class Batch:
             return made
         return self.note(EAGER, memory or self.memory(len(rows)), rows)
 
-    def note(self, do: Executor, memory: Memory, rows: npt.NDArray[np.int32]) -> Minibatch:
+    def note(self, do: Executor, memory: MinibatchBuffer, rows: npt.NDArray[np.int32]) -> Minibatch:
         """Gather rows of the pool on the CPU, (m,), which are the batch's."""
         made, arrays = memory.views(len(rows))
         for name, column in self.pool.items():

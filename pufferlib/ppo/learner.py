@@ -18,7 +18,7 @@ from pufferlib.fused.network import FusedNetwork, can_fuse, chunk_rows, make_fus
 from pufferlib.fused.precision import Autocast
 from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
 from pufferlib.policies.base import Policy
-from pufferlib.ppo.batch import Batch, Memory
+from pufferlib.ppo.batch import Batch, MinibatchBuffer
 from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
@@ -29,7 +29,7 @@ class Hand(NamedTuple):
     """One of the threads' networks, and what it works with."""
 
     network: FusedNetwork
-    memory: Memory  # of a part
+    memory: MinibatchBuffer  # of a part
     metrics: npt.NDArray[np.float64]  # (7,) sums over the parts
 
 
@@ -112,7 +112,7 @@ class Learner:
         minibatch = self.batch.minibatch(rows, self._memory)
         self.timer.enter("loss_backward")
         output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-        loss, stats = ppo_loss(output, minibatch.steps, self.head_sizes, self.train, standard)
+        loss, stats = ppo_loss(output, minibatch.transitions, self.head_sizes, self.train, standard)
         loss.backward()  # type: ignore[no-untyped-call]
         return stats
 
@@ -137,7 +137,7 @@ class Learner:
         """Note how a network learns from so many rows in its memory."""
         graph, (minibatch, _) = Graph(), hand.memory.views(rows)
         lesson = hand.network.record_unroll(graph, minibatch.obs, minibatch.state, minibatch.reset)
-        given = (lesson.output, lesson.gradient, minibatch.steps, self.head_sizes, self.train)
+        given = (lesson.output, lesson.gradient, minibatch.transitions, self.head_sizes, self.train)
         record_loss(graph, *given, self._numbers, hand.metrics)
         lesson.backward(graph)
         return graph

@@ -236,7 +236,7 @@ def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threa
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
     output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-    loss, _ = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss, _ = ppo_loss(output, minibatch.transitions, trainer.collector.head_sizes, trainer.train)
     loss.backward()
     want = trainer.optimizer.grads
     assert want.norm() > 0

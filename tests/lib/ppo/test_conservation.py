@@ -214,8 +214,8 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
             logprob, _ = logprob_and_entropy(
                 **{name: x for name, x in output._asdict().items() if name != "value"},
                 sizes=trainer.collector.head_sizes,
-                action=minibatch.steps.action,
-                axis=minibatch.steps.axis,
+                action=minibatch.transitions.action,
+                axis=minibatch.transitions.axis,
             )
             for name, got in (("value", output.value), ("logprob", logprob)):
                 np.testing.assert_allclose(got, columns[name][part].reshape(-1), **close)

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 def trainer_of(game, num_envs, *, groups=1, asynchronous=False, policy="mlp", **train):
     LIVED.clear()
     vec = VecOptions(num_envs=num_envs, num_groups=groups, asynchronous=asynchronous, debug=True)
-    options = TrainOptions(
-        **{"horizon": 4, "batch_size": 24, "seed": 2, "device": "cpu", "threads": 1, **train}
-    )
+    defaults = {"horizon": 4, "batch_size": 24, "seed": 2, "device": "cpu", "threads": 1}
+    defaults["precision"] = "float32"  # `auto` is measured, and may differ from one run to the next
+    options = TrainOptions(**{**defaults, **train})
     hidden = PolicyOptions(name=policy, hidden_size=8, num_layers=2)
     trainer = Trainer(game, {}, vec, options, hidden)
     with torch.no_grad():  # observations are numbers of up to a million

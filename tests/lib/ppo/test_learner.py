@@ -39,7 +39,9 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
     output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-    loss, wanted = ppo_loss(output, minibatch.steps, trainer.collector.head_sizes, trainer.train)
+    loss, wanted = ppo_loss(
+        output, minibatch.transitions, trainer.collector.head_sizes, trainer.train
+    )
     loss.backward()
     hands = len(trainer.learner.hands)
     trainer.close()

@@ -21,9 +21,12 @@ MORTAL = {"die": 0.05, "respawn": 0.5, "spawn": 0.2, "cut": 0.03, "shorter": 20,
 
 
 def make(game="probe", env=None, policy=None, num_envs=6, num_groups=1, **train):
-    """A small trainer on one thread; of probe, observations are brought to order 1."""
+    """A small trainer on one thread; of probe, observations are brought to order 1.
+
+    In float32: `auto` measures on some CPUs whether bfloat16 pays, so that two trainers may differ.
+    """
     defaults = {"horizon": 16, "threads": 1, "device": "cpu", "total_timesteps": 10**6}
-    defaults["precision"] = "float32"  # on a busy machine auto may choose bfloat16
+    defaults["precision"] = "float32"
     if game == "probe":
         defaults |= {"norm_obs": True, "reward_scale": 1e-4}
     trainer = Trainer(
@@ -148,7 +151,7 @@ def test_training_unrolls_a_batch_to_what_acting_said(name, env):
         minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.batch_rows // 4))
         with torch.no_grad():
             output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-        steps, n = minibatch.steps, len(minibatch.obs)
+        steps, n = minibatch.transitions, len(minibatch.obs)
         parts = output._asdict()
         del parts["value"]
         logprob, _ = logprob_and_entropy(
@@ -586,7 +589,7 @@ def test_masks_hold_in_sampling_probability_entropy_and_gradient():
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         carried += trainer.batch.carried
         minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.minibatch_rows))
-        steps, tick = minibatch.steps, minibatch.obs[..., 0].reshape(-1, 1)
+        steps, tick = minibatch.transitions, minibatch.obs[..., 0].reshape(-1, 1)
         legal = torch.cat([torch.arange(4) >= tick % 4, torch.arange(3) == tick % 3], 1)
         assert torch.equal(steps.masks.bool(), legal)
         taken = steps.action.long() + torch.tensor([0, 4])
