@@ -47,13 +47,13 @@ class LossStats(NamedTuple):
 class AdvantageNormalization(NamedTuple):
     """The affine map that normalizes a minibatch's advantages, and its number of transitions.
 
-    The loss uses (advantage - mean) * scale, and its means are over `count` transitions. Chunks of
+    The loss uses (advantage - mean) * scale, and its means are over `num_transitions`. Chunks of
     a minibatch share both, so that their losses and gradients sum to those of the whole.
     """
 
     mean: float
     scale: float
-    count: int
+    num_transitions: int
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class AdvantageNormalization(NamedTuple):
 
     def numbers(self, train: TrainOptions) -> tuple[float, ...]:
         """Return the scalars that change between minibatches, in the loss kernel's order."""
-        return self.mean, self.scale, train.ent_coef, self.count
+        return self.mean, self.scale, train.ent_coef, self.num_transitions
 
 
 def _fixed(train: TrainOptions) -> dict[str, float]:
