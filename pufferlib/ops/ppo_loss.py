@@ -197,4 +197,3 @@ def ppo_loss(
         output.value,
     )
     return cast(Tensor, loss), stats[0]
-
