@@ -55,7 +55,7 @@ class Engine:
         self.time += steps
 
     def _run_in_python(self, steps: int) -> None:
-        engine, to, actions = self.env.engine, self.env.arrays["actions"], self.actions
+        engine, to, actions = self.env.engine, self.env.arrays["action"], self.actions
         for now in range(self.time, self.time + steps):
             np.copyto(to, actions[now % SETS])
             engine.step()
@@ -72,7 +72,7 @@ class Bare:
         rows = (2 * env.num_envs, env.horizon)
         self.arrays = {
             name: self._memory((*rows, *env.arrays[name].shape[2:]), env.arrays[name].dtype)
-            for name in ("observations", "reward", "done")
+            for name in ("pool_observation", "pool_reward", "pool_done")
         }
         self.actions = actions
         with tempfile.TemporaryDirectory() as folder:
@@ -83,10 +83,10 @@ class Bare:
             ctypes.c_int64(env.horizon),
             env.game.pack(env.config),
             mix_seed(0, env.num_envs).ctypes.data_as(ctypes.c_void_p),
-            self._at("observations"),
-            ctypes.c_size_t(self.arrays["observations"][0, 0].nbytes),
-            self._at("reward"),
-            self._at("done"),
+            self._at("pool_observation"),
+            ctypes.c_size_t(self.arrays["pool_observation"][0, 0].nbytes),
+            self._at("pool_reward"),
+            self._at("pool_done"),
         )
         if not self.loop:
             raise MemoryError(f"no bare loop for {env.game.name}")
@@ -121,7 +121,7 @@ class Prefetching:
     """A bare loop that prefetches the slots of later envs, as the engine does."""
 
     def __init__(self, bare: Bare) -> None:
-        lines = bare.arrays["observations"][0, 0].nbytes // 64 + 1
+        lines = bare.arrays["pool_observation"][0, 0].nbytes // 64 + 1
         self.bare, self.ahead = bare, max(1, LINES_AHEAD // lines)
 
     def run(self, steps: int) -> None:

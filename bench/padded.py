@@ -45,7 +45,7 @@ from pufferlib.runtime.graph import EAGER, Executor, Graph
 from pufferlib.runtime.tensors import as_array
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
-POOLED = ("observations", "masks", "action", "axis", "logprob", "value")
+POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
 
 
 def without_rows(env: RowEnv, seed: int) -> Engine:
@@ -62,9 +62,9 @@ def without_rows(env: RowEnv, seed: int) -> Engine:
 
 def buffer_like(env: RowEnv) -> dict[str, npt.NDArray[Any]]:
     """The pool's columns, of one row per agent (A, H, ...); `live` says who acted."""
-    names = (*POOLED, "next_value", "reward", "done", "piece_start", "version")
+    names = (*POOLED, "next_value", "reward", "done", "segment_start", "version")
     shape = (env.num_agents, env.horizon)
-    columns = {name: env.arrays[name] for name in names if name in env.arrays}
+    columns = {k: env.arrays[f"pool_{k}"] for k in names if f"pool_{k}" in env.arrays}
     made = {k: np.zeros((*shape, *c.shape[2:]), c.dtype) for k, c in columns.items()}
     return made | {"live": np.zeros(shape, bool)}
 
@@ -78,7 +78,7 @@ class PlainCollector:
         self.buffer = buffer_like(env)
         self.counts, self.agent_steps, self.steps = model.counts, 0, 0
         self.slot = np.arange(env.num_agents, dtype=np.int64) * self.horizon
-        self._obs = torch.from_numpy(engine.arrays["observations"])
+        self._obs = torch.from_numpy(engine.arrays["observation"])
         self._finals: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
         flat = {
             name: c.reshape(c.shape[0] * c.shape[1], *c.shape[2:])
@@ -86,30 +86,30 @@ class PlainCollector:
         }
         self._next_value = flat["next_value"]
         self._sampling: dict[str, Any] = {
-            "waiting": np.full(env.num_agents, -1, np.int64),
+            "bootstrap_slot": np.full(env.num_agents, -1, np.int64),
             "counts": self.counts,
             "seed": model.seed,
             **{f"pool_{k}": flat[k] for k in ("logprob", "value", "next_value", "version")},
         }
         if env.heads:
             self._sampling["sizes"] = self.head_sizes
-            self._sampling["actions"] = engine.arrays["actions"]
+            self._sampling["action"] = engine.arrays["action"]
             self._sampling["pool_action"] = flat["action"]
         if env.axes:
-            self._sampling |= {"low": env.low, "high": env.high, "axes": engine.arrays["axes"]}
+            self._sampling |= {"low": env.low, "high": env.high, "axis": engine.arrays["axis"]}
             self._sampling["pool_axis"] = flat["axis"]
-        if "masks" in flat:
-            self._sampling["masks"] = flat["masks"]
+        if "mask" in flat:
+            self._sampling["pool_mask"] = flat["mask"]
 
     @torch.no_grad()
     def step(self, t: int) -> None:
         """Act for all agents, step the games, remember both at place `t` of every row."""
         given, buffer, timer = self.engine.arrays, self.buffer, self.timer
         timer.enter("copy")
-        buffer["observations"][:, t] = given["observations"]
+        buffer["observation"][:, t] = given["observation"]
         buffer["live"][:, t] = given["alive"]
-        if "masks" in buffer:
-            buffer["masks"][:, t] = given["masks"]
+        if "mask" in buffer:
+            buffer["mask"][:, t] = given["mask"]
         timer.enter("forward")
         output = self.forward(self._obs, None)[0]
         timer.enter("sample")
@@ -117,11 +117,11 @@ class PlainCollector:
         timer.enter("env")
         self.engine.step()
         timer.enter("other")
-        live, cut = buffer["live"][:, t], given["truncations"] & ~given["terminations"]
-        buffer["reward"][:, t] = given["rewards"]
-        buffer["done"][:, t] = np.where(cut, TRUNCATED, given["terminations"])
+        live, cut = buffer["live"][:, t], given["truncation"] & ~given["termination"]
+        buffer["reward"][:, t] = given["reward"]
+        buffer["done"][:, t] = np.where(cut, TRUNCATED, given["termination"])
         if self.engine.any_final and len(who := np.flatnonzero(cut & live)):
-            self._finals.append((self.slot[who] + t, given["final_observations"][who]))
+            self._finals.append((self.slot[who] + t, given["final_observation"][who]))
         self.agent_steps += int(np.count_nonzero(live))
         self.steps += 1
 
@@ -195,17 +195,17 @@ class PlainBatch:
         made = {}
         for name, column in self._columns.items():
             dtype = torch.from_numpy(column[:0]).dtype
-            if seen and name == "observations":
+            if seen and name == "observation":
                 dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype)
         return MinibatchBuffer(made)
 
     def load(self, policy: Policy, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
-        names = ("reward", "value", "next_value", "done", "piece_start")
+        names = ("reward", "value", "next_value", "done", "segment_start")
         _kernels.advantage(
             rows=self.rows,
-            **{name: self.buffer[name] for name in names},
+            **{f"pool_{name}": self.buffer[name] for name in names},
             gamma=self.train.gamma,
             gae_lambda=self.train.gae_lambda,
             rho_clip=self.train.rho_clip,

@@ -64,8 +64,8 @@ def our_way(logits: torch.Tensor, horizon: int) -> Callable[[], None]:
         "sizes": np.array([choices], np.int32),
         "counts": np.zeros(agents, np.uint64),
         "entropy": np.zeros(agents, np.float32),
-        **{name: pool[name] for name in ("slot", "waiting", "actions")},
-        **{f"pool_{name}": pool[name] for name in COLUMNS},
+        **{name: pool[name] for name in ("slot", "bootstrap_slot", "action")},
+        **{f"pool_{name}": pool[f"pool_{name}"] for name in COLUMNS},
     }
     return lambda: _kernels.sample(**given, seed=1, version=0)
 

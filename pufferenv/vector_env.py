@@ -22,9 +22,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
+from pufferenv.engine.arrays import given_memory
 from pufferenv.game_config import count, env_seeds, loaded, merged, resolve
 
-BUFFERS = ("observations", "rewards", "terminations", "truncations")
+BUFFERS = {  # by name in the engine: the name in `make(buffers=...)`
+    "observation": "observations",
+    "reward": "rewards",
+    "termination": "terminations",
+    "truncation": "truncations",
+}
 MODES = {
     AutoresetMode.SAME_STEP: SAME_STEP,
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -132,20 +138,16 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.single_action_space = _action_space(self.heads, self.axes)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        given = buffers or {}
-        if unknown := sorted(set(given) - set(BUFFERS)):
-            raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS)}")
+        given = _Buffers(buffers or {})
         self._engine = game.open(
             packed,
             envs,
             mode=MODES[self.autoreset_mode],
             seeds=env_seeds(secrets.randbits(64) if seed is None else seed, envs),
             num_threads=self.num_threads,
-            allocate=lambda name, shape, dtype: given.get(name),
+            allocate=given.allocate,
         )
-        for one, other in combinations(given, 2):
-            if np.may_share_memory(self._engine.arrays[one], self._engine.arrays[other]):
-                raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")
+        given.refuse_overlaps()
         self.counted = getattr(self._engine, "counted", None)
         self._copy = copy
         self._ready = False  # reset was called
@@ -154,24 +156,24 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
 
     def _bind(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take every view once, so that a step makes none."""
-        self._observations = arrays["observations"]
-        self._rewards = arrays["rewards"]
-        self._terminations = arrays["terminations"]
-        self._truncations = arrays["truncations"]
-        self.alive, self.over = arrays["alive"], arrays["over"]
-        self.action_masks = arrays.get("masks")
+        self._observations = arrays["observation"]
+        self._rewards = arrays["reward"]
+        self._terminations = arrays["termination"]
+        self._truncations = arrays["truncation"]
+        self.alive, self.over = arrays["alive"], arrays["needs_reset"]
+        self.action_masks = arrays.get("mask")
         self._always: dict[str, Any] = {}
         if self.action_masks is not None:
             self._always = {"action_mask": self.action_masks, "_action_mask": self.alive}
         self._final_obs: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             self._final_obs = {
-                "final_obs": arrays["final_observations"],
-                "_final_obs": arrays["final_mask"],
+                "final_obs": arrays["final_observation"],
+                "_final_obs": arrays["has_final"],
             }
-        self._final_masks, self._final_mask = arrays.get("final_masks"), arrays["final_mask"]
-        self._logs = arrays["final_logs"]
-        self._log_mask = arrays["final_log_mask"]
+        self._final_masks, self._final_mask = arrays.get("final_mask"), arrays["has_final"]
+        self._logs = arrays["final_log"]
+        self._log_mask = arrays["has_final_log"]
 
     def reset(
         self,
@@ -312,6 +314,30 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads; `close()` calls it once. Arrays that somebody holds stay valid."""
         self._engine.close()
+
+
+class _Buffers:
+    """The memory that a caller gives for some of the arrays that `step` returns."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        if unknown := sorted(set(given) - set(BUFFERS.values())):
+            raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS.values())}")
+        self._given, self._arrays = given, dict[str, npt.NDArray[Any]]()
+
+    def allocate(self, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Return the memory for an array of the engine, None where the caller gave none."""
+        name = BUFFERS.get(array, "")
+        if name not in self._given:
+            return None
+        memory = given_memory(name, self._given[name], shape, dtype)
+        self._arrays[name] = memory.view(dtype).reshape(shape)
+        return self._arrays[name]
+
+    def refuse_overlaps(self) -> None:
+        """Raise ValueError where two of the given buffers share memory."""
+        for one, other in combinations(self._arrays, 2):
+            if np.may_share_memory(self._arrays[one], self._arrays[other]):
+                raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")
 
 
 def _mode(given: str | AutoresetMode) -> AutoresetMode:

@@ -73,38 +73,41 @@ class Engine:
     `allocate(name, shape, dtype)` gives the memory of each array the outside sees: any C-contiguous
     writable buffer of that size, or None for the engine's own. Wrong ones raise ValueError.
 
-    `arrays` are live views by name. Every mode:
-        actions       (A, K) int32     what the games read; already range-checked
-        axes          (A, X) float32   what the games read; already clipped
-        rewards       (A,) float32     of the last step
-        alive         (A,) bool
-        final_logs    (E, L) float64, final_log_mask (E,) bool   what the episodes that ended in the
-                                       last step amounted to
+    `arrays` are live views by name. What belongs to the current step has a bare name:
+        action         (A, K) int32     what the games read; already range-checked
+        axis           (A, X) float32   what the games read; already clipped
+        reward         (A,) float32     of the last step
+        alive          (A,) bool
+        final_log      (E, L) float64   log of the episode that ended in the last step,
+        has_final_log  (E,) bool        where one ended
     Without rows (SAME_STEP, NEXT_STEP, DISABLED):
-        observations  (A, *O) game dtype       dead agents: zeros
-        masks         (A, C) bool              only games with masks
-        terminations, truncations (A,) bool    of the last step
-        final_observations (A, *O), final_mask (A,) bool    SAME_STEP: where an episode or a cut
-                                               life ended in the last step
-        final_masks   (A, C) bool              the same, only games with masks
-        over          (E,) bool                NEXT_STEP, DISABLED: the episode is over, the env
-                                               waits for its reset
+        observation        (A, *O) game dtype   dead agents: zeros
+        mask               (A, C) bool          legal choices; only games with masks
+        termination, truncation (A,) bool       of the last step
+        final_observation  (A, *O)              SAME_STEP: of the episode or life that ended in the
+        has_final          (A,) bool            last step, where one ended or was cut
+        final_mask         (A, C) bool          the same agents' masks; only games with masks
+        needs_reset        (E,) bool            NEXT_STEP, DISABLED: the episode ended in an earlier
+                                                step and the env was not reset since
     With rows (ROWS), columns of the pool:
-        observations  (R, H, *O)       written by the games
-        masks         (R, H, C) bool   only games with masks; written by the games
-        reward        (R, H) float32, raw; done (R, H) uint8 (0 LIVE, 1 TERMINAL, 2 TRUNCATED);
-        piece_start   (R, H) bool: these three written by step
-        action        (R, H, K) int32; axis (R, H, X) float32, the unclipped sample;
-        logprob, value, next_value (R, H) float32; version (R, H) int32: written by whoever acts
-    and per agent
-        slot     (A,) int64   of the current observation; dead agents: a sink, not in the pool
-        fresh    (A,) bool    the current observation is the first of a life
-        waiting  (A,) int64   the last slot of the row that the agent filled, live, in the last
-                              step: its next_value is the value of the current observation; -1:
-                              none. Whoever acts (or evaluates) writes it there and sets -1.
-        final_observations (F, *O)     of truncated lives, in the first `num_final` places
-        final_slot (F,) int64          the slot whose next_value they decide
-        final_agent (F,) int32         the agent whose they were
+        pool_observation   (R, H, *O)           written by the games
+        pool_mask          (R, H, C) bool       written by the games; only games with masks
+        pool_reward        (R, H) float32       written by step, unscaled
+        pool_done          (R, H) uint8         written by step: 0 LIVE, 1 TERMINAL, 2 TRUNCATED
+        pool_segment_start (R, H) bool          written by step: a segment starts in this slot
+        pool_action        (R, H, K) int32      this and the rest: written by the policy's side
+        pool_axis          (R, H, X) float32    the sample before clipping
+        pool_logprob, pool_value, pool_next_value (R, H) float32
+        pool_version       (R, H) int32         of the weights that acted
+    and for the current step
+        slot            (A,) int64   of the current observation; dead agents: behind the pool
+        life_start      (A,) bool    the current observation is the first of a life
+        bootstrap_slot  (A,) int64   last slot of the row that the agent, alive, filled in the last
+                                     step: its next_value is the value of the current observation.
+                                     The policy's side writes that value and sets -1. -1: none
+        final_observation (F, *O)    of truncated lives, in the first `num_final` places
+        final_slot        (F,) int64   the slot whose next_value is the value of that observation
+        final_agent       (F,) int32   the agent that it belongs to
     """
 
     game: Game

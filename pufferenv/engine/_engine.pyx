@@ -273,12 +273,12 @@ cdef class Engine:
         """Name the parts of what is one run of slots: pool, final slots, sinks."""
         slots, finals = self.engine.num_slots, self.engine.options.num_finals
         pool = (self.engine.options.num_rows, self.engine.options.horizon)
-        seen = self.arrays["observations"]
-        self.arrays["final_observations"] = seen[slots:slots + finals]
-        for name in ("observations", "masks"):
-            if name in self.arrays:
-                array = self.arrays[name]
-                self.arrays[name] = array[:slots].reshape(pool + array.shape[1:])
+        memory = self.arrays.pop("observation")
+        self.arrays["final_observation"] = memory[slots:slots + finals]
+        self.arrays["pool_observation"] = memory[:slots].reshape(pool + memory.shape[1:])
+        if "mask" in self.arrays:
+            memory = self.arrays.pop("mask")
+            self.arrays["pool_mask"] = memory[:slots].reshape(pool + memory.shape[1:])
 
     # --- who may call, and when -------------------------------------------------------------
     cdef _enter(self):

@@ -108,13 +108,13 @@ static int allocate(PufEngine *e) {
 
 static void connect(PufEngine *e) {
     e->io = (PufIO){
-        .obs = e->arrays.observations,
+        .obs = e->arrays.observation,
         .obs_stride = (size_t)e->obs_stride,
-        .mask = e->arrays.masks,
+        .mask = e->arrays.mask,
         .mask_stride = e->spec->has_mask ? (size_t)e->num_choices : 0,
-        .actions = e->arrays.actions,
-        .axes = e->arrays.axes,
-        .rewards = e->arrays.rewards,
+        .actions = e->arrays.action,
+        .axes = e->arrays.axis,
+        .rewards = e->arrays.reward,
         .dones = e->dones,
         .alive = e->arrays.alive,
         .slot = e->arrays.slot,
@@ -125,7 +125,7 @@ static void connect(PufEngine *e) {
         .num_heads = e->num_heads,
         .num_axes = e->num_axes,
     };
-    e->columns = (PufColumns){.reward = e->arrays.reward, .done = e->arrays.done};
+    e->columns = (PufColumns){.reward = e->arrays.pool_reward, .done = e->arrays.pool_done};
 }
 
 static int make_envs(PufEngine *e, const uint64_t *seeds, const uint8_t *which, const char **why) {
@@ -201,36 +201,36 @@ static void place_agents(PufEngine *e, uint32_t i) {
             if (!io->alive[a]) memset(io->obs + agent * e->obs_stride, 0, (size_t)e->obs_stride);
             continue;
         }
-        e->arrays.waiting[agent] = -1;
-        e->arrays.fresh[agent] = io->alive[a];
+        e->arrays.bootstrap_slot[agent] = -1;
+        e->arrays.life_start[agent] = io->alive[a];
         if (!io->alive[a]) {
             io->slot[a] = e->num_slots + e->options.num_finals + i;
             io->row_end[a] = -1;
             continue;
         }
         const int64_t row = puf_rows_take_free(&e->rows, (int32_t)agent);
-        memset(e->arrays.piece_start + row * horizon, 0, (size_t)horizon);
-        e->arrays.piece_start[row * horizon] = 1;
+        memset(e->arrays.pool_segment_start + row * horizon, 0, (size_t)horizon);
+        e->arrays.pool_segment_start[row * horizon] = 1;
         io->slot[a] = row * horizon, io->row_end[a] = (row + 1) * horizon;
         e->num_live += 1;
     }
     memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
     memset(io->dones, 0, (size_t)io->num_agents);
     io->note->idle = io->note->over = io->note->event = io->note->record = 0;
-    if (e->options.mode != PUF_ROWS) e->arrays.over[i] = 0;
+    if (e->options.mode != PUF_ROWS) e->arrays.needs_reset[i] = 0;
 }
 
 static void clear_step(PufEngine *e, int32_t begin, int32_t end) {
     const size_t first = (size_t)begin * (size_t)e->env_agents;
     const size_t count = (size_t)(end - begin) * (size_t)e->env_agents;
     if (e->options.mode == PUF_ROWS) {
-        memset(e->arrays.fresh + first, 0, count);
+        memset(e->arrays.life_start + first, 0, count);
     } else {
-        memset(e->arrays.terminations + first, 0, count);
-        memset(e->arrays.truncations + first, 0, count);
-        memset(e->arrays.final_mask + first, 0, count);
+        memset(e->arrays.termination + first, 0, count);
+        memset(e->arrays.truncation + first, 0, count);
+        memset(e->arrays.has_final + first, 0, count);
     }
-    memset(e->arrays.final_log_mask + begin, 0, (size_t)(end - begin));
+    memset(e->arrays.has_final_log + begin, 0, (size_t)(end - begin));
     e->any_final = e->any_log = 0;
 }
 
@@ -370,9 +370,9 @@ int64_t puf_engine_act(PufEngine *e, const void *actions, int item_bytes) {
             const int64_t action = item_bytes == 4 ? narrow[i] : wide[i];
             if (action < 0 || action >= e->heads[i % e->num_heads].n) return i;
         }
-    if (item_bytes == 4) memcpy(e->arrays.actions, narrow, (size_t)count * sizeof(int32_t));
+    if (item_bytes == 4) memcpy(e->arrays.action, narrow, (size_t)count * sizeof(int32_t));
     else
-        for (int64_t i = 0; i < count; i++) e->arrays.actions[i] = (int32_t)wide[i];
+        for (int64_t i = 0; i < count; i++) e->arrays.action[i] = (int32_t)wide[i];
     return -1;
 }
 
@@ -385,7 +385,7 @@ int64_t puf_engine_steer(PufEngine *e, const void *axes, int item_bytes) {
     for (int64_t i = 0; i < count; i++) {
         const PufAxis *axis = &e->axes[i % e->num_axes];
         const double given = item_bytes == 4 ? ((const float *)axes)[i] : ((const double *)axes)[i];
-        e->arrays.axes[i] = given < axis->low    ? axis->low
+        e->arrays.axis[i] = given < axis->low    ? axis->low
                             : given > axis->high ? axis->high
                                                  : (float)given;
     }
@@ -395,14 +395,14 @@ int64_t puf_engine_steer(PufEngine *e, const void *axes, int item_bytes) {
 // --- what an episode amounted to ----------------------------------------------------------
 void puf_take_log(PufEngine *e, uint32_t i) {
     void *log = e->envs + (size_t)i * e->spec->env_size; // its first member
-    memcpy(e->arrays.final_logs + (size_t)i * e->spec->num_log, log,
+    memcpy(e->arrays.final_log + (size_t)i * e->spec->num_log, log,
            e->spec->num_log * sizeof(double));
     memset(log, 0, e->spec->log_size);
-    e->arrays.final_log_mask[i] = 1;
+    e->arrays.has_final_log[i] = 1;
 }
 
 void puf_count_log(PufEngine *e, uint32_t i) {
-    const double *log = e->arrays.final_logs + (size_t)i * e->spec->num_log;
+    const double *log = e->arrays.final_log + (size_t)i * e->spec->num_log;
     e->any_log = 1;
     e->num_logs += 1;
     for (uint32_t f = 0; f < e->spec->num_log; f++) {
@@ -443,7 +443,7 @@ const char *puf_engine_check(const PufEngine *e) {
         const int64_t sink = e->num_slots + e->options.num_finals + a / e->env_agents;
         if (!e->arrays.alive[a]) {
             if (slot != sink || row_end != -1) return "a dead agent has a row";
-            if (e->arrays.waiting[a] >= 0) return "a dead agent waits for a value";
+            if (e->arrays.bootstrap_slot[a] >= 0) return "a dead agent waits for a value";
             continue;
         }
         live += 1;

@@ -29,34 +29,34 @@ typedef struct PufOptions {
 //   AGENTS A   ENVS E   POOL (R, H)   FINALS F
 //   SLOTS: the pool, then F final slots, then a sink for each env (PUF_ROWS); else A
 #define PUF_ARRAYS(X) \
-    X(observations, char, "obs", ALL, SLOTS, OBS) /* what the games write */ \
-    X(masks, uint8_t, "?", ALL, SLOTS, CHOICES)   /* legal choices, by the games */ \
-    X(actions, int32_t, "i4", ALL, AGENTS, HEADS) /* what the games read */ \
-    X(axes, float, "f4", ALL, AGENTS, AXES)       /* what the games read */ \
-    X(rewards, float, "f4", ALL, AGENTS, ONE)     /* of the last step */ \
+    X(observation, char, "obs", ALL, SLOTS, OBS) /* what the games write */ \
+    X(mask, uint8_t, "?", ALL, SLOTS, CHOICES)   /* legal choices, by the games */ \
+    X(action, int32_t, "i4", ALL, AGENTS, HEADS) /* what the games read */ \
+    X(axis, float, "f4", ALL, AGENTS, AXES)      /* what the games read */ \
+    X(reward, float, "f4", ALL, AGENTS, ONE)     /* of the last step */ \
     X(alive, uint8_t, "?", ALL, AGENTS, ONE) \
-    X(slot, int64_t, "i8", ALL, AGENTS, ONE)     /* of the current observation */ \
-    X(row_end, int64_t, "i8", ALL, AGENTS, ONE)  /* slot behind the row; -1: none */ \
-    X(final_logs, double, "f8", ALL, ENVS, LOGS) /* of episodes that just ended */ \
-    X(final_log_mask, uint8_t, "?", ALL, ENVS, ONE) \
-    X(terminations, uint8_t, "?", FLAT, AGENTS, ONE) /* of the last step */ \
-    X(truncations, uint8_t, "?", FLAT, AGENTS, ONE) \
-    X(final_observations, char, "obs", FLAT, AGENTS, OBS) /* PUF_SAME_STEP */ \
-    X(final_masks, uint8_t, "?", FLAT, AGENTS, CHOICES)   /* the choices that they left */ \
-    X(final_mask, uint8_t, "?", FLAT, AGENTS, ONE) \
-    X(over, uint8_t, "?", FLAT, ENVS, ONE) /* the episode is; the env waits for its reset */ \
-    X(reward, float, "f4", ROWS, POOL, ONE) \
-    X(done, uint8_t, "u1", ROWS, POOL, ONE) /* PufDone */ \
-    X(piece_start, uint8_t, "?", ROWS, POOL, ONE) \
-    X(action, int32_t, "i4", ROWS, POOL, HEADS) /* this and all below: who acts */ \
-    X(axis, float, "f4", ROWS, POOL, AXES)      /* the unclipped sample */ \
-    X(logprob, float, "f4", ROWS, POOL, ONE) \
-    X(value, float, "f4", ROWS, POOL, ONE) \
-    X(next_value, float, "f4", ROWS, POOL, ONE) \
-    X(version, int32_t, "i4", ROWS, POOL, ONE) \
-    X(fresh, uint8_t, "?", ROWS, AGENTS, ONE)       /* first observation of a life */ \
-    X(waiting, int64_t, "i8", ROWS, AGENTS, ONE)    /* slot that waits for a value; -1 */ \
-    X(final_slot, int64_t, "i8", ROWS, FINALS, ONE) /* whose next_value they decide */ \
+    X(slot, int64_t, "i8", ALL, AGENTS, ONE)    /* of the current observation */ \
+    X(row_end, int64_t, "i8", ALL, AGENTS, ONE) /* slot behind the row; -1: none */ \
+    X(final_log, double, "f8", ALL, ENVS, LOGS) /* of episodes that just ended */ \
+    X(has_final_log, uint8_t, "?", ALL, ENVS, ONE) \
+    X(termination, uint8_t, "?", FLAT, AGENTS, ONE) /* of the last step */ \
+    X(truncation, uint8_t, "?", FLAT, AGENTS, ONE) \
+    X(final_observation, char, "obs", FLAT, AGENTS, OBS) /* PUF_SAME_STEP */ \
+    X(final_mask, uint8_t, "?", FLAT, AGENTS, CHOICES)   /* the choices that they left */ \
+    X(has_final, uint8_t, "?", FLAT, AGENTS, ONE) \
+    X(needs_reset, uint8_t, "?", FLAT, ENVS, ONE) /* the episode ended in an earlier step */ \
+    X(pool_reward, float, "f4", ROWS, POOL, ONE) \
+    X(pool_done, uint8_t, "u1", ROWS, POOL, ONE) /* PufDone */ \
+    X(pool_segment_start, uint8_t, "?", ROWS, POOL, ONE) \
+    X(pool_action, int32_t, "i4", ROWS, POOL, HEADS) /* this to pool_version: by the policy */ \
+    X(pool_axis, float, "f4", ROWS, POOL, AXES)      /* the unclipped sample */ \
+    X(pool_logprob, float, "f4", ROWS, POOL, ONE) \
+    X(pool_value, float, "f4", ROWS, POOL, ONE) \
+    X(pool_next_value, float, "f4", ROWS, POOL, ONE) \
+    X(pool_version, int32_t, "i4", ROWS, POOL, ONE) \
+    X(life_start, uint8_t, "?", ROWS, AGENTS, ONE)      /* first observation of a life */ \
+    X(bootstrap_slot, int64_t, "i8", ROWS, AGENTS, ONE) /* slot that waits for a value; -1 */ \
+    X(final_slot, int64_t, "i8", ROWS, FINALS, ONE)     /* whose next_value they decide */ \
     X(final_agent, int32_t, "i4", ROWS, FINALS, ONE)
 
 typedef struct PufArrays {

@@ -29,8 +29,8 @@ static void begin_episode(PufEngine *e, uint32_t i) {
 static void observe_final(PufEngine *e, uint32_t i) {
     const size_t bytes = (size_t)(e->env_agents * e->obs_stride);
     PufIO first = e->io;
-    first.obs = e->arrays.final_observations;
-    first.mask = e->arrays.final_masks;
+    first.obs = e->arrays.final_observation;
+    first.mask = e->arrays.final_mask;
     memset(first.obs + i * bytes, 0, bytes);
     e->spec->observe(e->envs, &first, &i, 1);
 }
@@ -51,9 +51,9 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
             const uint8_t done = io->dones[a] ? io->dones[a] : note->over;
-            to->terminations[first + a] = done == PUF_TERMINAL;
-            to->truncations[first + a] = done == PUF_TRUNCATED;
-            to->final_mask[first + a] = same_step && (note->over || io->dones[a] == PUF_TRUNCATED);
+            to->termination[first + a] = done == PUF_TERMINAL;
+            to->truncation[first + a] = done == PUF_TRUNCATED;
+            to->has_final[first + a] = same_step && (note->over || io->dones[a] == PUF_TRUNCATED);
             cut |= io->dones[a] == PUF_TRUNCATED;
         }
         if (note->over || note->record) puf_take_log(e, i);
@@ -74,7 +74,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         }
     }
     for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
-    to->over[i] = note->idle;
+    to->needs_reset[i] = note->idle;
     settle(io);
 }
 
@@ -86,9 +86,9 @@ static void finish_all_flat(PufEngine *e, size_t count) {
     puf_blocks(e, finish_flat_block, count, EVENT_BLOCK);
     for (size_t k = 0; k < count; k++) {
         const uint32_t i = e->events[k];
-        const uint8_t *final = e->arrays.final_mask + (size_t)i * e->env_agents;
+        const uint8_t *final = e->arrays.has_final + (size_t)i * e->env_agents;
         e->any_final |= memchr(final, 1, (size_t)e->env_agents) != NULL;
-        if (e->arrays.final_log_mask[i]) puf_count_log(e, i);
+        if (e->arrays.has_final_log[i]) puf_count_log(e, i);
     }
 }
 
@@ -129,7 +129,7 @@ static void leave_slots(PufEngine *e, size_t begin, size_t end) {
     for (size_t k = begin; k < end; k++) {
         const uint32_t i = e->events[k];
         PufIO at = puf_io(&e->io, i), *const io = &at;
-        uint8_t *fresh = e->arrays.fresh + (size_t)i * e->env_agents;
+        uint8_t *life_start = e->arrays.life_start + (size_t)i * e->env_agents;
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
             e->columns.reward[io->slot[a] - 1] = io->rewards[a];
@@ -144,7 +144,8 @@ static void leave_slots(PufEngine *e, size_t begin, size_t end) {
         settle(io);
         if (over) e->spec->reset(e->envs, &e->io, &i, 1);
         for (int a = 0; a < io->num_agents; a++)
-            fresh[a] = io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
+            life_start[a] =
+                io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
     }
 }
 
@@ -162,7 +163,7 @@ static void close_rows(PufEngine *e, uint32_t i) {
         if (io->alive[a]) {
             const int64_t last = io->slot[a] - 1;
             if (e->columns.done[last] == PUF_LIVE)
-                e->arrays.waiting[(int64_t)i * io->num_agents + a] = last;
+                e->arrays.bootstrap_slot[(int64_t)i * io->num_agents + a] = last;
             io->row_end[a] = NEEDS_ROW;
         } else {
             io->slot[a] = e->num_slots + e->options.num_finals + i;
@@ -181,7 +182,7 @@ static void hand_out_rows(PufEngine *e, uint32_t i) {
         const int spawned = io->row_end[a] == NO_ROW;
         const int32_t row = spawned ? puf_rows_take_abandoned(&e->rows, agent)
                                     : puf_rows_take_free(&e->rows, agent);
-        uint8_t *starts = e->arrays.piece_start + row * horizon;
+        uint8_t *starts = e->arrays.pool_segment_start + row * horizon;
         if (e->rows.used[row] == 0) memset(starts, 0, (size_t)horizon);
         starts[e->rows.used[row]] = 1;
         io->slot[a] = row * horizon + e->rows.used[row];
@@ -200,7 +201,7 @@ void puf_finish(PufEngine *e, size_t count) {
     for (size_t k = 0; k < count; k++) close_rows(e, e->events[k]);
     for (size_t k = 0; k < count; k++) {
         hand_out_rows(e, e->events[k]);
-        if (e->arrays.final_log_mask[e->events[k]]) puf_count_log(e, e->events[k]);
+        if (e->arrays.has_final_log[e->events[k]]) puf_count_log(e, e->events[k]);
     }
     puf_blocks(e, puf_observe_events, count, EVENT_BLOCK);
 }

@@ -94,7 +94,7 @@ cdef class Mailbox:
         if self.direct:
             self.slots = raw(arrays["slots"])
         self.at = arrays.get("at", np.zeros(1, np.int64))
-        self.actions, self.axes = arrays["actions"], arrays["axes"]
+        self.actions, self.axes = arrays["action"], arrays["axis"]
 
     cpdef int64_t place(self, int64_t agent) except -2:
         """Note where an agent's next observation goes and return it: a slot, or -1: the mailbox."""
@@ -244,7 +244,7 @@ cdef class GymnasiumRunner:
         if self.table is not None:
             action = self.table[self.mailbox.actions[i, 0]]
         else:
-            action = self.act(self.mailbox.arrays["actions"][i], self.mailbox.arrays["axes"][i])
+            action = self.act(self.mailbox.arrays["action"][i], self.mailbox.arrays["axis"][i])
         self.ticks[e] += 1
         obs, given, terminated, truncated, info = self.steps[e](action)
         reward = given

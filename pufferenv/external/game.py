@@ -29,7 +29,7 @@ BACKENDS: dict[str, type[Backend]] = {
     "processes": Processes,
 }
 TIMEOUT = 300.0  # seconds
-SHARED = ("observations", "actions", "axes", "slot", "row_end")  # of the engine's arrays
+SHARED = ("observation", "action", "axis", "slot", "row_end")  # of the engine's arrays
 
 
 class ExternalGame(Game):
@@ -155,12 +155,12 @@ class ExternalEngine(Engine):
             given = allocate(name, shape, dtype) if allocate is not None else None
             if name not in SHARED:
                 return given
-            if not self._backend.shares and (name != "observations" or mode == ROWS):
+            if not self._backend.shares and (name != "observation" or mode == ROWS):
                 given = None  # what workers read, and the pool, are shared memory in any case
             if given is None:
                 self._seen[name] = self._backend.memory(shape, dtype)
                 return self._seen[name]
-            self._direct = self._backend.shares or name != "observations"
+            self._direct = self._backend.shares or name != "observation"
             self._seen[name] = given_memory(name, given, shape, dtype).view(dtype).reshape(shape)
             return given
 
@@ -188,7 +188,7 @@ class ExternalEngine(Engine):
         super().__init__(
             game, config, num_envs, mode=mode, seeds=seeds, allocate=hand_out, **options
         )
-        slots = self._seen.pop("observations")
+        slots = self._seen.pop("observation")
         self._seen |= {**box, "slots": slots} if self._direct else box
         if mode == ROWS:  # a plain vector env waits for its first reset, should it never come
             self.reset()

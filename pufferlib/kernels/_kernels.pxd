@@ -20,18 +20,18 @@ cdef extern from "kernels.h" nogil:
         int64_t num_acting, num_agents, num_slots, num_heads, num_choices, num_axes, first
         PufMatrix logits, mean, log_std, values
         const int32_t *sizes
-        const uint8_t *masks
+        const uint8_t *pool_mask
         const float *low
         const float *high
         const int32_t *agents
         const int64_t *slot
-        int64_t *waiting
+        int64_t *bootstrap_slot
         uint64_t *counts
         uint64_t seed
         int32_t version
         int greedy
-        int32_t *actions
-        float *axes
+        int32_t *action
+        float *axis
         int32_t *pool_action
         float *pool_axis
         float *pool_logprob
@@ -43,11 +43,11 @@ cdef extern from "kernels.h" nogil:
         int64_t num_rows, batch_rows, horizon
         int in_place
         const int32_t *rows
-        const float *reward
-        const float *value
-        const float *next_value
-        const uint8_t *done
-        const uint8_t *piece_start
+        const float *pool_reward
+        const float *pool_value
+        const float *pool_next_value
+        const uint8_t *pool_done
+        const uint8_t *pool_segment_start
         const float *ratio
         float gamma, gae_lambda, rho_clip, c_clip, reward_scale, reward_clip
         float *advantage
@@ -60,7 +60,7 @@ cdef extern from "kernels.h" nogil:
         PufMatrix logits, mean, values, grad_logits, grad_mean, grad_values
         const float *log_std
         const int32_t *sizes
-        const uint8_t *masks
+        const uint8_t *mask
         const int32_t *action
         const float *axis
         const float *logprob
@@ -155,7 +155,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct PufInitStates:
         int64_t num_acting, num_agents, num_rows, horizon, size, first
         const int32_t *agents
-        const uint8_t *fresh
+        const uint8_t *life_start
         const int64_t *slot
         const float *initial
         PufMatrix state

@@ -92,7 +92,7 @@ def sample(
     values: Array,  # (N,)
     logits: Array | None = None,  # (N, C); None: no discrete heads
     sizes: Array | None = None,  # (K,) int32 choices of each head
-    masks: Array | None = None,  # (S, C) uint8 by slot, 0: never chosen
+    pool_mask: Array | None = None,  # (S, C) uint8 by slot, 0: never chosen
     mean: Array | None = None,  # (N, X); None: no axes
     log_std: Array | None = None,  # (N, X) or (X,)
     low: Array | None = None,  # (X,) what the game gets is clipped to [low, high]
@@ -100,19 +100,19 @@ def sample(
     agents: Array | None = None,  # (N,) int32 who acts, each once; None: agents [first, first + N)
     first: int = 0,
     slot: Array,  # (A,) int64
-    waiting: Array,  # (A,) int64
+    bootstrap_slot: Array,  # (A,) int64
     counts: Array,  # (A,) uint64 steps each agent has acted; the key of its random numbers; +1
     seed: int,  # taken modulo 2**64
     version: int = 0,
     moment: Array | None = None,  # (2,) int64 version and how many of the N act, when it is run
     greedy: bool = False,
-    actions: Array | None = None,  # out (A, K) int32 what the game reads
-    axes: Array | None = None,  # out (A, X) clipped
+    action: Array | None = None,  # out (A, K) int32 what the game reads
+    axis: Array | None = None,  # out (A, X) clipped
     pool_action: Array | None = None,  # out (S, K) int32
     pool_axis: Array | None = None,  # out (S, X) the sample itself
     pool_logprob: Array,  # out (S,) sum over heads and axes
     pool_value: Array,  # out (S,)
-    pool_next_value: Array,  # out (S,) at waiting[a], which becomes -1
+    pool_next_value: Array,  # out (S,) at bootstrap_slot[a], which becomes -1
     pool_version: Array,  # out (S,) int32
     entropy: Array | None = None,  # out (N,)
     graph: Graph | None = None,
@@ -128,11 +128,11 @@ def sample(
 def advantage(
     *,
     rows: Array,  # (B,) int32
-    reward: Array,  # (R, H) pool column, raw
-    value: Array,  # (R, H)
-    next_value: Array,  # (R, H) read where TRUNCATED, where the row ends and before a foreign piece
-    done: Array,  # (R, H) uint8
-    piece_start: Array,  # (R, H) bool
+    pool_reward: Array,  # (R, H) pool column, raw
+    pool_value: Array,  # (R, H)
+    pool_next_value: Array,  # (R, H) read where TRUNCATED and in the last slot of a segment
+    pool_done: Array,  # (R, H) uint8
+    pool_segment_start: Array,  # (R, H) bool
     ratio: Array | None = None,  # (B, H) exp(logp_prox - logp_stored); None: 1
     gamma: float,
     gae_lambda: float,
@@ -154,7 +154,7 @@ def ppo_loss(
     values: Array,  # (M,)
     logits: Array | None = None,  # (M, C)
     sizes: Array | None = None,  # (K,) int32
-    masks: Array | None = None,  # (M, C) uint8
+    mask: Array | None = None,  # (M, C) uint8
     mean: Array | None = None,  # (M, X)
     log_std: Array | None = None,  # (M, X) or (X,)
     action: Array | None = None,  # (M, K) int32
@@ -334,7 +334,7 @@ def init_states(
     state: Array,  # (N, S) of the agents that act, in and out
     agents: Array | None = None,  # (N,) int32 who acts; None: agents [first, first + N)
     first: int = 0,
-    fresh: Array,  # (A,) bool: a life begins
+    life_start: Array,  # (A,) bool: a life begins
     slot: Array,  # (A,) int64 where they act
     initial: Array,  # (S,)
     row_state: Array,  # (R, S) out, where a row begins

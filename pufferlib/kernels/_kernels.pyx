@@ -37,9 +37,9 @@ cdef int activation_of(str name) except -1:
 
 
 def sample(
-    *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, low=None, high=None,
-    agents=None, int64_t first=0, slot, waiting, counts, seed, int32_t version=0, moment=None,
-    bint greedy=False, actions=None, axes=None, pool_action=None, pool_axis=None, pool_logprob,
+    *, values, logits=None, sizes=None, pool_mask=None, mean=None, log_std=None, low=None, high=None,
+    agents=None, int64_t first=0, slot, bootstrap_slot, counts, seed, int32_t version=0, moment=None,
+    bint greedy=False, action=None, axis=None, pool_action=None, pool_axis=None, pool_logprob,
     pool_value, pool_next_value, pool_version, entropy=None, Graph graph=None,
 ):
     """Choose an action for each acting agent; write it where the game and the pool want it."""
@@ -61,15 +61,15 @@ def sample(
     if moment is not None:
         both.moment = <const int64_t *>a.take("moment", moment, I64, 2)
     p.seed = <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
-    p.masks, p.agents, p.entropy = NULL, NULL, NULL
+    p.pool_mask, p.agents, p.entropy = NULL, NULL, NULL
     if heads:
         p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
         p.logits = a.rows("logits", logits, n, choices)
-        p.actions = <int32_t *>a.take("actions", actions, I32, num_agents, heads, True)
+        p.action = <int32_t *>a.take("action", action, I32, num_agents, heads, True)
         p.pool_action = <int32_t *>a.take("pool_action", pool_action, I32, num_slots, heads, True, True)
-        if masks is not None:
-            p.masks = <const uint8_t *>a.take("masks", masks, U8, num_slots, choices, False, True)
+        if pool_mask is not None:
+            p.pool_mask = <const uint8_t *>a.take("pool_mask", pool_mask, U8, num_slots, choices, False, True)
     if num_axes:
         p.mean = a.rows("mean", mean, n, num_axes)
         if getattr(log_std, "ndim", 2) == 1:
@@ -79,13 +79,13 @@ def sample(
             p.log_std = a.rows("log_std", log_std, n, num_axes)
         p.low = <const float *>a.take("low", low, F32, num_axes)
         p.high = <const float *>a.take("high", high, F32, num_axes)
-        p.axes = <float *>a.take("axes", axes, F32, num_agents, num_axes, True)
+        p.axis = <float *>a.take("axis", axis, F32, num_agents, num_axes, True)
         p.pool_axis = <float *>a.take("pool_axis", pool_axis, F32, num_slots, num_axes, True, True)
     p.values = a.column("values", values, n)
     if agents is not None:
         p.agents = <const int32_t *>a.take("agents", agents, I32, n)
     p.slot = <const int64_t *>a.take("slot", slot, I64, num_agents)
-    p.waiting = <int64_t *>a.take("waiting", waiting, I64, num_agents, -1, True)
+    p.bootstrap_slot = <int64_t *>a.take("bootstrap_slot", bootstrap_slot, I64, num_agents, -1, True)
     p.counts = <uint64_t *>a.take("counts", counts, U64, num_agents, -1, True)
     p.pool_logprob = <float *>a.take("pool_logprob", pool_logprob, F32, num_slots, -1, True, True)
     p.pool_value = <float *>a.take("pool_value", pool_value, F32, num_slots, -1, True, True)
@@ -97,8 +97,8 @@ def sample(
 
 
 def advantage(
-    *, rows, reward, value, next_value, done, piece_start, ratio=None, float gamma, float gae_lambda,
-    float rho_clip=1.0, float c_clip=1.0, float reward_scale=1.0, float reward_clip=0.0,
+    *, rows, pool_reward, pool_value, pool_next_value, pool_done, pool_segment_start, ratio=None,
+    float gamma, float gae_lambda, float rho_clip=1.0, float c_clip=1.0, float reward_scale=1.0, float reward_clip=0.0,
     out_advantage=None, out_target=None,
 ):
     """Compute advantages and value targets of whole rows."""
@@ -106,25 +106,25 @@ def advantage(
     cdef PufFault fault
     cdef Arrays a = Arrays()
     cdef int64_t batch = length("rows", rows)
-    cdef int64_t num_rows = length("reward", reward)
-    cdef int64_t horizon = length("reward", reward, 1)
+    cdef int64_t num_rows = length("pool_reward", pool_reward)
+    cdef int64_t horizon = length("pool_reward", pool_reward, 1)
     cdef int bad
     if horizon == 0:
-        raise ValueError(f"reward: rows without slots, shape {tuple(reward.shape)}")
+        raise ValueError(f"pool_reward: rows without slots, shape {tuple(pool_reward.shape)}")
     p.batch_rows, p.num_rows, p.horizon = batch, num_rows, horizon
     p.gamma, p.gae_lambda, p.rho_clip, p.c_clip = gamma, gae_lambda, rho_clip, c_clip
     p.reward_scale, p.reward_clip = reward_scale, reward_clip
     p.ratio = NULL
     p.rows = <const int32_t *>a.take("rows", rows, I32, batch)
     p.in_place = out_advantage is None and out_target is None
-    p.reward = <const float *>a.take("reward", reward, F32, num_rows, horizon, p.in_place)
-    p.value = <const float *>a.take("value", value, F32, num_rows, horizon)
-    p.next_value = <const float *>a.take("next_value", next_value, F32, num_rows, horizon, p.in_place)
-    p.done = <const uint8_t *>a.take("done", done, U8, num_rows, horizon)
-    p.piece_start = <const uint8_t *>a.take("piece_start", piece_start, U8, num_rows, horizon)
+    p.pool_reward = <const float *>a.take("pool_reward", pool_reward, F32, num_rows, horizon, p.in_place)
+    p.pool_value = <const float *>a.take("pool_value", pool_value, F32, num_rows, horizon)
+    p.pool_next_value = <const float *>a.take("pool_next_value", pool_next_value, F32, num_rows, horizon, p.in_place)
+    p.pool_done = <const uint8_t *>a.take("pool_done", pool_done, U8, num_rows, horizon)
+    p.pool_segment_start = <const uint8_t *>a.take("pool_segment_start", pool_segment_start, U8, num_rows, horizon)
     if ratio is not None:
         p.ratio = <const float *>a.take("ratio", ratio, F32, batch, horizon)
-    p.advantage, p.target = <float *>p.reward, <float *>p.next_value
+    p.advantage, p.target = <float *>p.pool_reward, <float *>p.pool_next_value
     if not p.in_place:
         p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
         p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
@@ -135,7 +135,7 @@ def advantage(
 
 
 def ppo_loss(
-    *, values, logits=None, sizes=None, masks=None, mean=None, log_std=None, action=None, axis=None,
+    *, values, logits=None, sizes=None, mask=None, mean=None, log_std=None, action=None, axis=None,
     logprob, old_value, advantage, target, float adv_mean=0.0, float adv_scale=1.0, float clip_coef,
     float vf_coef, float vf_clip_coef=0.0, float ent_coef, int64_t count=0, grad_logits=None,
     grad_mean=None, grad_log_std=None, grad_values, numbers=None, metrics=None, Graph graph=None,
@@ -160,7 +160,7 @@ def ppo_loss(
     p.count = count or m
     p.adv_mean, p.adv_scale, p.clip_coef = adv_mean, adv_scale, clip_coef
     p.vf_coef, p.vf_clip_coef, p.ent_coef = vf_coef, vf_clip_coef, ent_coef
-    p.masks, p.log_std_shared, p.metrics, both.numbers = NULL, 0, found, NULL
+    p.mask, p.log_std_shared, p.metrics, both.numbers = NULL, 0, found, NULL
     for i in range(PUF_NUM_METRICS):
         found[i] = 0.0
     if metrics is not None:
@@ -175,8 +175,8 @@ def ppo_loss(
         p.logits = a.rows("logits", logits, m, choices)
         p.action = <const int32_t *>a.take("action", action, I32, m, heads)
         p.grad_logits = a.rows("grad_logits", grad_logits, m, choices, True)
-        if masks is not None:
-            p.masks = <const uint8_t *>a.take("masks", masks, U8, m, choices)
+        if mask is not None:
+            p.mask = <const uint8_t *>a.take("mask", mask, U8, m, choices)
     if num_axes:
         p.mean = a.rows("mean", mean, m, num_axes)
         p.axis = <const float *>a.take("axis", axis, F32, m, num_axes)
@@ -445,7 +445,7 @@ def mask_state(*, state, keep, out, Graph graph=None):
 
 
 def init_states(
-    *, state, agents=None, int64_t first=0, fresh, slot, initial, row_state, int64_t horizon,
+    *, state, agents=None, int64_t first=0, life_start, slot, initial, row_state, int64_t horizon,
 ):
     """Give lives that begin the initial state, and rows that begin theirs."""
     cdef PufInitStates p
@@ -457,7 +457,7 @@ def init_states(
     p.horizon, p.size, p.first, p.agents = horizon, length("initial", initial), first, NULL
     if agents is not None:
         p.agents = <const int32_t *>a.take("agents", agents, I32, n)
-    p.fresh = <const uint8_t *>a.take("fresh", fresh, U8, p.num_agents)
+    p.life_start = <const uint8_t *>a.take("life_start", life_start, U8, p.num_agents)
     p.slot = <const int64_t *>a.take("slot", slot, I64, p.num_agents)
     p.initial = <const float *>a.take("initial", initial, F32, p.size)
     p.state = a.rows("state", state, n, p.size, True)

@@ -2,7 +2,7 @@
 //
 //     rho = min(ratio, rho_clip), c = min(ratio, c_clip)
 //     delta_t = rho_t * (reward_t + gamma * next_value_t - value_t)
-//     adv_t = delta_t + gamma * lambda * c_t * adv_{t+1}   if LIVE and t + 1 is of the same piece
+//     adv_t = delta_t + gamma * lambda * c_t * adv_{t+1}   if LIVE and t + 1 is of the same segment
 //     adv_t = delta_t                                      else
 //     target_t = value_t + adv_t
 //
@@ -19,7 +19,7 @@ enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
 // and next_value are: of each slot these are read before it is written.
 typedef struct Row {
     const float *reward, *value, *next_value, *ratio;
-    const uint8_t *done, *piece_start;
+    const uint8_t *done, *segment_start;
     float *advantage, *target;
 } Row;
 
@@ -43,7 +43,7 @@ PUF_INLINE void prepare(const PufAdvantage *args, Row row, int64_t t, int next_i
 PUF_INLINE void advantage_row(const PufAdvantage *args, Row row) {
     const int64_t last = args->horizon - 1;
     for (int64_t t = 0; t < last; t++)
-        prepare(args, row, t, !row.piece_start[t + 1], row.advantage, row.target);
+        prepare(args, row, t, !row.segment_start[t + 1], row.advantage, row.target);
     prepare(args, row, last, 0, row.advantage, row.target);
     float after = 0.0f;
     for (int64_t t = last; t >= 0; t--) {
@@ -59,9 +59,10 @@ PUF_INLINE void advantage_rows(const PufAdvantage *args) {
         const int64_t from = args->rows[b] * args->horizon, place = b * args->horizon;
         const int64_t to = args->in_place ? from : place;
         advantage_row(args,
-                      (Row){args->reward + from, args->value + from, args->next_value + from,
-                            args->ratio ? args->ratio + place : NULL, args->done + from,
-                            args->piece_start + from, args->advantage + to, args->target + to});
+                      (Row){args->pool_reward + from, args->pool_value + from,
+                            args->pool_next_value + from, args->ratio ? args->ratio + place : NULL,
+                            args->pool_done + from, args->pool_segment_start + from,
+                            args->advantage + to, args->target + to});
     }
 }
 

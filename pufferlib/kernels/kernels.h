@@ -42,23 +42,23 @@ typedef struct PufSample {
     PufMatrix log_std;                         // (N x X); of stride 0: one for all
     PufMatrix values;                          // (N x 1)
     const int32_t *sizes;                      // (K)
-    const uint8_t *masks;                      // (S x C) 0: never chosen; or NULL
+    const uint8_t *pool_mask;                  // (S x C) 0: never chosen; or NULL
     const float *low, *high;                   // (X)
     const int32_t *agents;                     // (N), or NULL: [first, first + N)
     int64_t first;                             // first of the agents that act
     const int64_t *slot;                       // (A)
-    int64_t *waiting;                          // (A) in and out
+    int64_t *bootstrap_slot;                   // (A) in and out
     uint64_t *counts;                          // (A) in and out
     uint64_t seed;                             // key of the random numbers
     int32_t version;                           // of the policy that acts
     int greedy;                                // boolean
-    int32_t *actions;                          // (A x K) out
-    float *axes;                               // (A x X) out, clipped
+    int32_t *action;                           // (A x K) out
+    float *axis;                               // (A x X) out, clipped
     int32_t *pool_action;                      // (S x K) out
     float *pool_axis;                          // (S x X) out, unclipped
     float *pool_logprob;                       // (S) out
     float *pool_value;                         // (S) out
-    float *pool_next_value;                    // (S) out, at waiting[a]
+    float *pool_next_value;                    // (S) out, at bootstrap_slot[a]
     int32_t *pool_version;                     // (S) out
     float *entropy;                            // (N) out, or NULL
 } PufSample;
@@ -67,11 +67,11 @@ typedef struct PufAdvantage {
     int64_t num_rows, batch_rows, horizon; // R, B, H
     int in_place;                          // advantage and target are (R x H), not (B x H)
     const int32_t *rows;                   // (B)
-    const float *reward;                   // (R x H)
-    const float *value;                    // (R x H)
-    const float *next_value;               // (R x H)
-    const uint8_t *done;                   // (R x H) 0 LIVE, 1 TERMINAL, 2 TRUNCATED
-    const uint8_t *piece_start;            // (R x H)
+    const float *pool_reward;              // (R x H)
+    const float *pool_value;               // (R x H)
+    const float *pool_next_value;          // (R x H)
+    const uint8_t *pool_done;              // (R x H) 0 LIVE, 1 TERMINAL, 2 TRUNCATED
+    const uint8_t *pool_segment_start;     // (R x H)
     const float *ratio;                    // (B x H), or NULL: 1
     float gamma, gae_lambda, rho_clip, c_clip;
     float reward_scale, reward_clip; // reward_clip <= 0: not clipped
@@ -88,7 +88,7 @@ typedef struct PufPPOLoss {
     const float *log_std;                     // (M x X), or (X) if log_std_shared
     PufMatrix values;                         // (M x 1)
     const int32_t *sizes;                     // (K)
-    const uint8_t *masks;                     // (M x C), or NULL
+    const uint8_t *mask;                      // (M x C), or NULL
     const int32_t *action;                    // (M x K)
     const float *axis;                        // (M x X)
     const float *logprob;                     // (M)
@@ -239,7 +239,7 @@ typedef struct PufInitStates {
     int64_t num_acting, num_agents, num_rows, horizon, size; // N, A, R, H, S
     const int32_t *agents;                                   // (N), or NULL: [first, first + N)
     int64_t first;                                           // of the agents that act
-    const uint8_t *fresh;                                    // (A) boolean: a life begins
+    const uint8_t *life_start;                               // (A) boolean: a life begins
     const int64_t *slot;                                     // (A)
     const float *initial;                                    // (S)
     PufMatrix state;                                         // (N x S) in and out

@@ -44,8 +44,8 @@ PUF_INLINE void load_head(const PufPPOLoss *args, const Steps *block, int64_t of
     for (int l = 0; l < PUF_LANES; l++) {
         const float *logits = puf_row(args->logits, block->slot[l]) + offset;
         for (int32_t j = 0; j < n; j++) z[j * PUF_LANES + l] = logits[j];
-        if (!args->masks) continue;
-        const uint8_t *mask = args->masks + block->slot[l] * args->num_choices + offset;
+        if (!args->mask) continue;
+        const uint8_t *mask = args->mask + block->slot[l] * args->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
             if (!mask[j]) z[j * PUF_LANES + l] = -INFINITY;
     }

@@ -85,9 +85,9 @@ PUF_INLINE void stage_logits(const PufSample *args, const Acting *block, int64_t
     float *restrict x = block->x;
     for (int32_t j = 0; j < n; j++)
         for (int i = 0; i < block->used; i++) x[j * BLOCK + i] = logits[i * stride + j];
-    if (!args->masks) return;
+    if (!args->pool_mask) return;
     for (int i = 0; i < block->used; i++) {
-        const uint8_t *mask = args->masks + block->slot[i] * args->num_choices + offset;
+        const uint8_t *mask = args->pool_mask + block->slot[i] * args->num_choices + offset;
         for (int32_t j = 0; j < n; j++)
             if (!mask[j]) x[j * BLOCK + i] = -INFINITY;
     }
@@ -151,9 +151,9 @@ PUF_INLINE void sample_head(const PufSample *args, Acting *block, int64_t head, 
     for (int i = 0; i < block->used; i++) {
         if (block->choice[i] < 0) {
             const int64_t mask = block->slot[i] * args->num_choices + offset;
-            block->choice[i] = lowest_legal(args->masks ? args->masks + mask : NULL, n);
+            block->choice[i] = lowest_legal(args->pool_mask ? args->pool_mask + mask : NULL, n);
         }
-        args->actions[block->agent[i] * args->num_heads + head] = block->choice[i];
+        args->action[block->agent[i] * args->num_heads + head] = block->choice[i];
     }
     for (int i = 0; i < block->used; i++)
         args->pool_action[block->slot[i] * args->num_heads + head] = block->choice[i];
@@ -196,7 +196,7 @@ PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) 
         move(args, block, at, axis);
     }
     for (int i = 0; i < block->used; i++) {
-        args->axes[block->agent[i] * args->num_axes + axis] = block->legal[i];
+        args->axis[block->agent[i] * args->num_axes + axis] = block->legal[i];
         args->pool_axis[block->slot[i] * args->num_axes + axis] = block->drawn[i];
     }
 }
@@ -211,9 +211,9 @@ PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
     for (int i = 0; i < used; i++) {
         const int64_t a = block->agent[i];
         args->counts[a]++;
-        if (args->waiting[a] < 0) continue;
-        args->pool_next_value[args->waiting[a]] = values[i * stride];
-        args->waiting[a] = -1;
+        if (args->bootstrap_slot[a] < 0) continue;
+        args->pool_next_value[args->bootstrap_slot[a]] = values[i * stride];
+        args->bootstrap_slot[a] = -1;
     }
     if (args->entropy)
         memcpy(args->entropy + block->begin, block->entropy, (size_t)used * sizeof(float));
@@ -224,7 +224,7 @@ static int puf_sample(const PufSample *args, PufFault *fault) {
         const int64_t a = agent_of(args, i);
         if (puf_outside(fault, "agents", i, a, 0, args->num_agents) ||
             puf_outside(fault, "slot", a, args->slot[a], 0, args->num_slots) ||
-            puf_outside(fault, "waiting", a, args->waiting[a], -1, args->num_slots))
+            puf_outside(fault, "bootstrap_slot", a, args->bootstrap_slot[a], -1, args->num_slots))
             return -1;
     }
     int32_t largest = 1;

@@ -52,7 +52,7 @@ static int puf_init_states(const PufInitStates *args, PufFault *fault) {
         const int64_t agent = args->agents ? args->agents[i] : args->first + i;
         const int64_t slot = args->slot[agent];
         float *state = puf_row(args->state, i);
-        if (args->fresh[agent]) memcpy(state, args->initial, bytes);
+        if (args->life_start[agent]) memcpy(state, args->initial, bytes);
         if (slot % horizon == 0)
             memcpy(args->row_state + slot / horizon * args->size, state, bytes);
     }

@@ -25,7 +25,7 @@ class Transitions(NamedTuple):
 
     action: Tensor | None  # (M, K) int32
     axis: Tensor | None  # (M, X) float32
-    masks: Tensor | None  # (M, C) uint8
+    mask: Tensor | None  # (M, C) uint8
     logprob: Tensor  # (M,) by the weights that the update began with
     value: Tensor  # (M,)
     advantage: Tensor  # (M,)

@@ -62,10 +62,10 @@ def normal(seed: int, agent: int, count: int, axis: int) -> float:
     return radius * (math.sin(angle) if axis % 2 else math.cos(angle))
 
 
-def heads(logits: Tensor, sizes: Sequence[int] | Array, masks: Tensor | None) -> list[Tensor]:
+def heads(logits: Tensor, sizes: Sequence[int] | Array, mask: Tensor | None) -> list[Tensor]:
     """Split logits (N, C) into log-probabilities (N, n) per head; masked choices get -inf."""
-    if masks is not None:
-        logits = logits.masked_fill(masks == 0, -torch.inf)
+    if mask is not None:
+        logits = logits.masked_fill(mask == 0, -torch.inf)
     return [head.log_softmax(1) for head in torch.split(logits, [int(n) for n in sizes], dim=1)]
 
 
@@ -73,7 +73,7 @@ def logprob_and_entropy(
     *,
     logits: Tensor | None = None,
     sizes: Sequence[int] | Array | None = None,
-    masks: Tensor | None = None,
+    mask: Tensor | None = None,
     mean: Tensor | None = None,
     log_std: Tensor | None = None,
     action: Tensor | None = None,
@@ -82,7 +82,7 @@ def logprob_and_entropy(
     """Return log-probability and entropy (N,), summed over action (N, K) and axis (N, X)."""
     logprobs, entropies = [], []
     if logits is not None and action is not None and sizes is not None:
-        for k, logp in enumerate(heads(logits, sizes, masks)):
+        for k, logp in enumerate(heads(logits, sizes, mask)):
             logprobs.append(logp.gather(1, action[:, k : k + 1].long()).squeeze(1))
             # 0 * log 0 is 0, in the gradient too
             finite = torch.where(torch.isneginf(logp), torch.zeros_like(logp), logp)
@@ -115,20 +115,20 @@ def sample(
     greedy: bool = False,
     logits: Tensor | None = None,
     sizes: Sequence[int] | Array | None = None,
-    masks: Tensor | None = None,
+    mask: Tensor | None = None,
     mean: Tensor | None = None,
     log_std: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return action (N, K) and unclipped axis (N, X) of agents in their step `counts`, both (N,).
 
-    `masks` (N, C) are those of the agents' slots. `logprob_and_entropy` says the rest.
+    `mask` (N, C) are those of the agents' slots. `logprob_and_entropy` says the rest.
     """
     keys = [(seed, int(a), int(c)) for a, c in zip(agents, counts, strict=True)]
     action = axis = None
     if logits is not None and sizes is not None:
         columns = [
             choose(logp, None if greedy else [uniform(*key, k) for key in keys])
-            for k, logp in enumerate(heads(logits, sizes, masks))
+            for k, logp in enumerate(heads(logits, sizes, mask))
         ]
         action = torch.tensor(columns, dtype=torch.int32).T
     if mean is not None and log_std is not None:
@@ -142,11 +142,11 @@ def sample(
 def advantage(
     *,
     rows: Array,
-    reward: Array,
-    value: Array,
-    next_value: Array,
-    done: Array,
-    piece_start: Array,
+    pool_reward: Array,
+    pool_value: Array,
+    pool_next_value: Array,
+    pool_done: Array,
+    pool_segment_start: Array,
     ratio: Array | None = None,
     gamma: float,
     gae_lambda: float,
@@ -160,22 +160,22 @@ def advantage(
     GAE (Schulman et al. 2016) where the ratio is 1; with lambda 1 the target is V-trace's v_s
     (Espeholt et al. 2018, equation 1).
     """
-    horizon = reward.shape[1]
+    horizon = pool_reward.shape[1]
     advantages, targets = np.zeros((len(rows), horizon)), np.zeros((len(rows), horizon))
     for b, row in enumerate(rows):
         after = 0.0
         for t in reversed(range(horizon)):
-            ends = t + 1 == horizon or piece_start[row, t + 1]
-            goes_on = done[row, t] == LIVE and not ends
-            if done[row, t] == TERMINAL:
+            ends = t + 1 == horizon or pool_segment_start[row, t + 1]
+            goes_on = pool_done[row, t] == LIVE and not ends
+            if pool_done[row, t] == TERMINAL:
                 following = 0.0
             else:
-                following = float(value[row, t + 1] if goes_on else next_value[row, t])
-            scaled = float(reward[row, t]) * reward_scale
+                following = float(pool_value[row, t + 1] if goes_on else pool_next_value[row, t])
+            scaled = float(pool_reward[row, t]) * reward_scale
             if reward_clip > 0:
                 scaled = min(max(scaled, -reward_clip), reward_clip)
             weight = 1.0 if ratio is None else float(ratio[b, t])
-            now = float(value[row, t])
+            now = float(pool_value[row, t])
             after_weight = gamma * gae_lambda * min(weight, c_clip) if goes_on else 0.0
             delta = min(weight, rho_clip) * (scaled + gamma * following - now)
             after = delta + after_weight * after
@@ -188,7 +188,7 @@ def ppo_loss(
     values: Tensor,
     logits: Tensor | None = None,
     sizes: Sequence[int] | Array | None = None,
-    masks: Tensor | None = None,
+    mask: Tensor | None = None,
     mean: Tensor | None = None,
     log_std: Tensor | None = None,
     action: Tensor | None = None,
@@ -214,7 +214,7 @@ def ppo_loss(
     taken, entropies = logprob_and_entropy(
         logits=logits,
         sizes=sizes,
-        masks=masks,
+        mask=mask,
         mean=mean,
         log_std=log_std,
         action=action,

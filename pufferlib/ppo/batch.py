@@ -25,9 +25,10 @@ from pufferlib.ppo.collector import UNUSED, Collector, parts
 from pufferlib.runtime.graph import EAGER, Executor
 from pufferlib.runtime.tensors import as_array
 
-POOLED = ("observations", "masks", "action", "axis", "logprob", "value")  # columns learned from
-# What `load` computes takes, in the batch's rows, the place of what it is computed from.
-MADE = {"advantage": "reward", "target": "next_value", "reset": "piece_start"}
+# Columns of a minibatch that are read as acting left them: `name` is the engine's `pool_name`.
+POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
+# `load` writes these in the batch's rows, in place of the column that it computes them from.
+MADE = {"advantage": "pool_reward", "target": "pool_next_value", "reset": "pool_segment_start"}
 PART = 8192  # slots of the batch at a time on the CPU: what is made of them stays in its cache
 
 
@@ -35,7 +36,7 @@ class Minibatch:
     """m whole rows as a policy unrolls them, and what happened in them."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
-        self.obs = columns["observations"]  # (m, H, *O)
+        self.obs = columns["observation"]  # (m, H, *O)
         self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
         self.state = columns.get("state")  # (m, S) before slot 0
         self.transitions = Transitions._make(
@@ -70,14 +71,14 @@ class Batch:
         on_gpu = device.type == "cuda"
         self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)
         arrays = self.env.arrays
-        pool = {name: arrays[name] for name in POOLED if name in arrays}
+        pool = {name: arrays[f"pool_{name}"] for name in POOLED if f"pool_{name}" in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
         self.pool |= {name: arrays[place] for name, place in MADE.items()}
         part = sizes.minibatch_rows if on_gpu else max(1, PART // sizes.horizon)
         self._parts = parts(sizes.batch_rows, part)
         self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
         self._device: dict[str, Tensor] = {}
-        self._seen: npt.NDArray[Any] = np.empty(0)  # of `observations`
+        self._seen: npt.NDArray[Any] = np.empty(0)  # of `observation`
         self.loaded = False  # since when these rows have no rewards any more
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
@@ -91,7 +92,7 @@ class Batch:
         made = {}
         for name, column in self.pool.items():
             dtype = torch.from_numpy(column[:0]).dtype
-            if seen and name == "observations":
+            if seen and name == "observation":
                 dtype = seen
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
         if self.collector.row_state is not None and not on_gpu:
@@ -105,7 +106,7 @@ class Batch:
         arrays = self.env.arrays
         for part in self._parts:
             rows = self.rows[part]
-            ages = version - arrays["version"][rows]  # (b, H); never rises within a row
+            ages = version - arrays["pool_version"][rows]  # (b, H); never rises within a row
             reset = self._reset(rows)
             used += np.count_nonzero(ages <= version - UNUSED - 1)
             age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
@@ -119,9 +120,9 @@ class Batch:
 
     def _reset(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Return where in these rows (b, H) lives begin, slot 0 aside."""
-        reset: npt.NDArray[np.bool_] = self.env.arrays["piece_start"][rows]
+        reset: npt.NDArray[np.bool_] = self.env.arrays["pool_segment_start"][rows]
         reset[:, 0] = False
-        reset[:, 1:] |= self.env.arrays["done"][rows, :-1] != LIVE
+        reset[:, 1:] |= self.env.arrays["pool_done"][rows, :-1] != LIVE
         return reset
 
     def _reevaluate(
@@ -142,9 +143,9 @@ class Batch:
         begins = torch.from_numpy(reset[some]).to(self.device)
         value, logprob = self._evaluate(policy, rows, begins)
         ratio = np.ones(ages.shape, np.float32)
-        acted = arrays["logprob"][rows]
-        arrays["logprob"][rows] = now = np.where(old, logprob, acted)
-        arrays["value"][rows] = np.where(old, value, arrays["value"][rows])
+        acted = arrays["pool_logprob"][rows]
+        arrays["pool_logprob"][rows] = now = np.where(old, logprob, acted)
+        arrays["pool_value"][rows] = np.where(old, value, arrays["pool_value"][rows])
         ratio[some] = np.exp(now - acted)
         return ratio
 
@@ -155,10 +156,10 @@ class Batch:
         reward_scale: float,
     ) -> None:
         """Compute advantages and value targets of these rows."""
-        names = ("reward", "value", "next_value", "done", "piece_start")
+        names = ("reward", "value", "next_value", "done", "segment_start")
         _kernels.advantage(
             rows=rows,
-            **{name: self.env.arrays[name] for name in names},
+            **{f"pool_{name}": self.env.arrays[f"pool_{name}"] for name in names},
             ratio=ratio,
             gamma=self.train.gamma,
             gae_lambda=self.train.gae_lambda,
@@ -173,14 +174,14 @@ class Batch:
         self, policy: Policy | FusedNetwork, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
         """Return value and log-probability (n, H) of n rows of the pool by present weights."""
-        seen = ("observations", "masks", "action", "axis")
+        seen = ("observation", "mask", "action", "axis")
         given = {
             name: torch.from_numpy(self.pool[name][rows]).to(self.device)
             for name in seen
             if name in self.pool
         }
-        output = policy.unroll(given["observations"], self._state(rows), reset)
-        flat = {n: c.flatten(0, 1) for n, c in given.items() if n != "observations"}
+        output = policy.unroll(given["observation"], self._state(rows), reset)
+        flat = {n: c.flatten(0, 1) for n, c in given.items() if n != "observation"}
         logprob, _ = reference.logprob_and_entropy(
             logits=output.logits,
             mean=output.mean,
@@ -194,7 +195,7 @@ class Batch:
 
     def release(self) -> None:
         """Free the rows, and mark their slots: `density` shows it if one is trained on unused."""
-        self.env.arrays["version"][self.rows] = UNUSED
+        self.env.arrays["pool_version"][self.rows] = UNUSED
         self.env.engine.release()
         self.loaded = False
 
@@ -216,8 +217,8 @@ class Batch:
         """Return those of these rows of the batch, (m * H, *O), on the device: on the CPU in memory
         that is used again, and as float32 if `floats`."""
         if self._device:
-            return self._device["observations"][part].flatten(0, 1)
-        rows, pool = self.rows[part], self.pool["observations"]
+            return self._device["observation"][part].flatten(0, 1)
+        rows, pool = self.rows[part], self.pool["observation"]
         if len(self._seen) < len(rows):
             dtype = np.dtype(np.float32) if floats else pool.dtype
             self._seen = np.empty((len(rows), *pool.shape[1:]), dtype)

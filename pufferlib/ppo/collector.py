@@ -83,11 +83,11 @@ class Collector:
         self.counts = np.zeros(agents, np.uint64)
         self.agent_steps = 0  # transitions that agents lived through
         self.steps = 0.0  # of every env, on average
-        self._pool = torch.from_numpy(pool["observations"])  # (R, H, *O)
-        self._finals = torch.from_numpy(pool["final_observations"])  # (F, *O)
-        self._next_value = pool["next_value"].reshape(-1)  # by slot
+        self._pool = torch.from_numpy(pool["pool_observation"])  # (R, H, *O)
+        self._finals = torch.from_numpy(pool["final_observation"])  # (F, *O)
+        self._next_value = pool["pool_next_value"].reshape(-1)  # by slot
         pin = device.type == "cuda"
-        self._obs = torch.from_numpy(np.zeros((agents, *env.obs_shape), pool["observations"].dtype))
+        self._obs = torch.from_numpy(np.zeros((agents, *env.obs_shape), env.obs_dtype))
         if pin:
             self._obs = self._obs.pin_memory()
         self.head_sizes = np.array([head.n for head in env.heads], np.int32) if env.heads else None
@@ -124,29 +124,29 @@ class Collector:
         slots = env.num_rows * env.horizon
         given: dict[str, Any] = {
             "slot": pool["slot"],
-            "waiting": pool["waiting"],
+            "bootstrap_slot": pool["bootstrap_slot"],
             "counts": self.counts,
             "seed": self.seed,
-            "pool_logprob": pool["logprob"].reshape(slots),
-            "pool_value": pool["value"].reshape(slots),
+            "pool_logprob": pool["pool_logprob"].reshape(slots),
+            "pool_value": pool["pool_value"].reshape(slots),
             "pool_next_value": self._next_value,
-            "pool_version": pool["version"].reshape(slots),
+            "pool_version": pool["pool_version"].reshape(slots),
         }
         if env.heads:
             given["sizes"] = self.head_sizes
-            given["actions"] = pool["actions"]
-            given["pool_action"] = pool["action"].reshape(slots, -1)
+            given["action"] = pool["action"]
+            given["pool_action"] = pool["pool_action"].reshape(slots, -1)
         if env.axes:
-            given["low"], given["high"], given["axes"] = env.low, env.high, pool["axes"]
-            given["pool_axis"] = pool["axis"].reshape(slots, -1)
-        if "masks" in pool:
-            given["masks"] = pool["masks"].reshape(slots, -1)
+            given["low"], given["high"], given["axis"] = env.low, env.high, pool["axis"]
+            given["pool_axis"] = pool["pool_axis"].reshape(slots, -1)
+        if "pool_mask" in pool:
+            given["pool_mask"] = pool["pool_mask"].reshape(slots, -1)
         return given
 
     def reset(self, seed: int) -> None:
         """Begin new episodes in envs made afresh, with an empty pool."""
         self.env.reset(seed)
-        versions = self.env.arrays["version"]
+        versions = self.env.arrays["pool_version"]
         versions[versions[:, 0] != UNUSED] = UNUSED  # rows that were ever used, no others
         self._under_way = []
 
@@ -291,7 +291,7 @@ class Collector:
     def finish(self) -> None:
         """Fill in every next_value that a batch taken now needs."""
         self.evaluate_finals()
-        waiting = self.env.arrays["waiting"]
+        waiting = self.env.arrays["bootstrap_slot"]
         for part in self._parts(len(waiting), LOOKED_AT):
             self.timer.enter("copy")
             some = (part.start + np.flatnonzero(waiting[part] >= 0)).astype(np.int32)
@@ -341,7 +341,7 @@ class Collector:
         else:
             staged = self._obs[: len(agents)]
             slots = self.env.arrays["slot"][agents]
-            _kernels.gather_slots(self.env.arrays["observations"], slots, staged.numpy())
+            _kernels.gather_slots(self.env.arrays["pool_observation"], slots, staged.numpy())
         return staged.to(self.device, non_blocking=True)
 
     def _gathered(self, agents: npt.NDArray[np.int32]) -> Tensor:
@@ -357,20 +357,20 @@ class Collector:
         if self.state is None or self.row_state is None or self._initial is None:
             return None
         state = self.state[agents] if isinstance(agents, slice) else self._gathered(agents)
-        fresh, slot = self.env.arrays["fresh"], self.env.arrays["slot"]
+        life_start, slot = self.env.arrays["life_start"], self.env.arrays["slot"]
         if self.device.type == "cpu":
             _kernels.init_states(
                 state=state.numpy(),
                 **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
-                fresh=fresh,
+                life_start=life_start,
                 slot=slot,
                 initial=self._initial.numpy(),
                 row_state=self.row_state.numpy(),
                 horizon=self.env.horizon,
             )
             return state
-        fresh, slot = fresh[agents], slot[agents]
-        state[self._index(np.flatnonzero(fresh))] = self._initial
+        life_start, slot = life_start[agents], slot[agents]
+        state[self._index(np.flatnonzero(life_start))] = self._initial
         at_start = np.flatnonzero(slot % self.env.horizon == 0)
         rows = self._index(slot[at_start] // self.env.horizon)
         self.row_state[rows] = state[self._index(at_start)]

@@ -210,8 +210,8 @@ class Trainer:
             stepped = self.collector.step(self.version)
             if acted is not None:
                 acted[: stepped.start] = acted[stepped.stop :] = False
-                over = arrays["fresh"] | ~arrays["alive"]
-                self.return_norm.update(arrays["rewards"], acted, over)
+                over = arrays["life_start"] | ~arrays["alive"]
+                self.return_norm.update(arrays["reward"], acted, over)
         self.collector.finish()
 
     def _learn(self) -> dict[str, float]:

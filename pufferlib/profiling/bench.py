@@ -65,7 +65,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
 
     collector, sizes = trainer.collector, trainer.sizes
     agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
-    pool = torch.from_numpy(trainer.env.arrays["observations"])  # (R, H, *O)
+    pool = torch.from_numpy(trainer.env.arrays["pool_observation"])  # (R, H, *O)
     seen = pool[:agents, 0]
     if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered

@@ -79,11 +79,11 @@ static uint64_t play(int mode, int threads, int steps) {
     for (int s = 0; s < steps; s++) {
         for (int64_t a = 0; a < e.num_agents; a++) {
             for (int k = 0; k < e.num_heads; k++)
-                e.arrays.actions[a * e.num_heads + k] = (int32_t)below((uint32_t)e.heads[k].n);
+                e.arrays.action[a * e.num_heads + k] = (int32_t)below((uint32_t)e.heads[k].n);
             for (int k = 0; k < e.num_axes; k++)
-                e.arrays.axes[a * e.num_axes + k] =
+                e.arrays.axis[a * e.num_axes + k] =
                     e.axes[k].low + (e.axes[k].high - e.axes[k].low) * (float)below(1001) / 1000;
-            if (mode == PUF_ROWS) e.arrays.waiting[a] = -1;
+            if (mode == PUF_ROWS) e.arrays.bootstrap_slot[a] = -1;
         }
         if (mode == PUF_ROWS && options.num_finals - e.num_final < agents) e.num_final = 0;
         switch (puf_engine_step(&e, 0, ENVS)) {
@@ -95,7 +95,7 @@ static uint64_t play(int mode, int threads, int steps) {
         default:
             stop(e.fault.text ? e.fault.text : "step refused");
         }
-        h = hash(h, e.arrays.rewards, (size_t)e.num_agents * sizeof(float));
+        h = hash(h, e.arrays.reward, (size_t)e.num_agents * sizeof(float));
         h = hash(h, e.arrays.alive, (size_t)e.num_agents);
         h = hash(h, e.arrays.slot, (size_t)e.num_agents * sizeof(int64_t));
         if (mode == PUF_DISABLED && s % 50 == 49 && puf_engine_reset(&e, NULL, NULL, &why))
@@ -103,7 +103,7 @@ static uint64_t play(int mode, int threads, int steps) {
         while (mode == PUF_ROWS && e.rows.full.count >= batch) {
             puf_rows_oldest(&e.rows, batch, rows);
             for (int r = 0; r < batch; r++)
-                h = hash(h, e.arrays.observations + rows[r] * 7 * e.obs_stride,
+                h = hash(h, e.arrays.observation + rows[r] * 7 * e.obs_stride,
                          (size_t)(7 * e.obs_stride));
             puf_rows_release(&e.rows, batch);
         }

@@ -79,24 +79,30 @@ def test_rows_hold_whole_lives_in_order():
     env.reset()
     random = np.random.default_rng(2)
     arrays = env.arrays
-    flat = {name: arrays[name].reshape(-1, *arrays[name].shape[2:]) for name in ("action", "axis")}
+    flat = {
+        name: arrays[name].reshape(-1, *arrays[name].shape[2:])
+        for name in ("pool_action", "pool_axis")
+    }
     batches = 0
     for _ in range(300):
         choices, push = random_actions(random, env.num_agents)
-        arrays["actions"][:], arrays["axes"][:] = choices, push
+        arrays["action"][:], arrays["axis"][:] = choices, push
         live = arrays["alive"]
-        flat["action"][arrays["slot"][live]] = choices[live]
-        flat["axis"][arrays["slot"][live]] = push[live]
-        arrays["waiting"][:] = -1  # no values here
+        flat["pool_action"][arrays["slot"][live]] = choices[live]
+        flat["pool_axis"][arrays["slot"][live]] = push[live]
+        arrays["bootstrap_slot"][:] = -1  # no values here
         env.step()
         env.engine.clear_finals()
         while env.engine.num_full >= env.batch_rows:
             rows = env.engine.batch().copy()
-            obs, reward = arrays["observations"][rows], arrays["reward"][rows]
+            obs, reward = arrays["pool_observation"][rows], arrays["pool_reward"][rows]
             np.testing.assert_array_equal(
-                reward, reward_of(obs, arrays["action"][rows], arrays["axis"][rows][..., 0])
+                reward,
+                reward_of(obs, arrays["pool_action"][rows], arrays["pool_axis"][rows][..., 0]),
             )
-            goes_on = (arrays["done"][rows][:, :-1] == 0) & ~arrays["piece_start"][rows][:, 1:]
+            goes_on = (arrays["pool_done"][rows][:, :-1] == 0) & ~arrays["pool_segment_start"][
+                rows
+            ][:, 1:]
             np.testing.assert_array_equal(
                 obs[:, 1:][goes_on], obs[:, :-1][goes_on] + np.float32([0, 0, 0, 1])
             )

@@ -17,16 +17,16 @@ from pufferlib.ppo.trainer import Trainer
 
 LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 COLUMNS = (
-    "observations",
-    "action",
-    "axis",
-    "logprob",
-    "value",
-    "next_value",
-    "reward",
-    "done",
-    "piece_start",
-    "version",
+    "pool_observation",
+    "pool_action",
+    "pool_axis",
+    "pool_logprob",
+    "pool_value",
+    "pool_next_value",
+    "pool_reward",
+    "pool_done",
+    "pool_segment_start",
+    "pool_version",
 )
 
 
@@ -71,8 +71,8 @@ class Shadow:
         env = self.trainer.env
         some = slice(begin * env.env_agents, (end or env.num_envs) * env.env_agents)
         self._choices[some], self._push[some] = (
-            env.arrays["actions"][some],
-            env.arrays["axes"][some],
+            env.arrays["action"][some],
+            env.arrays["axis"][some],
         )
         self._step(begin, end)
         if some.stop == env.num_agents:
@@ -109,10 +109,10 @@ class Shadow:
         """Find each slot of the batch among what was lived, and cross it off."""
         rows, arrays = self.trainer.env.engine.batch(), self.trainer.env.arrays
         columns = {name: arrays[name][rows].copy() for name in COLUMNS}
-        keys = columns["observations"].reshape(-1, 4).astype(int).tolist()
+        keys = columns["pool_observation"].reshape(-1, 4).astype(int).tolist()
         found = [self.lived[self.waiting.pop(tuple(key))] for key in keys]
         self.trained += len(found)
-        shape = columns["reward"].shape
+        shape = columns["pool_reward"].shape
         lived = Lived(
             *(
                 np.array(part).reshape(*shape, *np.shape(part[0]))
@@ -124,13 +124,13 @@ class Shadow:
 
     def check_places(self, columns: dict[str, Any], lived: Lived) -> None:
         """Each slot holds what was lived, and the steps of a row follow each other."""
-        np.testing.assert_array_equal(columns["observations"], lived.seen)
-        np.testing.assert_array_equal(columns["action"], lived.choices)
-        np.testing.assert_array_equal(np.clip(columns["axis"][..., 0], -1, 1), lived.push)
-        np.testing.assert_array_equal(columns["reward"], lived.reward)
-        np.testing.assert_array_equal(columns["done"], lived.done)
-        np.testing.assert_array_equal(columns["version"], lived.version)
-        starts = columns["piece_start"]
+        np.testing.assert_array_equal(columns["pool_observation"], lived.seen)
+        np.testing.assert_array_equal(columns["pool_action"], lived.choices)
+        np.testing.assert_array_equal(np.clip(columns["pool_axis"][..., 0], -1, 1), lived.push)
+        np.testing.assert_array_equal(columns["pool_reward"], lived.reward)
+        np.testing.assert_array_equal(columns["pool_done"], lived.done)
+        np.testing.assert_array_equal(columns["pool_version"], lived.version)
+        starts = columns["pool_segment_start"]
         assert starts[:, 0].all()
         on = ~starts[:, 1:]
         assert (lived.agent[:, 1:] == lived.agent[:, :-1])[on].all()
@@ -145,5 +145,5 @@ class Shadow:
         assert self.trained + len(self.waiting) == len(self.lived) == trainer.agent_steps
         assert trainer.dropped == len(self.waiting)
         arrays = trainer.env.arrays
-        kept = arrays["observations"][arrays["version"] != UNUSED].astype(int).tolist()
+        kept = arrays["pool_observation"][arrays["pool_version"] != UNUSED].astype(int).tolist()
         assert sorted(map(tuple, kept)) == sorted(self.waiting)

@@ -167,7 +167,7 @@ class PettingZooRunner:
         self._ticks[e] += 1
         self._clear(i)
         actions = {
-            agent: self.actions.unpack(arrays["actions"][base + p], arrays["axes"][base + p])
+            agent: self.actions.unpack(arrays["action"][base + p], arrays["axis"][base + p])
             for agent, p in acting.items()
         }
         seen, rewards, terminated, truncated, infos = env.step(actions)

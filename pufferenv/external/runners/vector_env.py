@@ -109,7 +109,7 @@ class VectorEnvRunner:
         arrays = self.mailbox.arrays
         arrays["at"][0] = some.start
         between = self._between[some.start - self.first : some.stop - self.first]
-        actions = self.actions.unpack(arrays["actions"][some], arrays["axes"][some])
+        actions = self.actions.unpack(arrays["action"][some], arrays["axis"][some])
         obs, rewards, terminated, truncated, infos = env.step(actions)
         sound = np.abs(np.where(between, 0, rewards)) <= FLOAT32_MAX  # nor NaN
         if not sound.all():

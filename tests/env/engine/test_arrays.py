@@ -54,11 +54,11 @@ def test_only_what_will_be_used_is_on_huge_pages():
 @huge_pages
 def test_rows_that_only_deaths_lead_to_are_not_on_huge_pages():
     with RowEnv("squared", 1 << 14, horizon=64) as env:
-        usual, columns = 2 << 14, ("observations", "reward", "done", "version")
+        usual, columns = 2 << 14, ("pool_observation", "pool_reward", "pool_done", "pool_version")
         for name in columns:
             column = env.arrays[name].reshape(env.num_rows, -1)
             assert on_huge_pages(column[0]) and on_huge_pages(column[usual - 1]), name
             assert not on_huge_pages(column[usual + 64]), name  # a page further on
             assert not on_huge_pages(column[-1]), name
-        assert not on_huge_pages(env.arrays["final_observations"])
+        assert not on_huge_pages(env.arrays["final_observation"])
         assert not on_huge_pages(env.arrays["final_slot"])

@@ -56,33 +56,33 @@ def test_pack_puts_each_field_at_its_place():
 def test_arrays_are_aligned_and_named_as_the_header_says():
     engine = open_engine(games.load("squared"), 64)
     assert all(a.ctypes.data % 64 == 0 for a in engine.arrays.values() if a.size)
-    assert engine.arrays["observations"].shape == (64, 11, 11)
-    assert "reward" not in engine.arrays
+    assert engine.arrays["observation"].shape == (64, 11, 11)
+    assert "pool_reward" not in engine.arrays
     assert engine.env_bytes == 2 * 8 + 8 + 4 * 4  # squared's log, its generator, four integers
     rows = open_engine(games.load("squared"), 64, mode=_engine.ROWS)
-    assert rows.arrays["observations"].shape == (192, 4, 11, 11)
-    assert "terminations" not in rows.arrays
+    assert rows.arrays["pool_observation"].shape == (192, 4, 11, 11)
+    assert "termination" not in rows.arrays
 
 
 def test_the_engine_writes_into_memory_it_is_given():
     memory = {}
 
     def allocate(name, shape, dtype):
-        if name == "rewards":
+        if name == "reward":
             memory[name] = bytearray(int(np.prod(shape)) * dtype.itemsize)
         return memory.get(name)
 
     engine = open_engine(load_game("script"), 2, allocate=allocate)
-    engine.arrays["actions"][:] = 0
+    engine.arrays["action"][:] = 0
     engine.step()
-    assert np.frombuffer(memory["rewards"], np.float32).tolist() == [0, 1000, 2000] * 2
+    assert np.frombuffer(memory["reward"], np.float32).tolist() == [0, 1000, 2000] * 2
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (lambda s, d: np.zeros(s, np.float64), r"this one has shape .* and dtype float64"),
-        (lambda s, d: np.zeros((*s, 2), d), r"rewards needs .* shape \(8,\) and dtype float32"),
+        (lambda s, d: np.zeros((*s, 2), d), r"reward needs .* shape \(8,\) and dtype float32"),
         (lambda s, d: np.zeros((s[0], 2), d)[:, 0], "this one has strides"),
         (lambda s, d: b"x" * s[0] * 4, "this one is read-only"),
         (lambda s, d: bytearray(5), "that is 32 bytes; this one has 5"),
@@ -92,7 +92,7 @@ def test_the_engine_writes_into_memory_it_is_given():
 )
 def test_memory_that_does_not_fit_is_refused(given, message):
     def allocate(name, shape, dtype):
-        return given(shape, dtype) if name == "rewards" else None
+        return given(shape, dtype) if name == "reward" else None
 
     with pytest.raises(ValueError, match=message):
         open_engine(games.load("squared"), 8, allocate=allocate)
@@ -100,7 +100,7 @@ def test_memory_that_does_not_fit_is_refused(given, message):
 
 def test_arrays_outlive_their_engine():
     engine = open_engine(games.load("squared"), 4096)
-    seen = engine.arrays["observations"]
+    seen = engine.arrays["observation"]
     before = seen.copy()
     engine.close()
     engine.close()
@@ -131,8 +131,8 @@ def test_rows_are_the_same_bytes_for_any_number_of_threads(threads):
         actions[:, 0] = np.where(rng.random(400) < 0.3, rng.integers(0, 6, 400), 0)
         actions[:, 1] = np.where(rng.random(400) < 0.1, rng.integers(0, 3, 400), 0)
         for engine in (one, many):
-            engine.arrays["actions"][:] = actions
-            engine.arrays["waiting"][:] = -1
+            engine.arrays["action"][:] = actions
+            engine.arrays["bootstrap_slot"][:] = -1
             engine.clear_finals()
             engine.step()
             while engine.num_full >= 400:
@@ -146,9 +146,9 @@ def test_the_log_is_mean_spread_and_extremes_of_the_episodes_since_the_last_call
     lengths = [3, 1, 4, 1, 5]
     for length in lengths:
         for t in range(length):
-            engine.arrays["actions"][0, 1] = int(t == length - 1)
+            engine.arrays["action"][0, 1] = int(t == length - 1)
             engine.step()
-    assert engine.arrays["final_logs"][0, 0] == 5
+    assert engine.arrays["final_log"][0, 0] == 5
     log = engine.log()
     assert log["episodes"][0] == 5
     assert log["length"] == pytest.approx((np.mean(lengths), np.std(lengths), 1, 5))
@@ -171,14 +171,14 @@ def test_an_episode_broken_off_by_a_reset_leaves_nothing_in_the_next_ones_log():
             engine.step()
         if steps == 7:
             engine.reset()
-    assert engine.arrays["final_logs"][0, 0] == 10
+    assert engine.arrays["final_log"][0, 0] == 10
 
 
 def test_envs_share_what_the_game_loaded_once_and_a_load_that_fails_says_why():
     engine = open_engine(load_game("loaded"), 3)
     seen = []
     for _ in range(9):
-        seen.append(engine.arrays["observations"][:, 0].tolist())
+        seen.append(engine.arrays["observation"][:, 0].tolist())
         engine.step()
     assert seen == [[t * t] * 3 for t in (0, 1, 2, 3, 4, 5, 6, 7, 0)]
     with pytest.raises(ValueError, match="loaded refuses this config: 13 brings bad luck"):
@@ -189,10 +189,10 @@ def test_envs_share_what_the_game_loaded_once_and_a_load_that_fails_says_why():
 def test_actions_in_another_byte_order_mean_what_they_say():
     engine = open_engine(load_game("continuous"), 2)
     engine.act(None, np.full((2, 2), 0.5, ">f4"))
-    assert engine.arrays["axes"].tolist() == [[0.5, 0.5]] * 2
+    assert engine.arrays["axis"].tolist() == [[0.5, 0.5]] * 2
     heads = open_engine(games.load("squared"), 2)
     heads.act(np.array([3, 4], ">i8"))
-    assert heads.arrays["actions"].ravel().tolist() == [3, 4]
+    assert heads.arrays["action"].ravel().tolist() == [3, 4]
     with pytest.raises(ValueError, match=f"move={2**63 + 3} is outside"):
         heads.act(np.array([0, 2**63 + 3], np.uint64))
 
@@ -200,11 +200,11 @@ def test_actions_in_another_byte_order_mean_what_they_say():
 # --- rows in the pool -------------------------------------------------------------------------
 def test_current_observations_of_a_fixed_population_are_a_strided_view_of_the_pool():
     engine = open_engine(games.load("cartpole"), 16, mode=_engine.ROWS, horizon=4)
-    pool = engine.arrays["observations"]
+    pool = engine.arrays["pool_observation"]
     rng = np.random.default_rng(0)
     for _ in range(4 * 10 + 3):
-        engine.arrays["actions"][:] = rng.integers(0, 2, (16, 1))
-        engine.arrays["waiting"][:] = -1
+        engine.arrays["action"][:] = rng.integers(0, 2, (16, 1))
+        engine.arrays["bootstrap_slot"][:] = -1
         engine.clear_finals()
         engine.step()
         while engine.num_full >= 16:
@@ -219,12 +219,12 @@ def test_current_observations_of_a_fixed_population_are_a_strided_view_of_the_po
 
 def test_reset_with_the_same_seeds_begins_the_same_run_again():
     engine = open_engine(games.load("squared"), 16, mode=_engine.ROWS)
-    first = engine.arrays["observations"][:16, 0].copy()
-    engine.arrays["actions"][:] = 1
+    first = engine.arrays["pool_observation"][:16, 0].copy()
+    engine.arrays["action"][:] = 1
     for _ in range(3):
         engine.step()
     engine.reset(_engine.mix_seed(0, 16))
-    np.testing.assert_array_equal(engine.arrays["observations"][:16, 0], first)
+    np.testing.assert_array_equal(engine.arrays["pool_observation"][:16, 0], first)
     assert (engine.num_open, engine.num_full) == (16, 0)
 
 

@@ -152,15 +152,15 @@ def test_a_row_env_says_its_sizes_and_its_games():
         assert [axis.name for axis in env.axes] == ["push"]
         assert (env.low.tolist(), env.high.tolist()) == ([-1], [1])
         assert env.config["agents"] == 4
-        assert env.arrays["observations"].shape == (48, 8, 4)
+        assert env.arrays["pool_observation"].shape == (48, 8, 4)
         assert env.arrays["final_slot"].shape == (24,)
-        first = env.arrays["observations"].copy()
-        env.arrays["actions"][:] = 0
-        env.arrays["axes"][:] = 0
+        first = env.arrays["pool_observation"].copy()
+        env.arrays["action"][:] = 0
+        env.arrays["axis"][:] = 0
         env.step()
         assert env.log()["episodes"][0] == 0
         env.reset(seed=1)
-        np.testing.assert_array_equal(env.arrays["observations"][:12, 0], first[:12, 0])
+        np.testing.assert_array_equal(env.arrays["pool_observation"][:12, 0], first[:12, 0])
     with pytest.raises(RuntimeError, match="closed"):
         env.step()
     env.close()
@@ -173,8 +173,8 @@ def test_the_warning_counts_the_full_rows_that_wait_through_an_update(batch_rows
         env = RowEnv("squared", 6, horizon=2, batch_rows=batch_rows)
     waited = 0
     for _ in range(2 * 40):
-        env.arrays["actions"][:] = 0
-        env.arrays["waiting"][:] = -1
+        env.arrays["action"][:] = 0
+        env.arrays["bootstrap_slot"][:] = -1
         env.engine.clear_finals()
         env.step()
         while env.engine.num_full >= batch_rows:

@@ -91,7 +91,8 @@ def test_a_release_object_that_breaks_rules_writes_only_where_its_own_agents_are
         allocate=canaries,
     )
     arrays = engine.arrays
-    columns = {name: arrays[name] for name in ("observations", "masks", "reward", "done")}
+    names = ("pool_observation", "pool_mask", "pool_reward", "pool_done")
+    columns = {name: arrays[name] for name in names}
     slots = {name: column.reshape(4 * total * HORIZON, -1) for name, column in columns.items()}
     env_of = np.arange(total) // AGENTS
     neighbours = seeds[env_of] % 2 == 1
@@ -99,28 +100,28 @@ def test_a_release_object_that_breaks_rules_writes_only_where_its_own_agents_are
         before = {name: column.copy() for name, column in slots.items()}
         had_row = arrays["row_end"] >= 0
         acted = arrays["slot"][had_row]
-        arrays["actions"][:] = 1
+        arrays["action"][:] = 1
         engine.step()
         engine.clear_finals()
-        arrays["waiting"][:] = -1
+        arrays["bootstrap_slot"][:] = -1
         while engine.num_full:
             engine.release()
         current = arrays["slot"][arrays["row_end"] >= 0]
         assert len(np.unique(current)) == len(current)
-        legal = {"observations": current, "masks": current, "reward": acted, "done": acted}
+        legal = dict(zip(names, (current, current, acted, acted), strict=True))
         for name, column in slots.items():
             changed = np.flatnonzero((column != before[name]).any(1))
             assert np.isin(changed, legal[name]).all(), name
         kept = neighbours & arrays["alive"]
-        seen = slots["observations"][arrays["slot"][kept]]
+        seen = slots["pool_observation"][arrays["slot"][kept]]
         np.testing.assert_array_equal(seen[:, 0], seeds[env_of[kept]])
         np.testing.assert_array_equal(seen[:, 1], np.flatnonzero(kept) % AGENTS)
         assert (seen[:, 2] == 0).all()
         np.testing.assert_array_equal(
-            slots["masks"][arrays["slot"][kept], 1], np.flatnonzero(kept) % AGENTS % 2
+            slots["pool_mask"][arrays["slot"][kept], 1], np.flatnonzero(kept) % AGENTS % 2
         )
         mine = neighbours & had_row
-        rewards = slots["reward"][acted][neighbours[had_row], 0]
+        rewards = slots["pool_reward"][acted][neighbours[had_row], 0]
         np.testing.assert_array_equal(rewards, seeds[env_of[mine]] + 1)
     canaries.check()
 

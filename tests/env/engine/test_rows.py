@@ -169,19 +169,19 @@ class Driver:
     def act(self, envs=None):
         """Write the value of each live agent's observation, and whatever waits for it."""
         arrays = self.engine.arrays
-        observations = arrays["observations"].reshape(-1, 4)
+        observations = arrays["pool_observation"].reshape(-1, 4)
         for a in self.engine.live() if envs is None else self.engine.live(*envs):
             value = self.values_of(observations[arrays["slot"][a]])[0]
-            self.flat("value")[arrays["slot"][a]] = value
-            if arrays["waiting"][a] >= 0:
-                self.flat("next_value")[arrays["waiting"][a]] = value
-                arrays["waiting"][a] = -1
+            self.flat("pool_value")[arrays["slot"][a]] = value
+            if arrays["bootstrap_slot"][a] >= 0:
+                self.flat("pool_next_value")[arrays["bootstrap_slot"][a]] = value
+                arrays["bootstrap_slot"][a] = -1
 
     def evaluate_finals(self):
         count = self.engine.num_final
         arrays = self.engine.arrays
-        values = self.values_of(arrays["final_observations"][:count])
-        self.flat("next_value")[arrays["final_slot"][:count]] = values
+        values = self.values_of(arrays["final_observation"][:count])
+        self.flat("pool_next_value")[arrays["final_slot"][:count]] = values
         self.engine.clear_finals()
 
     def step(self, actions, groups=1):
@@ -189,7 +189,7 @@ class Driver:
         bounds = np.linspace(0, envs, min(groups, envs) + 1).astype(int)
         for begin, end in itertools.pairwise(bounds.tolist()):
             self.act((begin, end))
-            self.engine.arrays["actions"][:] = actions.reshape(envs * agents, 3)
+            self.engine.arrays["action"][:] = actions.reshape(envs * agents, 3)
             if 2 * self.total - self.engine.num_final < self.total:
                 self.evaluate_finals()
             self.engine.step(begin, end)
@@ -210,9 +210,9 @@ class Driver:
                 if agent.alive:
                     slot = agent.row * self.horizon + agent.place
                     assert arrays["slot"][index] == slot
-                    seen = arrays["observations"].reshape(-1, 4)[slot]
+                    seen = arrays["pool_observation"].reshape(-1, 4)[slot]
                     assert tuple(seen) == model.observation(e, a)
-                    assert arrays["fresh"][index] == (agent.age == 0)
+                    assert arrays["life_start"][index] == (agent.age == 0)
 
     def take_batch(self):
         self.act()  # values of first observations in new rows; acting again later changes nothing
@@ -222,10 +222,10 @@ class Driver:
         arrays = self.engine.arrays
         for row in rows.tolist():
             expected = [self.model.slots.pop((row, t)) for t in range(self.horizon)]
-            seen = arrays["observations"][row]
+            seen = arrays["pool_observation"][row]
             assert [tuple(o) for o in seen.tolist()] == [x["obs"] for x in expected]
-            assert arrays["reward"][row].tolist() == [x["reward"] for x in expected]
-            assert arrays["done"][row].tolist() == [x["done"] for x in expected]
+            assert arrays["pool_reward"][row].tolist() == [x["reward"] for x in expected]
+            assert arrays["pool_done"][row].tolist() == [x["done"] for x in expected]
             self.check_successors(row, expected)
             self.trained += self.horizon
         self.engine.release()
@@ -235,15 +235,15 @@ class Driver:
     def check_successors(self, row, expected):
         arrays = self.engine.arrays
         for t, x in enumerate(expected):
-            same_piece = t + 1 < self.horizon and not arrays["piece_start"][row, t + 1]
+            same_piece = t + 1 < self.horizon and not arrays["pool_segment_start"][row, t + 1]
             continues = t + 1 < self.horizon and expected[t + 1]["who"] == x["who"]
             if same_piece:
                 assert continues
             if x["done"] == TRUNCATED or (x["done"] == LIVE and t + 1 == self.horizon):
-                assert arrays["next_value"][row, t] == unique_value(*x["final"])
+                assert arrays["pool_next_value"][row, t] == unique_value(*x["final"])
             elif x["done"] == LIVE:
                 assert same_piece
-                assert arrays["value"][row, t + 1] == unique_value(*x["final"])
+                assert arrays["pool_value"][row, t + 1] == unique_value(*x["final"])
 
     def conserved(self):
         assert self.trained + len(self.model.slots) == self.model.lived
@@ -293,7 +293,7 @@ def test_a_spawned_agent_takes_the_row_abandoned_longest_at_its_first_unused_slo
     driver.step(script({0: 0, 1: 4, 2: 4}))
     slots = driver.engine.arrays["slot"]
     assert slots.tolist() == [3, 8 + 1, 16 + 2]
-    assert driver.engine.arrays["piece_start"][1].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert driver.engine.arrays["pool_segment_start"][1].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
 def test_death_in_the_last_slot_fills_the_row():
@@ -307,7 +307,7 @@ def test_death_in_the_last_slot_fills_the_row():
 def test_death_with_episode_end_is_terminal_for_the_dead_and_truncated_for_the_others():
     driver = Driver(1, 3, 4, 3)
     driver.step(script({1: 1}, end=TRUNCATED))
-    assert driver.engine.arrays["done"][:3, 0].tolist() == [TRUNCATED, TERMINAL, TRUNCATED]
+    assert driver.engine.arrays["pool_done"][:3, 0].tolist() == [TRUNCATED, TERMINAL, TRUNCATED]
     assert driver.engine.num_final == 2
 
 
@@ -315,10 +315,10 @@ def test_death_and_respawn_when_the_episode_is_truncated_leaves_no_trace_of_the_
     driver = Driver(1, 2, 4, 2)
     driver.step(script({1: 3}, end=TRUNCATED, agents=2))
     arrays = driver.engine.arrays
-    assert arrays["done"][:2, 0].tolist() == [TRUNCATED, TERMINAL]
+    assert arrays["pool_done"][:2, 0].tolist() == [TRUNCATED, TERMINAL]
     assert driver.engine.num_final == 1
     assert arrays["final_agent"][0] == 0
-    assert arrays["observations"][1, 1].tolist()[2:] == [3, 0]  # life 2 was never seen
+    assert arrays["pool_observation"][1, 1].tolist()[2:] == [3, 0]  # life 2 was never seen
 
 
 def test_spawn_and_death_in_one_step_is_no_transition():
@@ -366,18 +366,18 @@ def test_fixed_population_is_a_lattice_and_alternates_between_two_blocks_of_rows
 
 def test_a_step_without_room_says_what_to_do():
     driver = Driver(2, 1, 1, 2)
-    driver.engine.arrays["actions"][:] = 0
+    driver.engine.arrays["action"][:] = 0
     driver.engine.step()
-    driver.engine.arrays["waiting"][:] = -1
+    driver.engine.arrays["bootstrap_slot"][:] = -1
     driver.engine.step()
-    driver.engine.arrays["waiting"][:] = -1
+    driver.engine.arrays["bootstrap_slot"][:] = -1
     with pytest.raises(RuntimeError, match=r"0 rows are free and 2 agents step: 4 rows are full"):
         driver.engine.step()
 
 
 def test_a_step_without_final_slots_says_what_to_do():
     driver = Driver(1, 2, 8, 2)
-    driver.engine.arrays["actions"][:, 1] = TRUNCATED
+    driver.engine.arrays["action"][:, 1] = TRUNCATED
     driver.engine.step()
     driver.engine.step()
     with pytest.raises(RuntimeError, match="0 final slots are free and 2 agents step: evaluate"):

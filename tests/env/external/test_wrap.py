@@ -61,28 +61,28 @@ def play(env, steps, each=lambda env: None, groups=1, seed=5):
     """Step with random actions, noting them as a sampler does, and yield each batch's rows."""
     random = np.random.default_rng(seed)
     arrays = env.arrays
-    action = arrays["action"].reshape(-1, arrays["action"].shape[-1])
+    action = arrays["pool_action"].reshape(-1, arrays["pool_action"].shape[-1])
     bounds = [env.num_envs * g // groups for g in range(groups + 1)]
-    arrays["version"].fill(-1)
+    arrays["pool_version"].fill(-1)
     finals = {}
     for _ in range(steps):
         for begin, end in itertools.pairwise(bounds):
             some = slice(begin * env.env_agents, end * env.env_agents)
             count = some.stop - some.start
-            arrays["actions"][some] = random.integers(0, 3, (count, 1))
-            arrays["waiting"][some] = -1
+            arrays["action"][some] = random.integers(0, 3, (count, 1))
+            arrays["bootstrap_slot"][some] = -1
             live = np.flatnonzero(arrays["alive"][some]) + some.start
-            action[arrays["slot"][live]] = arrays["actions"][live]
-            arrays["version"].reshape(-1)[arrays["slot"][live]] = 0
+            action[arrays["slot"][live]] = arrays["action"][live]
+            arrays["pool_version"].reshape(-1)[arrays["slot"][live]] = 0
             env.step(begin, end)
             for k in range(env.engine.num_final):
-                finals[int(arrays["final_slot"][k])] = arrays["final_observations"][k].copy()
+                finals[int(arrays["final_slot"][k])] = arrays["final_observation"][k].copy()
             env.engine.clear_finals()
             each(env)
         while env.engine.num_full >= env.batch_rows:
             rows = env.engine.batch()
             yield rows, finals
-            arrays["version"][rows] = -1
+            arrays["pool_version"][rows] = -1
             env.engine.release()
 
 
@@ -97,23 +97,23 @@ def test_what_was_lived_is_in_one_slot_once_and_in_order(kind, backend):
         for rows, finals in play(env, 120, groups=2):
             for row in rows:
                 for t in range(env.horizon):
-                    seen = tuple(arrays["observations"][row, t].tolist())
+                    seen = tuple(arrays["pool_observation"][row, t].tolist())
                     step = LIVED.pop(seen)
-                    assert arrays["action"][row, t, 0] == step.action
-                    assert arrays["reward"][row, t] == np.float32(step.reward)
-                    assert arrays["done"][row, t] == step.done
+                    assert arrays["pool_action"][row, t, 0] == step.action
+                    assert arrays["pool_reward"][row, t] == np.float32(step.reward)
+                    assert arrays["pool_done"][row, t] == step.done
                     ends.append(step.done)
                     if step.done == TRUNCATED:
                         final = finals.pop(row * env.horizon + t)
                         assert tuple(final.tolist()) == step.after
                     if t + 1 == env.horizon:
                         continue
-                    following = tuple(arrays["observations"][row, t + 1].tolist())
-                    if step.done == LIVE and not arrays["piece_start"][row, t + 1]:
+                    following = tuple(arrays["pool_observation"][row, t + 1].tolist())
+                    if step.done == LIVE and not arrays["pool_segment_start"][row, t + 1]:
                         assert following == step.after
                     else:
                         assert following[3] == 0  # first of a life
-        waiting = arrays["observations"][arrays["version"] == 0]
+        waiting = arrays["pool_observation"][arrays["pool_version"] == 0]
         assert sorted(map(tuple, waiting.tolist())) == sorted(LIVED)
     assert set(ends) == ({LIVE} if kind == "immortal" else {LIVE, TERMINAL, TRUNCATED})
 
@@ -145,7 +145,7 @@ def test_an_observation_goes_straight_to_its_slot():
     """Steady state: nothing passes the mailbox, and the slot is right before the engine steps."""
     with RowEnv(game_of("immortal")[0], 6, horizon=8, seed=1) as env:
         box = env.engine._mailbox.arrays["obs"]
-        slots = env.arrays["observations"].reshape(-1, 4)
+        slots = env.arrays["pool_observation"].reshape(-1, 4)
         for t in range(7):
             box[:] = POISON
             env.engine.send()
@@ -163,9 +163,15 @@ def pool_of(kind, backend, num_workers, groups=1):
     taken = []
     with RowEnv(game, num_envs, horizon=4, batch_rows=6, seed=9) as env:
         for rows, _ in play(env, 60, groups=groups):
-            for name in ("observations", "action", "reward", "done", "piece_start"):
+            for name in (
+                "pool_observation",
+                "pool_action",
+                "pool_reward",
+                "pool_done",
+                "pool_segment_start",
+            ):
                 taken.append(env.arrays[name][rows].copy())
-        taken += [env.arrays["final_observations"].copy(), env.arrays["alive"].copy()]
+        taken += [env.arrays["final_observation"].copy(), env.arrays["alive"].copy()]
     return taken
 
 

@@ -69,7 +69,7 @@ def ended(env, steps=30):
     """Step -> the lives of the envs' episodes that ended, and the log."""
     random, lives = np.random.default_rng(0), []
     for _ in range(steps):
-        env.arrays["actions"][:] = random.integers(0, 3, env.arrays["actions"].shape)
+        env.arrays["action"][:] = random.integers(0, 3, env.arrays["action"].shape)
         env.step()
         env.engine.clear_finals()
     lives = [seen[2] for seen, step in LIVED.items() if step.done]

@@ -130,13 +130,15 @@ def test_a_policy_chooses_what_is_legal_only(make, backend):
         trainer.update()
     if game.description.kind == "single":
         rows = trainer.env.arrays
-        seen = game.description.observations.views(rows["observations"])[-1][..., 0]
+        seen = game.description.observations.views(rows["pool_observation"])[-1][..., 0]
         if game.description.legal.seen:
-            seen = game.description.observations.unpack(rows["observations"])["observation"][..., 0]
+            seen = game.description.observations.unpack(rows["pool_observation"])["observation"][
+                ..., 0
+            ]
         sizes = [head.n for head in game.description.actions.heads]
-        for row, t in np.argwhere(rows["version"] != UNUSED):
+        for row, t in np.argwhere(rows["pool_version"] != UNUSED):
             expected = np.concatenate(legal_at(seen[row, t], sizes))
-            np.testing.assert_array_equal(rows["masks"][row, t], expected)
+            np.testing.assert_array_equal(rows["pool_mask"][row, t], expected)
     if backend != "processes":
         assert evaluate(trainer.policy, game, {}, episodes=4).episodes == 4
     trainer.close()

@@ -185,12 +185,14 @@ def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict
     trainer = make("probe", env=env, precision="bfloat16", policy={"name": name})
     batch = collect(trainer)
     rows = torch.from_numpy(trainer.env.engine.batch()).long()
-    obs = torch.from_numpy(trainer.env.arrays["observations"])[rows]
+    obs = torch.from_numpy(trainer.env.arrays["pool_observation"])[rows]
     states = trainer.collector.row_state
     state = None if states is None else states[rows]
     reset = torch.from_numpy(trainer.batch._reset(rows.numpy()))
     said = trainer.learner.evaluator.unroll(obs, state, reset)
-    assert_allclose(said.value.view(batch["value"].shape), batch["value"], rtol=1e-5, atol=1e-6)
+    assert_allclose(
+        said.value.view(batch["pool_value"].shape), batch["pool_value"], rtol=1e-5, atol=1e-6
+    )
     trainer.close()
 
 

@@ -29,15 +29,15 @@ def one_row(
 ) -> Call:
     """Arguments for a pool of one row; next_value is 1000 wherever it must not be read."""
     n = len(reward)
-    piece_start = np.zeros((1, n), bool)
-    piece_start[0, list(starts)] = True
+    segment_start = np.zeros((1, n), bool)
+    segment_start[0, list(starts)] = True
     return {
         "rows": np.zeros(1, np.int32),
-        "reward": np.array([reward], np.float32),
-        "value": np.array([value], np.float32),
-        "next_value": np.array([next_value or [1000] * n], np.float32),
-        "done": np.array([done or [LIVE] * n], np.uint8),
-        "piece_start": piece_start,
+        "pool_reward": np.array([reward], np.float32),
+        "pool_value": np.array([value], np.float32),
+        "pool_next_value": np.array([next_value or [1000] * n], np.float32),
+        "pool_done": np.array([done or [LIVE] * n], np.uint8),
+        "pool_segment_start": segment_start,
         "ratio": None if ratio is None else np.array([ratio], np.float32),
         "gamma": 0.5,
         "gae_lambda": 0.5,
@@ -46,7 +46,7 @@ def one_row(
 
 
 def computed(call: Call) -> tuple[Floats, Floats]:
-    shape = (len(call["rows"]), call["done"].shape[1])
+    shape = (len(call["rows"]), call["pool_done"].shape[1])
     advantage, target = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     _kernels.advantage(**call, out_advantage=advantage, out_target=target)
     return advantage, target
@@ -117,7 +117,9 @@ BY_HAND = {
 def test_advantages_by_hand(call: Call, expected: list[float]) -> None:
     advantage, target = computed(call)
     assert advantage.tolist() == [expected]
-    assert target.tolist() == [[v + a for v, a in zip(call["value"][0], expected, strict=True)]]
+    assert target.tolist() == [
+        [v + a for v, a in zip(call["pool_value"][0], expected, strict=True)]
+    ]
     assert_allclose(reference.advantage(**call)[0], advantage)
 
 
@@ -127,11 +129,11 @@ def test_rows_are_taken_in_the_order_given() -> None:
     zeros = np.zeros_like(reward)
     call = one_row([0] * horizon, [0] * horizon) | {
         "rows": np.array([4, 0, 2], np.int32),
-        "reward": reward,
-        "value": zeros,
-        "next_value": zeros,
-        "done": np.full((5, horizon), TERMINAL, np.uint8),
-        "piece_start": np.zeros((5, horizon), bool),
+        "pool_reward": reward,
+        "pool_value": zeros,
+        "pool_next_value": zeros,
+        "pool_done": np.full((5, horizon), TERMINAL, np.uint8),
+        "pool_segment_start": np.zeros((5, horizon), bool),
     }
     assert computed(call)[0].tolist() == [[400, 401, 402], [0, 1, 2], [200, 201, 202]]
 
@@ -148,7 +150,7 @@ def test_nan_stays_in_its_life() -> None:
 
 @st.composite
 def pools(draw: st.DrawFn) -> Call:
-    """A pool of random lives and pieces, with what a batch of it is computed with."""
+    """A pool of random lives and segments, with what a batch of it is computed with."""
     rows, horizon = draw(st.integers(1, 6)), draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = (rows, horizon)
@@ -161,11 +163,11 @@ def pools(draw: st.DrawFn) -> Call:
     clip = st.sampled_from([0.3, 1.0, 2.5])
     return {
         "rows": rng.integers(0, rows, batch).astype(np.int32),
-        "reward": rng.normal(size=shape).astype(np.float32),
-        "value": rng.normal(size=shape).astype(np.float32),
-        "next_value": rng.normal(size=shape).astype(np.float32),
-        "done": done.astype(np.uint8),
-        "piece_start": starts,
+        "pool_reward": rng.normal(size=shape).astype(np.float32),
+        "pool_value": rng.normal(size=shape).astype(np.float32),
+        "pool_next_value": rng.normal(size=shape).astype(np.float32),
+        "pool_done": done.astype(np.uint8),
+        "pool_segment_start": starts,
         "ratio": draw(
             st.sampled_from([None, np.exp(rng.normal(0, 1, (batch, horizon))).astype(np.float32)])
         ),
@@ -186,18 +188,18 @@ def test_any_pool_gives_what_the_reference_gives(call: Call) -> None:
 
 
 def random_call(horizon: int, rows: int, **settings: Any) -> Call:
-    """One piece per row with lives that end either way."""
+    """One segment per row with lives that end either way."""
     rng = np.random.default_rng(3)
     shape = (rows, horizon)
     starts = np.zeros(shape, bool)
     starts[:, 0] = True
     return {
         "rows": np.arange(rows, dtype=np.int32),
-        "reward": rng.normal(size=shape).astype(np.float32),
-        "value": rng.normal(size=shape).astype(np.float32),
-        "next_value": rng.normal(size=shape).astype(np.float32),
-        "done": rng.choice(3, shape, p=[0.8, 0.1, 0.1]).astype(np.uint8),
-        "piece_start": starts,
+        "pool_reward": rng.normal(size=shape).astype(np.float32),
+        "pool_value": rng.normal(size=shape).astype(np.float32),
+        "pool_next_value": rng.normal(size=shape).astype(np.float32),
+        "pool_done": rng.choice(3, shape, p=[0.8, 0.1, 0.1]).astype(np.uint8),
+        "pool_segment_start": starts,
         "gamma": 0.97,
         "gae_lambda": 0.9,
         **settings,
@@ -205,41 +207,41 @@ def random_call(horizon: int, rows: int, **settings: Any) -> Call:
 
 
 def successors(call: Call) -> npt.NDArray[np.float64]:
-    """The value after each slot of rows that hold one piece each."""
-    shifted = np.roll(call["value"], -1, 1).astype(np.float64)
-    shifted[:, -1] = call["next_value"][:, -1]
-    shifted = np.where(call["done"] == TRUNCATED, call["next_value"], shifted)
-    return np.where(call["done"] == TERMINAL, 0, shifted)
+    """The value after each slot of rows that hold one segment each."""
+    shifted = np.roll(call["pool_value"], -1, 1).astype(np.float64)
+    shifted[:, -1] = call["pool_next_value"][:, -1]
+    shifted = np.where(call["pool_done"] == TRUNCATED, call["pool_next_value"], shifted)
+    return np.where(call["pool_done"] == TERMINAL, 0, shifted)
 
 
 def test_ratio_one_is_gae_as_a_sum_of_discounted_errors() -> None:
     """Schulman et al. 2016, equation 16: sum over l of (gamma lambda)^l delta_{t+l}."""
     call = random_call(30, 20)
-    deltas = call["reward"] + call["gamma"] * successors(call) - call["value"]
+    deltas = call["pool_reward"] + call["gamma"] * successors(call) - call["pool_value"]
     discount, expected = call["gamma"] * call["gae_lambda"], np.zeros(deltas.shape)
     for row, t in np.ndindex(deltas.shape):
         for later in range(t, deltas.shape[1]):
             expected[row, t] += discount ** (later - t) * deltas[row, later]
-            if call["done"][row, later] != LIVE:
+            if call["pool_done"][row, later] != LIVE:
                 break
     for ratio in (None, np.ones(deltas.shape, np.float32)):
         advantage, target = computed(call | {"ratio": ratio})
         assert_allclose(advantage, expected, rtol=1e-5, atol=1e-5)
-        assert_allclose(target, expected + call["value"], rtol=1e-5, atol=1e-5)
+        assert_allclose(target, expected + call["pool_value"], rtol=1e-5, atol=1e-5)
 
 
 def test_lambda_one_targets_are_v_traces() -> None:
     """Espeholt et al. 2018, equation 1, as the sum of products that it is printed as."""
     rho_clip, c_clip = 1.3, 0.9
     call = random_call(12, 30, gae_lambda=1.0, rho_clip=rho_clip, c_clip=c_clip)
-    ratio = np.exp(np.random.default_rng(4).normal(0, 0.7, call["reward"].shape))
+    ratio = np.exp(np.random.default_rng(4).normal(0, 0.7, call["pool_reward"].shape))
     rho, c = np.minimum(rho_clip, ratio), np.minimum(c_clip, ratio)
-    deltas = rho * (call["reward"] + call["gamma"] * successors(call) - call["value"])
-    expected = call["value"].astype(np.float64)
+    deltas = rho * (call["pool_reward"] + call["gamma"] * successors(call) - call["pool_value"])
+    expected = call["pool_value"].astype(np.float64)
     for row, s in np.ndindex(deltas.shape):
         for t in range(s, deltas.shape[1]):
             expected[row, s] += call["gamma"] ** (t - s) * c[row, s:t].prod() * deltas[row, t]
-            if call["done"][row, t] != LIVE:
+            if call["pool_done"][row, t] != LIVE:
                 break
     _, target = computed(call | {"ratio": ratio.astype(np.float32)})
     assert_allclose(target, expected, rtol=1e-5, atol=1e-5)
@@ -253,7 +255,9 @@ def test_stable_baselines3_agrees() -> None:
     torch = pytest.importorskip("torch")
     rows, horizon = 8, 25
     call = random_call(horizon, rows)
-    call["done"] = np.where(call["done"] == TRUNCATED, LIVE, call["done"])  # SB3 has no truncation
+    call["pool_done"] = np.where(
+        call["pool_done"] == TRUNCATED, LIVE, call["pool_done"]
+    )  # SB3 has no truncation
     buffer = buffers.RolloutBuffer(
         horizon,
         spaces.Box(-1, 1, (1,)),
@@ -265,10 +269,10 @@ def test_stable_baselines3_agrees() -> None:
     starts = np.ones(rows, bool)
     for t in range(horizon):
         zeros = np.zeros((rows, 1), np.float32)
-        value = torch.from_numpy(call["value"][:, t])
-        buffer.add(zeros, zeros, call["reward"][:, t], starts, value, torch.zeros(rows))
-        starts = call["done"][:, t] == TERMINAL
-    buffer.compute_returns_and_advantage(torch.from_numpy(call["next_value"][:, -1]), starts)
+        value = torch.from_numpy(call["pool_value"][:, t])
+        buffer.add(zeros, zeros, call["pool_reward"][:, t], starts, value, torch.zeros(rows))
+        starts = call["pool_done"][:, t] == TERMINAL
+    buffer.compute_returns_and_advantage(torch.from_numpy(call["pool_next_value"][:, -1]), starts)
     advantage, target = computed(call)
     assert_allclose(advantage, buffer.advantages.T, rtol=1e-4, atol=1e-5)
     assert_allclose(target, buffer.returns.T, rtol=1e-4, atol=1e-5)
@@ -280,8 +284,14 @@ def test_torchrl_agrees_on_gae() -> None:
     )
     torch = pytest.importorskip("torch")
     call = random_call(25, 8)
-    ended, terminal = call["done"] != LIVE, call["done"] == TERMINAL
-    columns = (call["value"], successors(call).astype(np.float32), call["reward"], ended, terminal)
+    ended, terminal = call["pool_done"] != LIVE, call["pool_done"] == TERMINAL
+    columns = (
+        call["pool_value"],
+        successors(call).astype(np.float32),
+        call["pool_reward"],
+        ended,
+        terminal,
+    )
     expected, _ = functional.generalized_advantage_estimate(
         call["gamma"], call["gae_lambda"], *(torch.from_numpy(x)[..., None] for x in columns)
     )
@@ -294,9 +304,15 @@ def test_torchrl_agrees_on_v_trace() -> None:
     )
     torch = pytest.importorskip("torch")
     call = random_call(25, 8, gae_lambda=1.0, rho_clip=1.2, c_clip=0.8)
-    ratio = np.exp(np.random.default_rng(4).normal(0, 0.5, call["reward"].shape))
-    ended, terminal = call["done"] != LIVE, call["done"] == TERMINAL
-    columns = (call["value"], successors(call).astype(np.float32), call["reward"], ended, terminal)
+    ratio = np.exp(np.random.default_rng(4).normal(0, 0.5, call["pool_reward"].shape))
+    ended, terminal = call["pool_done"] != LIVE, call["pool_done"] == TERMINAL
+    columns = (
+        call["pool_value"],
+        successors(call).astype(np.float32),
+        call["pool_reward"],
+        ended,
+        terminal,
+    )
     _, target = functional.vtrace_advantage_estimate(
         call["gamma"],
         torch.from_numpy(np.log(ratio).astype(np.float32))[..., None],
@@ -312,11 +328,27 @@ def test_torchrl_agrees_on_v_trace() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"value": np.zeros((1, 3), np.float32)}, ValueError, r"value: .*\(1, 2\).*\(1, 3\)"),
-        ({"reward": np.zeros((1, 2))}, ValueError, r"reward: expected float32"),
-        ({"reward": np.zeros(2, np.float32)}, ValueError, r"reward: .*2 dimensions.*\(2,\)"),
-        ({"reward": np.zeros((1, 0), np.float32)}, ValueError, r"reward: rows without slots"),
-        ({"done": np.zeros((1, 2), np.int32)}, ValueError, r"done: expected uint8 or bool"),
+        (
+            {"pool_value": np.zeros((1, 3), np.float32)},
+            ValueError,
+            r"pool_value: .*\(1, 2\).*\(1, 3\)",
+        ),
+        ({"pool_reward": np.zeros((1, 2))}, ValueError, r"pool_reward: expected float32"),
+        (
+            {"pool_reward": np.zeros(2, np.float32)},
+            ValueError,
+            r"pool_reward: .*2 dimensions.*\(2,\)",
+        ),
+        (
+            {"pool_reward": np.zeros((1, 0), np.float32)},
+            ValueError,
+            r"pool_reward: rows without slots",
+        ),
+        (
+            {"pool_done": np.zeros((1, 2), np.int32)},
+            ValueError,
+            r"pool_done: expected uint8 or bool",
+        ),
         ({"ratio": np.zeros((2, 2), np.float32)}, ValueError, r"ratio: .*\(1, 2\).*\(2, 2\)"),
         ({"rows": np.zeros(1)}, ValueError, r"rows: expected int32"),
         ({"rows": np.array([1], np.int32)}, IndexError, r"rows\[0\] = 1 is outside \[0, 1\)"),
@@ -330,15 +362,20 @@ def test_bad_arrays_are_named(change: Call, error: type[Exception], message: str
 
 def test_in_place_of_reward_and_next_value_the_same_is_computed() -> None:
     rng, shape = np.random.default_rng(4), (6, 37)
-    call: Call = {name: rng.normal(size=shape).astype(np.float32) for name in ("reward", "value")}
-    call["next_value"] = rng.normal(size=shape).astype(np.float32)
-    call["done"] = rng.integers(0, 3, shape).astype(np.uint8)
-    call["piece_start"], call["rows"] = rng.random(shape) < 0.2, np.array([4, 0, 3], np.int32)
+    call: Call = {
+        name: rng.normal(size=shape).astype(np.float32) for name in ("pool_reward", "pool_value")
+    }
+    call["pool_next_value"] = rng.normal(size=shape).astype(np.float32)
+    call["pool_done"] = rng.integers(0, 3, shape).astype(np.uint8)
+    call["pool_segment_start"], call["rows"] = (
+        rng.random(shape) < 0.2,
+        np.array([4, 0, 3], np.int32),
+    )
     call |= {"ratio": rng.random((3, 37)).astype(np.float32) * 2, "gamma": 0.9, "gae_lambda": 0.8}
     advantage, target = computed(call)
-    before = {name: call[name].copy() for name in ("reward", "next_value")}
+    before = {name: call[name].copy() for name in ("pool_reward", "pool_next_value")}
     _kernels.advantage(**call)
     others = np.array([1, 2, 5])
-    for name, wanted in (("reward", advantage), ("next_value", target)):
+    for name, wanted in (("pool_reward", advantage), ("pool_next_value", target)):
         np.testing.assert_array_equal(call[name][call["rows"]], wanted)
         np.testing.assert_array_equal(call[name][others], before[name][others])

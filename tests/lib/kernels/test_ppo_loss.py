@@ -64,15 +64,15 @@ def minibatch(
         call["action"] = np.stack([rng.integers(0, n, m) for n in sizes], 1).astype(np.int32)
     if sizes and masked:
         taken = np.cumsum((0, *sizes[:-1])) + call["action"]
-        call["masks"] = rng.integers(0, 2, call["logits"].shape).astype(np.uint8)
-        np.put_along_axis(call["masks"], taken, 1, axis=1)
+        call["mask"] = rng.integers(0, 2, call["logits"].shape).astype(np.uint8)
+        np.put_along_axis(call["mask"], taken, 1, axis=1)
     if axes:
         call["mean"] = rng.normal(size=(m, axes))
         call["log_std"] = rng.normal(-0.5, 0.3, axes if shared else (m, axes))
         call["axis"] = rng.normal(size=(m, axes))
     call = {n: x.astype(np.float32) if x.dtype == np.float64 else x for n, x in call.items()}
     call["sizes"] = np.array(sizes, np.int32)
-    names = ("logits", "sizes", "masks", "mean", "log_std", "action", "axis")
+    names = ("logits", "sizes", "mask", "mean", "log_std", "action", "axis")
     known = {n: torch.from_numpy(call[n]) for n in names if n in call and n != "sizes"}
     logprob, _ = reference.logprob_and_entropy(**known, sizes=call["sizes"])
     call["logprob"] = logprob.numpy() + rng.normal(0, spread, m).astype(np.float32)

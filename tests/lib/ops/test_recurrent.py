@@ -232,7 +232,7 @@ def test_lives_and_rows_begin_with_their_states(agents: Any) -> None:
     slot, initial = np.array([8, 12, 21, 4, 0]), rng.random(3).astype(np.float32)
     wide, row_state = rng.random((3, 7)).astype(np.float32), np.full((6, 3), -1, np.float32)
     who, before, state = [1, 2, 3] if agents is None else agents, wide.copy(), wide[:, 2:5]
-    given = {"fresh": fresh, "slot": slot, "initial": initial, "row_state": row_state}
+    given = {"life_start": fresh, "slot": slot, "initial": initial, "row_state": row_state}
     _kernels.init_states(state=state, agents=agents, first=1, horizon=4, **given)
     wanted = np.where(fresh[who, None], initial, before[:, 2:5])
     assert_array_equal(state, wanted)

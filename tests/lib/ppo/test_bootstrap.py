@@ -43,7 +43,7 @@ class Scripted:
 
     def step(self, begin: int, end: int) -> None:
         fate, over = self.steps.pop(0)
-        self.trainer.env.arrays["actions"][:] = [[0, over, 0], [fate, 0, 0]]
+        self.trainer.env.arrays["action"][:] = [[0, over, 0], [fate, 0, 0]]
         self._step(begin, end)
 
     def batch(self) -> dict[tuple[int, int, int], float]:
@@ -53,7 +53,7 @@ class Scripted:
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         own = {name: column.reshape(-1) for name, column in learned_from(trainer).items()}
         np.testing.assert_allclose(own["target"], own["value"] + own["advantage"])
-        seen = trainer.env.arrays["observations"][trainer.batch.rows].reshape(-1, 4)[:, 1:]
+        seen = trainer.env.arrays["pool_observation"][trainer.batch.rows].reshape(-1, 4)[:, 1:]
         trainer.batch.release()
         return dict(zip(map(tuple, seen.tolist()), own["advantage"].tolist(), strict=True))
 
@@ -137,7 +137,7 @@ def test_carried_over_slots_are_valued_anew_and_weighed_by_the_clipped_ratio():
     trainer.updates += 1
     trainer.policy.shift.data.fill_(8)
     # As if the weights that acted had thought these half and twice as likely: ratios 2 and 1/2.
-    logprob = trainer.env.arrays["logprob"]
+    logprob = trainer.env.arrays["pool_logprob"]
     logprob[1, :2] += [-math.log(2), math.log(2)]
     advantages = scripted.batch()
     assert trainer.batch.carried == pytest.approx(2 / 3)

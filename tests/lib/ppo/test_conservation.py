@@ -93,7 +93,7 @@ class Versions:
 
     def logprobs(self, version: Any, columns: dict[str, Any]) -> Any:
         """Log-probability (B, H) of what stands in a batch's action and axis."""
-        number = mixed(torch.from_numpy(columns["observations"]).reshape(-1, 4).long())
+        number = mixed(torch.from_numpy(columns["pool_observation"]).reshape(-1, 4).long())
         flat = version.reshape(-1) - 1
         weights = {k: torch.stack([w[k] for w in self.weights])[flat] for k in self.weights[0]}
         said, _ = logprob_and_entropy(
@@ -101,8 +101,8 @@ class Versions:
             sizes=np.array([3, 5], np.int32),
             mean=weights["push"] + (number[:, None] % 7) / 8,
             log_std=weights["log_std"],
-            action=torch.from_numpy(columns["action"]).reshape(-1, 2),
-            axis=torch.from_numpy(columns["axis"]).reshape(-1, 1),
+            action=torch.from_numpy(columns["pool_action"]).reshape(-1, 2),
+            axis=torch.from_numpy(columns["pool_axis"]).reshape(-1, 1),
         )
         return said.numpy().reshape(version.shape)
 
@@ -112,11 +112,11 @@ def defined_advantages(
 ) -> Any:
     """Advantages (B, H) as section 6 defines them, slot by slot; next_value is every slot's."""
     advantage = np.zeros_like(value)
-    done, starts = columns["done"], columns["piece_start"]
+    done, starts = columns["pool_done"], columns["pool_segment_start"]
     for b, t in np.ndindex(value.shape):
         t = value.shape[1] - 1 - t
         last = t + 1 == value.shape[1]
-        delta = SCALE * columns["reward"][b, t] + GAMMA * next_value[b, t] - value[b, t]
+        delta = SCALE * columns["pool_reward"][b, t] + GAMMA * next_value[b, t] - value[b, t]
         advantage[b, t] = min(ratio[b, t], train.rho_clip) * delta
         if done[b, t] == LIVE and not last and not starts[b, t + 1]:
             c = min(ratio[b, t], train.c_clip)
@@ -132,12 +132,12 @@ def check_learned_from(
     acted = lived.version
     now = np.full_like(acted, trainer.version)
     stored_logprob = versions.logprobs(acted, columns)
-    np.testing.assert_allclose(columns["value"], versions.values(acted, lived.seen), **close)
-    np.testing.assert_allclose(columns["logprob"], stored_logprob, **close)
+    np.testing.assert_allclose(columns["pool_value"], versions.values(acted, lived.seen), **close)
+    np.testing.assert_allclose(columns["pool_logprob"], stored_logprob, **close)
     ends = lived.done == TRUNCATED
     ends[:, -1] |= lived.done[:, -1] == LIVE
     after = versions.values(acted, lived.after)  # by the weights that acted
-    np.testing.assert_allclose(columns["next_value"][ends], after[ends], **close)
+    np.testing.assert_allclose(columns["pool_next_value"][ends], after[ends], **close)
     value = versions.values(now, lived.seen)
     logprob = versions.logprobs(now, columns)
     next_value = np.where(ends, after, versions.values(now, lived.after))
@@ -219,7 +219,7 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
                 axis=minibatch.transitions.axis,
             )
             for name, got in (("value", output.value), ("logprob", logprob)):
-                np.testing.assert_allclose(got, columns[name][part].reshape(-1), **close)
+                np.testing.assert_allclose(got, columns[f"pool_{name}"][part].reshape(-1), **close)
         return {}
 
     trainer._learn = unrolled
@@ -231,8 +231,8 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
     for columns, lived in shadow.batches:
         keys = [tuple(key) for key in lived.seen.reshape(-1, 4).astype(int).tolist()]
         value, after = np.array([said[key] for key in keys]).T.reshape(2, *lived.done.shape)
-        np.testing.assert_allclose(columns["value"], value, **close)
+        np.testing.assert_allclose(columns["pool_value"], value, **close)
         ends = lived.done == TRUNCATED
         ends[:, -1] |= lived.done[:, -1] == LIVE
-        np.testing.assert_allclose(columns["next_value"][ends], after[ends], **close)
+        np.testing.assert_allclose(columns["pool_next_value"][ends], after[ends], **close)
     trainer.close()

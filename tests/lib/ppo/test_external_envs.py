@@ -53,12 +53,12 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
         rows = trainer.env.engine.batch()
         for row in rows:
             for t in range(4):
-                step = LIVED.pop(tuple(arrays["observations"][row, t].tolist()))
-                assert arrays["action"][row, t, 0] == step.action
-                assert arrays["reward"][row, t] == np.float32(step.reward)
-                assert arrays["done"][row, t] == step.done
-                if t < 3 and step.done == LIVE and not arrays["piece_start"][row, t + 1]:
-                    assert tuple(arrays["observations"][row, t + 1].tolist()) == step.after
+                step = LIVED.pop(tuple(arrays["pool_observation"][row, t].tolist()))
+                assert arrays["pool_action"][row, t, 0] == step.action
+                assert arrays["pool_reward"][row, t] == np.float32(step.reward)
+                assert arrays["pool_done"][row, t] == step.done
+                if t < 3 and step.done == LIVE and not arrays["pool_segment_start"][row, t + 1]:
+                    assert tuple(arrays["pool_observation"][row, t + 1].tolist()) == step.after
         return load(*given)
 
     trainer.batch.load = checked
@@ -66,7 +66,7 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
         trainer.update()
     engine = trainer.env.engine
     engine._backend.drain()  # envs that act now have written their step down, and it is not stored
-    kept = arrays["observations"][arrays["version"] != UNUSED]
+    kept = arrays["pool_observation"][arrays["pool_version"] != UNUSED]
     assert sorted(map(tuple, kept.tolist())) == sorted(LIVED)
     assert len(LIVED) == trainer.dropped
     trainer.close()
@@ -109,7 +109,7 @@ def test_fast_envs_do_not_wait_for_a_slow_one():
     Gate.open.clear()
     game = ExternalGame(Gate, backend="threads", num_workers=4)
     trainer = trainer_of(game, 4, groups=4, asynchronous=True, batch_size=48)
-    slow = float(trainer.env.arrays["observations"][0, 0, 0])
+    slow = float(trainer.env.arrays["pool_observation"][0, 0, 0])
     for _ in range(3):
         trainer.update()
     steps = {tag: sum(key[0] == tag for key in LIVED) for tag in {key[0] for key in LIVED}}
@@ -193,15 +193,15 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
 
     def noted():
         for k in range(trainer.env.engine.num_final):
-            final = torch.from_numpy(arrays["final_observations"][k].copy())
+            final = torch.from_numpy(arrays["final_observation"][k].copy())
             seen[int(arrays["final_slot"][k])] = trainer.policy(final[None], None)[0].value.item()
         original()
 
     trainer.collector.evaluate_finals = noted
     trainer._collect()
     rows = trainer.env.engine.batch()
-    done = arrays["done"][rows]
+    done = arrays["pool_done"][rows]
     assert (done[:, 2] == TRUNCATED).all()
     for row in rows:
-        assert arrays["next_value"][row, 2] == pytest.approx(seen[row * 4 + 2], abs=1e-7)
+        assert arrays["pool_next_value"][row, 2] == pytest.approx(seen[row * 4 + 2], abs=1e-7)
     trainer.close()

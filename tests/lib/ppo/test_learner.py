@@ -29,7 +29,7 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     collect(trainer)
     trainer.batch.load(trainer.policy, trainer.version, 1.0)
     moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
-    trainer.env.arrays["logprob"][trainer.batch.rows] += moved
+    trainer.env.arrays["pool_logprob"][trainer.batch.rows] += moved
     rows = torch.randperm(11)
     trainer.learner.minibatch(torch.randperm(11))  # leaves nothing behind but its gradient
     trainer.optimizer.zero_grad()
@@ -107,9 +107,9 @@ def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, grou
         monkeypatch.setattr("pufferlib.fused.recurrent.ACT_CHUNK_AGENTS", 4)
         monkeypatch.setattr(network, "AGENT_GRANULARITY", 2)
     for one, three in zip(*batches, strict=True):
-        for name in ("observations", "action", "reward", "done"):
+        for name in ("pool_observation", "pool_action", "pool_reward", "pool_done"):
             assert_array_equal(one[name], three[name], err_msg=name)
-        for name in ("axis", "logprob", "value", "next_value"):
+        for name in ("pool_axis", "pool_logprob", "pool_value", "pool_next_value"):
             assert_allclose(one[name], three[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
@@ -218,7 +218,7 @@ def test_an_action_that_is_none_is_named_and_the_threads_go_on(monkeypatch):
     trainer = make("cartpole", num_envs=11, threads=3, **sizes)
     collect(trainer)
     trainer.batch.load(trainer.policy, 0, 1.0)
-    actions = trainer.env.arrays["action"]
+    actions = trainer.env.arrays["pool_action"]
     wrong = trainer.batch.rows[9]  # in the last thread's share
     before, actions[wrong, 5] = actions[wrong, 5].copy(), 2
     with pytest.raises(IndexError, match=r"action\[5\] = 2 is outside \[0, 2\)"):

@@ -47,8 +47,8 @@ def collect(trainer):
     """Fill a batch; return its rows' columns, each (B, H, ...)."""
     trainer._collect()
     rows = trainer.env.engine.batch()
-    names = ("observations", "action", "axis", "logprob", "value", "next_value", "reward", "done")
-    return {name: trainer.env.arrays[name][rows].copy() for name in (*names, "piece_start")}
+    columns = {k: c for k, c in trainer.env.arrays.items() if k.startswith("pool_")}
+    return {name: column[rows].copy() for name, column in columns.items()}
 
 
 def value_of(trainer, observations):
@@ -60,9 +60,9 @@ def value_of(trainer, observations):
 
 def rewards_of(batch):
     """The reward that probe gives for what stands in a slot."""
-    tag, agent, life, step = np.moveaxis(batch["observations"].astype(np.int64), -1, 0)
-    first, second = np.moveaxis(batch["action"], -1, 0)
-    push = np.clip(batch["axis"][..., 0], -1, 1)
+    tag, agent, life, step = np.moveaxis(batch["pool_observation"].astype(np.int64), -1, 0)
+    first, second = np.moveaxis(batch["pool_action"], -1, 0)
+    push = np.clip(batch["pool_axis"][..., 0], -1, 1)
     return 16 * ((tag + 31 * agent + 17 * life + 7 * step) % 1024) + 5 * first + second + push / 2
 
 
@@ -71,8 +71,8 @@ def test_every_slot_holds_one_transition_with_its_own_action_and_reward():
     seen = []
     for _ in range(3):
         batch = collect(trainer)
-        np.testing.assert_allclose(batch["reward"], rewards_of(batch), rtol=1e-6)
-        seen.append(batch["observations"].reshape(-1, 4))
+        np.testing.assert_allclose(batch["pool_reward"], rewards_of(batch), rtol=1e-6)
+        seen.append(batch["pool_observation"].reshape(-1, 4))
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         trainer.env.engine.release()
     every = np.concatenate(seen)
@@ -84,7 +84,7 @@ def test_steps_of_a_row_follow_each_other_until_the_life_ends():
     trainer = make()
     for _ in range(4):
         batch = collect(trainer)
-        obs, done = batch["observations"], batch["done"]
+        obs, done = batch["pool_observation"], batch["pool_done"]
         goes_on = done[:, :-1] == LIVE
         np.testing.assert_array_equal(obs[:, 1:][goes_on], (obs[:, :-1] + [0, 0, 0, 1])[goes_on])
         np.testing.assert_array_equal(
@@ -102,15 +102,15 @@ def test_the_value_after_a_cut_life_and_after_a_row_is_that_of_what_comes_next(e
     cut = ended = 0
     for _ in range(4):
         batch = collect(trainer)
-        done = batch["done"]
+        done = batch["pool_done"]
         np.testing.assert_allclose(
-            batch["value"], value_of(trainer, batch["observations"]), rtol=1e-4, atol=1e-5
+            batch["pool_value"], value_of(trainer, batch["pool_observation"]), rtol=1e-4, atol=1e-5
         )
-        next_value = value_of(trainer, batch["observations"] + np.float32([0, 0, 0, 1]))
+        next_value = value_of(trainer, batch["pool_observation"] + np.float32([0, 0, 0, 1]))
         where = done == TRUNCATED
         where[:, -1] |= done[:, -1] == LIVE
         np.testing.assert_allclose(
-            batch["next_value"][where], next_value[where], rtol=1e-4, atol=1e-5
+            batch["pool_next_value"][where], next_value[where], rtol=1e-4, atol=1e-5
         )
         cut, ended = cut + (done == TRUNCATED).sum(), ended + (done[:, -1] == LIVE).sum()
         trainer.env.engine.release()
@@ -126,16 +126,20 @@ def test_advantages_are_those_of_the_definition(env):
     batch = collect(trainer)
     trainer.batch.load(trainer.policy, trainer.version, 1e-4)
     got = learned_from(trainer)["advantage"]
-    value, done, starts = batch["value"].astype(float), batch["done"], batch["piece_start"]
+    value, done, starts = (
+        batch["pool_value"].astype(float),
+        batch["pool_done"],
+        batch["pool_segment_start"],
+    )
     want = np.zeros_like(value)
     for b in range(len(value)):
         after = 0.0
         for t in reversed(range(16)):
             inside = t < 15 and done[b, t] == LIVE and not starts[b, t + 1]
-            next_value = value[b, t + 1] if inside else batch["next_value"][b, t]
+            next_value = value[b, t + 1] if inside else batch["pool_next_value"][b, t]
             if done[b, t] == TERMINAL:
                 next_value = 0.0
-            delta = 1e-4 * batch["reward"][b, t] + 0.9 * next_value - value[b, t]
+            delta = 1e-4 * batch["pool_reward"][b, t] + 0.9 * next_value - value[b, t]
             want[b, t] = after = delta + (0.9 * 0.8 * after if inside else 0.0)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     trainer.close()
@@ -158,9 +162,9 @@ def test_training_unrolls_a_batch_to_what_acting_said(name, env):
             **parts, sizes=trainer.collector.head_sizes, action=steps.action, axis=steps.axis
         )
         close = {"rtol": 1e-4, "atol": 2e-5}
-        np.testing.assert_allclose(output.value, batch["value"][:n].reshape(-1), **close)
-        np.testing.assert_allclose(logprob, batch["logprob"][:n].reshape(-1), **close)
-        np.testing.assert_array_equal(steps.value, batch["value"][:n].reshape(-1))
+        np.testing.assert_allclose(output.value, batch["pool_value"][:n].reshape(-1), **close)
+        np.testing.assert_allclose(logprob, batch["pool_logprob"][:n].reshape(-1), **close)
+        np.testing.assert_array_equal(steps.value, batch["pool_value"][:n].reshape(-1))
         trainer.env.engine.release()
     trainer.close()
 
@@ -178,13 +182,13 @@ def test_a_recurrent_value_after_a_life_or_row_is_seen_with_the_agents_own_state
         with torch.no_grad():
             for t in range(16):
                 state = torch.where(reset[:, t, None], trainer.policy.initial_state(1), state)
-                obs = torch.from_numpy(batch["observations"][:, t])
+                obs = torch.from_numpy(batch["pool_observation"][:, t])
                 _, state = trainer.policy(obs, state)
                 following, _ = trainer.policy(obs + torch.tensor([0.0, 0, 0, 1]), state)
-                where = batch["done"][:, t] == TRUNCATED
-                where |= (batch["done"][:, t] == LIVE) & (t == 15)
+                where = batch["pool_done"][:, t] == TRUNCATED
+                where |= (batch["pool_done"][:, t] == LIVE) & (t == 15)
                 np.testing.assert_allclose(
-                    batch["next_value"][:, t][where],
+                    batch["pool_next_value"][:, t][where],
                     following.value.numpy()[where],
                     rtol=1e-4,
                     atol=2e-5,
@@ -202,11 +206,11 @@ def test_slots_of_older_weights_are_evaluated_anew_and_only_those(name):
     for _ in range(12):
         batch = collect(trainer)
         rows = trainer.env.engine.batch()
-        old = trainer.env.arrays["version"][rows] < trainer.version
+        old = trainer.env.arrays["pool_version"][rows] < trainer.version
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         own = learned_from(trainer)
-        np.testing.assert_array_equal(own["value"][~old], batch["value"][~old])
-        np.testing.assert_array_equal(own["logprob"][~old], batch["logprob"][~old])
+        np.testing.assert_array_equal(own["value"][~old], batch["pool_value"][~old])
+        np.testing.assert_array_equal(own["logprob"][~old], batch["pool_logprob"][~old])
         minibatch = trainer.batch.minibatch(torch.arange(7)[: trainer.sizes.minibatch_rows])
         with torch.no_grad():
             output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
@@ -240,7 +244,7 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     turn, play, turns = trainer.collector._turn, trainer.thread_pool.run, []
     trainer.collector._turn = lambda *agents: turns.append(turn(*agents)) or turns[-1]
     trainer.thread_pool.run = lambda work: seen.append(turns[-1].seen.tensor) or play(work)
-    pool = trainer.env.arrays["observations"]
+    pool = trainer.env.arrays["pool_observation"]
     for _ in range(10):
         seen.clear()
         trainer._collect()
@@ -333,11 +337,11 @@ def test_a_state_is_taken_up_exactly(optimizer):
 
 def test_a_resumed_run_does_not_play_the_same_episodes_again():
     trainer, other = make("cartpole"), make("cartpole")
-    first = trainer.env.arrays["observations"][0, 0].copy()
-    np.testing.assert_array_equal(other.env.arrays["observations"][0, 0], first)
+    first = trainer.env.arrays["pool_observation"][0, 0].copy()
+    np.testing.assert_array_equal(other.env.arrays["pool_observation"][0, 0], first)
     trainer.update()
     other.load_state(*trainer.state())
-    assert not np.array_equal(other.env.arrays["observations"][0, 0], first)
+    assert not np.array_equal(other.env.arrays["pool_observation"][0, 0], first)
     trainer.close(), other.close()
 
 
@@ -500,7 +504,7 @@ def test_a_gpu_trains_to_what_a_cpu_does(name):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_page_locked_memory_is_that():
-    memory = page_locked("observations", (3, 4), np.dtype(np.float32))
+    memory = page_locked("observation", (3, 4), np.dtype(np.float32))
     assert memory.shape == (3, 4) and torch.from_numpy(memory).is_pinned()
 
 
@@ -591,7 +595,7 @@ def test_masks_hold_in_sampling_probability_entropy_and_gradient():
         minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.minibatch_rows))
         steps, tick = minibatch.transitions, minibatch.obs[..., 0].reshape(-1, 1)
         legal = torch.cat([torch.arange(4) >= tick % 4, torch.arange(3) == tick % 3], 1)
-        assert torch.equal(steps.masks.bool(), legal)
+        assert torch.equal(steps.mask.bool(), legal)
         taken = steps.action.long() + torch.tensor([0, 4])
         assert legal.gather(1, taken).all()
         with torch.no_grad():
