@@ -30,13 +30,14 @@ from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
 from pufferlib.fused.network import FusedNetwork, Workspace, record_forward
 from pufferlib.kernels import _kernels
+from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import (
     AdvantageNormalization,
     LossStats,
     Transitions,
     record_loss,
 )
-from pufferlib.policies.base import Output, Policy
+from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Minibatch, MinibatchBuffer
 from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner

@@ -1,5 +1,6 @@
 """The documented import name of what a network of one's own needs."""
 
-from pufferlib.policies.base import Output, Policy, PolicySpec
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy, PolicySpec
 
 __all__ = ["Output", "Policy", "PolicySpec"]

@@ -7,6 +7,7 @@ engine, so that `puffer --help` is quick. A game declares its own options (`env.
 
 import dataclasses
 
+from pufferlib.config.networks import NETWORKS, RECURRENT
 from pufferlib.config.section import Section, option
 
 
@@ -47,8 +48,8 @@ class PolicyOptions(Section):
 
     name: str = option(
         "auto",
-        "network; auto: cnn for images, else mlp; lstm and mingru remember",
-        choices=("auto", "mlp", "cnn", "lstm", "mingru"),
+        f"network; auto: cnn for images, else mlp; {' and '.join(RECURRENT)} remember",
+        choices=("auto", *NETWORKS),
     )
     hidden_size: int = option(128, "units of each hidden layer", min=1, max=65536)
     num_layers: int = option(

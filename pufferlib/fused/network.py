@@ -20,7 +20,10 @@ from torch import Tensor, nn
 
 from pufferlib.kernels import _kernels
 from pufferlib.ops.linear import FoldedLinear, Linear, NormalizedLinear, ScaledLinear
-from pufferlib.policies.base import MLP, Heads, InputLayer, Output, Policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy
+from pufferlib.policies.layers import Heads, InputLayer
+from pufferlib.policies.mlp import MLP
 from pufferlib.policies.normalization import ObservationNorm
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.runtime import allocator

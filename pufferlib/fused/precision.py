@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pufferlib.fused.network import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.ops.linear import Linear
-from pufferlib.policies.base import MLP, Output, Policy
-from pufferlib.policies.encoders import Encoded
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy
+from pufferlib.policies.mlp import MLP
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
 from pufferlib.runtime.graph import Graph, watched
 from pufferlib.runtime.tensors import as_bfloat16
@@ -55,7 +56,7 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
     fused = can_fuse(policy)
     if isinstance(policy, Recurrent) and not fused:
         return Picked("float32", "all that this kind of network has")
-    if not fused and not isinstance(policy, (MLP, Encoded)):  # it may not bear it
+    if not fused and not isinstance(policy, MLP):  # it may not bear it
         return Picked("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Picked("float32", "this CPU has no bfloat16")

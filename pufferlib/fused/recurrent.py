@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.kernels import _kernels
+from pufferlib.ops.output import Output
 from pufferlib.ops.recurrent import LSTMSteps, MinGRUSteps
-from pufferlib.policies.base import Output
 from pufferlib.policies.recurrent import ACT_CHUNK_AGENTS, Recurrent, StepBuffers
 from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import Graph, GraphInput

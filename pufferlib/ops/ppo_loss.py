@@ -15,7 +15,7 @@ from torch import Tensor
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
-from pufferlib.policies.base import Output
+from pufferlib.ops.output import Output
 from pufferlib.runtime.graph import Executor
 from pufferlib.runtime.tensors import as_array
 

@@ -10,16 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import (
-    ACTIVATIONS,
-    Heads,
-    InputLayer,
-    Output,
-    Policy,
-    PolicySpec,
-    orthogonal,
-)
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.layers import InputLayer, orthogonal
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 from pufferlib.policies.observation_kinds import CHOICES, IMAGE, Picture, choices, kind, picture
 
@@ -139,24 +131,3 @@ def input_layer(spec: PolicySpec, hidden_size: int, images: bool = True) -> Inpu
     """Return the layer that reads observations (N, *O) as they are: `layer(obs, norm)` (N, D)."""
     flat = spec.parts.flat
     return InputLayer(spec, hidden_size) if flat else Encoder(spec, hidden_size, images)
-
-
-class Encoded(Policy):
-    """An encoder, `num_layers - 1` more hidden layers of `hidden_size` units, then the heads."""
-
-    def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
-        super().__init__(spec)
-        size = options.hidden_size
-        self.first = input_layer(spec, size, images=options.name != "mlp")
-        self.hidden = nn.ModuleList(
-            orthogonal(nn.Linear(size, size), math.sqrt(2)) for _ in range(options.num_layers - 1)
-        )
-        self.activation = ACTIVATIONS[options.activation]()
-        self.heads = Heads(spec, size)
-
-    def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
-        """Obs (N, *O) -> output of N; there is no state."""
-        x = self.activation(self.first(obs, self.norm))
-        for layer in self.hidden:
-            x = self.activation(layer(x))
-        return self.heads(x), None

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from pufferenv.spaces import Packing, Part
+from pufferlib.config.networks import RECURRENT
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
-RECURRENT = ("lstm", "mingru")
 MIN_SIDE = 5  # pixels of an image; less is no picture
 FAR = 50  # steps that an episode is taken to last where nobody says how many it may
 NATURE_SIDE = 36  # pixels from which on the three layers of Mnih et al. 2015 have something to see

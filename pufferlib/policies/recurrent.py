@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from pufferlib.config.options import PolicyOptions
+from pufferlib.ops.output import Output
 from pufferlib.ops.recurrent import CellKernels, lstm_scan, mingru_scan
-from pufferlib.policies.base import ACTIVATIONS, Heads, Output, Policy, PolicySpec, orthogonal
+from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.encoders import input_layer
+from pufferlib.policies.layers import ACTIVATIONS, Heads, orthogonal
 from pufferlib.runtime.graph import EAGER, Executor
 
 ACT_CHUNK_AGENTS = 512  # agents whose gates stay in a core's cache between product and pass

@@ -19,7 +19,8 @@ from torch import Tensor
 from pufferenv.row_env import RowEnv
 from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels import _kernels
-from pufferlib.policies.base import Output, Policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy
 from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import EAGER, Executor, Graph, GraphInput
 from pufferlib.runtime.tensors import as_array

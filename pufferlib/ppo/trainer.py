@@ -25,7 +25,8 @@ from pufferlib.fused import precision
 from pufferlib.fused.network import FUSED_NAMES, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import LossStats
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.policies.normalization import ObservationNorm, ReturnNorm
 from pufferlib.ppo.batch import Batch
 from pufferlib.ppo.collector import Collector

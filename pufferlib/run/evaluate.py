@@ -19,7 +19,9 @@ import torch
 from pufferenv.vector_env import PufferVectorEnv, make
 from pufferlib.config.options import PolicyOptions
 from pufferlib.config.resolve import Config
-from pufferlib.policies.base import Output, Policy, PolicySpec, make_policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy, PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.ppo.trainer import pick_device
 from pufferlib.run.checkpoint import (
     CheckpointError,

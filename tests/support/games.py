@@ -11,7 +11,7 @@ import torch
 from pufferenv import games
 from pufferenv.engine._engine import Game
 from pufferlib.fused.network import FusedNetwork
-from pufferlib.policies.base import Output
+from pufferlib.ops.output import Output
 from pufferlib.ppo.trainer import Trainer
 from tests.support.paths import GAME_HEADERS
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import Output, Policy, PolicySpec
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy, PolicySpec
 
 
 class Known(Policy):

@@ -20,7 +20,8 @@ from pufferenv.external.episode_infos import BYTES, numbers, numbers_of
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.row_env import RowEnv
 from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
 from tests.support.external_envs import LIVED, Teller, Village

@@ -149,7 +149,8 @@ def test_a_game_outside_the_package_is_trained_by_its_path_and_its_run_works_any
 
 OWN_NETWORK = """
 import torch
-from pufferlib.policies.base import Output, Policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy
 
 class Mine(Policy):
     def __init__(self, spec, options):

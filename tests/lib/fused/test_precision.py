@@ -13,8 +13,11 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.fused import precision
 from pufferlib.fused.network import MLPWorkspace, make_fused
 from pufferlib.fused.precision import Autocast
+from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import ppo_loss
-from pufferlib.policies.base import Adapted, Output, PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.custom import Adapted
+from pufferlib.policies.factory import make_policy
 from pufferlib.runtime.graph import is_watched
 from tests.lib.cli.test_main import SHORT, stop_after
 from tests.lib.ops.test_linear import CONTINUOUS, DISCRETE

@@ -8,7 +8,8 @@ import torch
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.network import chunk_rows, make_fused
 from pufferlib.policies import recurrent
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from tests.support.games import go_back_both_ways
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())

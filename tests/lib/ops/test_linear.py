@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.network import TRAIN_CHUNK_STEPS, FusedMLP, make_fused
 from pufferlib.kernels import _kernels
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from tests.support.games import go_back_both_ways
 
 APPLY = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}

@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pufferlib.config.options import PolicyOptions
 from pufferlib.kernels import _kernels
 from pufferlib.ops import recurrent
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 
 Call = dict[str, Any]
 SPEC = PolicySpec((7,), torch.float32, (3,), (-1.0,), (1.0,))

@@ -9,8 +9,13 @@ import torch
 
 from pufferenv.spaces import Packing
 from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import MLP, Adapted, InputLayer, PolicySpec, make_policy
-from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoded, Encoder, OneHot
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.cnn import CNN
+from pufferlib.policies.custom import Adapted
+from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoder, OneHot
+from pufferlib.policies.factory import make_policy
+from pufferlib.policies.layers import InputLayer
+from pufferlib.policies.mlp import MLP
 from pufferlib.policies.observation_kinds import is_flat, kind, network, normalized, picture
 from pufferlib.policies.observation_layout import BOUND
 
@@ -105,7 +110,7 @@ def test_every_network_reads_every_kind_and_unrolls_as_it_acts(name, space):
 def test_auto_is_what_suits_and_the_flat_stay_as_they_were():
     assert isinstance(made(FLOATS), MLP)
     assert isinstance(made(FLOATS, "lstm").first, InputLayer)
-    assert isinstance(made(PIXELS), Encoded) and isinstance(made(PIXELS, "lstm").first, Encoder)
+    assert isinstance(made(PIXELS), CNN) and isinstance(made(PIXELS, "lstm").first, Encoder)
     assert isinstance(made(PIXELS).first.each[0], Convolutions)
     assert not isinstance(made(PIXELS, "mlp").first.each[0], Convolutions)
     plain = PolicySpec((84, 84, 4), torch.uint8, (3,), (), ())  # a game written in C

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import MLP, Adapted, InputLayer, Output, PolicySpec, make_policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.custom import Adapted
+from pufferlib.policies.factory import make_policy
+from pufferlib.policies.layers import InputLayer
+from pufferlib.policies.mlp import MLP
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
 CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
@@ -174,7 +179,7 @@ def test_a_plain_module_plays_by_path(tmp_path):
 
 def test_a_subclass_of_policy_plays_by_path(tmp_path):
     text = (
-        "from pufferlib.policies.base import MLP\n"
+        "from pufferlib.policies.mlp import MLP\n"
         "class Mine(MLP):\n"
         "    def forward(self, obs, state=None):\n"
         "        output, state = super().forward(obs, state)\n"

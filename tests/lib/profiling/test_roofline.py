@@ -5,7 +5,9 @@ import torch
 
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.network import make_fused
-from pufferlib.policies.base import Adapted, PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.custom import Adapted
+from pufferlib.policies.factory import make_policy
 from pufferlib.profiling import bench
 from pufferlib.profiling.roofline import Counter, Operand, Roofline, acting, learning
 from pufferlib.runtime.timer import SECTIONS, Timer

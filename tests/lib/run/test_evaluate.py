@@ -7,7 +7,9 @@ import torch
 from pufferenv import games
 from pufferenv.vector_env import make
 from pufferlib.config.options import PolicyOptions
-from pufferlib.policies.base import Output, Policy, PolicySpec, make_policy
+from pufferlib.ops.output import Output
+from pufferlib.policies.base import Policy, PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.run.evaluate import evaluate, main_field
 from tests.support.games import load_game
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.network import make_fused
 from pufferlib.kernels import _kernels
-from pufferlib.policies.base import PolicySpec, make_policy
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.runtime import blas
 from pufferlib.runtime.graph import EAGER, Graph, GraphInput, watched
 

@@ -1,0 +1,21 @@
+"""The convolutional network: images by convolutions, the rest of an observation as MLP reads it."""
+
+from pufferlib.config.options import PolicyOptions
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.mlp import MLP
+from pufferlib.policies.observation_kinds import network
+
+
+class CNN(MLP):
+    """An MLP whose input layer encodes images by convolutions."""
+
+    images = True
+
+    def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
+        if network(spec.layout) != "cnn":
+            shown = ", ".join(f"{part.dtype} of shape {part.shape}" for part in spec.layout.parts)
+            raise ValueError(
+                f"policy.name=cnn needs an image, uint8 of 3 dimensions; the game shows {shown}: "
+                "take auto, mlp, lstm or mingru"
+            )
+        super().__init__(spec, options)
