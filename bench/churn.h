@@ -10,7 +10,8 @@
 #define PUF_CONFIG(X) \
     X(int32_t, agents, 64, 1, 4096, "agents of one env") \
     X(float, die, 0, 0, 1, "chance of a live agent to die in a step") \
-    X(int32_t, same_step, 0, 0, 1, "1: an agent that dies respawns in the same step, 0: in the next")
+    X(int32_t, same_step, 0, 0, 1, \
+      "1: an agent that dies respawns in the same step, 0: in the next")
 #define PUF_LOG(X)
 #include "pufferenv/env.h"
 

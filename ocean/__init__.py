@@ -1,1 +1,1 @@
-"""The games: one header each, its training defaults in a TOML file beside it."""
+"""The games. Each is one header, with its training defaults in a TOML file beside it."""

@@ -1,11 +1,11 @@
 // breakout - clear two walls of bricks with a ball and a paddle.
 //
 // Lengths are in brick widths, x to the right, y down; speeds in brick widths per frame. The ball
-// is a point. It moves first along x, then along y, less than a brick's side each time, so that
-// it cannot pass through one. What holds between frames:
-//   0 <= x <= WIDTH, 0 <= y <= PADDLE_Y, and no live brick holds the ball;
-//   |vy| >= 0.6 * speed, so the ball comes back to the paddle however few bricks are left;
-//   |vx| <= 0.8 * speed < PADDLE_SPEED, so a paddle that follows the ball can return every one.
+// is a point. It moves first along x, then along y, by less than a brick's side each time, so that
+// it cannot pass through a brick. Invariants between frames:
+//   0 <= x <= WIDTH, 0 <= y <= PADDLE_Y, and the ball is not inside a live brick;
+//   |vy| >= 0.6 * speed, so the ball returns to the paddle however few bricks are left;
+//   |vx| <= 0.8 * speed < PADDLE_SPEED, so a paddle that follows the ball can return every ball.
 
 #define PUF_NAME "breakout"
 #define PUF_DOC "Clear two walls of bricks with a ball and a paddle."
@@ -16,18 +16,13 @@
     X(int32_t, frameskip, 4, 1, 16, "frames per step, all with the same action") \
     X(int32_t, max_steps, 10000, 1, 1000000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
-    X(score, "points of the bricks, 864 at most") \
+    X(score, "points for bricks, at most 864") \
     X(length, "steps") X(hits, "balls that the paddle returned") X(lost, "balls that it missed")
 #include "pufferenv/env.h"
 
 enum { ROWS = 6, COLUMNS = 18, BRICKS = ROWS * COLUMNS, SCALARS = 10 };
-enum {
-    BALLS = 5,
-    WALLS = 2,
-    FASTER = 4,
-    LEVELS = 4
-}; // FASTER: hits from a speed level to the next
-static const int32_t POINTS[ROWS] = {7, 7, 4, 4, 1, 1};          // of a brick, by row from the top
+enum { BALLS = 5, WALLS = 2, FASTER = 4, LEVELS = 4 }; // FASTER: hits until the next speed level
+static const int32_t POINTS[ROWS] = {7, 7, 4, 4, 1, 1};          // per brick, by row from the top
 static const float SPEED[LEVELS] = {0.15f, 0.18f, 0.21f, 0.24f}; // of the ball
 static const float PADDLE_SPEED = 0.3f;
 static const float WIDTH = COLUMNS, PADDLE_Y = 9.5f; // of the field; a ball below PADDLE_Y is lost
@@ -38,10 +33,10 @@ struct Env {
     Log log;
     PufRng rng;
     int32_t frameskip, max_steps, tick;
-    int32_t score, hits;            // of the episode
-    int32_t balls, walls;           // left, with those in play
-    int32_t bricks_left, ball_hits; // of this wall; by this ball
-    float paddle, half;             // middle and half width of the paddle
+    int32_t score, hits;            // in this episode
+    int32_t balls, walls;           // left, including those in play
+    int32_t bricks_left, ball_hits; // in this wall; hits with this ball
+    float paddle, half;             // centre and half width of the paddle
     float x, y, vx, vy;             // the ball
     uint8_t bricks[BRICKS];         // 1 or 0, row by row from the top; bytes, to stay in the cache
 };
@@ -57,15 +52,16 @@ static void build_wall(Env *env) {
     env->bricks_left = BRICKS;
 }
 
-// Send the ball up from the paddle, `offset` from its middle, -1 to 1: by 2 atan(offset / 2) from
-// the vertical, 53 degrees at the ends. Rational, so that no two math libraries differ.
+// Send the ball up from the paddle. It was hit at `offset` from the centre, -1 to 1, and leaves at
+// an angle of 2 atan(offset / 2) from the vertical, 53 degrees at the ends. The formula is rational,
+// so that it does not depend on the math library.
 static void launch(Env *env, float offset) {
     int32_t level = env->ball_hits / FASTER;
     float speed = SPEED[level < LEVELS ? level : LEVELS - 1];
     float t = offset / 2, scale = speed / (1 + t * t);
     env->vx = scale * (2 * t);
     env->vy = -scale * (1 - t * t);
-    if (env->bricks_left == 0) build_wall(env); // not earlier: here the ball is clear of it
+    if (env->bricks_left == 0) build_wall(env); // only here, where the ball is outside the wall
 }
 
 static void serve(Env *env) {
@@ -85,7 +81,7 @@ static void env_reset(Env *env, PufIO *io) {
     serve(env);
 }
 
-// Positions are centred on the field and in quarters of it, velocities are in top speeds.
+// Positions are relative to the centre, in quarters of the field; velocities in units of top speed.
 static void env_observe(const Env *env, PufIO *io) {
     obs_t *obs = puf_obs(io, 0);
     obs[0] = (env->paddle - WIDTH / 2) * (4 / WIDTH);
@@ -93,7 +89,7 @@ static void env_observe(const Env *env, PufIO *io) {
     obs[2] = (env->y - PADDLE_Y / 2) * (4 / PADDLE_Y);
     obs[3] = env->vx * (1 / SPEED[LEVELS - 1]);
     obs[4] = env->vy * (1 / SPEED[LEVELS - 1]);
-    obs[5] = (env->x - env->paddle) * (4 / WIDTH); // where to go
+    obs[5] = (env->x - env->paddle) * (4 / WIDTH); // from the paddle to the ball
     obs[6] = env->half < PADDLE_HALF ? -1 : 1;
     obs[7] = (float)(env->balls - 3) * 0.5f;                // 1 to 5 balls: -1 to 1
     obs[8] = env->walls == WALLS ? -1 : 1;                  // which wall
@@ -101,7 +97,7 @@ static void env_observe(const Env *env, PufIO *io) {
     for (int i = 0; i < BRICKS; i++) obs[SCALARS + i] = (float)env->bricks[i];
 }
 
-// The cell of the wall that holds the ball if its brick is live, else -1.
+// Returns the cell of the wall that the ball is in if its brick is live, else -1.
 static inline int brick_at(const Env *env) {
     float depth = (env->y - WALL_Y) * (1 / BRICK_HEIGHT); // in rows; exact, both are powers of two
     if (depth < 0 || depth >= ROWS) return -1;
@@ -117,7 +113,7 @@ static void break_brick(Env *env, int cell) {
     if (env->bricks_left == 0) env->walls -= 1;
 }
 
-// Turn the ball back by `face`, a coordinate that it has just passed.
+// Reflect the ball at `face`, a coordinate that it has just passed.
 static inline void bounce(float *place, float *velocity, float face) {
     *place = 2 * face - *place;
     *velocity = -*velocity;
@@ -152,7 +148,7 @@ static inline void move_paddle(Env *env, int32_t action) {
     env->paddle = wanted < least ? least : wanted > most ? most : wanted;
 }
 
-// The ball is below the paddle's line: return it, or lose it and serve the next.
+// The ball is below the paddle's line: it is returned, or lost and the next one is served.
 static void meet_paddle(Env *env) {
     const float offset = (env->x - env->paddle) / env->half;
     if (-1 <= offset && offset <= 1) {

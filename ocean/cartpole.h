@@ -1,9 +1,10 @@
 // cartpole - balance a pole on a cart; the dynamics of Gymnasium's CartPole-v1.
 //
-// The state is kept in double and moves by one Euler step of 0.02 s, every operation in Gymnasium's
-// order; the observation is that state, unscaled, as float. The motion is unstable: one rounding
-// that differs grows e^(4 s^-1 t), to 1e-6 after some 300 steps without a reset. Barto, Sutton and
-// Anderson 1983; equations: Florian 2007, https://coneural.org/florian/papers/05_cart_pole.pdf.
+// The state is double precision and advances by one Euler step of 0.02 s, with every operation in
+// Gymnasium's order. The observation is that state, unscaled, as float. The motion is unstable: a
+// rounding difference grows as e^(4 s^-1 t), to 1e-6 after some 300 steps without a reset. Barto,
+// Sutton and Anderson 1983; equations from Florian 2007,
+// https://coneural.org/florian/papers/05_cart_pole.pdf.
 
 #define PUF_NAME "cartpole"
 #define PUF_DOC "Balance a pole on a cart, as in Gymnasium's CartPole-v1."
@@ -20,9 +21,9 @@ static const double TOTAL_MASS = 1.1;                  // kg, cart and pole
 static const double HALF_POLE = 0.5;                   // m
 static const double PUSH = 10;                         // N
 static const double TAU = 0.02;                        // s per step
-static const double X_LIMIT = 2.4;                     // m; beyond: the episode ends
-static const double THETA_LIMIT = 0.20943951023931953; // rad, 12 degrees; beyond: it ends
-static const float START = 0.05f;                      // each of the four starts in [-START, START)
+static const double X_LIMIT = 2.4;                     // m; beyond it the episode ends
+static const double THETA_LIMIT = 0.20943951023931953; // rad, 12 degrees; beyond it it ends
+static const float START = 0.05f;                      // state variables start in [-START, START)
 
 struct Env {
     Log log;
@@ -32,8 +33,8 @@ struct Env {
 };
 
 // Taylor polynomials of degree 9 and 10: for |a| <= THETA_LIMIT the next terms, a^11 / 11! and
-// a^12 / 12!, are below 1e-15, and the large first term is added last, to round as libm does. A
-// pole beyond the limit has fallen and is not stepped again.
+// a^12 / 12!, are below 1e-15, and the large first term is added last, so that the result is rounded
+// as in libm. A pole beyond the limit has fallen and is not stepped again.
 static inline double small_sin(double a) {
     double s = a * a;
     return a + a * (s * (-1.0 / 6 + s * (1.0 / 120 + s * (-1.0 / 5040 + s * (1.0 / 362880)))));

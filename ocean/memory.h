@@ -1,13 +1,13 @@
 // memory - remember a cue through distraction, and answer with it much later.
 //
-//     observation 0       the cue, one of `cues` symbols, under the flag LOOK
-//     1 to delay          random symbols or nothing, without a flag: to be ignored
-//     delay + 1           nothing, under the flag ANSWER: the action to it decides
+//     observation 0       the cue, one of `cues` symbols, with the flag LOOK
+//     1 to delay          random symbols or nothing, without a flag: distraction
+//     delay + 1           nothing, with the flag ANSWER: the action in this step is the answer
 //
-// The right answer gives +1, any other -1, and both end the episode; all earlier actions are
-// ignored. Nothing seen at the end tells the cue, so a policy without memory is right once in
-// `cues` times. The delay is drawn for each episode: short ones teach a learner that unrolls rows
-// shorter than the longest delay what a memory is good for, long ones cross its rows' boundaries.
+// The right answer gives +1 and any other -1; both end the episode. All earlier actions are ignored.
+// The last observation says nothing about the cue, so a policy without memory is right once in
+// `cues` times. The delay is drawn for each episode. Short delays teach the use of memory even if
+// rows are shorter than the longest delay; long ones cross the boundaries of rows.
 
 #define PUF_NAME "memory"
 #define PUF_DOC "Remember a cue through distraction, and answer with it much later."
@@ -18,9 +18,9 @@
     X(int32_t, cues, 4, 2, 64, "symbols that can be the cue") \
     X(int32_t, delay, 32, 0, 100000, "longest delay between cue and answer, in steps") \
     X(int32_t, shortest, 2, 0, 100000, "shortest delay, in steps; at most delay") \
-    X(float, distract, 0.5, 0, 1, "chance of a step of the delay to show a random symbol")
+    X(float, distract, 0.5, 0, 1, "chance that a step of the delay shows a random symbol")
 #define PUF_LOG(X) \
-    X(score, "1 right answer, 0 wrong") \
+    X(score, "1 for the right answer, 0 for a wrong one") \
     X(length, "steps")
 #include "pufferenv/env.h"
 
@@ -30,8 +30,8 @@ struct Env {
     Log log;
     PufRng rng;
     Config config;
-    int32_t cue, symbol; // symbol: what this step shows, or NOTHING
-    int32_t tick, delay; // steps of this episode
+    int32_t cue, symbol; // symbol: shown in this step, or NOTHING
+    int32_t tick, delay; // steps in this episode; delay between cue and answer
 };
 
 static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {

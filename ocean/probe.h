@@ -1,29 +1,29 @@
-// probe - says who and when it is: for tests of whatever carries data from games to a learner.
+// probe - observations that identify env, agent, life and step, for tests of the data path.
 //
-// An observation is (tag of the env, agent, life of that agent, step of that life), each exact in
-// float, together found nowhere else. A reward is probe_reward of the observation that was acted
+// An observation is (tag of the env, agent, life of that agent, step of that life). Each is exact in
+// float, and together they are unique. A reward is probe_reward of the observation that was acted
 // on and of the action, so a row, action or reward in the wrong place is a visible wrong number:
 //     16 * ((tag + 31 * agent + 17 * life + 7 * step) mod 1024) + 5 * first + second + axis / 2
-// Lives count from 0 on, over all episodes of an env. What ends when is drawn from the env's own
-// stream; with the default config all agents live from reset to reset.
+// Lives count from 0, over all episodes of an env. Ends of lives and episodes are drawn from the
+// env's own random stream; with the default config all agents live from reset to reset.
 
 #define PUF_NAME "probe"
-#define PUF_DOC "Say who and when it is: identifiable data for tests."
+#define PUF_DOC "Observations that identify env, agent, life and step, for tests."
 #define PUF_AGENTS(c) (c)->agents
 #define PUF_OBS(c) float, 4 // tag (the top 24 bits of the env's seed), agent, life, step
 #define PUF_ACTIONS(X) X(first, 3, "adds 5 per choice") X(second, 5, "adds 1 per choice")
-#define PUF_AXES(X) X(push, -1, 1, "adds a half of it")
+#define PUF_AXES(X) X(push, -1, 1, "adds half of its value")
 #define PUF_CONFIG(X) \
     X(int32_t, agents, 4, 1, 1024, "agents of one env") \
     X(int32_t, steps, 32, 1, 1000000, "steps of the longest episode") \
-    X(int32_t, shorter, 0, 0, 999999, "an episode is up to this many steps shorter; below steps") \
-    X(float, truncate, 0.5, 0, 1, "share of episodes that are truncated, not terminal") \
-    X(float, die, 0, 0, 1, "chance of a live agent to die in a step") \
-    X(float, respawn, 0, 0, 1, "chance of one who dies to begin a new life in the same step") \
-    X(float, cut, 0, 0, 1, "chance of a live agent that its life is cut short in a step") \
-    X(float, spawn, 0, 0, 1, "chance of a dead agent to begin a new life in a step") \
-    X(float, flash, 0, 0, 1, "chance of one who is spawned to die in the same step") \
-    X(float, absent, 0, 0, 1, "chance of each agent but the first to miss an episode's start")
+    X(int32_t, shorter, 0, 0, 999999, "episodes are up to this many steps shorter; below steps") \
+    X(float, truncate, 0.5, 0, 1, "share of episodes that are truncated instead of terminated") \
+    X(float, die, 0, 0, 1, "chance that a live agent dies in a step") \
+    X(float, respawn, 0, 0, 1, "chance that an agent that dies respawns in the same step") \
+    X(float, cut, 0, 0, 1, "chance that a live agent's life is cut short in a step") \
+    X(float, spawn, 0, 0, 1, "chance that a dead agent spawns in a step") \
+    X(float, flash, 0, 0, 1, "chance that an agent that spawns dies in the same step") \
+    X(float, absent, 0, 0, 1, "chance that an agent, except the first, misses an episode's start")
 #define PUF_LOG(X) \
     X(score, "sum of all agents' rewards") \
     X(length, "steps") \
@@ -41,7 +41,7 @@ struct Env {
     PufRng rng;
     Config config;
     int32_t tag, tick, last; // last: the tick that ends this episode
-    Log sums;                // of this episode, so far
+    Log sums;                // of this episode so far
     Agent *agents;           // (config.agents,)
 };
 
@@ -90,7 +90,7 @@ static float probe_reward(const Env *env, int a, const int32_t *choices, float p
     return (float)(16 * who + 5 * choices[0] + choices[1]) + push / 2;
 }
 
-// The step of an agent that was alive when it began.
+// The step of an agent that was alive when the step began.
 static void live_on(Env *env, PufIO *io, int a) {
     float reward = probe_reward(env, a, puf_action(io, a), puf_axes(io, a)[0]);
     puf_reward(io, a, reward);
@@ -105,7 +105,7 @@ static void live_on(Env *env, PufIO *io, int a) {
     } else if (chance(env, env->config.cut)) puf_cut(io, a);
 }
 
-// The step of an agent that was dead.
+// The step of an agent that was dead when the step began.
 static void rise(Env *env, PufIO *io, int a) {
     if (!chance(env, env->config.spawn)) return;
     puf_spawn(io, a);

@@ -1,75 +1,76 @@
-// royale - the last one standing wins: fight, loot, and stay inside a shrinking zone.
+// royale - the last survivor wins: fight, loot, and stay inside a shrinking zone.
 //
-// Players are points in a square arena; health is 0 to 1. In one step, for all at once:
-//   1. attacks, at whom a player saw nearest: melee hits within MELEE_RANGE; a shot costs ammo and
-//      hits within SHOT_RANGE, the likelier the nearer. A pause follows. A hit that leaves no
-//      health is a kill (where several aim at one, the lowest index hits first);
-//   2. moves; what lies where they end is picked up: health or ammo;
-//   3. who is outside the zone loses ZONE_DAMAGE;
-//   4. deaths. Nobody comes back; a dead player's cell holds loot, if nothing lay there.
-// The zone shrinks quickly, so most die early, stays for long at a size in which the last few
-// hardly see each other, then closes, so every episode ends: with one player left, the winner,
-// with none, or with nobody but bots.
+// Players are points in a square arena; health is 0 to 1. A step does the following for all players:
+//   1. Attacks aim at the nearest player in sight. Melee hits within MELEE_RANGE. A shot costs ammo
+//      and hits within SHOT_RANGE, with a higher chance at a smaller distance. A pause follows. A
+//      hit that leaves no health is a kill. (If several aim at one player, the lowest index hits
+//      first.)
+//   2. Players move. They pick up health or ammo within reach.
+//   3. Players outside the zone lose ZONE_DAMAGE.
+//   4. Players without health die and do not return. A dead player's cell gets loot if it was empty.
+// The zone first shrinks quickly, so that most players die early. Then it keeps a size in which the
+// last few hardly see each other. Then it closes, so that every episode ends: with one player left,
+// who is the winner, with none, or with bots only.
 //
-// Agents act by policy. `bots` more players follow a script; they are no agents, the engine never
-// sees them. They are the yardstick that self-play lacks: when all agents improve, no agent's rank
-// does, so `score` says how often an agent outlives a bot.
+// Agents act by policy. `bots` additional players follow a script; they are not agents, and the
+// engine does not know them. They are the reference that self-play lacks: when all agents improve,
+// no agent's rank does, so `score` is the frequency with which an agent outlives a bot.
 
 #define PUF_NAME "royale"
-#define PUF_DOC "The last one standing wins: fight, loot, and stay inside a shrinking zone."
+#define PUF_DOC "The last survivor wins: fight, loot, and stay inside a shrinking zone."
 #define PUF_AGENTS(c) (c)->agents
 #define PUF_OBS(c) float, SELF + 4 * OTHERS + 3 * KINDS // see env_observe
 #define PUF_ACTIONS(X) \
     X(move, 9, "stay, then 8 directions, counter-clockwise from the right") \
     X(attack, 3, "none, melee, shot; at the nearest player in sight")
-#define PUF_MASK // attacks in a pause; shots without ammo
+#define PUF_MASK // forbids attacks during a pause, and shots without ammo
 #define PUF_CONFIG(X) \
     X(int32_t, agents, 64, 2, 1024, "players that act by policy") \
     X(int32_t, bots, 8, 0, 1024, "players that follow a script") \
     X(int32_t, shrink, 100, 1, 100000, "steps in which the zone shrinks") \
-    X(int32_t, hold, 500, 0, 100000, "steps that it then stays as it is") \
+    X(int32_t, hold, 500, 0, 100000, "steps in which it then keeps its size") \
     X(int32_t, close, 200, 1, 100000, "steps in which it then closes") \
     X(int32_t, max_steps, 2000, 1, 1000000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
     X(score, "share of (agent, bot) pairs in which the agent lived longer; 0.5: no bots") \
     X(length, "steps") \
     X(survival, "mean share of the episode that an agent lived") \
-    X(fought, "share of all deaths that were kills, not the zone's") \
+    X(fought, "share of all deaths that were kills instead of zone deaths") \
     X(accuracy, "share of the agents' attacks that hit") \
-    X(damage, "health that an agent took from others") \
-    X(melee_kills, "kills by melee, of all players") \
-    X(shot_kills, "kills by shots, of all players") \
-    X(zone_deaths, "deaths by the zone, of all players") \
-    X(winner_kills, "kills of the player left over, 0 if none") \
-    X(pickups, "things that an agent picked up")
+    X(damage, "mean health that an agent took from others") \
+    X(melee_kills, "kills by melee, all players") \
+    X(shot_kills, "kills by shots, all players") \
+    X(zone_deaths, "deaths by zone damage, all players") \
+    X(winner_kills, "kills of the last player, 0 if there is none") \
+    X(pickups, "mean number of things that an agent picked up")
 #include "pufferenv/env.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { SELF = 11, OTHERS = 4, KINDS = 2 }; // own entries; players and kinds of things in sight
+enum { SELF = 11, OTHERS = 4, KINDS = 2 }; // own entries; players, kinds of things in sight
 enum { HEALTH, AMMO, NOTHING };            // kinds of things
 enum { MELEE = 1, SHOT = 2 };              // the attack head's choices
 enum { MELEE_PAUSE = 3, SHOT_PAUSE = 6, LONGEST_PAUSE = 6 }; // steps until the next attack
 enum { START_AMMO = 4, BOX_AMMO = 4, MOST_AMMO = 12 };
-enum { FEW = 24 };                  // up to so many live players, all are looked at
-enum { SUPPLY = 16 };               // steps from one thing that falls from the sky to the next
-static const float SIGHT = 8;       // as far as a player sees; also the side of a cell
-static const float THING_SIGHT = 4; // as far as it sees things; half of SIGHT
+enum { FEW = 24 };                  // with at most this many live players, cells are not used
+enum { SUPPLY = 16 };               // steps between two things that appear at random places
+static const float SIGHT = 8;       // distance at which a player sees others; side of a cell
+static const float THING_SIGHT = 4; // distance at which it sees things; half of SIGHT
 static const float SPEED = 0.5f;    // per step
-static const float REACH = 1;       // things nearer than this are picked up
+static const float REACH = 1;       // distance within which things are picked up
 static const float MELEE_RANGE = 1.2f, SHOT_RANGE = 6; // hits with chance 1 - distance / SIGHT
 static const float MELEE_DAMAGE = 0.4f, SHOT_DAMAGE = 0.3f, ZONE_DAMAGE = 0.02f, HEAL = 0.4f;
-static const float WHOLE = 1.1f, HELD = 0.3f; // radius of the zone at first and when held, in sides
+static const float WHOLE = 1.1f, HELD = 0.3f; // first and held radius of the zone, in sides
 static const float DAMAGE_REWARD = 0.5f, KILL_REWARD = 0.5f, WIN_REWARD = 1, DEATH_REWARD = -0.5f;
-static const float OUTLIVE_REWARD = 1; // shared out over all others, to who outlives them
-static const float CLOSE_BY = 2;       // at this distance a position is half of what it can be
+static const float OUTLIVE_REWARD = 1; // total reward of a player that outlives all others
+static const float CLOSE_BY = 2;       // distance at which an observed position is half its limit
 
-#define D 0.70710678f // of a diagonal step
+#define D 0.70710678f // component of a diagonal step
 static const float MOVE_X[9] = {0, 1, D, 0, -D, -1, -D, 0, D};
 static const float MOVE_Y[9] = {0, 0, D, 1, D, 0, -D, -1, -D};
 
-// A player or thing in sight. Nobody: the viewer itself, or its cell, at the end of sight.
+// A player or thing in sight. If there is none: the viewer itself, or its cell, at the end of sight.
 typedef struct Seen {
     float far;     // squared distance
     int32_t index; // of a player, or of the cell of a thing
@@ -78,20 +79,20 @@ typedef struct Seen {
 typedef struct Player {
     float x, y, health;
     int32_t cell;
-    Seen others[OTHERS]; // the nearest in sight, nearest first
-    Seen things[KINDS];  // the nearest of each kind in sight
-    int32_t move;        // of this step
+    Seen others[OTHERS]; // nearest players in sight, nearest first
+    Seen things[KINDS];  // nearest thing of each kind in sight
+    int32_t move;        // in this step
     int32_t ammo, pause; // pause: steps until it may attack
     int32_t kills;
 } Player;
 
-// A square of the arena, SIGHT wide, with room for one thing well inside.
+// A square of the arena, SIGHT wide, with room for one thing near its centre.
 typedef struct Cell {
     int32_t kind; // of the thing, or NOTHING
     float x, y;   // where the thing is, or was
 } Cell;
 
-// A live player in the order of cells.
+// A live player, sorted by cell.
 typedef struct Place {
     float x, y;
     int32_t player;
@@ -105,21 +106,21 @@ struct Env {
     float side, scale;                     // of the arena; 2 / side
     float zone_x, zone_y, zone_radius;
     int32_t tick, left, agents_left; // left: live players
-    int32_t attacks, hits;           // of agents
-    double agent_steps, outlived;    // outlived: pairs of (agent, bot)
-    Log sums;                        // of this episode, so far
+    int32_t attacks, hits;           // by agents
+    double agent_steps, outlived;    // outlived: (agent, bot) pairs
+    Log sums;                        // of this episode so far
     Player *players;                 // (num_players,) agents, then bots
-    Cell *cells;                     // (num_cells,) width * width of them, row by row
-    Place *places;                   // (num_players,) the first `left`, by cell
-    int32_t *begin;                  // (num_cells + 2,) of each cell, its first place
+    Cell *cells;                     // (num_cells,) width * width, row by row
+    Place *places;                   // (num_players,) the first `left` are used, sorted by cell
+    int32_t *begin;                  // (num_cells + 2,) index of each cell's first place
     int32_t *live;                   // (num_players,) the first `left` are live, ascending
-    uint64_t *keys;                  // (num_players + 1,) of players in sight, see gather
+    uint64_t *keys;                  // (num_players + 1,) keys of players in sight, see gather
 };
 
 static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
     (void)why; // every combination in range is legal
     const int32_t players = config->agents + config->bots;
-    int32_t width = 2; // of the arena, in cells, so that each player has 36 units of area or more
+    int32_t width = 2; // of the arena, in cells; each player gets at least 36 units of area
     while (16 * width * width < 9 * players) width++;
     *env = (Env){.config = *config,
                  .rng = {seed},
@@ -141,8 +142,8 @@ static int env_init(Env *env, const Config *config, uint64_t seed, const char **
 static float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
 // --- things and the zone -------------------------------------------------------------------
-// The cell of a point at most SIGHT outside of the arena. What is right at its far sides counts as
-// inside; the border of cells around it stays empty.
+// Returns the cell of a point at most SIGHT outside the arena. Points on the arena's far sides count
+// as inside; the border cells around the arena stay empty.
 static inline int32_t cell_at(const Env *env, float x, float y) {
     const int32_t last = env->width - 2;
     const int32_t column = (int32_t)((x + SIGHT) * (1 / SIGHT)); // exact, SIGHT is a power of two
@@ -157,7 +158,7 @@ static void put(Env *env, int32_t cell, int32_t kind) {
     env->cells[cell].y = (row + puf_uniform(&env->rng, 0.25f, 0.75f)) * SIGHT;
 }
 
-// A random cell that is not of the border.
+// Returns a random cell that is not in the border.
 static int32_t random_cell(Env *env) {
     const int32_t row = 1 + puf_below(&env->rng, env->width - 2);
     return row * env->width + 1 + puf_below(&env->rng, env->width - 2);
@@ -172,20 +173,20 @@ static void set_zone(Env *env) {
     else env->zone_radius = HELD * env->side * (1 - clamp(closed, 0, 1));
 }
 
-// --- who sees what -------------------------------------------------------------------------
-// Sort the live players by cell, so that those of cells side by side stand side by side.
+// --- sight ---------------------------------------------------------------------------------
+// Sort the live players by cell, so that players of adjacent cells are adjacent in `places`.
 static void sort_places(Env *env) {
     memset(env->begin, 0, (size_t)(env->num_cells + 2) * sizeof(int32_t));
     for (int32_t i = 0; i < env->left; i++) env->begin[env->players[env->live[i]].cell + 2] += 1;
     for (int32_t c = 2; c <= env->num_cells; c++) env->begin[c] += env->begin[c - 1];
-    // begin[c + 1] moves on from the first place of c to behind its last, where c + 1 begins.
+    // begin[c + 1] advances from the first place of c to the end of c, where c + 1 begins.
     for (int32_t i = 0; i < env->left; i++) {
         const Player *p = &env->players[env->live[i]];
         env->places[env->begin[p->cell + 1]++] = (Place){p->x, p->y, env->live[i]};
     }
 }
 
-// A squared distance with an index below it, so that keys compare as distances do, ties by index.
+// A squared distance above an index, so that keys are ordered by distance, then by index.
 static inline uint64_t key_of(float far, int32_t index) {
     uint32_t bits;
     memcpy(&bits, &far, sizeof(bits));
@@ -203,8 +204,8 @@ static inline float far_from(const Player *p, float x, float y) {
     return (x - p->x) * (x - p->x) + (y - p->y) * (y - p->y);
 }
 
-// Append the keys of others in sight among places [begin, end). -> how many keys there are. No
-// branch, like the two functions below: who is near is as random as can be.
+// Append the keys of the players in sight among places [begin, end). -> number of keys. This function
+// and the two below have no branches, because distances are random and could not be predicted.
 static inline int32_t gather(Env *env, int32_t me, const Player *p, int32_t begin, int32_t end,
                              int32_t n) {
     for (int32_t i = begin; i < end; i++) {
@@ -230,7 +231,7 @@ static inline void see_others(const Env *env, int32_t me, Player *p, int32_t n) 
     for (int k = 0; k < OTHERS; k++) p->others[k] = seen_of(best[k]);
 }
 
-// A thing within THING_SIGHT is in one of the 4 cells around the nearest corner of four.
+// A thing within THING_SIGHT is in one of the four cells around the nearest corner.
 static inline void see_things(const Env *env, Player *p) {
     const int32_t first = cell_at(env, p->x - THING_SIGHT, p->y - THING_SIGHT);
     const int32_t cells[4] = {first, first + 1, first + env->width, first + env->width + 1};
@@ -293,14 +294,14 @@ static void env_reset(Env *env, PufIO *io) {
     look(env);
 }
 
-// --- what an agent sees --------------------------------------------------------------------
-// The way from a player to a point, squashed so that it is in (-1, 1) and finest near by.
+// --- observations --------------------------------------------------------------------------
+// Direction from a player to a point, scaled into (-1, 1) with the highest resolution nearby.
 static inline void observe_way(obs_t *obs, const Player *p, float x, float y, float distance) {
     const float scale = 1 / (distance + CLOSE_BY);
     obs[0] = (x - p->x) * scale, obs[1] = (y - p->y) * scale;
 }
 
-// The way there and how near it is, 1 here to 0 out of sight; all 0 where there is nothing.
+// Direction and nearness, 1 here to 0 out of sight; all 0 if there is nothing.
 static inline void observe_seen(obs_t *obs, const Player *p, Seen seen, float sight, float x,
                                 float y) {
     const int there = seen.far < sight * sight;
@@ -320,11 +321,12 @@ static inline void observe_self(const Env *env, const Player *p, obs_t *obs) {
     observe_way(obs + 6, p, env->zone_x, env->zone_y, to_zone);
 }
 
-//  0  health, ammo, pause            11  4 nearest players: way there (2), nearness, health
-//  3  place in the arena (2)         27  nearest health, then nearest ammo: way there (2), nearness
-//  5  way to the zone's edge, then
-//     to its centre (2), its radius
-//  9  time; share of players left    All in about [-1, 1]; what is not in sight is all 0.
+//  0  health, ammo, pause            11  4 nearest players: direction (2), nearness, health
+//  3  place in the arena (2)         27  nearest health, then nearest ammo: direction (2), nearness
+//  5  distance to the zone's edge,
+//     direction to its centre (2),
+//     its radius
+//  9  time; share of players left    All in about [-1, 1]; entries of things not in sight are 0.
 static void env_observe(const Env *env, PufIO *io) {
     const int32_t end = env->config.shrink + env->config.hold + env->config.close;
     const float time = clamp((float)env->tick / (float)end, 0, 1) * 2 - 1;
@@ -353,7 +355,7 @@ static void env_observe(const Env *env, PufIO *io) {
 }
 
 // --- bots ----------------------------------------------------------------------------------
-// The move that comes closest to the direction (dx, dy).
+// Returns the move closest to the direction (dx, dy).
 static int32_t towards(float dx, float dy) {
     const float slope = 0.41421356f; // tangent of an eighth of a half-turn
     const float x = dx < 0 ? -dx : dx, y = dy < 0 ? -dy : dy;
@@ -363,8 +365,8 @@ static int32_t towards(float dx, float dy) {
     return MOVE_TO[1 + right][1 + up];
 }
 
-// Stay in the zone; hit who comes near and keep away from them; fetch what is needed. Sets `move`.
-// -> the choice of attack.
+// Stay in the zone, attack players that come near and move away from them, fetch health or ammo.
+// Sets `move`. -> the choice of attack.
 static int32_t script(const Env *env, Player *p) {
     const float zone_x = env->zone_x - p->x, zone_y = env->zone_y - p->y;
     const float safe = clamp(env->zone_radius - 2, 0, env->zone_radius);
@@ -388,14 +390,14 @@ static void attack(Env *env, PufIO *io, int32_t me, int32_t kind) {
     Player *p = &env->players[me];
     const int is_agent = me < env->config.agents;
     if (kind == 0 || p->pause > 0 || (kind == SHOT && p->ammo == 0)) return;
-    p->pause = 1 + (kind == MELEE ? MELEE_PAUSE : SHOT_PAUSE); // this step's end takes one off
+    p->pause = 1 + (kind == MELEE ? MELEE_PAUSE : SHOT_PAUSE); // `move` subtracts one in this step
     p->ammo -= kind == SHOT;
     env->attacks += is_agent;
     const float range = kind == MELEE ? MELEE_RANGE : SHOT_RANGE;
     if (p->others[0].far > range * range) return;
     if (kind == SHOT && puf_uniform(&env->rng, 0, SIGHT) < sqrtf(p->others[0].far)) return;
     Player *other = &env->players[p->others[0].index];
-    if (other->health <= 0) return; // another was faster
+    if (other->health <= 0) return; // already killed in this step
     const float most = kind == MELEE ? MELEE_DAMAGE : SHOT_DAMAGE;
     const float damage = other->health < most ? other->health : most;
     other->health -= damage;
@@ -432,7 +434,7 @@ static void suffer(Env *env, Player *p) {
     if (p->health <= 0) env->sums.zone_deaths += 1;
 }
 
-// Take the dead out of the game; whoever is left has outlived them.
+// Remove dead players from the game, and reward those left for outliving them.
 static void bury(Env *env, PufIO *io) {
     const int32_t agents = env->config.agents, left = env->left, agents_left = env->agents_left;
     const int32_t dead_bots = env->config.bots - (left - agents_left); // before this step

@@ -1,29 +1,30 @@
 // snake - many snakes on one board: eat to grow, do not run into anything.
 //
-// A snake moves one cell per step, straight on or turned left or right. It grows by one cell per
-// food (+1) until it has CAPACITY. It dies (-1) where its head meets a wall, a body, or another
-// head that arrives in the same step; every second cell of it turns into food. It enters again
-// `respawn` steps later, with 0 in the same step, as a single cell, as soon as a place is found.
-// A new snake grows to START cells at once: no body is so short that two heads could change places.
+// A snake moves one cell per step: straight on, or after a turn to the left or right. It grows by one
+// cell per food (+1) up to CAPACITY. It dies (-1) if its head meets a wall, a body, or another head
+// that arrives in the same step; every second cell of its body becomes food. It respawns as a single
+// cell `respawn` steps later (0: in the same step), as soon as a place is found. A new snake grows to
+// START cells in its first steps, so that no two heads can swap places.
 //
-// The board has a border of walls as deep as a snake sees, so no window leaves it. A cell holds
-// what a snake sees there: EMPTY, FOOD, SOLID (wall or body) or HEAD; between moves nothing else.
+// The board has a border of walls as wide as a snake's sight, so that no window leaves the board. A
+// cell holds what a snake sees there: EMPTY, FOOD, SOLID (wall or body) or HEAD. Other values occur
+// only during a step.
 
 #define PUF_NAME "snake"
 #define PUF_DOC "Many snakes on one board: eat to grow, do not run into anything."
 #define PUF_AGENTS(c) (c)->snakes
-#define PUF_OBS(c) int8_t, WINDOW, WINDOW // the cells around the head, which looks up
+#define PUF_OBS(c) int8_t, WINDOW, WINDOW // the cells around the head, rotated: ahead is up
 #define PUF_ACTIONS(X) X(turn, 3, "straight on, left, right")
 #define PUF_CONFIG(X) \
     X(int32_t, snakes, 16, 1, 1024, "agents on the board") \
     X(int32_t, size, 32, 8, 256, "side of the board, in cells; at least 16 cells per snake") \
-    X(int32_t, food, 32, 1, 4096, "cells with food that the board is refilled to") \
-    X(int32_t, respawn, 10, 0, 10000, "steps from a death until the snake enters again") \
+    X(int32_t, food, 32, 1, 4096, "number of food cells that the board is refilled to") \
+    X(int32_t, respawn, 10, 0, 10000, "steps from a death until the snake respawns") \
     X(int32_t, max_steps, 512, 1, 1000000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
     X(score, "food eaten per life") \
     X(length, "steps") \
-    X(food, "food eaten, by all") \
+    X(food, "food eaten by all snakes") \
     X(deaths, "snakes that died") \
     X(lives, "snakes that entered") \
     X(longest, "cells of the longest snake")
@@ -31,19 +32,19 @@
 
 #include <stdlib.h>
 
-enum { EMPTY = 0, FOOD = 2, SOLID = -1, HEAD = -2 }; // of a cell; free ones are not negative
-enum { CLAIMED = 3, CLASH = 4 };                     // during a move: one head arrives, several do
+enum { EMPTY = 0, FOOD = 2, SOLID = -1, HEAD = -2 }; // of a cell; free: not negative
+enum { CLAIMED = 3, CLASH = 4 };                     // during a step: one head arrives, several do
 enum { SIGHT = 5, WINDOW = 2 * SIGHT + 1 };          // cells seen in each direction
-enum { CAPACITY = 128, START = 3 }; // cells of the longest snake, and of a young one
-enum { AHEAD = 3 };                 // free cells before a snake that enters
-enum { TRIES = 16 };                // random cells looked at, per snake and for food
+enum { CAPACITY = 128, START = 3 };                  // cells of the longest snake, and of a new one
+enum { AHEAD = 3 };                                  // free cells ahead of a snake that spawns
+enum { TRIES = 16 };                                 // random cells tried, per snake and for food
 
 typedef struct Snake {
     int32_t heading;        // 0 up, 1 right, 2 down, 3 left
-    int32_t head, target;   // cells: where it is, where it goes in this step
-    int32_t length, grow;   // cells it has, and has still to grow by
-    int32_t tail;           // place of the last cell in `body`
-    int32_t wait;           // dead: steps until it may enter
+    int32_t head, target;   // cells: of the head now, and after this step
+    int32_t length, grow;   // number of cells, and cells still to grow
+    int32_t tail;           // index of the last cell in `body`
+    int32_t wait;           // if dead: steps until it may respawn
     int32_t eats;           // whether there is food on `target`
     int32_t body[CAPACITY]; // ring of cells from tail to head
 } Snake;
@@ -52,10 +53,10 @@ struct Env {
     Log log;
     PufRng rng;
     Config config;
-    int32_t side;    // of the board with its border
-    int32_t next[4]; // from a cell to its neighbour, by heading
+    int32_t side;    // of the board including its border
+    int32_t next[4]; // offset from a cell to its neighbour, by heading
     int32_t tick, food;
-    Log sums;      // of this episode, so far
+    Log sums;      // of this episode so far
     Snake *snakes; // (snakes,)
     int8_t *board; // (side, side)
 };
@@ -86,7 +87,7 @@ static void refill(Env *env, int tries) {
     }
 }
 
-// Put a snake on a random empty cell with free cells ahead. -> whether there was one.
+// Put a snake on a random empty cell with free cells ahead. -> 1, or 0 if none was found.
 static int enter(Env *env, Snake *snake) {
     for (int i = 0; i < TRIES; i++) {
         const int32_t cell = random_cell(env), heading = puf_below(&env->rng, 4);
@@ -129,7 +130,7 @@ static void env_observe(const Env *env, PufIO *io) {
     }
 }
 
-// Turn, see what is ahead, and move the tail on unless the snake grows.
+// Turn, look at the cell ahead, and move the tail unless the snake grows.
 static void set_out(Env *env, Snake *snake, int32_t turn) {
     snake->heading = (snake->heading + (turn == 0 ? 0 : turn == 1 ? 3 : 1)) % 4;
     snake->target = snake->head + env->next[snake->heading];
@@ -144,7 +145,7 @@ static void set_out(Env *env, Snake *snake, int32_t turn) {
     snake->length -= 1;
 }
 
-// The cell that the head comes to: SOLID stays, a free one is CLAIMED, then a CLASH.
+// Mark the cell that the head moves to: SOLID stays, a free cell becomes CLAIMED, then CLASH.
 static void claim(Env *env, const Snake *snake) {
     int8_t *cell = &env->board[snake->target];
     if (*cell < EMPTY) return;
@@ -183,7 +184,7 @@ static void env_step(Env *env, PufIO *io) {
         if (io->alive[a]) set_out(env, &snakes[a], puf_action(io, a)[0]);
     for (int a = 0; a < n; a++)
         if (io->alive[a]) claim(env, &snakes[a]);
-    for (int a = 0; a < n; a++) { // who has a cell of its own arrives; the cells of the others stay
+    for (int a = 0; a < n; a++) { // a snake that alone claims a cell arrives; the others die
         if (!io->alive[a]) continue;
         if (env->board[snakes[a].target] == CLAIMED) arrive(env, io, a);
         else puf_reward(io, a, -1), puf_die(io, a);
@@ -192,7 +193,7 @@ static void env_step(Env *env, PufIO *io) {
         if (io->dones[a] == PUF_TERMINAL) decay(env, &snakes[a]);
     for (int a = 0; a < n; a++) {
         if (io->alive[a] || snakes[a].wait-- > 0) continue;
-        snakes[a].wait = 0; // no place found: try again in the next step
+        snakes[a].wait = 0; // if no place is found, the next step tries again
         if (enter(env, &snakes[a])) puf_spawn(io, a);
     }
     refill(env, TRIES);

@@ -1,40 +1,40 @@
-// tag - hunters chase prey that enters one by one, until all of it is caught.
+// tag - hunters chase prey, which enters one by one, until all prey is caught.
 //
-// Agents are points in a square room; one step moves one in one of 8 directions. Agents 0 to
-// hunters - 1 hunt from the start on. The others are prey: the first is there from the start, the
-// next enters after every `every` steps, far from the hunters. Prey within REACH of a hunter when
-// all have moved is caught by the nearest one: +1 for it, and -1 for the prey, which is out of the
-// game. Hunters are slower than prey, so one alone only drives it on: it takes several, and a
-// corner. The episode ends with the last prey.
+// Agents are points in a square room; a step moves an agent in one of 8 directions. Agents 0 to
+// hunters - 1 are hunters and present from the start. The others are prey: one is present from the
+// start, and another enters every `every` steps, far from the hunters. Prey within REACH of a hunter
+// after all have moved is caught by the nearest hunter, which gets +1; the prey gets -1 and leaves
+// the game. Hunters are slower than prey, so that it takes several hunters, and a corner, to catch
+// prey. The episode ends when the last prey is caught.
 
 #define PUF_NAME "tag"
-#define PUF_DOC "Hunters chase prey that enters one by one, until all of it is caught."
+#define PUF_DOC "Hunters chase prey, which enters one by one, until all prey is caught."
 #define PUF_AGENTS(c) ((c)->hunters + (c)->prey)
 #define PUF_OBS(c) float, (RIVALS + FRIENDS) * EACH + SELF // see env_observe
 #define PUF_ACTIONS(X) X(move, 9, "stay, then 8 directions, counter-clockwise from the right")
 #define PUF_CONFIG(X) \
     X(int32_t, hunters, 4, 1, 64, "agents that hunt") \
     X(int32_t, prey, 12, 1, 192, "agents that are hunted") \
-    X(int32_t, every, 10, 1, 10000, "steps from one prey's entry to the next") \
+    X(int32_t, every, 10, 1, 10000, "steps between two prey that enter") \
     X(int32_t, max_steps, 250, 1, 100000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
     X(score, "share of the prey that was caught") \
     X(length, "steps") \
     X(catches, "prey that was caught") \
     X(entered, "prey that entered") \
-    X(survival, "mean steps in the room of the prey that entered")
+    X(survival, "mean steps that prey which entered stayed free")
 #include "pufferenv/env.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { SELF = 4, EACH = 3, RIVALS = 3, FRIENDS = 2 };       // entries of an observation
-enum { PLACES = 4 };                                        // tried for a prey that enters
-static const float SPACE = 5;                               // side of the room, over sqrt(agents)
+enum { PLACES = 4 };                                        // places tried for prey that enters
+static const float SPACE = 5;                               // side of the room / sqrt(agents)
 static const float HUNTER_SPEED = 0.45f, PREY_SPEED = 0.5f; // per step
 static const float REACH = 0.8f;
-static const float NEAR = 3; // a neighbour at this distance is half-way between here and far away
-#define D 0.70710678f        // of a diagonal step
+static const float NEAR = 3; // distance at which an observed position is half its limit
+#define D 0.70710678f        // component of a diagonal step
 static const float MOVE_X[9] = {0, 1, D, 0, -D, -1, -D, 0, D};
 static const float MOVE_Y[9] = {0, 0, D, 1, D, 0, -D, -1, -D};
 
@@ -48,7 +48,7 @@ struct Env {
     Config config;
     float side;
     int32_t tick, entered, catches;
-    int64_t free_steps; // of all prey
+    int64_t free_steps; // sum over all prey
     Point *agents;      // (hunters + prey,)
 };
 
@@ -64,7 +64,7 @@ static float distance2(Point a, Point b) {
     return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y);
 }
 
-// The hunter nearest to a place, the first of several.
+// Returns the hunter nearest to a place; of several, the first.
 static int nearest_hunter(const Env *env, Point place) {
     int best = 0;
     for (int h = 1; h < env->config.hunters; h++)
@@ -77,7 +77,7 @@ static Point random_place(Env *env) {
     return (Point){x, puf_uniform(&env->rng, 0, env->side)};
 }
 
-// The next prey enters, at the one of PLACES random places that is farthest from the hunters.
+// Let the next prey enter, at the one of PLACES random places that is farthest from the hunters.
 static int enter(Env *env) {
     const int a = env->config.hunters + env->entered++;
     float most = -1;
@@ -96,8 +96,8 @@ static void env_reset(Env *env, PufIO *io) {
     for (int a = enter(env) + 1; a < io->num_agents; a++) puf_absent(io, a);
 }
 
-// What `me` sees of its `count` nearest in [begin, end): the way there, squashed so that it is
-// [-1, 1] and finest near by, and how near it is, 1 here to 0 nowhere.
+// Observe the `count` agents in [begin, end) nearest to `me`: direction, scaled into [-1, 1] with the
+// highest resolution nearby, and nearness, 1 here to 0 at infinity. Entries of missing agents are 0.
 static obs_t *observe_nearest(const Env *env, const PufIO *io, int me, int begin, int end,
                               int count, obs_t *obs) {
     int found[RIVALS > FRIENDS ? RIVALS : FRIENDS], n = 0;
