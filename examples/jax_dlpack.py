@@ -1,17 +1,17 @@
-"""Act in cartpole from JAX, on observations that nobody copied.
+"""Act in cartpole from JAX, on observations that are not copied.
 
     python examples/jax_dlpack.py [--total-timesteps 64000] [--num-envs 64] [--seed 1]
 
 On a CPU, `jax.dlpack.from_dlpack(observations, copy=False)` is a jax.Array over the engine's own
-memory. JAX takes every array to be immutable; this one changes with the next `step` or `reset`,
-and whatever still reads it then computes with a mixture of both. So:
+memory. JAX assumes that every array is immutable, but this one changes with the next `step` or
+`reset`, and a computation that still reads it then gets a mixture of both. Three rules follow:
 
-  1. Whatever reads it must be done before the next step. JAX computes in the background;
-     `np.asarray(actions)` waits for the actions, and so for what they were computed from.
+  1. Every computation that reads it must finish before the next step. JAX computes in the
+     background; `np.asarray(actions)` waits for the actions and therefore for their inputs.
      `jax.block_until_ready` waits for anything else.
-  2. Nothing may keep it. What is needed later, such as a batch to learn from, is a copy made by
-     numpy, at once: `jnp.asarray(observations.copy())`. (JAX's own copy is made in the background.)
-  3. It is never donated to a jitted function, which would write into it.
+  2. Nothing may keep it. Data that is needed later, such as a batch to learn from, must be copied
+     by numpy, immediately: `jnp.asarray(observations.copy())`. (JAX copies in the background.)
+  3. It must not be donated to a jitted function, which would write into it.
 
 On a GPU `jax.device_put(observations)` copies anyway; rule 1 holds for that copy.
 """
@@ -29,20 +29,20 @@ import pufferenv
 
 @jax.jit
 def act(weights: jax.Array, seen: jax.Array, key: jax.Array) -> jax.Array:
-    """Sample an action each, (N,), from the logits seen (N, F) @ weights (F, choices)."""
+    """Sample N actions from the logits seen (N, F) @ weights (F, choices)."""
     return jax.random.categorical(key, seen @ weights)
 
 
 def play(env: pufferenv.PufferVectorEnv, total_timesteps: int, seed: int) -> jax.Array:
-    """Act at least once; return the observations acted on, (steps, N, F), copied for keeping."""
+    """Act at least once; return copies of the observations acted on, (steps, N, F)."""
     observations, _ = env.reset(seed=seed)
     key = jax.random.key(seed)
-    # Push to where the pole falls: position, velocity, angle, angular velocity by left, right.
+    # Push in the direction of the fall. Rows: position, velocity, angle, angular velocity.
     weights = jnp.array([[0, 0], [0, 0], [-5, 5], [-5, 5]], jnp.float32)
     kept = []
     for _ in range(max(total_timesteps // env.num_envs, 1)):
         seen = jax.dlpack.from_dlpack(observations, copy=False)
-        assert seen.unsafe_buffer_pointer() == observations.ctypes.data  # nobody copied
+        assert seen.unsafe_buffer_pointer() == observations.ctypes.data  # not copied
         kept.append(jnp.asarray(observations.copy()))  # rule 2
         key, draw = jax.random.split(key)
         actions = np.asarray(act(weights, seen, draw))  # rule 1: waits

@@ -2,9 +2,10 @@
 
     python examples/sb3_ppo.py [--total-timesteps 300000] [--num-envs 64] [--seed 1]
 
-On one core, learning included, 1.4 times as many steps per second as on stable-baselines3's own
-DummyVecEnv of gymnasium's CartPole-v1 (8.0 times SubprocVecEnv), and 2.6 times with 1,024 envs:
-`python bench/examples.py sb3 --processes` and `--envs 1024`; docs/benchmarks.md has the machine.
+On one core, including learning, it takes 1.4 times as many steps per second as on
+stable-baselines3's own DummyVecEnv of Gymnasium's CartPole-v1 (8.0 times SubprocVecEnv), and 2.6
+times with 1,024 envs. Measured by `python bench/examples.py sb3 --processes` and `--envs 1024`;
+docs/benchmarks.md describes the machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HORIZON = 32  # steps of each env per update
 
 
 def train(env: VecEnv, total_timesteps: int, seed: int) -> float:
-    """Learn in any VecEnv; return the mean return of the last (at most 100) episodes."""
+    """Train in any VecEnv; return the mean return of the last (at most 100) episodes."""
     model = PPO(
         "MlpPolicy",
         env,
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # more are in each other's way in networks this small
+    torch.set_num_threads(1)  # more threads are slower for networks this small
     env = sb3.make("cartpole", args.num_envs)
     print(f"mean return {train(env, args.total_timesteps, args.seed):.1f}")
     env.close()

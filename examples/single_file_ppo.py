@@ -2,14 +2,14 @@
 
     python examples/single_file_ppo.py [--total-timesteps 300000] [--num-envs 64] [--seed 1]
 
-On one core, learning included, 1.4 times as many steps per second as on gymnasium's SyncVectorEnv
-of CartPole-v1 (9.2 times AsyncVectorEnv), and 2.5 times with 1,024 envs:
-`python bench/examples.py single_file --processes` and `--envs 1024`; docs/benchmarks.md has the
-machine.
+On one core, including learning, it takes 1.4 times as many steps per second as on Gymnasium's
+SyncVectorEnv of CartPole-v1 (9.2 times AsyncVectorEnv), and 2.5 times with 1,024 envs. Measured by
+`python bench/examples.py single_file --processes` and `--envs 1024`; docs/benchmarks.md describes
+the machine.
 
-Read it top to bottom. The env is any gymnasium VectorEnv with a Discrete action that resets in the
-same step: a truncated episode's last observation is in infos, and its value is what the agent
-would have had yet to come.
+Read it top to bottom. The env can be any Gymnasium VectorEnv with a Discrete action in the
+same-step autoreset mode. The final observation of a truncated episode is in infos, and its value
+stands for the return that the agent would still have collected.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from torch.distributions import Categorical
 
 HORIZON = 32  # steps of each env per update
 EPOCHS, MINIBATCHES = 4, 4
-LEARNING_RATE = 2.5e-3  # falls to 0
+LEARNING_RATE = 2.5e-3  # at the start; decays to 0
 GAMMA, LAMBDA = 0.99, 0.95
-CLIP, VALUE, ENTROPY = 0.2, 0.5, 0.01  # range of the ratio; weights of the losses
+CLIP, VALUE, ENTROPY = 0.2, 0.5, 0.01  # bound of the ratio; weights of the losses
 
 
 class Agent(nn.Module):
-    """Two small networks: logits and value of an observation."""
+    """Two small networks: one for the logits, one for the value of an observation."""
 
     def __init__(self, features: int, choices: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Agent(nn.Module):
 
 
 def mlp(inputs: int, outputs: int, gain: float) -> nn.Sequential:
-    """Orthogonal weights, of size `gain` in the last layer, so that play begins at random."""
+    """Make a network with orthogonal weights, scaled by `gain` in the last layer."""
     layers = [nn.Linear(inputs, 64), nn.Linear(64, 64), nn.Linear(64, outputs)]
     for layer, size in zip(layers, (2**0.5, 2**0.5, gain), strict=True):
         nn.init.orthogonal_(layer.weight, size)
@@ -54,15 +54,15 @@ def mlp(inputs: int, outputs: int, gain: float) -> nn.Sequential:
 
 
 class Rollout:
-    """What `HORIZON` steps of N envs were; all (HORIZON, N), seen (HORIZON, N, features)."""
+    """`HORIZON` steps of N envs; all arrays are (HORIZON, N), seen is (HORIZON, N, features)."""
 
     def __init__(self, num_envs: int, features: int) -> None:
         shape = (HORIZON, num_envs)
         self.seen = torch.zeros(*shape, features)
         self.actions = torch.zeros(shape, dtype=torch.int64)
         self.logprobs, self.rewards, self.values = (torch.zeros(shape) for _ in range(3))
-        self.next_values = torch.zeros(shape)  # what was to come after the step: 0 after an end
-        self.ends = torch.zeros(shape)  # 1: the episode was over after the step
+        self.next_values = torch.zeros(shape)  # value of the next observation; 0 after an end
+        self.ends = torch.zeros(shape)  # 1: the episode ended in this step
 
     def advantages(self) -> torch.Tensor:
         """Return generalized advantage estimates (Schulman et al. 2016, equation 16)."""
@@ -75,12 +75,12 @@ class Rollout:
 
 
 class Player:
-    """Plays an agent in a vector env, from where the last rollout stopped."""
+    """Runs an agent in a vector env, continuing where the last rollout stopped."""
 
     def __init__(self, envs: gymnasium.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
         self.envs = envs
         self.seen = torch.tensor(envs.reset(seed=seed)[0])
-        self.returns = np.zeros(envs.num_envs)  # of the episodes at hand
+        self.returns = np.zeros(envs.num_envs)  # of the current episodes
         self.finished: deque[float] = deque(maxlen=100)  # returns of the last episodes
 
     @torch.no_grad()
@@ -93,7 +93,7 @@ class Player:
             rollout.seen[t], rollout.actions[t] = self.seen, actions
             rollout.logprobs[t] = policy.log_prob(actions)
             seen, rewards, terminations, truncations, infos = self.envs.step(actions.numpy())
-            self.seen = torch.tensor(seen)  # a copy: the next step writes where `seen` is
+            self.seen = torch.tensor(seen)  # a copy: the next step overwrites `seen`
             rollout.rewards[t] = torch.tensor(rewards)
             rollout.ends[t] = torch.tensor(terminations | truncations)
             if len(cut := np.flatnonzero(truncations)):
@@ -110,7 +110,7 @@ class Player:
 
 
 def update(agent: Agent, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
-    """Take one rollout's gradient steps: PPO's clipped objective (Schulman et al. 2017)."""
+    """Train on one rollout with PPO's clipped objective (Schulman et al. 2017)."""
     advantages = rollout.advantages()
     targets = (rollout.values + advantages).flatten()
     advantages = advantages.flatten()
@@ -135,9 +135,9 @@ def update(agent: Agent, optimizer: torch.optim.Optimizer, rollout: Rollout) -> 
 def train(
     envs: gymnasium.vector.VectorEnv[Any, Any, Any], total_timesteps: int, seed: int
 ) -> float:
-    """Learn; return the mean return of the last (at most 100) episodes."""
+    """Train; return the mean return of the last (at most 100) episodes."""
     if envs.metadata["autoreset_mode"] is not AutoresetMode.SAME_STEP:
-        raise ValueError("envs must have AutoresetMode.SAME_STEP: else resets would be learnt from")
+        raise ValueError("make envs with AutoresetMode.SAME_STEP; others train on reset steps")
     torch.manual_seed(seed)
     features = envs.single_observation_space.shape[0]
     agent = Agent(features, int(envs.single_action_space.n))
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # more are in each other's way in networks this small
+    torch.set_num_threads(1)  # more threads are slower for networks this small
     envs = gymnasium.make_vec(
         "pufferenv:puffer/cartpole-v0",
         args.num_envs,

@@ -2,9 +2,9 @@
 
     python examples/torchrl_ppo.py [--total-timesteps 300000] [--num-envs 64] [--seed 1]
 
-On one core, learning included, 4.4 times as many steps per second as on torchrl's own SerialEnv
-of gymnasium's CartPole-v1, and 25 times with 1,024 envs: `python bench/examples.py torchrl` and
-`--envs 1024`; docs/benchmarks.md has the machine.
+On one core, including learning, it takes 4.4 times as many steps per second as on torchrl's own
+SerialEnv of Gymnasium's CartPole-v1, and 25 times with 1,024 envs. Measured by
+`python bench/examples.py torchrl` and `--envs 1024`; docs/benchmarks.md describes the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pufferlib import torchrl
 
 HORIZON = 32  # steps of each env per update
 EPOCHS, MINIBATCHES = 4, 4
-LEARNING_RATE = 2.5e-3  # falls to 0
+LEARNING_RATE = 2.5e-3  # at the start; decays to 0
 
 
 def mlp(inputs: int, outputs: int) -> nn.Module:
@@ -36,9 +36,9 @@ def mlp(inputs: int, outputs: int) -> nn.Module:
 
 
 def train(env: EnvBase, total_timesteps: int, seed: int) -> float:
-    """Learn in any batched EnvBase with `observation` and a discrete `action`.
+    """Train in any batched EnvBase with `observation` and a discrete `action`.
 
-    Returns the mean return of the last (at most 100) episodes.
+    Return the mean return of the last (at most 100) episodes.
     """
     torch.manual_seed(seed)
     env.set_seed(seed)
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)  # more are in each other's way in networks this small
+    torch.set_num_threads(1)  # more threads are slower for networks this small
     env = torchrl.make("cartpole", args.num_envs)
     print(f"mean return {train(env, args.total_timesteps, args.seed):.1f}")
 

@@ -1,4 +1,4 @@
-"""What holds for every test: games from outside the ocean package are built below build/."""
+"""Settings of every test: games outside the ocean package are built below build/."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The examples in their shortest form: each learns a little, or shares memory as it says."""
+"""Short runs of the examples: each learns a little, or shares memory as it claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import pufferenv
 from tests.support.paths import ROOT
 
-NEEDS = {  # what an example imports beyond what every test has, and the extra that brings it
+NEEDS = {  # the package that an example needs beyond those of the tests, and its extra
     "jax_dlpack.py": ("jax", "jax"),
     "sb3_ppo.py": ("stable_baselines3", "sb3"),
     "single_file_ppo.py": None,

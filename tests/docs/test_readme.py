@@ -1,4 +1,4 @@
-"""What the documents tell people to do: README's game is built, all commands and Python are run."""
+"""The documents tested: README's game is built, all commands and Python examples are run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 EXTERNAL = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
-# What an example may import that no test needs, and the extra that brings it.
+# Packages that an example may import and other tests do not need, and their extras.
 EXTRAS = {
     "pettingzoo": "pettingzoo",
     "ray": "rllib",
@@ -27,13 +27,13 @@ EXTRAS = {
 
 
 def blocks(language: str, document: str = README) -> list[str]:
-    """The fenced code blocks of one language, in order."""
+    """Return the fenced code blocks of one language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```", document, re.M | re.S)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """An otherwise empty folder in which the ten minutes' game is written down."""
+    """Make an otherwise empty folder with the game of README's ten minutes."""
     path = tmp_path_factory.mktemp("ten minutes")
     (game,) = (block for block in blocks("c") if "PUF_NAME" in block)
     (path / "catch.h").write_text(game)
@@ -62,7 +62,7 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
         answer = run([sys.executable, "-m", "pufferlib", *words[1:]], folder)
     caught = re.search(r"caught\D+([\d.]+)", answer)
     assert caught, answer
-    assert float(caught.group(1)) > 0.9  # a random basket catches about one in eight
+    assert float(caught.group(1)) > 0.9  # a random policy catches about one in eight
 
 
 @pytest.mark.parametrize(
