@@ -110,7 +110,7 @@ class FusedNetwork:
     ) -> None:
         self.policy, self.heads, self._grads = policy, heads, grads
         self.num_outputs = sum(heads.sizes)
-        self.chunk_size, self.outputs = chunk_size, allocator.floats((chunk_size, self.num_outputs))
+        self.chunk_size, self.outputs = chunk_size, allocator.zeros((chunk_size, self.num_outputs))
         self._acting = functools.lru_cache(maxsize=16)(functools.partial(StepGraph, self))
         self._lesson = functools.lru_cache(maxsize=2)(functools.partial(UnrollGraphs, self))
         self._last: UnrollGraphs | None = None  # what was unrolled
@@ -126,7 +126,7 @@ class FusedNetwork:
 
     def empty_gemm(self, shape: Sequence[int]) -> Tensor:
         """Make room for what products take."""
-        return allocator.floats(shape, dtype=self.dtype)
+        return allocator.zeros(shape, dtype=self.dtype)
 
     def hidden_layer(
         self, name: str, activation: str, norm: ObservationNorm | None = None

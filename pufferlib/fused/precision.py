@@ -8,7 +8,6 @@ manual.py; of anything else torch's autocast chooses what takes bfloat16.
 import contextlib
 import statistics
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
 from pufferlib.policies.mlp import MLP
 from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
+from pufferlib.runtime.choice import Choice
 from pufferlib.runtime.graph import Graph, watched
 from pufferlib.runtime.tensors import as_bfloat16
 from pufferlib.runtime.timer import seconds_of
@@ -30,14 +30,7 @@ AT_LEAST = 2e-3  # seconds of one measurement
 WORTH = 1.3  # times the speed that bfloat16 has to bring
 
 
-class Picked(NamedTuple):
-    """Which floats, and why, in a few words."""
-
-    name: str
-    why: str
-
-
-def pick(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Picked:
+def choose(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Choice[str]:
     """Return what products shall take: `given`, or where that is auto what is best.
 
     On a CPU with bfloat16 that is measured, on the layer that `shape` says; takes some hundredths
@@ -50,21 +43,21 @@ def pick(given: str, policy: Policy, device: torch.device, steps: int, width: in
         )
     if given != "auto":
         emulated = given == "bfloat16" and device.type == "cpu" and not supported()
-        return Picked(given, "emulated: this CPU has none" if emulated else "as given")
+        return Choice(given, "emulated: this CPU has none" if emulated else "as given")
     if device.type != "cpu":
-        return Picked("float32", "on a GPU unless told otherwise")
+        return Choice("float32", "on a GPU unless told otherwise")
     fused = can_fuse(policy)
     if isinstance(policy, Recurrent) and not fused:
-        return Picked("float32", "all that this kind of network has")
+        return Choice("float32", "all that this kind of network has")
     if not fused and not isinstance(policy, MLP):  # it may not bear it
-        return Picked("float32", "in a network of your own unless told otherwise")
+        return Choice("float32", "in a network of your own unless told otherwise")
     if not supported():
-        return Picked("float32", "this CPU has no bfloat16")
+        return Choice("float32", "this CPU has no bfloat16")
     with contextlib.nullcontext() if fused else watched():  # as autocast has it: torch's products
         times = measure(*shape(policy, steps, width))
     if times >= WORTH:
-        return Picked("bfloat16", f"{times:.1f} times as fast")
-    return Picked("float32", f"bfloat16 would be {times:.1f} times as fast")
+        return Choice("bfloat16", f"{times:.1f} times as fast")
+    return Choice("float32", f"bfloat16 would be {times:.1f} times as fast")
 
 
 def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:

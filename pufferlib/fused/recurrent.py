@@ -43,7 +43,7 @@ class FusedRecurrent(FusedNetwork):
         self.sums: list[tuple[Tensor, Any]] = [  # of their gradients
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
-        new, empty_gemm, each = allocator.floats, self.empty_gemm, (ACT_CHUNK_AGENTS, policy.size)
+        new, empty_gemm, each = allocator.zeros, self.empty_gemm, (ACT_CHUNK_AGENTS, policy.size)
         self._gates = new((ACT_CHUNK_AGENTS, policy.gates * policy.size))
         self._seen, self._x = empty_gemm((ACT_CHUNK_AGENTS, policy.spec.obs_size)), empty_gemm(each)
         self._out = new(each) if rounded else self._x
@@ -112,7 +112,7 @@ class LSTMWorkspace:
     """A step's rows lie together."""
 
     def __init__(self, network: "FusedLSTM", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new, empty_gemm = reset.shape, allocator.floats, network.empty_gemm
+        (rows, horizon), new, empty_gemm = reset.shape, allocator.zeros, network.empty_gemm
         size, outputs = network.policy.size, network.num_outputs
         self.network, self.obs, self.state, self.reset = network, obs, state, reset
         self.seen: tuple[Tensor, ...] = ()  # each step's, once there is a way forth
@@ -175,7 +175,7 @@ class MinGRUWorkspace:
     """A row's steps lie together."""
 
     def __init__(self, network: "FusedMinGRU", obs: Tensor, state: Tensor, reset: Tensor) -> None:
-        (rows, horizon), new, empty_gemm = reset.shape, allocator.floats, network.empty_gemm
+        (rows, horizon), new, empty_gemm = reset.shape, allocator.zeros, network.empty_gemm
         size, outputs = network.policy.size, network.num_outputs
         self.network, self.state, self.reset = network, state, reset
         self.obs, self.seen = obs, obs  # the second: (B * H, F), once there is a way forth

@@ -117,7 +117,7 @@ class Collector:
         """Make room for so many states, of which so many will surely be used."""
         shape = (count, self.policy.state_size)
         on_cpu = self.device.type == "cpu"
-        return allocator.floats(shape, usual) if on_cpu else torch.zeros(shape, device=self.device)
+        return allocator.zeros(shape, usual) if on_cpu else torch.zeros(shape, device=self.device)
 
     def _sampler_arguments(self) -> dict[str, Any]:
         """Return what the sampling pass is given in every step."""
@@ -248,10 +248,10 @@ class Collector:
         turn.moments[:, 1] = np.clip(n - turn.begins, 0, turn.sizes)
         self.timer.enter("forward")
         with (
-            self.thread_pool.on_first()
+            self.thread_pool.on_first_core()
         ):  # but not while envs step, which may start threads of their own
             seconds = self.thread_pool.run(turn.work)
-        self.timer.book(seconds)
+        self.timer.reassign(seconds)
         if state is not None and not isinstance(agents, slice):
             cast(Tensor, self.state)[self._index(agents)] = state
 

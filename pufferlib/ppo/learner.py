@@ -97,7 +97,7 @@ class Learner:
             hand.network.sync_weights()
             hand.network.zero_folded_grads()
         self.timer.enter("loss_backward")
-        self.timer.book(self.thread_pool.run(work))
+        self.timer.reassign(self.thread_pool.run(work))
         for hand in hands:
             hand.network.unfold_grads()
         return LossStats(*self._metrics.sum(0).tolist())

@@ -34,7 +34,7 @@ from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.ppo.schedules import scheduled
 from pufferlib.runtime import affinity, thread_count
-from pufferlib.runtime import allocator as memory
+from pufferlib.runtime import allocator
 from pufferlib.runtime.thread_pool import ThreadPool
 from pufferlib.runtime.timer import Timer
 
@@ -64,14 +64,14 @@ class Trainer:
         policy: PolicyOptions,
     ) -> None:
         self.device = pick_device(train.device)
-        memory.keep_freed()
+        allocator.keep_freed()
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)  # or about that
         by_parts = self.device.type == "cpu" and policy.name in FUSED_NAMES and not policy.path
         size, part = policy.hidden_size, TRAIN_CHUNK_STEPS if by_parts else 0
         self._torch_threads = torch.get_num_threads()
-        self.threads = thread_count.pick(train.threads, steps, size, part)
-        env_threads = vec.num_threads or self.threads.number
-        before = affinity.threads()
+        self.threads = thread_count.choose(train.threads, steps, size, part)
+        env_threads = vec.num_threads or self.threads.value
+        before = affinity.thread_ids()
         self.env = RowEnv(
             game,
             vec.num_envs,
@@ -85,18 +85,18 @@ class Trainer:
             config=env,
         )
         if not vec.num_threads:
-            affinity.keep_apart(affinity.threads() - before)
+            affinity.pin_apart(affinity.thread_ids() - before)
         self.sizes = resolve_sizes(train, self.env.num_agents)
         self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
-        self.thread_pool = ThreadPool(self.threads.number if can_fuse(self.policy) else 1)
+        self.thread_pool = ThreadPool(self.threads.value if can_fuse(self.policy) else 1)
         if self.thread_pool.size > 1:
             torch.set_num_threads(1)  # what is shared is whole parts of the work, not operators
-        self.precision = precision.pick(
+        self.precision = precision.choose(
             train.precision, self.policy, self.device, steps, policy.hidden_size
         )
-        self.train = train = dataclasses.replace(train, precision=self.precision.name)
+        self.train = train = dataclasses.replace(train, precision=self.precision.value)
         self.optimizer = Optimizer(self.policy, train, self.thread_pool)
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
@@ -181,7 +181,7 @@ class Trainer:
         entropy = scheduled(train.lr_schedule, train.ent_coef, train.ent_final, progress)
         self.optimizer.learning_rate = learning_rate
         self.learner.train = dataclasses.replace(train, ent_coef=entropy)
-        with self.thread_pool.on_first():
+        with self.thread_pool.on_first_core():
             losses = self._learn()
         self.batch.release()
         self.updates += 1

@@ -47,9 +47,11 @@ def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
     try:
         trainer.update()  # first touches of memory, threads started
         report = _about(config, game)
-        count, why = trainer.threads
-        report["torch"] = f"{torch.__version__}, {count} threads ({why}), {trainer.device}"
-        report["precision"] = "{} ({})".format(*trainer.precision)
+        threads = trainer.threads
+        report["torch"] = (
+            f"{torch.__version__}, {threads.value} threads ({threads.reason}), {trainer.device}"
+        )
+        report["precision"] = str(trainer.precision)
         report["batch_size"] = trainer.sizes.batch_size
         report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
         return report | measure(trainer, roofline(trainer), seconds)

@@ -60,7 +60,7 @@ def train(
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
     # The thread count was measured; the config keeps it, so that the run can be repeated.
-    train_options = dataclasses.replace(trainer.train, threads=trainer.threads.number)
+    train_options = dataclasses.replace(trainer.train, threads=trainer.threads.value)
     config = dataclasses.replace(config, train=train_options)
     try:
         directory = resume or RunDirectory.create(run_dir, game.name, name, config.asdict())
@@ -235,14 +235,13 @@ class TrainingRun:
     def _setup(self) -> str:
         """Describe in one line what the run uses; it is the first line of the output."""
         trainer = self.trainer
-        threads, threads_reason = trainer.threads
-        precision, precision_reason = trainer.precision
+        threads = trainer.threads
         return ", ".join(
             (
                 str(trainer.device),
-                f"{threads} torch ({threads_reason}) and "
+                f"{threads.value} torch ({threads.reason}) and "
                 f"{trainer.env.engine.num_threads} env threads",
-                f"{precision} ({precision_reason})",
+                str(trainer.precision),
                 f"{trainer.env.num_agents:,} agents",
                 f"{trainer.sizes.batch_size:,}-step batches",
             )

@@ -1,7 +1,8 @@
-"""Keep threads on processor cores of their own.
+"""Pin threads to processor cores of their own.
 
 The OS often puts two threads that wait for each other on one core, where together they are slower
-than one thread alone. This module does not import torch.
+than one thread alone. Where the OS cannot pin threads, nothing happens. This module does not import
+torch.
 """
 
 import contextlib
@@ -15,25 +16,25 @@ from pufferenv.cores import one_cpu_per_core
 TASKS = Path("/proc/self/task")
 
 
-def threads() -> set[int]:
-    """Return the OS ids of this process's threads; empty where the OS does not say."""
+def thread_ids() -> set[int]:
+    """Return the OS's ids of this process's threads; empty where the OS does not list them."""
     return {int(task.name) for task in TASKS.iterdir()} if TASKS.is_dir() else set()
 
 
-def keep_apart(workers: Iterable[int]) -> None:
-    """Pin these threads to one core each, the first core left to the caller, where the OS can."""
+def pin_apart(workers: Iterable[int]) -> None:
+    """Pin these threads, given by id, to one core each; the first core is left to the caller."""
     if not hasattr(os, "sched_setaffinity"):
         return
     for thread, cpu in zip(sorted(workers), itertools.cycle(one_cpu_per_core()[1:]), strict=False):
         try:
             os.sched_setaffinity(thread, {cpu})
-        except OSError:  # it has ended, or the OS forbids it: as good as before
+        except OSError:  # the thread has ended, or the OS forbids it; it then runs where it did
             continue
 
 
 @contextlib.contextmanager
-def on_first() -> Iterator[None]:
-    """Keep the calling thread on the first core meanwhile: there `keep_apart` puts nobody."""
+def on_first_core() -> Iterator[None]:
+    """Pin the calling thread to the first core, where `pin_apart` puts no worker, until the end."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

@@ -1,116 +1,124 @@
-"""How many threads torch gets: measured at the start, with a product as the policy has them.
+"""Choose how many threads torch gets, by timing a product of the policy's size at the start.
 
 A second thread pays where a second core is really there and the product is large enough to share.
-Neither can be read off the machine: a virtual core may be half of one or busy with something else.
+Neither follows from what the OS reports: a virtual core may be half of a physical one, or busy
+with other work.
 """
 
 import functools
 import statistics
 import time
-from typing import NamedTuple
 
 import torch
 
 from pufferenv.cores import usable_cores
 from pufferlib.runtime import affinity
+from pufferlib.runtime.choice import Choice
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import seconds_of
 
 ROUNDS = 5
-AT_LEAST = 2e-3  # seconds of one measurement
-PARTS_AT_LEAST = 1e-2  # seconds, with threads that have to be woken first
-WORTH = 1.15  # times the speed that twice the threads have to bring
-PARTS_WORTH = 1.05  # the same where they take parts: too many of those hardly cost anything
-LARGEST = 2**22  # entries of the matrix that is measured with
+MIN_SECONDS = 2e-3  # of one measurement
+MIN_POOL_SECONDS = 1e-2  # of one measurement of a thread pool, whose workers must first wake up
+MIN_SPEEDUP = 1.15  # that twice the threads must bring
+MIN_POOL_SPEEDUP = 1.05  # the same for a thread pool, in which a thread too many costs little
+MAX_ELEMENTS = 2**22  # of the matrix in the timed product
+PRODUCTS_PER_GRAPH = 4
 
 
-class Picked(NamedTuple):
-    """How many threads, and why, in a few words."""
+def choose(given: int, rows: int, width: int, chunk_rows: int = 0) -> Choice[int]:
+    """Set torch's thread count and return it: `given`, or if that is 0, the fastest count.
 
-    number: int
-    why: str
-
-
-def pick(given: int, rows: int, width: int, part: int = 0) -> Picked:
-    """Set and return torch's thread count: `given`, or where that is 0 what is fastest.
-
-    Tried are 1, 2, 4, ... threads up to the usable cores on (rows, width) @ (width, width); the
-    workers are kept on cores of their own. With `part`, threads take parts of so many rows each,
-    whole products by themselves: no more threads than parts. Takes some tenths of a second.
+    The candidates are 1, 2, 4, ... threads up to the usable cores. With `chunk_rows` 0, torch
+    shares one product (rows, width) @ (width, width) among its threads. Otherwise each thread of a
+    ThreadPool multiplies chunks of `chunk_rows` rows by itself, so there are at most as many
+    threads as chunks. Measuring takes some tenths of a second.
     """
     limit = usable_cores()
-    if part:
-        limit = min(limit, -(-rows // part))
+    if chunk_rows:
+        limit = min(limit, -(-rows // chunk_rows))
     if given:
         torch.set_num_threads(given)
-        return Picked(given, "as given")
+        return Choice(given, "as given")
     if limit == 1:
         torch.set_num_threads(1)
-        return Picked(1, "one core" if usable_cores() == 1 else "too little to share")
+        return Choice(1, "one core" if usable_cores() == 1 else "too little to share")
     counts = [1]
     while counts[-1] < limit:
         counts.append(min(2 * counts[-1], limit))
-    rows = min(rows, max(1, LARGEST // width))
-    speeds = measure_parts(counts, part, width) if part else measure(counts, rows, width)
-    count = best(speeds, PARTS_WORTH if part else WORTH)
+    rows = min(rows, max(1, MAX_ELEMENTS // width))
+    if chunk_rows:
+        speeds = measure_pool(counts, chunk_rows, width)
+    else:
+        speeds = measure_torch(counts, rows, width)
+    count = best(speeds, MIN_POOL_SPEEDUP if chunk_rows else MIN_SPEEDUP)
     torch.set_num_threads(count)
     if count > 1:
-        return Picked(count, f"{speeds[count] / speeds[1]:.1f} times one")
-    return Picked(1, f"{counts[1]} would be {speeds[counts[1]] / speeds[1]:.1f} times as fast")
+        return Choice(count, f"{speeds[count] / speeds[1]:.1f} times one")
+    return Choice(1, f"{counts[1]} would be {speeds[counts[1]] / speeds[1]:.1f} times as fast")
 
 
-def best(speeds: dict[int, float], worth: float = WORTH) -> int:
-    """Return the count up to which each doubling is worth it; speeds by count, in rising order."""
+def best(speeds: dict[int, float], min_speedup: float = MIN_SPEEDUP) -> int:
+    """Return the largest count that is `min_speedup` times as fast as the count chosen before it.
+
+    `speeds` maps counts, in rising order, to products per second.
+    """
     count = 1
     for more, speed in speeds.items():
-        if speed > worth * speeds[count]:
+        if speed > min_speedup * speeds[count]:
             count = more
     return count
 
 
 @torch.no_grad()
-def measure(counts: list[int], rows: int, width: int) -> dict[int, float]:
-    """Return products per second by number of threads, medians of rounds taken in turn."""
+def measure_torch(counts: list[int], rows: int, width: int) -> dict[int, float]:
+    """Return products per second by torch's thread count, each the median of alternating rounds.
+
+    Torch's worker threads are pinned to cores of their own, and stay so.
+    """
     x, weight = torch.randn(rows, width), torch.randn(width, width)
     out = torch.empty(rows, width)
-    before = affinity.threads()
+    before = affinity.thread_ids()
     for count in counts:
         torch.set_num_threads(count)
         torch.mm(x, weight, out=out)  # starts the workers
-    affinity.keep_apart(affinity.threads() - before)
+    affinity.pin_apart(affinity.thread_ids() - before)
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
         for count, found in speeds.items():
             torch.set_num_threads(count)
             product = functools.partial(torch.mm, x, weight, out=out)
-            found.append(1 / seconds_of(product, AT_LEAST))
+            found.append(1 / seconds_of(product, MIN_SECONDS))
     return {count: statistics.median(found) for count, found in speeds.items()}
 
 
 @torch.no_grad()
-def measure_parts(counts: list[int], rows: int, width: int) -> dict[int, float]:
-    """Return products per second of all threads of a thread pool, by its size; as `measure`."""
+def measure_pool(counts: list[int], rows: int, width: int) -> dict[int, float]:
+    """Return products per second of all threads of a ThreadPool, by its size; see measure_torch."""
     torch.set_num_threads(1)
     weight = torch.randn(width, width)
-    crews = {count: ThreadPool(count) for count in counts}
-    tracks = []
+    pools = {count: ThreadPool(count) for count in counts}
+    streams = []
     for _ in range(max(counts)):
         graph, x, out = Graph(), torch.randn(rows, width), torch.empty(rows, width)
-        for _ in range(4):
+        for _ in range(PRODUCTS_PER_GRAPH):
             graph.product(x, weight, out)
         graph.replay()
-        tracks.append(("products", graph))
-    taken = seconds_of(tracks[0][1].replay, AT_LEAST)
-    calls = max(1, round(PARTS_AT_LEAST / taken))
-    work = {count: LaunchPlan([[track] * calls for track in tracks[:count]]) for count in counts}
+        streams.append(("products", graph))
+    # Every measurement replays a graph as often as fills MIN_POOL_SECONDS on one thread.
+    replays = max(1, round(MIN_POOL_SECONDS / seconds_of(streams[0][1].replay, MIN_SECONDS)))
+    plans = {
+        count: LaunchPlan([[stream] * replays for stream in streams[:count]]) for count in counts
+    }
     speeds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
-        for count, thread_pool in crews.items():
-            with thread_pool.on_first():
+        for count, pool in pools.items():
+            with pool.on_first_core():
                 begin = time.perf_counter()
-                thread_pool.run(work[count])
-                speeds[count].append(4 * count * calls / (time.perf_counter() - begin))
-    for thread_pool in crews.values():
-        thread_pool.close()
+                pool.run(plans[count])
+                passed = time.perf_counter() - begin
+            speeds[count].append(PRODUCTS_PER_GRAPH * count * replays / passed)
+    for pool in pools.values():
+        pool.close()
     return {count: statistics.median(found) for count, found in speeds.items()}

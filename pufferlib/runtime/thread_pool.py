@@ -37,14 +37,14 @@ class ThreadPool:
 
     def __init__(self, size: int) -> None:
         self.size, self._process = size, os.getpid()
-        before = affinity.threads()
+        before = affinity.thread_ids()
         self._native = _kernels.ThreadPool(size)
-        affinity.keep_apart(affinity.threads() - before)
+        affinity.pin_apart(affinity.thread_ids() - before)
 
     def run(self, work: LaunchPlan) -> dict[str, float]:
         """Play at most `size` streams; return the seconds of the first one's graphs, by name.
 
-        Keep the calling thread `on_first` meanwhile. What a stream raises is raised when all
+        Keep the calling thread `on_first_core` meanwhile. What a stream raises is raised when all
         are done, the first of them first. Raise RuntimeError in a fork of the process that the
         threads are of.
         """
@@ -62,9 +62,9 @@ class ThreadPool:
             taken[name] = taken.get(name, 0.0) + passed
         return taken
 
-    def on_first(self) -> contextlib.AbstractContextManager[None]:
+    def on_first_core(self) -> contextlib.AbstractContextManager[None]:
         """Keep the calling thread on the first core, where none of the others is."""
-        return affinity.on_first() if self.size > 1 else contextlib.nullcontext()
+        return affinity.on_first_core() if self.size > 1 else contextlib.nullcontext()
 
     def _by_python(self, streams: Sequence[Stream]) -> list[float]:
         """Play them in threads that need Python's lock for each call; rarely what happens."""
@@ -93,7 +93,7 @@ class ThreadPool:
         for _ in range(self.size - 1):
             pool.submit(int)
         together.wait()
-        affinity.keep_apart(started)
+        affinity.pin_apart(started)
         return pool
 
     def close(self) -> None:

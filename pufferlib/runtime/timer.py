@@ -1,4 +1,4 @@
-"""Where the time goes: a clock always in exactly one section, so the parts are the whole."""
+"""A clock that is always in exactly one section, so that all sections add up to the whole."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ SECTIONS = (
 
 
 class Timer:
-    """Seconds per section since the last `take`; starts in `other`.
+    """Seconds per section since the last `take`; the first section is `other`.
 
-    `synchronize`, where given, is called before the clock is read: on a GPU, a section lasts until
-    the work that it started is done, not until it is queued.
+    `synchronize`, if given, is called before the clock is read: on a GPU, a section then lasts
+    until its work is done, not only until it is queued.
     """
 
     def __init__(
@@ -46,25 +46,28 @@ class Timer:
             raise KeyError(section)
         self._section = section
 
-    def book(self, seconds: Mapping[str, float]) -> None:
-        """Say which sections so many seconds of the current one belonged to."""
+    def reassign(self, seconds: Mapping[str, float]) -> None:
+        """Move these seconds from the current section to the sections they are given for."""
         for section, passed in seconds.items():
             self._seconds[section] += passed
             self._seconds[self._section] -= passed
 
     def take(self) -> dict[str, float]:
-        """Return the seconds of each section since the last call; the current one goes on."""
+        """Return the seconds of each section since the last call and start again from 0.
+
+        The current section continues.
+        """
         self.enter(self._section)
         taken = dict(self._seconds)
         self._seconds = dict.fromkeys(taken, 0.0)
         return taken
 
 
-def seconds_of(run: Callable[[], object], at_least: float) -> float:
-    """Return the seconds of one call, after one to warm up, measured for `at_least` seconds."""
+def seconds_of(run: Callable[[], object], min_seconds: float) -> float:
+    """Return the mean seconds of one call over `min_seconds` of calls, after one to warm up."""
     run()
     calls, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < at_least:
+    while (passed := time.perf_counter() - begin) < min_seconds:
         run()
         calls += 1
     return passed / calls

@@ -21,6 +21,7 @@ from pufferlib.config.flags import flag_name
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
 from pufferlib.run.checkpoint import SaveError, load, read_note
 from pufferlib.runtime import thread_count
+from pufferlib.runtime.choice import Choice
 from tests.support.paths import GAME_HEADERS, ROOT
 
 TINY = [
@@ -77,8 +78,8 @@ def test_modules_in_the_current_folder_are_found_behind_all_others(tmp_path, mon
 
 
 def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
-    picked = thread_count.Picked(1, "1 was fastest")
-    monkeypatch.setattr(thread_count, "pick", lambda given, *rest: picked if given == 0 else None)
+    chosen = Choice(1, "1 was fastest")
+    monkeypatch.setattr(thread_count, "choose", lambda given, *rest: chosen if given == 0 else None)
     words = [word for word in SHORT if not word.startswith("--train.threads")]
     assert main(["train", "squared", "--name", "auto", *words]) == 0
     assert "1 torch (1 was fastest)" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
+from pufferlib.runtime.choice import Choice
 from pufferlib.runtime.graph import is_watched
 from tests.lib.cli.test_main import SHORT, stop_after
 from tests.lib.ops.test_linear import CONTINUOUS, DISCRETE
@@ -260,9 +261,9 @@ def test_cartpole_is_learned_in_bfloat16() -> None:
 CPU = torch.device("cpu")
 
 
-def picked(given: str, name: str = "mlp", device: torch.device = CPU) -> tuple[str, str]:
+def chosen(given: str, name: str = "mlp", device: torch.device = CPU) -> Choice[str]:
     policy = make_policy(PolicyOptions(name=name, hidden_size=8), DISCRETE)
-    return precision.pick(given, policy, device, 512, 64)
+    return precision.choose(given, policy, device, 512, 64)
 
 
 def test_what_is_measured_is_the_product_that_takes_longest() -> None:
@@ -299,36 +300,36 @@ def test_auto_takes_bfloat16_where_it_pays(
     asked = []
     monkeypatch.setattr(precision, "supported", lambda: True)
     monkeypatch.setattr(precision, "measure", lambda *sizes: asked.append(sizes) or times)
-    name, why = picked("auto")
-    assert (name, asked) == (want, [(512, 64, 64)])
-    assert f"{times:.1f} times" in why
-    assert picked("auto", "lstm")[0] == want
-    assert picked("auto", device=torch.device("cuda"))[0] == "float32"
-    assert picked("bfloat16", device=torch.device("cuda")) == ("bfloat16", "as given")
-    assert picked("float32") == ("float32", "as given")
+    choice = chosen("auto")
+    assert (choice.value, asked) == (want, [(512, 64, 64)])
+    assert f"{times:.1f} times" in choice.reason
+    assert chosen("auto", "lstm").value == want
+    assert chosen("auto", device=torch.device("cuda")).value == "float32"
+    assert chosen("bfloat16", device=torch.device("cuda")) == Choice("bfloat16", "as given")
+    assert chosen("float32") == Choice("float32", "as given")
     own = Adapted(DISCRETE, Counting())
-    assert precision.pick("auto", own, CPU, 512, 64)[0] == "float32"
-    assert precision.pick("bfloat16", own, CPU, 512, 64) == ("bfloat16", "as given")
+    assert precision.choose("auto", own, CPU, 512, 64).value == "float32"
+    assert precision.choose("bfloat16", own, CPU, 512, 64) == Choice("bfloat16", "as given")
     assert len(asked) == 2
 
 
 def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "supported", lambda: False)
     monkeypatch.setattr(precision, "measure", None)
-    assert picked("auto") == ("float32", "this CPU has no bfloat16")
-    assert picked("bfloat16") == ("bfloat16", "emulated: this CPU has none")
+    assert chosen("auto") == ("float32", "this CPU has no bfloat16")
+    assert chosen("bfloat16") == ("bfloat16", "emulated: this CPU has none")
 
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:
     for name in ("lstm", "mingru"):
         policy = make_policy(PolicyOptions(name=name, activation="gelu"), DISCRETE)
         with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
-            precision.pick("bfloat16", policy, CPU, 512, 64)
-        assert picked("bfloat16", name)[0] == "bfloat16"
+            precision.choose("bfloat16", policy, CPU, 512, 64)
+        assert chosen("bfloat16", name).value == "bfloat16"
         policy = make_policy(PolicyOptions(name=name), DISCRETE)
         policy.heads.out.bias.requires_grad_(False)  # autograd has to leave it out
         with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
-            precision.pick("bfloat16", policy, CPU, 512, 64)
+            precision.choose("bfloat16", policy, CPU, 512, 64)
 
 
 def test_measuring_gives_a_ratio_of_going_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,19 +354,19 @@ def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
     gelu = {"activation": "gelu"}
     for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE), (gelu, DISCRETE)):
         policy = make_policy(PolicyOptions(**options), spec)
-        assert precision.pick("auto", policy, CPU, 512, 64)[0] == "bfloat16"
+        assert precision.choose("auto", policy, CPU, 512, 64).value == "bfloat16"
     assert seen == [True, False, True]
     policy = make_policy(PolicyOptions(name="lstm", **gelu), DISCRETE)
-    assert precision.pick("auto", policy, CPU, 512, 64)[0] == "float32"
+    assert precision.choose("auto", policy, CPU, 512, 64).value == "float32"
 
 
 def test_a_run_goes_on_as_it_began(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    begun = precision.Picked("bfloat16", "9.0 times as fast")
+    begun = Choice("bfloat16", "9.0 times as fast")
     with monkeypatch.context() as patch:
-        patch.setattr(precision, "pick", lambda *given: begun)
+        patch.setattr(precision, "choose", lambda *given: begun)
         stop_after(patch, 2)
         assert main(["train", "squared", "--name", "x", *SHORT]) == 130
     assert "bfloat16 (9.0 times as fast)" in capsys.readouterr().out

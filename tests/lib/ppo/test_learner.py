@@ -146,13 +146,13 @@ def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeyp
 
 
 def test_states_are_on_huge_pages_as_far_as_they_will_surely_be_used(monkeypatch):
-    asked, own, floats = [], [], allocator.floats
+    asked, own, floats = [], [], allocator.zeros
 
     def noted(shape, usual=None, dtype=torch.float32):
         asked.append((shape, usual))
         return floats(shape, usual, dtype)
 
-    monkeypatch.setattr(allocator, "floats", noted)
+    monkeypatch.setattr(allocator, "zeros", noted)
     trainer = make(num_envs=5, policy={"name": "lstm"}, batch_size=3 * 16, minibatch_size=3 * 16)
     size = trainer.policy.state_size
     rows = {shape: usual for shape, usual in asked if shape[1:] == (size,)}

@@ -8,6 +8,7 @@ import torch
 from pufferenv.cores import usable_cores
 from pufferlib.runtime import affinity as cores
 from pufferlib.runtime import thread_count
+from pufferlib.runtime.choice import Choice
 
 affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the OS has no affinity")
 
@@ -68,11 +69,11 @@ def test_workers_get_a_core_each_and_the_first_stays_the_callers(tmp_path, monke
     kept = {}
     monkeypatch.setattr(cores, "one_cpu_per_core", lambda: [4, 6, 7])
     monkeypatch.setattr(os, "sched_setaffinity", kept.__setitem__)
-    cores.keep_apart({31, 12, 25})
+    cores.pin_apart({31, 12, 25})
     assert kept == {12: {6}, 25: {7}, 31: {6}}
     kept.clear()
     monkeypatch.setattr(cores, "one_cpu_per_core", lambda: [4])
-    cores.keep_apart({31})
+    cores.pin_apart({31})
     assert kept == {}
 
 
@@ -93,10 +94,10 @@ def test_more_threads_are_taken_where_they_pay(speeds, want):
 
 def test_threads_that_take_parts_need_bring_less(monkeypatch):
     monkeypatch.setattr(thread_count, "usable_cores", lambda: 2)
-    for name in ("measure", "measure_parts"):
+    for name in ("measure_torch", "measure_pool"):
         monkeypatch.setattr(thread_count, name, lambda *_: {1: 10.0, 2: 11.0})
     before = torch.get_num_threads()
-    assert [thread_count.pick(0, 4096, 64, part).number for part in (0, 1024)] == [1, 2]
+    assert [thread_count.choose(0, 4096, 64, part).value for part in (0, 1024)] == [1, 2]
     torch.set_num_threads(before)
 
 
@@ -112,26 +113,26 @@ def test_threads_are_picked_by_what_was_measured_and_said(monkeypatch, torch_thr
     asked = []
     monkeypatch.setattr(thread_count, "usable_cores", lambda: 2)
     monkeypatch.setattr(
-        thread_count, "measure", lambda *given: asked.append(given) or {1: 10.0, 2: two}
+        thread_count, "measure_torch", lambda *given: asked.append(given) or {1: 10.0, 2: two}
     )
-    number, why = thread_count.pick(0, rows=512, width=64)
-    assert (number, torch.get_num_threads()) == (want, want)
+    choice = thread_count.choose(0, rows=512, width=64)
+    assert (choice.value, torch.get_num_threads()) == (want, want)
     assert asked == [([1, 2], 512, 64)]
-    assert f"{two / 10:.1f} times" in why
-    assert thread_count.pick(3, 512, 64).number == torch.get_num_threads() == 3
+    assert f"{two / 10:.1f} times" in choice.reason
+    assert thread_count.choose(3, 512, 64).value == torch.get_num_threads() == 3
 
 
 def test_no_more_threads_are_picked_than_there_are_parts(monkeypatch, torch_threads):
     asked = []
     monkeypatch.setattr(thread_count, "usable_cores", lambda: 8)
     found = {1: 10.0, 2: 19.0, 3: 28.0}
-    monkeypatch.setattr(thread_count, "measure_parts", lambda *given: asked.append(given) or found)
-    assert thread_count.pick(0, 2500, 64, part=1024) == (3, "2.8 times one")
+    monkeypatch.setattr(thread_count, "measure_pool", lambda *given: asked.append(given) or found)
+    assert thread_count.choose(0, 2500, 64, chunk_rows=1024) == Choice(3, "2.8 times one")
     assert asked == [([1, 2, 3], 1024, 64)]
-    assert thread_count.pick(0, 1024, 64, part=1024) == (1, "too little to share")
+    assert thread_count.choose(0, 1024, 64, chunk_rows=1024) == Choice(1, "too little to share")
 
 
-@pytest.mark.parametrize("measure", [thread_count.measure, thread_count.measure_parts])
+@pytest.mark.parametrize("measure", [thread_count.measure_torch, thread_count.measure_pool])
 def test_measuring_gives_a_speed_for_each_count(torch_threads, measure):
     speeds = measure([1, 2], 8, 4)
     assert list(speeds) == [1, 2] and min(speeds.values()) > 0
@@ -141,7 +142,7 @@ def test_who_is_kept_on_the_first_core_may_go_everywhere_again():
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this OS does not let a thread be pinned")
     before = os.sched_getaffinity(0)
-    with pytest.raises(OSError, match="inside"), cores.on_first():
+    with pytest.raises(OSError, match="inside"), cores.on_first_core():
         assert os.sched_getaffinity(0) == {min(before)}
         raise OSError("inside")
     assert os.sched_getaffinity(0) == before

@@ -133,10 +133,10 @@ for _ in range(2):
     for _ in range(4):
         made.product(x, x, torch.empty(1024, 1024))
     tracks.append([("", made)])
-before = affinity.threads()
+before = affinity.thread_ids()
 for _ in range(5):
     thread_pool.run(LaunchPlan(tracks))
-print(len(affinity.threads() - before))
+print(len(affinity.thread_ids() - before))
 """
 
 
