@@ -316,8 +316,8 @@ def test_auto_takes_bfloat16_where_it_pays(
 def test_nothing_is_measured_on_a_cpu_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "supported", lambda: False)
     monkeypatch.setattr(precision, "measure", None)
-    assert chosen("auto") == ("float32", "this CPU has no bfloat16")
-    assert chosen("bfloat16") == ("bfloat16", "emulated: this CPU has none")
+    assert chosen("auto") == Choice("float32", "this CPU has no bfloat16")
+    assert chosen("bfloat16") == Choice("bfloat16", "emulated: this CPU has none")
 
 
 def test_bfloat16_is_refused_where_there_is_none() -> None:
