@@ -1,4 +1,4 @@
-"""What several tests share: test games built on demand, networks with and without autograd."""
+"""Helpers of several tests: test games built on demand, fused networks compared with autograd."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from tests.support.paths import GAME_HEADERS
 
 @cache
 def load_game(name: str, debug: bool = False) -> Game:
-    """A game of tests/game_headers, built if it changed and loaded."""
+    """Load a game of tests/game_headers, which is built if it changed."""
     return games.load(GAME_HEADERS / f"{name}.h", debug=debug)
 
 
 def short_episodes(game: str) -> dict[str, int]:
-    """The config of a game of the ocean package that truncates long episodes at 50 steps."""
+    """Return the config of an ocean game that truncates long episodes at 50 steps."""
     fields = [field.name for field in games.load(game).config_fields]
     return {"max_steps": 50} if "max_steps" in fields else {}
 
 
-def go_back_both_ways(wanted: Output, found: Output, fused: FusedNetwork) -> None:
-    """Hold what a network gave without autograd against what it gave with it, and go back from both
-    with the same random gradient."""
+def compare_with_autograd(wanted: Output, found: Output, fused: FusedNetwork) -> None:
+    """Assert that the fused outputs equal autograd's, and run both backward passes.
+
+    `wanted` has autograd's outputs and `found` the fused ones. Both backward passes start from the
+    same random gradient.
+    """
     gradient, loss = fused.gradient(), torch.zeros(())
     for part in Output._fields:
         want, got, into = (getattr(o, part) for o in (wanted, found, gradient))
@@ -40,7 +43,7 @@ def go_back_both_ways(wanted: Output, found: Output, fused: FusedNetwork) -> Non
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
         given = torch.randn(want.shape)
         if part == "log_std":
-            into.add_(given)  # which is added up
+            into.add_(given)  # this gradient accumulates
         else:
             into.copy_(given)
         loss = loss + (want * given).sum()
@@ -48,7 +51,7 @@ def go_back_both_ways(wanted: Output, found: Output, fused: FusedNetwork) -> Non
     fused.backward()
 
 
-def learned_from(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:
-    """What a batch's slots are learned from, beside what was seen and done: name -> (B, H)."""
+def training_columns(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns that a batch is trained on, beside observations and actions: (B, H)."""
     names, batch = ("logprob", "value", "advantage", "target", "reset"), trainer.batch
     return {name: batch.pool[name][batch.rows] for name in names}

@@ -1,4 +1,4 @@
-"""Policies whose outputs follow from an observation by integer arithmetic, for tests."""
+"""Policies for tests, whose outputs are integer arithmetic on the observation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pufferlib.policies.base import Policy, PolicySpec
 
 
 class Known(Policy):
-    """Plays probe. Its parameters are learned, so every version of them says something else."""
+    """Plays probe. Its parameters are trained, so its outputs differ between versions."""
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)
@@ -23,7 +23,7 @@ class Known(Policy):
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
-        """Obs (N, 4) -> output of N."""
+        """Map obs (N, 4) to N outputs."""
         number = mixed(obs.long())
         odd = 2 * torch.arange(8) + 3
         logits = self.bias + (number.unsqueeze(1) * odd % 11) / 8
@@ -32,7 +32,7 @@ class Known(Policy):
 
 
 class Spelled(Policy):
-    """Plays script by chance; a value spells who and when it is: 16 agent + 4 life + step."""
+    """Plays script at random; a value encodes its observation: 16 agent + 4 life + step."""
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)
@@ -40,11 +40,11 @@ class Spelled(Policy):
         self.shift = nn.Parameter(torch.zeros(1))
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
-        """Obs (N, 4) -> output of N."""
+        """Map obs (N, 4) to N outputs."""
         value = self.shift + obs[:, 1] * 16 + obs[:, 2] * 4 + obs[:, 3]
         return Output(self.bias.expand(len(obs), -1), None, None, value), None
 
 
 def mixed(obs: Any) -> Any:
-    """Integers (N, 4): tag, agent, life, step -> (N,) in [0, 1021)."""
+    """Map integers (N, 4), tag, agent, life and step, to (N,) in [0, 1021)."""
     return (obs[:, 0] % 1021 * 7 + obs[:, 1] * 31 + obs[:, 2] * 131 + obs[:, 3] * 17) % 1021

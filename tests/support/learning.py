@@ -1,4 +1,4 @@
-"""Training with a game's own defaults, for the tests that ask whether a game is learned."""
+"""Training with a game's own defaults, for the tests that check that a game is learned."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pufferlib.run.evaluate import Stats, evaluate
 def train(
     name: str, steps: int, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> tuple[Policy, Policy]:
-    """Train for `steps` agent steps on one thread -> the new policy and the trained one.
+    """Train for `steps` agent steps on one thread; return the untrained and the trained policy.
 
-    `options` go over those of the game's toml, by section.
+    `options`, by section, override those of the game's toml.
     """
     game = games.load(name)
     own = {"train": {"total_timesteps": steps, "threads": 1, "device": "cpu"}}
@@ -34,7 +34,7 @@ def train(
 
 
 def play(policy: Policy, name: str, episodes: int, **env: int | float) -> dict[str, Stats]:
-    """Play whole episodes of the game with this config -> mean and spread of each log field."""
+    """Play whole episodes with this config; return mean and deviation of each log field."""
     game = games.load(name)
     config = {field.name: field.default for field in game.config_fields} | env
     return evaluate(policy, game, config, episodes=episodes, seed=1).fields

@@ -1,4 +1,4 @@
-"""Where tests find the repository and the game headers that they build."""
+"""Paths of the repository, and of the files that tests use."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""A shadow of a training run: what every agent of probe saw, did and got, kept without any row.
+"""A shadow of a training run on probe: every agent's transitions, recorded without rows.
 
-It feeds the actions that the games read to a plain vector env of the same seed, whose code shares
-nothing with the rows, and writes down that env's observations, rewards and ends. Each batch then
-must hold transitions that were written down, none of them twice. Letters as in pufferlib.ppo.batch.
+It passes the actions that the games read to a plain vector env of the same seed, whose code shares
+nothing with the rows, and records that env's observations, rewards and ends. Every slot of a batch
+must then be a recorded transition, and none may occur twice. Letters as in pufferlib.ppo.batch.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Lived(NamedTuple):
     push: Any
     reward: Any
     done: Any
-    after: Any  # (4,) what it saw next: where its life was cut, the final observation
+    after: Any  # (4,) next observation; the final observation if the life was truncated
 
 
 class Shadow:
     """Follows `trainer`, whose game is probe with config `env`, from its first step on.
 
-    `batches` gets (columns, lived) of each batch as it is loaded: the pool's columns (B, H, ...)
-    before that, and the transitions (B, H, ...) that its observations belong to.
+    `batches` gets (columns, lived) when a batch is loaded: the pool's columns (B, H, ...) before
+    loading changes them, and the recorded transitions (B, H, ...) of its observations.
     """
 
     def __init__(self, trainer: Trainer, env: dict[str, Any]) -> None:
@@ -57,8 +57,8 @@ class Shadow:
         self.seen = self.twin.reset()[0].copy()
         self.alive = self.twin.alive.copy()
         self.lived: list[Lived] = []
-        self.waiting: dict[tuple[int, ...], int] = {}  # by observation: place in `lived`
-        self.trained = self.steps = self.empty = 0  # empty: steps since somebody was alive
+        self.waiting: dict[tuple[int, ...], int] = {}  # observation -> index in `lived`
+        self.trained = self.steps = self.empty = 0  # empty: steps since an agent was alive
         self.batches: list[tuple[dict[str, Any], Lived]] = []
         self._step, self._load = trainer.env.step, trainer.batch.load
         trainer.env.step = self.step  # type: ignore[method-assign]
@@ -67,7 +67,7 @@ class Shadow:
         self._push = np.zeros((trainer.env.num_agents, 1), np.float32)
 
     def step(self, begin: int = 0, end: int | None = None) -> None:
-        """Step one group; after the last one, the twin."""
+        """Step one group; after the last group, step the twin."""
         env = self.trainer.env
         some = slice(begin * env.env_agents, (end or env.num_envs) * env.env_agents)
         self._choices[some], self._push[some] = (
@@ -106,7 +106,7 @@ class Shadow:
         self.empty = 0 if self.alive.any() else self.empty + 1
 
     def load(self, policy: Any, version: int, reward_scale: float) -> None:
-        """Find each slot of the batch among what was lived, and cross it off."""
+        """Find each slot of the batch among the recorded transitions, and mark it as trained."""
         rows, arrays = self.trainer.env.engine.batch(), self.trainer.env.arrays
         columns = {name: arrays[name][rows].copy() for name in COLUMNS}
         keys = columns["pool_observation"].reshape(-1, 4).astype(int).tolist()
@@ -123,7 +123,7 @@ class Shadow:
         self.batches.append((columns, lived))
 
     def check_places(self, columns: dict[str, Any], lived: Lived) -> None:
-        """Each slot holds what was lived, and the steps of a row follow each other."""
+        """Assert that each slot holds its transition and that the steps of a row are in order."""
         np.testing.assert_array_equal(columns["pool_observation"], lived.seen)
         np.testing.assert_array_equal(columns["pool_action"], lived.choices)
         np.testing.assert_array_equal(np.clip(columns["pool_axis"][..., 0], -1, 1), lived.push)
@@ -136,10 +136,10 @@ class Shadow:
         assert (lived.agent[:, 1:] == lived.agent[:, :-1])[on].all()
         assert (np.diff(lived.when, axis=1)[on] == 1).all()
         assert (np.diff(lived.when, axis=1) > 0).all()
-        assert (lived.seen[:, 1:, 3][~on] == 0).all()  # within a row only a new life begins a piece
+        assert (lived.seen[:, 1:, 3][~on] == 0).all()  # within a row only a new life begins a segment
 
     def check_conserved(self) -> None:
-        """What was lived was trained on, or stands in the pool, once."""
+        """Assert that each transition was trained on, or is in the pool, exactly once."""
         trainer = self.trainer
         assert self.trained == trainer.trained_steps
         assert self.trained + len(self.waiting) == len(self.lived) == trainer.agent_steps

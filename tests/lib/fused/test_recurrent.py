@@ -10,7 +10,7 @@ from pufferlib.fused.network import chunk_rows, make_fused
 from pufferlib.policies import recurrent
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
-from tests.support.games import go_back_both_ways
+from tests.support.games import compare_with_autograd
 
 DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
 CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
@@ -48,7 +48,7 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
         obs, reset = observations(spec, rows, 7), torch.rand(rows, 7) < 0.3
         state = torch.randn(rows, policy.state_size)
         wanted, found = (net.unroll(obs, state, reset) for net in (policy, fused))
-        go_back_both_ways(wanted, found, fused)
+        compare_with_autograd(wanted, found, fused)
     for n, parameter in policy.named_parameters():
         wanted = before[n] + parameter.grad
         torch.testing.assert_close(grads[n], wanted, atol=3e-4, rtol=1e-4, msg=n)

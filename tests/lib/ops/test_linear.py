@@ -14,7 +14,7 @@ from pufferlib.fused.network import TRAIN_CHUNK_STEPS, FusedMLP, make_fused
 from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
-from tests.support.games import go_back_both_ways
+from tests.support.games import compare_with_autograd
 
 APPLY = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}
 SIZES = st.sampled_from([1, 3, 4, 8, 15, 16, 17, 31, 32, 40, 128])
@@ -107,7 +107,7 @@ def test_a_network_gives_and_goes_back_as_with_autograd(
             policy(obs[part])[0],
             fused.unroll(seen, None, torch.zeros(seen.shape[:2])),
         )
-        go_back_both_ways(wanted, found, fused)
+        compare_with_autograd(wanted, found, fused)
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(grads[name], parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
 

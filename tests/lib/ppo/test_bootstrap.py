@@ -14,7 +14,7 @@ import pytest
 
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ppo.trainer import Trainer
-from tests.support.games import learned_from, load_game
+from tests.support.games import training_columns, load_game
 from tests.support.paths import KNOWN_POLICY
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
@@ -51,7 +51,7 @@ class Scripted:
         trainer = self.trainer
         trainer._collect()
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
-        own = {name: column.reshape(-1) for name, column in learned_from(trainer).items()}
+        own = {name: column.reshape(-1) for name, column in training_columns(trainer).items()}
         np.testing.assert_allclose(own["target"], own["value"] + own["advantage"])
         seen = trainer.env.arrays["pool_observation"][trainer.batch.rows].reshape(-1, 4)[:, 1:]
         trainer.batch.release()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ops.reference import logprob_and_entropy
 from pufferlib.ppo.trainer import Trainer
-from tests.support.games import learned_from
+from tests.support.games import training_columns
 from tests.support.known_policy import mixed
 from tests.support.paths import KNOWN_POLICY
 from tests.support.shadow_books import LIVE, TERMINAL, TRUNCATED, Lived, Shadow
@@ -124,7 +124,7 @@ def defined_advantages(
     return advantage
 
 
-def check_learned_from(
+def check_training_columns(
     trainer: Trainer, versions: Versions, columns: dict[str, Any], lived: Lived
 ) -> None:
     """What the pool held, and what the batch makes of it, is by the book."""
@@ -142,7 +142,7 @@ def check_learned_from(
     logprob = versions.logprobs(now, columns)
     next_value = np.where(ends, after, versions.values(now, lived.after))
     next_value[lived.done == TERMINAL] = 0
-    own = learned_from(trainer)
+    own = training_columns(trainer)
     np.testing.assert_allclose(own["value"], value, **close)
     np.testing.assert_allclose(own["logprob"], logprob, **close)
     ratio = np.where(acted == now, 1.0, np.exp(logprob - stored_logprob))
@@ -167,7 +167,7 @@ def test_every_transition_is_trained_on_once_as_it_was_lived_and_in_order(run):
         def checked(learn=learn):
             columns, lived = shadow.batches[-1]
             shadow.check_places(columns, lived)
-            check_learned_from(trainer, versions, columns, lived)
+            check_training_columns(trainer, versions, columns, lived)
             return learn()
 
         trainer._learn = checked

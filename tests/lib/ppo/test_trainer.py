@@ -13,7 +13,7 @@ from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.ops.reference import logprob_and_entropy
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged, page_locked
 from pufferlib.runtime.timer import SECTIONS, Timer
-from tests.support.games import learned_from, load_game
+from tests.support.games import training_columns, load_game
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 LIVE, TERMINAL, TRUNCATED = 0, 1, 2
@@ -125,7 +125,7 @@ def test_advantages_are_those_of_the_definition(env):
     trainer.env.engine.release()
     batch = collect(trainer)
     trainer.batch.load(trainer.policy, trainer.version, 1e-4)
-    got = learned_from(trainer)["advantage"]
+    got = training_columns(trainer)["advantage"]
     value, done, starts = (
         batch["pool_value"].astype(float),
         batch["pool_done"],
@@ -178,7 +178,7 @@ def test_a_recurrent_value_after_a_life_or_row_is_seen_with_the_agents_own_state
         batch = collect(trainer)
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         state = trainer.batch._state(trainer.batch.rows)
-        reset = torch.from_numpy(learned_from(trainer)["reset"])
+        reset = torch.from_numpy(training_columns(trainer)["reset"])
         with torch.no_grad():
             for t in range(16):
                 state = torch.where(reset[:, t, None], trainer.policy.initial_state(1), state)
@@ -208,7 +208,7 @@ def test_slots_of_older_weights_are_evaluated_anew_and_only_those(name):
         rows = trainer.env.engine.batch()
         old = trainer.env.arrays["pool_version"][rows] < trainer.version
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
-        own = learned_from(trainer)
+        own = training_columns(trainer)
         np.testing.assert_array_equal(own["value"][~old], batch["pool_value"][~old])
         np.testing.assert_array_equal(own["logprob"][~old], batch["pool_logprob"][~old])
         minibatch = trainer.batch.minibatch(torch.arange(7)[: trainer.sizes.minibatch_rows])
@@ -431,7 +431,7 @@ def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precisi
         parameter.data.zero_()
     trainer.update()
     trainer.close()
-    value = learned_from(trainer)["value"]  # as acting said it: what the last bias is
+    value = training_columns(trainer)["value"]  # as acting said it: what the last bias is
     assert (value == value[0, 0]).all()
 
 
