@@ -1,5 +1,5 @@
 """The documented import name of the training defaults for external envs."""
 
-from pufferlib.policies.observation_kinds import defaults
+from pufferlib.run.external_config import defaults
 
 __all__ = ["defaults"]

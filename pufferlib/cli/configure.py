@@ -67,9 +67,9 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
     layers.append(Layer(FLAGS, flags))
     game: Game
     if resolve.is_external(name):
-        from pufferlib.run import external_envs
+        from pufferlib.run import external_config
 
-        config, game = external_envs.configure(name, layers)
+        config, game = external_config.configure(name, layers)
     else:
         game = games.load(name)
         layers.insert(0, Layer(f"{game.name}.toml", games.defaults(name)))

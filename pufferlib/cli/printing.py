@@ -19,11 +19,10 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
     game: Game | None = None
     layers = []
     if name and is_external(name):
-        from pufferlib.policies import observation_kinds
-        from pufferlib.run import external_envs
+        from pufferlib.run import external_config, external_envs
 
         game = external_envs.load(name, {})
-        layers = [Layer(name, observation_kinds.defaults(game.description.observations))]
+        layers = [Layer(name, external_config.defaults(game.description.observations))]
     elif name:
         from pufferenv import games
 

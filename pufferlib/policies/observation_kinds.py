@@ -13,14 +13,12 @@ import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from pufferenv.spaces import Packing, Part
-from pufferlib.config.networks import RECURRENT
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
 MIN_SIDE = 5  # pixels of an image; less is no picture
-FAR = 50  # steps that an episode is taken to last where nobody says how many it may
 NATURE_SIDE = 36  # pixels from which on the three layers of Mnih et al. 2015 have something to see
 
 
@@ -110,45 +108,3 @@ def layout(game: "Game", config: bytes) -> Packing:
         packing: Packing = description.observations
         return packing
     return plain(game.obs_shape(config), game.obs_dtype)
-
-
-def defaults(
-    packing: Packing, asked: str = "auto", limit: int | None = None
-) -> dict[str, dict[str, Any]]:
-    """Return the settings that external envs train with: few envs, normalization, reuse of steps.
-
-    `asked` is the network that the user names: one that remembers learns from longer rows. `limit`:
-    steps after which episodes are truncated, None: unknown; the discount looks twice as far.
-    Rewards of unknown size are divided by the running deviation of returns. The figures that they
-    were chosen by are in docs/external.md.
-    """
-    large = any((image := picture(part)) and image.large for part in packing.parts)
-    norm_obs = any(normalized(part) for part in packing.parts)
-    train = {
-        "total_timesteps": 1_000_000,
-        "horizon": 64,
-        "minibatch_size": 256,
-        "update_epochs": 8,
-        "learning_rate": 1e-3,
-        "ent_coef": 0.01,
-        "gamma": round(1 - 0.5 / min(max(limit or FAR, 10), 500), 4),
-        "gae_lambda": 0.95,
-        "norm_obs": norm_obs,
-        "norm_return": True,
-        "eval_episodes": 20,
-        "threads": 0 if large else 1,  # a second core is of more use to the envs
-    }
-    name = network(packing)
-    policy: dict[str, Any] = {"name": name, "hidden_size": 128, "activation": "relu"}
-    if name == "mlp":  # with relu Acrobot is never solved
-        policy |= {"hidden_size": 64, "activation": "tanh"}
-        train |= {"ent_coef": 0.002, "gae_lambda": 0.98}
-        if asked in RECURRENT:
-            train |= {"horizon": 128, "minibatch_size": 512, "ent_coef": 0.0}
-            train |= {"gamma": 0.99, "gae_lambda": 0.9}
-    if large:  # Mnih et al. 2015; Huang et al. 2022, the 37 implementation details, for Atari
-        train |= {"total_timesteps": 10_000_000, "horizon": 128, "update_epochs": 4}
-        train |= {"learning_rate": 2.5e-4, "reward_clip": 1.0, "norm_return": False}
-        train["gamma"] = 0.99
-        policy |= {"hidden_size": 512, "num_layers": 1}
-    return {"vec": {"num_envs": 16}, "train": train, "policy": policy}

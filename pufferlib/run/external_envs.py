@@ -6,7 +6,6 @@ installed the error names the extra that brings it. No torch here.
 """
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +15,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from pufferenv.cores import usable_cores
 from pufferenv.external.game import ExternalGame
-from pufferlib.config.flags import FALSE, TRUE
-from pufferlib.config.resolve import FLAGS, Config, Layer, resolve
-from pufferlib.config.section import ConfigError
-from pufferlib.policies import observation_kinds
 
 EXTRAS = {  # a module: the extra that brings it
     "Box2D": "box2d",
@@ -64,56 +58,6 @@ class Maker:
             raise _explained(self.spec, error) from error
 
 
-def configure(spec: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
-    """Merge the layers over the defaults for what the env shows and who plays; make its game.
-
-    Raise ConfigError for settings, TypeError for spaces that cannot be handled.
-    """
-    kwargs = read_kwargs(spec, layers)
-    game = load(spec, kwargs)
-    rest = [
-        Layer(layer.source, {k: v for k, v in layer.values.items() if k != "env"})
-        for layer in layers
-    ]
-    asked = "auto"
-    for _ in range(2):  # which network is asked for is known when the layers are merged
-        form = game.description
-        chosen = observation_kinds.defaults(form.observations, asked, form.limit)
-        own = Layer(f"defaults for {spec}", chosen)
-        made = dataclasses.replace(resolve(spec, game, [own, *rest]), env=kwargs)
-        asked = made.policy.name
-    if made.vec.debug:
-        raise ConfigError("vec.debug is for games written in C; an env in Python raises by itself")
-    backend = made.vec.backend
-    if backend == "auto":
-        backend = "processes" if usable_cores() > 1 else "serial"
-        made = dataclasses.replace(made, vec=dataclasses.replace(made.vec, backend=backend))
-    if backend != "serial":
-        game = load(spec, kwargs, backend, made.vec.num_threads or None, made.vec.timeout or None)
-    return made, game
-
-
-def describe_choices(config: Config, game: ExternalGame) -> str:
-    """Say in a line what the env shows and what was chosen for it."""
-    shown = ", ".join(
-        f"{part.name + ' ' if part.name else ''}{'x'.join(map(str, part.shape)) or 1} "
-        f"{observation_kinds.kind(part)}"
-        for part in game.description.observations.parts
-    )
-    normalized = [
-        what
-        for what, on in (
-            ("observations", config.train.norm_obs),
-            ("returns", config.train.norm_return),
-        )
-        if on
-    ]
-    return (
-        f"{config.game} shows {shown}; policy {config.policy.path or config.policy.name}, "
-        f"normalized: {' and '.join(normalized) or 'nothing'}, backend {config.vec.backend}"
-    )
-
-
 def load(
     spec: str,
     kwargs: Mapping[str, Any],
@@ -149,50 +93,6 @@ def parameters(spec: str) -> tuple[dict[str, Any], bool]:
     known, more = _signature(creator) if creator else ({}, True)
     own = {key: value for key, value in about.kwargs.items() if key not in HIDDEN}
     return {**known, **own, "max_episode_steps": about.max_episode_steps}, more
-
-
-def read_kwargs(spec: str, layers: list[Layer]) -> dict[str, Any]:
-    """Merge the layers' `env` sections. Raise ConfigError for a key that the env does not take."""
-    known, more = parameters(spec)
-    found: dict[str, Any] = {}
-    for layer in layers:
-        given = layer.values.get("env", {})
-        for key, value in given.items():
-            flag = layer.source == FLAGS
-            shown = f"--env.{key.replace('_', '-')}" if flag else f"{layer.source}: env.{key}"
-            if key not in known and not more:
-                near = difflib.get_close_matches(key, list(known), 1, 0.0)
-                hint = (
-                    f"; nearest: {near[0].replace('_', '-') if flag else near[0]}" if near else ""
-                )
-                raise ConfigError(f"{shown}: {spec} takes no such thing{hint}")
-            value = _literal(value) if flag and isinstance(value, str) else value
-            default = known.get(key)
-            if default is not None and not _alike(value, default):
-                raise ConfigError(f"{shown}={value!r} must be {type(default).__name__}: {spec}")
-            found[key] = value
-    return found
-
-
-def _alike(value: object, default: object) -> bool:
-    """Whether a value is of the default's kind: true or false, a number, text; else anything."""
-    for kind in (bool, (int, float), str):
-        if isinstance(default, kind):
-            return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    return True
-
-
-def _literal(text: str) -> Any:
-    """Read a flag as a number, true or false, or text."""
-    word = text.strip().lower()
-    if word in TRUE[:3] + FALSE[:3]:
-        return word in TRUE
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            pass
-    return text
 
 
 def _signature(creator: Any) -> tuple[dict[str, Any], bool]:

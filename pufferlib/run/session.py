@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
-from pufferlib.run import dashboard, external_envs
+from pufferlib.run import dashboard, external_config, external_envs
 from pufferlib.run import loggers as run_loggers
 from pufferlib.run.checkpoint import (
     CheckpointError,
@@ -67,7 +67,7 @@ def train(
         training = TrainingRun(directory, trainer, config, game)
         messages = [str(warning.message) for warning in caught]
         if isinstance(game, ExternalGame):
-            messages.append(external_envs.describe_choices(config, game))
+            messages.append(external_config.describe_choices(config, game))
         if resume:
             messages.append(training.resume())
             resume.update_config(config.asdict())
@@ -95,7 +95,7 @@ class TrainingRun:
             self._eval_game = external_envs.in_process(game)
         self.field = main_field(game)  # None if the game logs nothing: no policy is the best
         self.best: float | None = None  # score of the best evaluation
-        self._note = compatibility_note(game, game.pack(config.fields))
+        self._compatibility = compatibility_note(game, game.pack(config.fields))
         self._metrics = MetricsAccumulator()
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
         self._evaluated_at = -1  # agent steps
@@ -105,7 +105,7 @@ class TrainingRun:
     def resume(self) -> str:
         """Load the run's checkpoint; return a message that says where training continues."""
         tensors, state = self.directory.load()
-        check_compatible(self.directory.path / "state.json", state, self._note)
+        check_compatible(self.directory.path / "state.json", state, self._compatibility)
         try:
             self.trainer.load_state(tensors, state["trainer"])
         except (ValueError, KeyError, TypeError) as error:
@@ -219,12 +219,12 @@ class TrainingRun:
         """Save the last policy and everything that resuming needs."""
         self._save_policy(self.directory.last_policy)
         tensors, meta = self.trainer.state()
-        self.directory.save(tensors, {**self._note, "best": self.best, "trainer": meta})
+        self.directory.save(tensors, {**self._compatibility, "best": self.best, "trainer": meta})
 
     def _save_policy(self, path: Path) -> None:
         steps = self.trainer.agent_steps
         note = {
-            **self._note,
+            **self._compatibility,
             "policy": self.config.policy.asdict(),
             "norm_obs": self.config.train.norm_obs,
             "agent_steps": steps,

@@ -234,7 +234,7 @@ def test_piped_output_is_plain_lines_and_metrics_are_whole():
     assert re.match(r"steps \d+/640  sps [\d.]+k?  env/score .*loss .*left", lines[-1])
 
 
-def test_a_terminal_gets_the_dashboard_and_is_given_back():
+def test_a_terminal_gets_the_dashboard_and_is_restored():
     pty = pytest.importorskip("pty")
     main_end, end = pty.openpty()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}

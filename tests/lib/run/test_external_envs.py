@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pufferenv.external.description import describe
+from pufferenv.spaces import Packing
 from pufferlib.cli.main import main
 from pufferlib.config import resolve, toml_file
 from pufferlib.config.section import ConfigError
-from pufferlib.policies import observation_kinds
-from pufferlib.run import external_envs
+from pufferlib.run import external_config, external_envs
 from pufferlib.run.directory import folder_name
 from tests.support.external_envs import Village
 
@@ -48,7 +48,7 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     words = [*TINY, "--train.total-timesteps=256", "--env.sutton-barto-reward"]
     assert main(["train", CARTPOLE, "--name", "first", *words]) == 0
     said = capsys.readouterr().out
-    assert "gym:CartPole-v1 shows 4 numbers; policy mlp, normalized: observations" in said
+    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, normalized: observations" in said
     run = Path("runs/gym-CartPole-v1/first")
     held = toml_file.read(run / "config.toml")
     assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
@@ -92,11 +92,11 @@ def test_an_env_that_raises_ends_the_run_with_its_error_and_what_was_saved(capsy
 
 
 def test_what_an_env_is_made_with_reaches_it():
-    kwargs = external_envs.read_kwargs("gym:CartPole-v1", settings(max_episode_steps="7"))
+    kwargs = external_config.read_kwargs("gym:CartPole-v1", settings(max_episode_steps="7"))
     assert kwargs == {"max_episode_steps": 7}
     env = external_envs.Maker("gym:CartPole-v1", kwargs)()
     assert env.spec.max_episode_steps == 7
-    lake = external_envs.read_kwargs(
+    lake = external_config.read_kwargs(
         "gym:FrozenLake-v1", settings(map_name="8x8", is_slippery="no")
     )
     assert lake == {"map_name": "8x8", "is_slippery": False}
@@ -106,14 +106,14 @@ def test_what_an_env_is_made_with_reaches_it():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"sutton_reward": "1"}, ["--env.sutton-reward", "takes no such thing", "sutton-barto"]),
+        ({"sutton_reward": "1"}, ["--env.sutton-reward", "has no such argument", "sutton-barto"]),
         ({"sutton_barto_reward": "3"}, ["--env.sutton-barto-reward=3 must be bool"]),
         ({"max_episode_steps": "many"}, ["--env.max-episode-steps='many' must be int"]),
     ],
 )
 def test_what_an_env_does_not_take_is_refused(given, words):
     with pytest.raises(ConfigError) as caught:
-        external_envs.read_kwargs(CARTPOLE, settings(**given))
+        external_config.read_kwargs(CARTPOLE, settings(**given))
     for word in words:
         assert word in str(caught.value)
 
@@ -200,14 +200,14 @@ def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monk
 def test_the_time_that_an_env_may_take_is_an_option():
     def timeout(**vec):
         layers = [resolve.Layer("test", {"vec": {"backend": "processes", **vec}})]
-        return external_envs.configure(CARTPOLE, layers)[1].timeout
+        return external_config.configure(CARTPOLE, layers)[1].timeout
 
     assert (timeout(), timeout(timeout=7.5), timeout(timeout=0)) == (300, 7.5, None)
 
 
 def test_defaults_follow_the_kind_of_observation():
     def chosen(space):
-        made = observation_kinds.defaults(observation_kinds.Packing.of(space))
+        made = external_config.defaults(Packing.of(space))
         return made["policy"]["name"], made["train"]["norm_obs"], made["policy"]["hidden_size"]
 
     box = gymnasium.spaces.Box
@@ -224,27 +224,29 @@ def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
         max_cycles = 40
 
     def gamma(limit):
-        plain = observation_kinds.Packing.of(gymnasium.spaces.Box(-1, 1, (3,)))
-        return observation_kinds.defaults(plain, limit=limit)["train"]["gamma"]
+        plain = Packing.of(gymnasium.spaces.Box(-1, 1, (3,)))
+        return external_config.defaults(plain, limit=limit)["train"]["gamma"]
 
     assert [gamma(limit) for limit in (5, 10, 25, 200)] == [0.95, 0.95, 0.98, 0.9975]
     assert [gamma(limit) for limit in (500, 1000, 9000)] == [0.999] * 3
     assert gamma(None) == 0.99
-    assert external_envs.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
-    assert external_envs.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
+    assert external_config.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
+    assert (
+        external_config.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
+    )
     assert [describe(make()).limit for make in (Cycles, Village)] == [40, None]
 
 
 def test_a_network_that_remembers_gets_longer_rows_unless_told():
     def chosen(**policy):
         layers = [resolve.Layer("test", {"policy": policy, "train": {"gamma": 0.5}})]
-        train = external_envs.configure("gym:CartPole-v1", layers)[0].train
+        train = external_config.configure("gym:CartPole-v1", layers)[0].train
         return train.horizon, train.minibatch_size, train.ent_coef, train.gae_lambda, train.gamma
 
     assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.98, 0.5)
     assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.9, 0.5)
     layers = [resolve.Layer("test", {"policy": {"name": "lstm"}, "train": {"horizon": 32}})]
-    assert external_envs.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
+    assert external_config.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
 
 
 def test_a_runs_folder_has_nothing_that_a_path_would_read():
