@@ -136,7 +136,7 @@ class Shadow:
         assert (lived.agent[:, 1:] == lived.agent[:, :-1])[on].all()
         assert (np.diff(lived.when, axis=1)[on] == 1).all()
         assert (np.diff(lived.when, axis=1) > 0).all()
-        assert (lived.seen[:, 1:, 3][~on] == 0).all()  # within a row only a new life begins a segment
+        assert (lived.seen[:, 1:, 3][~on] == 0).all()  # a segment after slot 0 begins a life
 
     def check_conserved(self) -> None:
         """Assert that each transition was trained on, or is in the pool, exactly once."""

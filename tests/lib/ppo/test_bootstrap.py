@@ -14,7 +14,7 @@ import pytest
 
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ppo.trainer import Trainer
-from tests.support.games import training_columns, load_game
+from tests.support.games import load_game, training_columns
 from tests.support.paths import KNOWN_POLICY
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")

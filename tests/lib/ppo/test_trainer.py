@@ -13,7 +13,7 @@ from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.ops.reference import logprob_and_entropy
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged, page_locked
 from pufferlib.runtime.timer import SECTIONS, Timer
-from tests.support.games import training_columns, load_game
+from tests.support.games import load_game, training_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 LIVE, TERMINAL, TRUNCATED = 0, 1, 2
