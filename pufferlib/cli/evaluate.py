@@ -14,7 +14,10 @@ SUMMARY = "Evaluate a trained policy over whole episodes."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plain flags of the command."""
     parser.add_argument(
-        "target", nargs="?", metavar="RUN_OR_GAME", help="a run's folder, or a game: its newest run"
+        "target",
+        nargs="?",
+        metavar="RUN_OR_GAME",
+        help="a run's folder, or a game, whose newest run is evaluated",
     )
     parser.add_argument(
         "--policy",
@@ -22,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="best|last|FILE",
         help="the run's best policy, its last, or a policy file (default: best)",
     )
-    parser.add_argument("--episodes", type=int, default=100, help="episodes (default: 100)")
+    parser.add_argument(
+        "--episodes", type=int, default=100, help="number of episodes (default: 100)"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the games and of the actions (default: 0)"
     )
@@ -31,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flags.add_json(parser)
     flags.add_run_dir(parser)
-    flags.add_help(parser)
+    flags.add_help(parser, "show this help")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -17,12 +17,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def add_help(parser: argparse.ArgumentParser) -> None:
+def add_help(
+    parser: argparse.ArgumentParser, text: str = "show this help; with GAME, its own options too"
+) -> None:
     """Add `--help`, which prints the options (`--SECTION.KEY`) after the plain flags.
 
     A command that finds `args.help` passes `args.parser` to printing.print_options.
     """
-    parser.add_argument(
-        "-h", "--help", action="store_true", help="show this help; with GAME, its options too"
-    )
+    parser.add_argument("-h", "--help", action="store_true", help=text)
     parser.set_defaults(parser=parser)

@@ -47,7 +47,9 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
             head = f"  {flag_name(section, key):<28} {default:<12} {legal_values(option):<18} "
             print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
     if not game:
-        print("\nWith GAME, the game's own options (env.*) and its defaults are shown too.")
+        print(
+            "\n`puffer train GAME --help` also shows the game's own options (env.*) and defaults."
+        )
 
 
 def print_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="TOML file of options, such as a run's config.toml"
     )
     parser.add_argument(
-        "--resume", metavar="RUN", help="continue a run: its folder, or a game for its newest run"
+        "--resume",
+        metavar="RUN",
+        help="run to continue: a folder, or a game, whose newest run is continued",
     )
     parser.add_argument("--name", help="name of the run's folder (default: date and time)")
     for name, entry in LOGGERS.items():
@@ -58,5 +60,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         resume=resumed,
         run_dir=args.run_dir,
         name=args.name,
-        loggers=[name for name in LOGGERS if getattr(args, name)],
+        loggers=[name for name in LOGGERS if getattr(args, name.replace("-", "_"))],
     )

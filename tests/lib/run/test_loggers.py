@@ -1,0 +1,87 @@
+"""Loggers: one row of a table makes the flag, the help and the check."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from pufferlib.cli.main import main
+from pufferlib.run import loggers
+from pufferlib.run.loggers import LoggerEntry, LoggerError
+
+TINY = ["--vec.num-envs=8", "--vec.num-threads=1", "--train.horizon=8", "--train.threads=1"]
+SHORT = [*TINY, "--train.total-timesteps=128", "--train.eval-interval=0"]
+
+
+class Memory:
+    """Keeps everything that it is given."""
+
+    def __init__(self, folder, config):
+        self.folder, self.config, self.logged, self.closed = folder, config, [], 0
+        made.append(self)
+
+    def log(self, metrics):
+        self.logged.append(dict(metrics))
+
+    def close(self):
+        self.closed += 1
+
+
+made = []
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made.clear()
+
+
+@pytest.fixture
+def row(monkeypatch):
+    entry = LoggerEntry(Memory, "a list in memory", "json", "memory-logger")
+    monkeypatch.setitem(loggers.LOGGERS, "in-memory", entry)
+    return entry
+
+
+def test_a_row_makes_the_flag_and_its_help_and_the_logger_gets_all_that_the_run_logs(row, capsys):
+    assert main(["train", "--help"]) == 0
+    assert "also log to a list in memory" in capsys.readouterr().out
+    assert main(["train", "squared", "--name", "x", "--in-memory", *SHORT]) == 0
+    (logger,) = made
+    lines = Path("runs/squared/x/metrics.jsonl").read_text().splitlines()
+    assert logger.logged == [json.loads(line) for line in lines]
+    assert logger.folder == Path("runs/squared/x")
+    assert logger.config["game"] == "squared"
+    assert logger.closed == 1
+
+
+def test_without_its_flag_a_logger_is_not_made(row):
+    assert main(["train", "squared", *SHORT]) == 0
+    assert made == []
+
+
+def test_a_logger_whose_module_is_missing_names_its_flag_and_what_to_install(monkeypatch):
+    entry = LoggerEntry(Memory, "nowhere", "no_such_module", "some-package")
+    monkeypatch.setitem(loggers.LOGGERS, "nowhere", entry)
+    with pytest.raises(LoggerError, match=r"--nowhere.*`pip install 'some-package'`"):
+        loggers.make(["nowhere"], Path(), {})
+    assert made == []
+
+
+@pytest.mark.parametrize("name", list(loggers.LOGGERS))
+def test_every_row_imports_its_module_and_can_log(name, tmp_path, monkeypatch):
+    """With a stand-in for the package, so that nothing needs to be installed or reached."""
+    entry, calls = loggers.LOGGERS[name], []
+
+    def record(*args, **more):
+        calls.append((args, more))
+
+    writer = types.SimpleNamespace(add_scalar=record, log=record, close=record, finish=record)
+    module = types.SimpleNamespace(SummaryWriter=lambda *a: writer, init=lambda **more: writer)
+    monkeypatch.setitem(sys.modules, entry.module, module)
+    (logger,) = loggers.make([name], tmp_path, {"game": "squared"})
+    logger.log({"agent_steps": 64, "loss/loss": 0.5})
+    assert calls
+    logger.close()
