@@ -11,8 +11,14 @@ from pufferlib.cli.main import main
 from pufferlib.run import loggers
 from pufferlib.run.loggers import LoggerEntry, LoggerError
 
-TINY = ["--vec.num-envs=8", "--vec.num-threads=1", "--train.horizon=8", "--train.threads=1"]
-SHORT = [*TINY, "--train.total-timesteps=128", "--train.eval-interval=0"]
+TINY = ["--vec.num-envs=8", "--vec.num-threads=1", "--train.horizon=8", "--train.minibatch-size=0"]
+SHORT = [
+    *TINY,
+    "--train.threads=1",
+    "--train.precision=float32",
+    "--train.total-timesteps=128",
+    "--train.eval-interval=0",
+]
 
 
 class Memory:
