@@ -16,6 +16,8 @@ from tests.support.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 EXTERNAL = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+TOPS = "pufferenv|pufferlib|ocean|tests|bench|docs|examples"
 # Packages that an example may import and other tests do not need, and their extras.
 EXTRAS = {
     "pettingzoo": "pettingzoo",
@@ -86,18 +88,47 @@ def test_both_set_up_lines_stand_at_the_top():
     assert "pip install -e '.[test]' && pytest" in top
 
 
-def test_every_file_that_the_documents_point_to_exists():
-    named = re.compile(r"`((?:pufferenv|pufferlib|ocean|tests|bench|docs)/[\w/]+\.\w+)`")
-    linked = re.compile(r"\]\(([^)#:]+?)(?:#[^)]*)?\)")
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
-        text = document.read_text(encoding="utf-8")
-        for target in linked.findall(text):
-            assert (document.parent / target).exists(), f"{document.name} points to {target}"
-        for target in named.findall(text):
-            if "my_game" not in target:
-                assert (ROOT / target).exists(), f"{document.name} names {target}"
+def inside_code(text: str) -> str:
+    """Return all code of a document: its fenced blocks and its spans in backticks."""
+    fenced = re.findall(r"^```.*?^```", text, re.M | re.S)
+    return "\n".join([*fenced, *re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```", "", text))])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_file_that_the_documents_point_to_exists(document):
+    text = document.read_text(encoding="utf-8")
+    made = {*re.findall(r"^`([\w./]+)`:$", text, re.M)}  # by CONTRIBUTING's examples
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+        file = document.parent / target if target else document
+        assert file.exists(), f"{document.name} points to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, f"{document.name} points to {target}#{anchor}"
+    for target in re.findall(rf"(?<![\w./-])(?:{TOPS})/[\w/]*(?:\.\w+)?", inside_code(text)):
+        if target not in made and "my_game" not in target:
+            assert (ROOT / target).exists(), f"{document.name} names {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_module_that_the_documents_name_exists(document):
+    dotted = re.compile(r"(?<![\w./\"'-])(puffer(?:env|lib)(?:\.\w+)+)")
+    text = document.read_text(encoding="utf-8")
+    files = re.findall(r"^`([\w./]+)`:$", text, re.M)  # made by CONTRIBUTING's examples
+    made = {name.removesuffix(".py").replace("/", ".") for name in files}
+    for name in {*dotted.findall(inside_code(text))} - made:
+        module, attribute = ROOT / name.partition(".")[0], ""
+        for part in name.split(".")[1:]:
+            if attribute:
+                break  # of an attribute of a module; the attribute was found
+            if (module / part).is_dir() or (module / f"{part}.py").is_file():
+                module = module / part
+            else:
+                attribute = part
+        source = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        assert re.search(rf"\b{attribute}\b", source.read_text()), f"{document.name} names {name}"
 
 
 def test_no_figure_was_forgotten():
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in DOCUMENTS:
         assert not re.findall(r"@[A-Z_]+@", document.read_text(encoding="utf-8")), document.name
