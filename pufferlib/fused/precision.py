@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pufferlib.fused.network import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
+from pufferlib.fused.factory import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.ops.linear import Linear
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy

@@ -228,15 +228,15 @@ class MinGRUSteps:
         out: Tensor,
         new: New | None = None,
         empty_gemm: New | None = None,
-        once: bool = False,
+        in_place: bool = False,
     ) -> None:
         """`new` makes memory of a shape, of the bias's type and device, `empty_gemm` of the weight's.
-        `once`: gradients take the place of the gates, if both are of one type, and the way back can
+        `in_place`: gradients take the place of the gates, if both are of one type, and the way back can
         be gone once."""
         (rows, horizon, size), new = x.shape, new or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
         gates = new((rows, horizon, 2 * size))
-        in_place = once and weight.dtype == bias.dtype
+        in_place = in_place and weight.dtype == bias.dtype
         grad_gates = gates if in_place else empty_gemm((rows, horizon, 2 * size))
         hidden, self.grad_state = new((rows, horizon, size)), new((rows, size))
         self.weight, self.x = weight, x.view(-1, size)

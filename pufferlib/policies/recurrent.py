@@ -87,7 +87,7 @@ class Recurrent(Policy):
         )
         for some, before, after in chunks:
             room = StepBuffers(gates[: len(some)], some)
-            outputs.append(self.steps(self.layers(), some, before, after, room, EAGER))
+            outputs.append(self.step_layers(self.layers(), some, before, after, room, EAGER))
         return self.heads(torch.cat(outputs)), new
 
     def layers(self) -> list[Layer]:
@@ -95,7 +95,7 @@ class Recurrent(Policy):
         layers = (cast(nn.Linear, layer) for layer in self.input)
         return [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
 
-    def steps(
+    def step_layers(
         self,
         layers: list[Layer],
         x: Tensor,

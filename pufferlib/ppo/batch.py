@@ -16,7 +16,7 @@ from torch import Tensor
 from pufferenv.engine.transition import LIVE
 from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.network import FusedNetwork
+from pufferlib.fused.eager import EagerRunner
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
 from pufferlib.ops.ppo_loss import Transitions
@@ -99,7 +99,7 @@ class Batch:
             made["state"] = torch.zeros((rows, self.collector.row_state.shape[1]))
         return MinibatchBuffer(made)
 
-    def load(self, policy: Policy | FusedNetwork, version: int, reward_scale: float) -> None:
+    def load(self, policy: Policy | EagerRunner, version: int, reward_scale: float) -> None:
         """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
         self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
@@ -127,7 +127,7 @@ class Batch:
 
     def _reevaluate(
         self,
-        policy: Policy | FusedNetwork,
+        policy: Policy | EagerRunner,
         part: npt.NDArray[np.int32],
         ages: npt.NDArray[np.int32],
         reset: npt.NDArray[np.bool_],
@@ -171,7 +171,7 @@ class Batch:
 
     @torch.no_grad()
     def _evaluate(
-        self, policy: Policy | FusedNetwork, rows: npt.NDArray[Any], reset: Tensor
+        self, policy: Policy | EagerRunner, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
         """Return value and log-probability (n, H) of n rows of the pool by present weights."""
         seen = ("observation", "mask", "action", "axis")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pufferenv.row_env import RowEnv
+from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels import _kernels
 from pufferlib.ops.output import Output
@@ -65,6 +66,7 @@ class Collector:
         self.env, self.policy, self.device, self.timer = env, policy, device, timer
         self.thread_pool = thread_pool or ThreadPool(1)
         self.networks: list[FusedNetwork] = []
+        self.runner: EagerRunner | None = None  # of the first network
         self.seed = seed
         if num_groups > env.num_envs:
             raise ValueError(
@@ -320,11 +322,11 @@ class Collector:
     def _foresee(self, slots: npt.NDArray[Any], obs: Tensor, state: Tensor | None) -> None:
         """Make the values of n observations the next_value of as many slots; no state is new."""
         self.timer.enter("forward")
-        if not self.networks:
+        if self.runner is None:
             self._next_value[slots] = as_array(self.policy(obs, state)[0].value.cpu())
             return
-        for part in parts(len(slots), self.networks[0].chunk_size):
-            output, _ = self.networks[0].evaluate(obs[part], None if state is None else state[part])
+        for part in parts(len(slots), self.runner.network.chunk_size):
+            output, _ = self.runner.evaluate(obs[part], None if state is None else state[part])
             self._next_value[slots[part]] = as_array(output.value)
 
     def _observations(self, first: int, agents: Agents) -> Tensor:

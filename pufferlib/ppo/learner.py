@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.network import FusedNetwork, can_fuse, chunk_rows, make_fused
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.factory import can_fuse, chunk_rows, make_fused
+from pufferlib.fused.network import FusedNetwork
 from pufferlib.fused.precision import Autocast
 from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
 from pufferlib.policies.base import Policy
@@ -68,6 +70,7 @@ class Learner:
                 break
             memory = batch.memory(self.rows, network.input_dtype)
             self.hands.append(Hand(network, memory, self._metrics[i]))
+        self.runner = EagerRunner(self.hands[0].network) if self.hands else None
         self._numbers = np.zeros(4)  # of the minibatch in hand, as AdvantageNormalization has them
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._work = functools.lru_cache(maxsize=2)(self._note)
@@ -76,10 +79,10 @@ class Learner:
             self._memory = batch.memory(most) if batch.device.type == "cpu" else None
 
     @property
-    def evaluator(self) -> FusedNetwork | Policy:
+    def evaluator(self) -> EagerRunner | Policy:
         """Unrolls rows to what acting says of them; in bfloat16 another's roundings would show."""
         fused = self.hands and self.train.precision == "bfloat16"
-        return self.hands[0].network if fused else self.policy
+        return self.runner if fused and self.runner else self.policy
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""

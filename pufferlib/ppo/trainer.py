@@ -22,7 +22,7 @@ from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import resolve_sizes
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.fused import precision
-from pufferlib.fused.network import FUSED_NAMES, TRAIN_CHUNK_STEPS, can_fuse
+from pufferlib.fused.factory import FUSED_NAMES, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import LossStats
 from pufferlib.policies.base import PolicySpec
@@ -33,8 +33,7 @@ from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.ppo.schedules import scheduled
-from pufferlib.runtime import affinity, thread_count
-from pufferlib.runtime import allocator
+from pufferlib.runtime import affinity, allocator, thread_count
 from pufferlib.runtime.thread_pool import ThreadPool
 from pufferlib.runtime.timer import Timer
 
@@ -123,6 +122,7 @@ class Trainer:
             self.thread_pool,
         )
         self.collector.networks = [hand.network for hand in self.learner.hands]
+        self.collector.runner = self.learner.runner
         self.collector.policy = self.learner.policy
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0

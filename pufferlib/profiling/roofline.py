@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
+from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.network import FusedNetwork, record_forward
 from pufferlib.policies.base import Policy
 from pufferlib.runtime.graph import Graph, watched
@@ -132,9 +133,10 @@ def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
     counter = Counter(network is not None)
     if network:
+        runner = EagerRunner(network)
         with torch.no_grad(), watched(), counter:
-            network.unroll(obs, policy.initial_state(len(obs)), reset)
-            network.backward()
+            runner.unroll(obs, policy.initial_state(len(obs)), reset)
+            runner.backward()
         return counter
     before = [(parameter, parameter.grad) for parameter in policy.parameters()]
     policy.zero_grad(set_to_none=True)

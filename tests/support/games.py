@@ -10,7 +10,7 @@ import torch
 
 from pufferenv import games
 from pufferenv.engine._engine import Game
-from pufferlib.fused.network import FusedNetwork
+from pufferlib.fused.eager import EagerRunner
 from pufferlib.ops.output import Output
 from pufferlib.ppo.trainer import Trainer
 from tests.support.paths import GAME_HEADERS
@@ -28,7 +28,7 @@ def short_episodes(game: str) -> dict[str, int]:
     return {"max_steps": 50} if "max_steps" in fields else {}
 
 
-def compare_with_autograd(wanted: Output, found: Output, fused: FusedNetwork) -> None:
+def compare_with_autograd(wanted: Output, found: Output, fused: EagerRunner) -> None:
     """Assert that the fused outputs equal autograd's, and run both backward passes.
 
     `wanted` has autograd's outputs and `found` the fused ones. Both backward passes start from the

@@ -8,10 +8,12 @@ import torch
 from numpy.testing import assert_allclose
 
 from pufferlib.cli.main import main
-from pufferlib.config import resolve
+from pufferlib.config import toml_file
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused import precision
-from pufferlib.fused.network import MLPWorkspace, make_fused
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.factory import make_fused
+from pufferlib.fused.mlp import MLPWorkspace
 from pufferlib.fused.precision import Autocast
 from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import ppo_loss
@@ -45,7 +47,7 @@ def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
     made = []
     for copies in (None, rounded):
         grads = {name: torch.zeros_like(p) for name, p in policy.named_parameters()}
-        made.append((make_fused(policy, grads, 64, copies), grads))
+        made.append((EagerRunner(make_fused(policy, grads, 64, copies)), grads))
     return policy, made
 
 
@@ -125,10 +127,11 @@ def test_statistics_that_change_are_followed(name: str) -> None:
 
 def test_only_the_heads_say_more_than_bfloat16_has() -> None:
     _, made = networks(CONTINUOUS, False)
-    network = made[1][0]
+    runner = made[1][0]
+    network = runner.network
     assert [layer.dtype for layer in network.layers] == [torch.bfloat16] * 3 + [torch.float32]
-    network.forward(torch.randn(9, 6))
-    ys = MLPWorkspace(network, torch.randn(9, 6))._ys
+    runner.forward(torch.randn(9, 6))
+    ys = MLPWorkspace(network, torch.randn(9, 6)).ys
     assert [y.dtype for y in ys] == [torch.bfloat16] * 2 + [torch.float32] * 2
     assert all(grad.dtype == torch.float32 for grad in network.grads)
     for y in (network.hidden[-1][:9], network.outputs[:9]):
@@ -370,10 +373,10 @@ def test_a_run_goes_on_as_it_began(
         stop_after(patch, 2)
         assert main(["train", "squared", "--name", "x", *SHORT]) == 130
     assert "bfloat16 (9.0 times as fast)" in capsys.readouterr().out
-    assert resolve.read("runs/squared/x/config.toml")["train"]["precision"] == "bfloat16"
+    assert toml_file.read("runs/squared/x/config.toml")["train"]["precision"] == "bfloat16"
     monkeypatch.setattr(precision, "supported", lambda: False)
     assert main(["train", "--resume", "runs/squared/x"]) == 0
     assert "bfloat16 (emulated: this CPU has none)" in capsys.readouterr().out
     again = ["--config", "runs/squared/x/config.toml", "--name", "y"]
     assert main(["train", *again]) == 0
-    assert resolve.read("runs/squared/y/config.toml")["train"]["precision"] == "bfloat16"
+    assert toml_file.read("runs/squared/y/config.toml")["train"]["precision"] == "bfloat16"

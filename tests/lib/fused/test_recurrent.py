@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import chunk_rows, make_fused
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.factory import chunk_rows, make_fused
 from pufferlib.policies import recurrent
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
@@ -27,7 +28,7 @@ def network(spec: PolicySpec, name: str, **options: Any) -> Any:
         policy.norm.update(policy.parts.numbers(observations(spec, 50)))
         policy.norm.publish()
     grads = {n: torch.randn(p.shape) for n, p in policy.named_parameters()}
-    return policy, make_fused(policy, grads), grads
+    return policy, EagerRunner(make_fused(policy, grads)), grads
 
 
 def observations(spec: PolicySpec, *shape: int) -> torch.Tensor:

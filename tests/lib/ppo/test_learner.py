@@ -4,7 +4,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pufferlib.fused import network
+from pufferlib.fused import factory
 from pufferlib.ops.ppo_loss import LossStats, ppo_loss
 from pufferlib.runtime import allocator
 from tests.lib.ppo.test_trainer import MORTAL, collect, make
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     """The gradient of one minibatch of eleven rows, its means, and both by autograd."""
-    monkeypatch.setattr(network, "TRAIN_CHUNK_STEPS", part)
+    monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", part)
     known = game == "probe"
     trainer = make(
         game if known else load_game(game),
@@ -103,9 +103,9 @@ def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, grou
         )  # of who lives, and three threads
         monkeypatch.setattr("pufferlib.ppo.collector.LAYOUTS", 9)
         monkeypatch.setattr("pufferlib.ppo.collector.LOOKED_AT", 5)
-        monkeypatch.setattr(network, "TRAIN_CHUNK_STEPS", 4)  # at once, so some parts each
+        monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", 4)  # at once, so some parts each
         monkeypatch.setattr("pufferlib.fused.recurrent.ACT_CHUNK_AGENTS", 4)
-        monkeypatch.setattr(network, "AGENT_GRANULARITY", 2)
+        monkeypatch.setattr("pufferlib.fused.eager.AGENT_GRANULARITY", 2)
     for one, three in zip(*batches, strict=True):
         for name in ("pool_observation", "pool_action", "pool_reward", "pool_done"):
             assert_array_equal(one[name], three[name], err_msg=name)
@@ -167,7 +167,7 @@ def test_states_are_on_huge_pages_as_far_as_they_will_surely_be_used(monkeypatch
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_a_broken_off_update_left_is_forgotten(threads, monkeypatch):
-    monkeypatch.setattr(network, "TRAIN_CHUNK_STEPS", 16)  # a row
+    monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", 16)  # a row
     trainer = make(num_envs=11, threads=threads)
     tensors = {name: value.clone() for name, value in trainer.state()[0].items()}
     meta, clip, found, calls = trainer.state()[1], trainer.optimizer.clip, [], []
@@ -213,7 +213,7 @@ def test_rows_of_a_broken_off_update_are_not_learned_from_again():
 
 
 def test_an_action_that_is_none_is_named_and_the_threads_go_on(monkeypatch):
-    monkeypatch.setattr(network, "TRAIN_CHUNK_STEPS", 16)
+    monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", 16)
     sizes = {"minibatch_size": 11 * 16, "batch_size": 11 * 16}
     trainer = make("cartpole", num_envs=11, threads=3, **sizes)
     collect(trainer)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import make_fused
+from pufferlib.fused.factory import make_fused
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
@@ -139,7 +139,7 @@ def test_operands_are_made_as_they_lay(shape, stride):
 # what is played from graphs, how long each graph does.
 PARTS = {
     "env": ("env.step", 3.0),
-    "forward": ("network.forward", 2.0),
+    "forward": ("runner.forward", 2.0),
     "sample": ("", 0.5),
     "copy": ("", 0.25),
     "advantage": ("batch._reevaluate", 5.0),
@@ -171,13 +171,13 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
             clock.now += PARTS[part][1]
         return {part: PARTS[part][1] * timed.count(part) for part in timed}
 
-    network, real = trainer.learner.hands[0].network, trainer.thread_pool.run
+    runner, real = trainer.learner.runner, trainer.thread_pool.run
     monkeypatch.setattr(trainer.thread_pool, "run", play)
     for part, (path, seconds) in PARTS.items():
         if not path:
             continue
         owner, name = path.split(".")
-        owner = network if owner == "network" else getattr(trainer, owner)
+        owner = runner if owner == "runner" else getattr(trainer, owner)
         monkeypatch.setattr(owner, name, take(part, getattr(owner, name), seconds))
     trainer.update()
     roof = bench.roofline(trainer)

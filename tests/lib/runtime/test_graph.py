@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pufferlib.config.options import PolicyOptions
-from pufferlib.fused.network import make_fused
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.factory import make_fused
 from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
@@ -159,7 +160,7 @@ def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
     policy = make_policy(PolicyOptions(name=name, hidden_size=17, num_layers=3), SPEC)
     grads = {n: torch.zeros_like(p) for n, p in policy.named_parameters()}
     rounded = {n: p.detach().bfloat16() for n, p in policy.named_parameters()} if narrow else None
-    network, found = make_fused(policy, grads, rounded=rounded), []
+    network, found = EagerRunner(make_fused(policy, grads, rounded=rounded)), []
     for _ in range(2):
         obs, reset = torch.randn(5, 7, 6), torch.rand(5, 7) < 0.3
         state = torch.randn(5, policy.state_size) if policy.state_size else None

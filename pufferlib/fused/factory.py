@@ -1,0 +1,68 @@
+"""make_fused: the fused network of a policy, if there is one, and the sizes of its chunks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pufferlib.fused.lstm import FusedLSTM
+from pufferlib.fused.mingru import FusedMinGRU
+from pufferlib.fused.mlp import FusedMLP
+from pufferlib.fused.network import FusedNetwork
+from pufferlib.policies.base import Policy
+from pufferlib.policies.layers import InputLayer
+from pufferlib.policies.mlp import MLP
+from pufferlib.policies.recurrent import LSTM, MinGRU
+
+FUSED: dict[type[Policy], Callable[..., FusedNetwork]] = {
+    MLP: FusedMLP,
+    LSTM: FusedLSTM,
+    MinGRU: FusedMinGRU,
+}
+# `policy.name` of the networks that can be fused for most games.
+FUSED_NAMES = ("auto", "mlp", "lstm", "mingru")
+
+# Steps of a chunk: of two layers of 128 units, outputs and gradients take 2 MB, a core's cache.
+TRAIN_CHUNK_STEPS = 1024
+# Rows of an LSTM's chunk: each of its products is of one step of all rows of the chunk.
+LSTM_CHUNK_ROWS = 128
+
+
+def make_fused(
+    policy: Policy,
+    grads: Mapping[str, Tensor],
+    steps: int = 0,
+    rounded: Mapping[str, Tensor] | None = None,
+) -> FusedNetwork | None:
+    """Return a network that shares the weights of `policy`; None where `can_fuse` is False.
+
+    grads: by parameter name, what backward passes add to. steps: of the largest chunk to learn
+    from, if more than TRAIN_CHUNK_STEPS. rounded: by parameter name, bfloat16 copies for products;
+    whoever changes the weights updates them. Hooks of the policy's modules are not called.
+    """
+    if not can_fuse(policy):
+        return None
+    args: tuple[Any, ...] = (policy, grads)
+    if isinstance(policy, MLP):
+        args = (*args, max(TRAIN_CHUNK_STEPS, steps))
+    return FUSED[type(policy)](*args, rounded)
+
+
+def can_fuse(policy: Policy) -> bool:
+    """Return whether `policy` has a fused network.
+
+    It must be one of our own networks, on the CPU, in float32, with one flat observation, relu or
+    tanh as activation, and all parameters trained.
+    """
+    if type(policy) not in FUSED or not isinstance(policy.first, InputLayer):
+        return False
+    kinds = {(p.device.type, p.dtype, p.requires_grad) for p in policy.parameters()}
+    return policy.activation in ("relu", "tanh") and kinds == {("cpu", torch.float32, True)}
+
+
+def chunk_rows(policy: Policy, horizon: int, share: int) -> int:
+    """Return how many rows a chunk of a minibatch has; `share`: the rows of one thread."""
+    if isinstance(policy, LSTM):
+        return min(LSTM_CHUNK_ROWS, share)
+    return max(1, TRAIN_CHUNK_STEPS // horizon)

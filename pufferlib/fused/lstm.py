@@ -1,0 +1,85 @@
+"""The fused LSTM: step by step, all rows of a chunk in each product.
+
+Letters as in network.py.
+"""
+
+import torch
+from torch import Tensor
+
+from pufferlib.fused.recurrent import FusedRecurrent
+from pufferlib.kernels import _kernels
+from pufferlib.ops.recurrent import LSTMSteps
+from pufferlib.runtime import allocator
+from pufferlib.runtime.graph import Graph
+from pufferlib.runtime.tensors import as_array
+
+
+class LSTMWorkspace:
+    """B rows of H steps, stored step by step: a step's rows lie together."""
+
+    def __init__(self, network: "FusedLSTM", obs: Tensor, state: Tensor, reset: Tensor) -> None:
+        (rows, horizon), new, empty_gemm = reset.shape, allocator.zeros, network.empty_gemm
+        size, num_outputs = network.policy.size, network.num_outputs
+        self.network, self.obs, self.state, self.reset = network, obs, state, reset
+        # From the top layer down, for each layer writes its output into the input of the one above.
+        self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
+        self.layers: list[LSTMSteps] = []
+        out = self.hidden
+        for weight, bias in reversed(network.weights):
+            self.layers.insert(0, LSTMSteps(weight, bias, self.keep, out, new, empty_gemm))
+            out = self.layers[0].x[:-1]
+        self.xs = out.unbind()  # output of the first layer, by step
+        self.first_xs: tuple[Tensor, ...] = ()  # its input, by step, after `forward`
+        # Outputs and their gradient in steps of rows, as the heads' products have them, and in rows
+        # of steps, as the loss has them.
+        self.outputs, self.grad = new((2, horizon, rows, num_outputs))
+        self.by_row = new((2, rows, horizon, num_outputs))
+        outputs, grad = (part.flatten(0, 1) for part in self.by_row)
+        self.output, self.gradient = network.split_heads(outputs), network.split_head_grads(grad)
+
+    def forward(self, graph: Graph) -> None:
+        """Record the forward pass."""
+        network, keep = self.network, self.keep
+        self.first_xs = network.prepare_rows(graph, self.obs).unbind(1)
+        # The state before step 0 is the given one, or 0 where a life begins there.
+        reset = self.reset.view(torch.uint8).numpy()
+        graph.call(_kernels.not_reset, reset=reset, out=keep.numpy(), steps_first=True)
+        for steps, state in zip(self.layers, network.layer_states(self.state), strict=True):
+            before = steps.hidden[0], steps.cell[0]
+            for part, out in zip(state.chunk(2, 1), before, strict=True):
+                arrays = {"state": part.numpy(), "keep": keep[0].numpy(), "out": as_array(out)}
+                graph.call(_kernels.mask_state, **arrays)
+        # All layers of a step before the next step: its numbers are still in the cache.
+        for t, (first_x, x) in enumerate(zip(self.first_xs, self.xs, strict=True)):
+            network.first.forward(graph, first_x, x, network.first_product(self.layers[0].gates[t]))
+            for steps in self.layers:
+                steps.step(t, graph)
+        network.last.forward(graph, self.hidden.flatten(0, 1), self.outputs.flatten(0, 1))
+        graph.call(_kernels.transpose_rows, rows=self.outputs.numpy(), out=self.by_row[0].numpy())
+
+    def backward(self, graph: Graph) -> None:
+        """Record the backward pass, from the last step to the first."""
+        network, grad_hidden = self.network, torch.empty_like(self.hidden[0])
+        # The heads' weights get their gradient from all steps at once.
+        graph.call(_kernels.transpose_rows, rows=self.by_row[1].numpy(), out=self.grad.numpy())
+        outputs, grad = self.outputs.flatten(0, 1), self.grad.flatten(0, 1)
+        network.last.backward(graph, self.hidden.flatten(0, 1), outputs, grad, None)
+        # No gradient comes from behind the last step.
+        for steps in self.layers:
+            for part in (steps.grad_hidden, steps.grad_cell):
+                graph.call(_kernels.fill, out=part.numpy())
+        # Of each step: heads, then layers from the top down, each given its output's gradient.
+        out_grads = [*(steps.grad_x for steps in self.layers[1:]), grad_hidden]
+        top_down = list(zip(self.layers, out_grads, network.weight_grads, strict=True))[::-1]
+        for t in range(len(self.xs) - 1, -1, -1):
+            graph.product(self.grad[t], network.last.effective[0], grad_hidden)
+            for steps, out_grad, weight_grads in top_down:
+                steps.backward(t, out_grad.numpy(), *weight_grads, graph)
+            grad_x = self.layers[0].grad_x
+            network.first.backward(graph, self.first_xs[t], self.xs[t], grad_x, None)
+
+
+class FusedLSTM(FusedRecurrent):
+    """An LSTM. See `make_fused` for the arguments."""
+
+    workspace = LSTMWorkspace
