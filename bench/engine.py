@@ -81,7 +81,7 @@ class Bare:
         self.loop = self.library.bare_new(
             ctypes.c_int64(env.num_envs),
             ctypes.c_int64(env.horizon),
-            env.game.pack(env.config),
+            env.game_spec.packed,
             mix_seed(0, env.num_envs).ctypes.data_as(ctypes.c_void_p),
             self._at("pool_observation"),
             ctypes.c_size_t(self.arrays["pool_observation"][0, 0].nbytes),

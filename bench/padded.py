@@ -53,7 +53,7 @@ def without_rows(env: RowEnv, seed: int) -> Engine:
     """The same envs, each resetting in the step that ends its episode."""
     return Engine(
         env.game,
-        env.game.pack(env.config),
+        env.game_spec.packed,
         env.num_envs,
         mode=SAME_STEP,
         seeds=mix_seed(seed, env.num_envs),

@@ -36,7 +36,7 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
     layers = [Layer(f"{game}.toml", games.defaults(game)), Layer("--", settings)]
     config = resolve(game, loaded, layers)
     trainer = Trainer(loaded, config.env, config.vec, config.train, config.policy)
-    field, total = main_field(loaded), trainer.train.total_timesteps
+    field, total = main_field(trainer.env.game_spec), trainer.train.total_timesteps
     if field is None:
         raise SystemExit(f"{game} has no log fields, so there is no score to compare")
     sums, episodes = [0.0] * PARTS, [0.0] * PARTS
@@ -47,7 +47,7 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
             sums[part] += metrics["env/episodes"] * metrics[f"env/{field}"]
             episodes[part] += metrics["env/episodes"]
     curve = [a / b if b else float("nan") for a, b in zip(sums, episodes, strict=True)]
-    last = evaluate(trainer.policy, loaded, config.env, episodes=100, seed=2**32 - 1)
+    last = evaluate(trainer.policy, trainer.env.game_spec, episodes=100, seed=2**32 - 1)
     trainer.close()
     return curve, last.fields[field].mean
 

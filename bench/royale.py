@@ -30,6 +30,7 @@ from padded import PaddedTrainer
 from timing import cores, describe, pin, rounds, table
 
 from pufferenv import games
+from pufferenv.game_spec import GameSpec
 from pufferlib.config.resolve import Config, Layer, resolve
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.evaluate import evaluate, load_policy_for
@@ -66,7 +67,7 @@ def snapshot(args: argparse.Namespace) -> dict[str, Any]:
     """Return the weights of a policy: those of --policy, or trained for --train-seconds."""
     given = config(1, args, lr_schedule="constant")
     if args.policy:
-        return load_policy_for(args.policy, GAME, given).state_dict()
+        return load_policy_for(args.policy, GameSpec(GAME, given.env), given).state_dict()
     trainer = made(Trainer, given)
     passed = advance(trainer, args.train_seconds)
     trainer.close()
@@ -122,8 +123,7 @@ def score(trainer: Trainer, given: Config, args: argparse.Namespace) -> float:
     """Return the mean score of the policy over the fixed episodes."""
     found = evaluate(
         trainer.policy,
-        GAME,
-        given.env,
+        GameSpec(GAME, given.env),
         episodes=args.episodes,
         num_threads=args.threads,
         seed=EVAL_SEED,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 from types import TracebackType
 from typing import Any, cast
 
@@ -18,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.engine._engine import ROWS, Axis, Engine, Game, Head
-from pufferenv.game_config import MOST, count, env_seeds, loaded, merged, resolve
+from pufferenv.game_config import MOST, count, env_seeds, merged
+from pufferenv.game_spec import GameLike, GameSpec
 
 
 class RowEnv:
@@ -36,6 +36,7 @@ class RowEnv:
     full rows would wait through an update.
     """
 
+    game_spec: GameSpec
     game: Game
     config: dict[str, int | float]
     engine: Engine
@@ -55,7 +56,7 @@ class RowEnv:
 
     def __init__(
         self,
-        game: str | PathLike[str] | Game,
+        game: GameLike | GameSpec,
         num_envs: int,
         *,
         horizon: int,
@@ -68,23 +69,17 @@ class RowEnv:
         config: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
-        self.game = loaded(game, debug)
-        self.config = resolve(self.game, merged(config, fields))
-        packed = self.game.pack(self.config)
+        self.game_spec = spec = GameSpec.of(game, merged(config, fields), debug=debug)
+        self.game, self.config = spec.game, spec.config
+        self.env_agents, self.heads, self.axes = spec.env_agents, spec.heads, spec.axes
+        self.obs_shape, self.obs_dtype = spec.obs_shape, spec.obs_dtype
+        self.low, self.high = spec.low, spec.high
         self.num_envs = count("num_envs", num_envs, "copies of the game")
-        self.env_agents = self.game.num_agents(packed)
         self.num_agents = self.num_envs * self.env_agents
         self.horizon = count("horizon", horizon, "slots of one row")
         self.batch_rows = self._fitting(batch_rows)
         self.num_rows = self.batch_rows + 2 * self.num_agents
-        self.obs_shape = self.game.obs_shape(packed)
-        self.obs_dtype = self.game.obs_dtype
-        self.heads = self.game.heads(packed)
-        self.axes = self.game.axes(packed)
-        self.low = np.array([axis.low for axis in self.axes], np.float32)
-        self.high = np.array([axis.high for axis in self.axes], np.float32)
-        self.engine = self.game.open(
-            packed,
+        self.engine = spec.open(
             self.num_envs,
             mode=ROWS,
             seeds=env_seeds(seed, self.num_envs),
@@ -142,12 +137,12 @@ class RowEnv:
         self.engine.step(begin, end)
 
     @property
-    def apart(self) -> bool:
-        """Whether the envs act apart from the engine, so that a step can be begun and ended."""
+    def is_async(self) -> bool:
+        """Whether `send` begins a step and `receive` ends it, so that envs act in between."""
         return hasattr(self.engine, "receive_any")
 
     def send(self, begin: int, end: int) -> None:
-        """Begin a step: have envs [begin, end) act, which are `apart`, and do not wait."""
+        """Begin a step: have envs [begin, end) act, and do not wait; only where `is_async`."""
         cast(Any, self.engine).send(begin, end)
 
     def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -10,20 +10,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import Space
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
 from pufferenv.engine.arrays import given_memory
-from pufferenv.game_config import count, env_seeds, loaded, merged, resolve
+from pufferenv.game_config import count, env_seeds, merged
+from pufferenv.game_spec import GameLike, GameSpec
 
 BUFFERS = {  # by name in the engine: the name in `make(buffers=...)`
     "observation": "observations",
@@ -47,7 +45,7 @@ Arrays = tuple[
 
 
 def make(
-    game: str | PathLike[str] | Game,
+    game: GameLike | GameSpec,
     num_envs: int = 1,
     *,
     num_threads: int = 1,
@@ -61,7 +59,8 @@ def make(
 ) -> PufferVectorEnv:
     """Return `num_envs` copies of a game as one vector env.
 
-    game: a name (`"squared"`), a header's path, which is built when it changed, or a loaded Game.
+    game: a name (`"squared"`), a header's path, which is built when it changed, a loaded Game, or a
+        GameSpec, which has its config already.
     num_threads: C threads that step the envs; results are the same bytes for any number.
     seed: one int, or one per env; None draws it from the OS.
     autoreset_mode: `"same_step"`, `"next_step"`, `"disabled"`, or Gymnasium's AutoresetMode.
@@ -77,14 +76,13 @@ def make(
     Raises TypeError or ValueError naming what was given and what is legal.
     """
     return PufferVectorEnv(
-        loaded(game, debug),
+        GameSpec.of(game, merged(config, fields), debug=debug),
         num_envs,
         num_threads=num_threads,
         seed=seed,
         autoreset_mode=autoreset_mode,
         copy=copy,
         buffers=buffers,
-        config=merged(config, fields),
     )
 
 
@@ -96,6 +94,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     """
 
     closed = True  # until everything is there: a constructor that raised has nothing to close
+    game_spec: GameSpec
     game: Game
     config: dict[str, int | float]
     num_envs: int  # A, agents of all envs
@@ -103,7 +102,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     num_threads: int
     autoreset_mode: AutoresetMode
     alive: npt.NDArray[np.bool_]  # (A,) who acts in the next step; a view
-    over: npt.NDArray[np.bool_]  # (envs,) episode over, waiting for its reset; a view
+    needs_reset: npt.NDArray[np.bool_]  # (envs,) the episode ended in an earlier step; a view
     action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
     counted: (
         npt.NDArray[np.bool_] | None
@@ -113,7 +112,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
 
     def __init__(
         self,
-        game: Game,
+        spec: GameSpec,
         num_envs: int,
         *,
         num_threads: int,
@@ -121,26 +120,20 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         autoreset_mode: str | AutoresetMode,
         copy: bool,
         buffers: Mapping[str, Any] | None,
-        config: Mapping[str, Any],
     ) -> None:
-        self.game = game
-        self.config = resolve(game, config)
-        packed = game.pack(self.config)
+        self.game_spec, self.game, self.config = spec, spec.game, spec.config
+        self.env_agents, self.heads, self.axes = spec.env_agents, spec.heads, spec.axes
         envs = count("num_envs", num_envs, "copies of the game")
         self.num_threads = count("num_threads", num_threads, "threads that step the envs")
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
-        self.env_agents = game.num_agents(packed)
         self.num_envs = envs * self.env_agents
-        self.heads = game.heads(packed)
-        self.axes = game.axes(packed)
-        self.single_observation_space = _observation_space(game.obs_shape(packed), game.obs_dtype)
-        self.single_action_space = _action_space(self.heads, self.axes)
+        self.single_observation_space = spec.observation_space
+        self.single_action_space = spec.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         given = _Buffers(buffers or {})
-        self._engine = game.open(
-            packed,
+        self._engine = spec.open(
             envs,
             mode=MODES[self.autoreset_mode],
             seeds=env_seeds(secrets.randbits(64) if seed is None else seed, envs),
@@ -160,7 +153,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self._rewards = arrays["reward"]
         self._terminations = arrays["termination"]
         self._truncations = arrays["truncation"]
-        self.alive, self.over = arrays["alive"], arrays["needs_reset"]
+        self.alive, self.needs_reset = arrays["alive"], arrays["needs_reset"]
         self.action_masks = arrays.get("mask")
         self._always: dict[str, Any] = {}
         if self.action_masks is not None:
@@ -349,24 +342,6 @@ def _mode(given: str | AutoresetMode) -> AutoresetMode:
     if found is None:
         raise ValueError(f"autoreset_mode={given!r}, must be one of {', '.join(map(repr, modes))}")
     return found
-
-
-def _observation_space(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Box:
-    if dtype.kind == "f":
-        return Box(-np.inf, np.inf, shape, dtype.type)
-    return Box(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), shape, dtype.type)
-
-
-def _action_space(heads: tuple[Head, ...], axes: tuple[Axis, ...]) -> Space[Any]:
-    spaces: dict[str, Space[Any]] = {}
-    if heads:
-        choices = [head.n for head in heads]
-        spaces["discrete"] = Discrete(choices[0]) if len(heads) == 1 else MultiDiscrete(choices)
-    if axes:
-        low = np.array([axis.low for axis in axes], np.float32)
-        high = np.array([axis.high for axis in axes], np.float32)
-        spaces["continuous"] = Box(low, high, dtype=np.float32)
-    return Dict(spaces) if len(spaces) > 1 else next(iter(spaces.values()))
 
 
 def _copied(infos: dict[str, Any]) -> dict[str, Any]:

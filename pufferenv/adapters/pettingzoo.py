@@ -134,7 +134,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         seen, rewards, terminations, truncations, infos = self._envs.step(self._batch(actions))
         seen = seen.copy()
         # Who died sees zeros, not what the next life already sees from the same place.
-        seen[terminations & ~(self._envs.over[0] & self._envs.alive)] = 0
+        seen[terminations & ~(self._envs.needs_reset[0] & self._envs.alive)] = 0
         acted = [(place, name) for place, name in enumerate(self._ids) if name]
         result: Step = (
             {name: seen[place] for place, name in acted},
@@ -155,13 +155,13 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
     def _enter(self, result: Step, infos: dict[str, Any]) -> None:
         """Add to a step's result who enters now, masks and logs; let time pass if nobody lives."""
         envs, acted, waited = self._envs, list(result[4]), 0
-        while not (envs.alive.any() or envs.over[0]):
+        while not (envs.alive.any() or envs.needs_reset[0]):
             if waited == PATIENCE:
                 raise RuntimeError(f"{self.game.name}: nobody has been alive for {waited} steps")
             infos = envs.step(self._batch({}))[4]
             waited += 1
         seen = self._seen.copy()
-        for place in np.flatnonzero(envs.alive & ~envs.over[0]).tolist():
+        for place in np.flatnonzero(envs.alive & ~envs.needs_reset[0]).tolist():
             if self._ids[place]:
                 continue
             name = self._ids[place] = self._born(place)

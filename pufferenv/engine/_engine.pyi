@@ -43,6 +43,14 @@ class Axis(NamedTuple):
     low: float
     high: float
 
+class Shapes(NamedTuple):
+    """What a game shows and asks for under one config."""
+
+    num_agents: int  # of one env
+    obs_shape: tuple[int, ...]
+    heads: tuple[Head, ...]
+    axes: tuple[Axis, ...]
+
 class Game:
     """A game's object file, loaded. Raises ImportError for a file that is no game of this ABI.
 
@@ -60,10 +68,8 @@ class Game:
     log_fields: tuple[tuple[str, str], ...]
     def pack(self, config: Mapping[str, int | float]) -> bytes:
         """Make the game's Config of checked values; every field must be there."""
-    def obs_shape(self, config: bytes) -> tuple[int, ...]: ...
-    def heads(self, config: bytes) -> tuple[Head, ...]: ...
-    def axes(self, config: bytes) -> tuple[Axis, ...]: ...
-    def num_agents(self, config: bytes) -> int: ...
+    def shapes(self, config: bytes) -> Shapes:
+        """Return what the game shows and asks for under a packed config."""
     def open(self, config: bytes, num_envs: int, **options: Any) -> Engine:
         """Make the envs; `options` are the Engine's."""
 

@@ -15,6 +15,7 @@ from libc.string cimport memcpy, memset
 Field = namedtuple("Field", "name doc dtype default min max")
 Head = namedtuple("Head", "name doc n")
 Axis = namedtuple("Axis", "name doc low high")
+Shapes = namedtuple("Shapes", "num_agents obs_shape heads axes")
 
 
 cdef extern from *:
@@ -114,39 +115,26 @@ cdef class Game:
             packed[offset:offset + len(value)] = value
         return bytes(packed)
 
-    def _checked(self, bytes config):
+    def shapes(self, bytes config):
+        """Return agents of one env, shape of one observation, heads and axes under `config`."""
         if len(config) != self.spec.config_size:
             raise ValueError(f"config has {len(config)} bytes, {self.name} has "
                              f"{self.spec.config_size}: pass what pack() returned")
-        return config
-
-    def obs_shape(self, config):
-        """Shape of one observation under `config`."""
+        cdef const char *packed = config
         cdef int32_t[PUF_MAX_DIMS] dims
-        cdef bytes packed = self._checked(config)
-        cdef int k, n = self.spec.obs_shape(<const char *>packed, dims)
-        return tuple([dims[k] for k in range(n)])
-
-    def heads(self, config):
-        """Discrete heads of an action under `config`."""
         cdef PufHead[PUF_MAX_HEADS] heads
-        cdef bytes packed = self._checked(config)
-        cdef int k, n = self.spec.heads(<const char *>packed, heads)
-        return tuple([Head(heads[k].name.decode(), heads[k].doc.decode(), heads[k].n)
-                      for k in range(n)])
-
-    def axes(self, config):
-        """Continuous axes of an action under `config`."""
         cdef PufAxis[PUF_MAX_AXES] axes
-        cdef bytes packed = self._checked(config)
-        cdef int k, n = self.spec.axes(<const char *>packed, axes)
-        return tuple([Axis(axes[k].name.decode(), axes[k].doc.decode(), axes[k].low, axes[k].high)
-                      for k in range(n)])
-
-    def num_agents(self, config):
-        """Agents of one env under `config`."""
-        cdef bytes packed = self._checked(config)
-        return self.spec.num_agents(<const char *>packed)
+        cdef int k
+        cdef int ndim = self.spec.obs_shape(packed, dims)
+        cdef int num_heads = self.spec.heads(packed, heads), num_axes = self.spec.axes(packed, axes)
+        return Shapes(
+            self.spec.num_agents(packed),
+            tuple([dims[k] for k in range(ndim)]),
+            tuple([Head(heads[k].name.decode(), heads[k].doc.decode(), heads[k].n)
+                   for k in range(num_heads)]),
+            tuple([Axis(axes[k].name.decode(), axes[k].doc.decode(), axes[k].low, axes[k].high)
+                   for k in range(num_axes)]),
+        )
 
     def open(self, bytes config, int num_envs, **options):
         """Make the envs: an Engine."""
@@ -202,7 +190,7 @@ cdef class Engine:
                 raise ValueError(f"{name}={value} must be at least 1")
         if num_threads > 256:
             raise ValueError(f"num_threads={num_threads} is outside [1, 256]")
-        agents = game.num_agents(config)
+        agents = game.shapes(config).num_agents
         if agents < 1:
             raise ValueError(f"{game.name} has num_agents={agents} per env under this config; "
                              "PUF_AGENTS must be at least 1")
@@ -216,8 +204,7 @@ cdef class Engine:
                              f"{batch_rows + 2 * agents * num_envs} always suffices")
         self.game, self.num_envs, self.num_threads = game, num_envs, num_threads
         self.pid = os.getpid()
-        cdef bytes packed = game._checked(config)
-        if puf_engine_plan(&self.engine, game.spec, <const char *>packed, &options) != PUF_OK:
+        if puf_engine_plan(&self.engine, game.spec, <const char *>config, &options) != PUF_OK:
             raise MemoryError("no memory for the config")
         self.env_agents, self.num_agents = self.engine.env_agents, self.engine.num_agents
         self._allocate(allocate)

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
 from pufferenv.external.game import TIMEOUT, ExternalGame, SingleEnvFactory
+from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import Arrays, PufferVectorEnv
 
 
@@ -59,14 +60,13 @@ def wrap(
         make, name=name, backend=backend, num_workers=num_workers, timeout=timeout, agents=agents
     )
     return WrappedEnv(
-        game,
+        GameSpec.of(game),
         game.description.block if num_envs is None else num_envs,
         num_threads=1,
         seed=seed,
         autoreset_mode=autoreset_mode,
         copy=copy,
         buffers=None,
-        config={},
     )
 
 
@@ -79,9 +79,9 @@ class WrappedEnv(PufferVectorEnv):
 
     game: ExternalGame
 
-    def __init__(self, game: ExternalGame, num_envs: int, **options: Any) -> None:
-        super().__init__(game, num_envs, **options)
-        seen, done = game.description.observations, game.description.actions.space
+    def __init__(self, spec: GameSpec, num_envs: int, **options: Any) -> None:
+        super().__init__(spec, num_envs, **options)
+        seen, done = self.game.description.observations, self.game.description.actions.space
         self._seen = seen
         self._plain = seen.is_plain and self.single_observation_space.shape == seen.space.shape
         self._plain = self._plain and self.single_observation_space.dtype == seen.space.dtype

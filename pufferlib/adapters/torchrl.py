@@ -188,7 +188,7 @@ class PufferTorchEnv(EnvBase):
     def _waiting(self) -> torch.Tensor:
         """Return which envs wait for their reset: (E, 1), (E, 1, 1) with several agents."""
         if self._many:
-            return torch.tensor(self.vector_env.over).view(-1, 1, 1)
+            return torch.tensor(self.vector_env.needs_reset).view(-1, 1, 1)
         return self._terminated | self._truncated
 
     def _check_steps(self, tensordict: TensorDictBase, waiting: torch.Tensor) -> None:

@@ -37,9 +37,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError("measure what? Give env or train and a game: puffer bench env|train GAME")
     if not 0 < args.seconds < 1e6:
         raise ConfigError(f"--seconds {args.seconds:g} must be above 0 and below 1e6")
-    config, game = configure(args.game, args.config, settings)
+    config, spec = configure(args.game, args.config, settings)
     from pufferlib.profiling import bench
 
-    report = (bench.env if args.what == "env" else bench.train)(config, game, args.seconds)
+    report = (bench.env if args.what == "env" else bench.train)(config, spec, args.seconds)
     print(json.dumps(report, indent=1) if args.json else bench.text(report))
     return 0

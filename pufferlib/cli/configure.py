@@ -13,6 +13,7 @@ from pufferlib.config.section import ConfigError
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
+    from pufferenv.game_spec import GameSpec
 
 Settings = dict[str, dict[str, object]]  # values of flags, by section and key
 SETTING = re.compile(r"--([A-Za-z][\w-]*)\.([\w-]+)(?:=(.*))?", re.DOTALL)
@@ -41,13 +42,14 @@ def split_settings(words: Sequence[str]) -> tuple[Settings, list[str]]:
     return settings, rest
 
 
-def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Config, Game]":
-    """Load the game and merge its TOML file, the config file and the flags.
+def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Config, GameSpec]":
+    """Merge the game's TOML file, the config file and the flags; bind the game to its config.
 
     Without `name`, the config file names the game. Raise ConfigError if neither does, or for an
     unknown or illegal setting.
     """
     from pufferenv import games
+    from pufferenv.game_spec import GameSpec
 
     layers = []
     if file:
@@ -76,17 +78,17 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
         config = resolve.resolve(full_name(name), game, layers)
         if config.vec.debug and not game.debug:
             game = games.load(name, debug=True)
-    return dataclasses.replace(config, policy=_resolved_policy(config, game)), game
+    spec = GameSpec(game, config.fields)  # `resolve` checked the fields
+    return dataclasses.replace(config, policy=_resolved_policy(config, spec)), spec
 
 
-def _resolved_policy(config: Config, game: "Game") -> PolicyOptions:
+def _resolved_policy(config: Config, spec: "GameSpec") -> PolicyOptions:
     """Return the policy options with `auto` and a relative path replaced by what they mean here."""
     policy = config.policy
     if policy.name == "auto" and not policy.path:
         from pufferlib.policies import observation_kinds
 
-        layout = observation_kinds.layout(game, game.pack(config.fields))
-        policy = dataclasses.replace(policy, name=observation_kinds.network(layout))
+        policy = dataclasses.replace(policy, name=observation_kinds.network(spec.layout))
     code, colon, class_name = policy.path.rpartition(":")
     if code:
         policy = dataclasses.replace(policy, path=f"{_absolute(code)}{colon}{class_name}")

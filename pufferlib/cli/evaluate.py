@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         directory = RunDirectory.find(args.target, args.run_dir)
         is_best = args.policy == "best" and directory.best_policy.exists()
         file = directory.best_policy if is_best else directory.last_policy
-        config, game = configure(None, str(directory.path / "config.toml"), settings)
+        config, spec = configure(None, str(directory.path / "config.toml"), settings)
     else:
         file = Path(args.policy)
         if not file.is_file():
@@ -65,22 +65,21 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         try:
             config_file = str(RunDirectory.find(args.target, args.run_dir).path / "config.toml")
         except RunError:
-            config, game = configure(args.target, None, settings)
+            config, spec = configure(args.target, None, settings)
         else:
-            config, game = configure(None, config_file, settings)
-    policy = load_policy_for(file, game, config)
+            config, spec = configure(None, config_file, settings)
+    policy = load_policy_for(file, spec, config)
     result = evaluate(
         policy,
-        game,
-        config.fields,
+        spec,
         episodes=args.episodes,
         num_threads=config.vec.num_threads or 1,
         seed=args.seed,
         greedy=args.greedy,
     )
     if args.json:
-        about = {"game": game.name, "policy": str(file), "seed": args.seed, "greedy": args.greedy}
+        about = {"game": spec.name, "policy": str(file), "seed": args.seed, "greedy": args.greedy}
         print(json.dumps({**about, **result.asdict()}, indent=1))
     else:
-        printing.print_evaluation(file, game, result)
+        printing.print_evaluation(file, spec.name, result)
     return 0

@@ -52,14 +52,14 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
         )
 
 
-def print_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
+def print_evaluation(file: Path, game: str, result: "Evaluation") -> None:
     """Print a table with mean, std, min and max of every logged field."""
     from rich.console import Console
     from rich.table import Table
 
     from pufferlib.run.formatting import number
 
-    table = Table(title=f"{game.name}: {result.episodes} episodes", title_justify="left")
+    table = Table(title=f"{game}: {result.episodes} episodes", title_justify="left")
     table.add_column("")
     for heading in ("mean", "std", "min", "max"):
         table.add_column(heading, justify="right")
@@ -77,14 +77,16 @@ def print_evaluation(file: Path, game: "Game", result: "Evaluation") -> None:
 
 def print_game(game: "Game") -> None:
     """Print a game's description, agents, observation, actions, config and log fields."""
-    default = game.pack({field.name: field.default for field in game.config_fields})
-    shape = " x ".join(map(str, game.obs_shape(default))) or "1"
+    from pufferenv.game_spec import GameSpec
+
+    spec = GameSpec.of(game)
+    shape = " x ".join(map(str, spec.obs_shape)) or "1"
     print(f"{game.name}: {game.doc}\n")
-    print(f"agents        {game.num_agents(default)}")
-    print(f"observation   {shape} {game.obs_dtype.name}")
-    for head in game.heads(default):
+    print(f"agents        {spec.env_agents}")
+    print(f"observation   {shape} {spec.obs_dtype.name}")
+    for head in spec.heads:
         print(f"action        {head.name}, {head.n} choices: {head.doc}")
-    for axis in game.axes(default):
+    for axis in spec.axes:
         print(f"action        {axis.name}, {axis.low:g} to {axis.high:g}: {axis.doc}")
     for option in option_tables(game)["env"].values():
         value = f"{format_value(option.default)} in {legal_values(option)}"

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 "with the same config: puffer train --config RUN/config.toml"
             )
         resumed = RunDirectory.find(args.resume, args.run_dir)
-        config, game = configure(None, str(resumed.path / "config.toml"), settings)
+        config, spec = configure(None, str(resumed.path / "config.toml"), settings)
         if args.game and full_name(args.game) != config.game:
             raise ConfigError(
                 f"{resumed.path} is a run of {config.game}, not of {args.game}; to resume it: "
@@ -53,10 +53,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             )
     else:
         resumed = None
-        config, game = configure(args.game, args.config, settings)
+        config, spec = configure(args.game, args.config, settings)
     return session.train(
         config,
-        game,
+        spec,
         resume=resumed,
         run_dir=args.run_dir,
         name=args.name,

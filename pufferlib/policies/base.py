@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from pufferenv.spaces import Packing
 from pufferlib.ops.output import Output
 from pufferlib.policies.normalization import ObservationNorm, flat_float
-from pufferlib.policies.observation_kinds import layout, plain
+from pufferlib.policies.observation_kinds import plain
 from pufferlib.policies.observation_layout import Parts
 
 if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
+    from pufferenv.game_spec import GameSpec
 
 
 class PolicySpec(NamedTuple):
@@ -32,16 +32,15 @@ class PolicySpec(NamedTuple):
     packing: Packing | None = None  # how an observation lies in its slot; None: one array
 
     @classmethod
-    def of(cls, game: "Game", config: bytes) -> "PolicySpec":
-        """Read what a game shows and asks for with this packed config."""
-        heads, axes = game.heads(config), game.axes(config)
+    def of(cls, game: "GameSpec") -> "PolicySpec":
+        """Return what a policy must know of a game under its config."""
         return cls(
-            tuple(game.obs_shape(config)),
+            game.obs_shape,
             getattr(torch, game.obs_dtype.name),
-            tuple(head.n for head in heads),
-            tuple(float(axis.low) for axis in axes),
-            tuple(float(axis.high) for axis in axes),
-            layout(game, config),
+            tuple(head.n for head in game.heads),
+            tuple(float(axis.low) for axis in game.axes),
+            tuple(float(axis.high) for axis in game.axes),
+            game.layout,
         )
 
     @property

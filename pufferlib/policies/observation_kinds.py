@@ -6,16 +6,13 @@ bits     whole numbers that are 0 or 1: as they are
 numbers  everything else: running mean 0 and deviation 1 where norm_obs is on
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from pufferenv.spaces import Packing, Part
-
-if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
 MIN_SIDE = 5  # pixels of an image; less is no picture
@@ -99,12 +96,3 @@ def plain(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
     if kind.kind in "iu":
         ends = (np.iinfo(kind).min, np.iinfo(kind).max)
     return Packing.of(Box(*ends, shape, dtype=kind.type))
-
-
-def layout(game: "Game", config: bytes) -> Packing:
-    """Return how a game's observation lies in its slot."""
-    description = getattr(game, "description", None)  # an external env's
-    if description is not None:
-        packing: Packing = description.observations
-        return packing
-    return plain(game.obs_shape(config), game.obs_dtype)

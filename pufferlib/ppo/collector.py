@@ -73,7 +73,7 @@ class Collector:
                 f"vec.num_groups={num_groups} is more than vec.num_envs={env.num_envs}: "
                 "a group has at least one env"
             )
-        if asynchronous and (num_groups == 1 or not env.apart):
+        if asynchronous and (num_groups == 1 or not env.is_async):
             raise ValueError(
                 f"vec.asynchronous=true with vec.num_groups={num_groups} of {env.game.name}: it "
                 "needs a wrapped env, of which several groups can overtake each other"
@@ -159,11 +159,11 @@ class Collector:
 
         Those are all of them; where several groups step apart, those of one group.
         """
-        if self.env.apart and len(self.groups) > 1:
+        if self.env.is_async and len(self.groups) > 1:
             self._spare_finals()
             stepped = self._step_apart(version)
         else:
-            at_once = self.env.num_envs if self.env.apart else -(-STEPPED // self.env.env_agents)
+            at_once = self.env.num_envs if self.env.is_async else -(-STEPPED // self.env.env_agents)
             for group in self.groups:
                 self._act(group, version)
                 for part in self._parts(group.stop - group.start, at_once):

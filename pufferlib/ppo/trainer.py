@@ -9,7 +9,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferenv.engine._engine import Game, mix_seed
+from pufferenv.engine._engine import mix_seed
+from pufferenv.game_spec import GameLike, GameSpec
 from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import resolve_sizes
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
@@ -56,7 +56,7 @@ class Trainer:
 
     def __init__(
         self,
-        game: str | PathLike[str] | Game,
+        game: GameLike | GameSpec,
         env: Mapping[str, Any],
         vec: VecOptions,
         train: TrainOptions,
@@ -86,7 +86,7 @@ class Trainer:
         if not vec.num_threads:
             affinity.pin_apart(affinity.thread_ids() - before)
         self.sizes = resolve_sizes(train, self.env.num_agents)
-        self.spec = PolicySpec.of(self.env.game, self.env.game.pack(self.env.config))
+        self.spec = PolicySpec.of(self.env.game_spec)
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
         self.thread_pool = ThreadPool(self.threads.value if can_fuse(self.policy) else 1)

@@ -18,7 +18,7 @@ from pufferlib.config.resolve import Config
 from pufferlib.run.formatting import count
 
 if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
+    from pufferenv.game_spec import GameSpec
     from pufferlib.ppo.trainer import Trainer
     from pufferlib.profiling.roofline import Roofline
 
@@ -26,27 +26,27 @@ PREPARED = 16  # batches of random actions, made before the clock starts
 CHUNK = 10  # steps between two looks at the clock
 
 
-def env(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
+def env(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
     """Step the vector env with random actions, on one thread and on all; return the report."""
     most = min(config.vec.num_threads or usable_cores(), config.vec.num_envs)
-    report = _about(config, game)
+    report = _about(config, spec)
     report["steps_per_second"] = {
-        f"{threads} thread{'s' if threads > 1 else ''}": _step_rate(config, game, threads, seconds)
+        f"{threads} thread{'s' if threads > 1 else ''}": _step_rate(config, spec, threads, seconds)
         for threads in sorted({1, most})
     }
     return report
 
 
-def train(config: Config, game: "Game", seconds: float) -> dict[str, Any]:
+def train(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
     """Train for about `seconds`, saving nothing; return the report. Its parts add up."""
     import torch
 
     from pufferlib.ppo.trainer import Trainer
 
-    trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
+    trainer = Trainer(spec, {}, config.vec, config.train, config.policy)
     try:
         trainer.update()  # first touches of memory, threads started
-        report = _about(config, game)
+        report = _about(config, spec)
         threads = trainer.threads
         report["torch"] = (
             f"{torch.__version__}, {threads.value} threads ({threads.reason}), {trainer.device}"
@@ -147,24 +147,24 @@ def _shares(seconds: dict[str, float], products: dict[str, float]) -> list[str]:
     return lines
 
 
-def _about(config: Config, game: "Game") -> dict[str, Any]:
+def _about(config: Config, spec: "GameSpec") -> dict[str, Any]:
     built = compiled()
     return {
-        "game": game.name,
+        "game": spec.name,
         "env": ", ".join(f"{key}={value}" for key, value in config.env.items()) or "no config",
         "num_envs": config.vec.num_envs,
         "compiler": str(built["compiler"]),
         "flags": str(built["flags"]),
-        "debug_build": game.debug or bool(built["debug"]),
+        "debug_build": spec.game.debug or bool(built["debug"]),
         "python": f"{platform.python_version()}, numpy {np.__version__}",
         "machine": f"{platform.machine()}, usable cores: {usable_cores()}",
     }
 
 
-def _step_rate(config: Config, game: "Game", threads: int, seconds: float) -> float:
+def _step_rate(config: Config, spec: "GameSpec", threads: int, seconds: float) -> float:
     """Return agent steps per second, actions of all kinds given from Python."""
     seed = config.train.seed
-    envs = make(game, config.vec.num_envs, num_threads=threads, seed=seed, config=config.fields)
+    envs = make(spec, config.vec.num_envs, num_threads=threads, seed=seed)
     try:
         envs.reset()
         actions = [_random_actions(envs, seed) for seed in range(PREPARED)]

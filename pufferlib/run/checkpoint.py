@@ -19,7 +19,7 @@ from safetensors.torch import save as to_bytes
 from pufferenv.engine._engine import ABI
 
 if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
+    from pufferenv.game_spec import GameSpec
 
 FORMAT = 1
 NOTE = "pufferlib"  # the header's one entry: a JSON object
@@ -75,14 +75,14 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         return {key: file.get_tensor(key) for key in file.keys()}, note  # noqa: SIM118
 
 
-def compatibility_note(game: "Game", config: bytes) -> dict[str, Any]:
+def compatibility_note(spec: "GameSpec") -> dict[str, Any]:
     """Say what a policy for this game and packed config sees and does, for `check_compatible`."""
     return {
-        "game": game.name,
-        "obs_shape": list(game.obs_shape(config)),
-        "obs_dtype": game.obs_dtype.name,
-        "heads": [[head.name, head.n] for head in game.heads(config)],
-        "axes": [[axis.name, axis.low, axis.high] for axis in game.axes(config)],
+        "game": spec.name,
+        "obs_shape": list(spec.obs_shape),
+        "obs_dtype": spec.obs_dtype.name,
+        "heads": [[head.name, head.n] for head in spec.heads],
+        "axes": [[axis.name, axis.low, axis.high] for axis in spec.axes],
     }
 
 

@@ -8,7 +8,6 @@ Letters: E envs, A agents of all envs, L log fields, C choices, X axes, *O one o
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -32,7 +31,7 @@ from pufferlib.run.checkpoint import (
 )
 
 if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
+    from pufferenv.game_spec import GameSpec
 
 MAX_ENVS = 128  # envs that play at once, if the caller does not say
 MAX_STEPS = 100_000  # of one env: ends the evaluation of a game whose episodes do not
@@ -63,21 +62,20 @@ class Evaluation:
         return {**dataclasses.asdict(self), "fields": fields}
 
 
-def main_field(game: "Game") -> str | None:
+def main_field(spec: "GameSpec") -> str | None:
     """Return the log field that tells good play from bad: `score`, else the first; None: no log."""
-    names = [name for name, _ in game.log_fields]
+    names = [name for name, _ in spec.log_fields]
     return "score" if "score" in names else (names[0] if names else None)
 
 
-def load_policy_for(path: Path, game: "Game", config: Config) -> Policy:
+def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
     """Make the network that a policy file says it is, and fill it, checked against the game.
 
     A user's own network is code: it is run only where `config` names it, and from there, for its
     file may have moved. Raise CheckpointError.
     """
     note = read_note(path, "policy")
-    packed = game.pack(config.fields)
-    check_compatible(path, note, compatibility_note(game, packed))
+    check_compatible(path, note, compatibility_note(spec))
     try:
         options = PolicyOptions.make(note["policy"])
         norm_obs = bool(note["norm_obs"])
@@ -90,17 +88,15 @@ def load_policy_for(path: Path, game: "Game", config: Config) -> Policy:
                 f"now: --policy.path {shlex.quote(options.path)}"
             )
         options = dataclasses.replace(options, path=config.policy.path)
-    spec = PolicySpec.of(game, packed)
-    policy = make_policy(options, spec, norm_obs=norm_obs)
-    load_policy(policy, path, compatibility_note(game, packed))
+    policy = make_policy(options, PolicySpec.of(spec), norm_obs=norm_obs)
+    load_policy(policy, path, compatibility_note(spec))
     return policy.to(pick_device(config.train.device))
 
 
 @torch.no_grad()
 def evaluate(
     policy: Policy,
-    game: "Game",
-    config: Mapping[str, int | float],
+    spec: "GameSpec",
     *,
     episodes: int = 100,
     num_envs: int | None = None,
@@ -115,16 +111,16 @@ def evaluate(
     greedy: the likeliest choice, the mean of an axis; otherwise as trained, sampled by `seed`.
     Raise ValueError for a game that logs nothing.
     """
-    if not game.log_fields:
-        raise ValueError(f"{game.name} logs nothing (its PUF_LOG is empty): nothing to evaluate")
+    if not spec.log_fields:
+        raise ValueError(f"{spec.name} logs nothing (its PUF_LOG is empty): nothing to evaluate")
     start = time.perf_counter()
-    block = getattr(game, "block", 1)  # of a vector env that was wrapped: all of its envs
+    block = getattr(spec.game, "block", 1)  # of a vector env that was wrapped: all of its envs
     num_envs = -(-min(episodes, num_envs or MAX_ENVS) // block) * block
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
     wanted = quota.copy()
     device = next(policy.parameters()).device
-    env = make(game, num_envs, num_threads=num_threads, seed=seed, config=config)
+    env = make(spec, num_envs, num_threads=num_threads, seed=seed)
     random = torch.Generator(device).manual_seed(seed)
     found: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
     steps = 0
@@ -150,8 +146,8 @@ def evaluate(
     finally:
         policy.train(was_training)
         env.close()
-    logs = np.concatenate([np.empty((0, len(game.log_fields))), *found])
-    fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(game.log_fields) if len(logs)}
+    logs = np.concatenate([np.empty((0, len(spec.log_fields))), *found])
+    fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(spec.log_fields) if len(logs)}
     fields |= {n: Stats(*s) for n, s in told.items() if n not in fields and n != "episodes"}
     return Evaluation(
         episodes=int((wanted - quota).sum()),
@@ -206,7 +202,7 @@ def _ended(
     counts = infos["_final_info"][each] & (quota > 0)
     quota -= counts
     info = infos["final_info"]
-    return np.stack([info[name][each][counts] for name, _ in env.game.log_fields], 1)
+    return np.stack([info[name][each][counts] for name, _ in env.game_spec.log_fields], 1)
 
 
 def _stats(values: npt.NDArray[np.float64]) -> Stats:

@@ -9,9 +9,9 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pufferenv.external.game import EnvError, ExternalGame
+from pufferenv.game_spec import GameSpec
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.trainer import Trainer, TrainingDiverged
 from pufferlib.run import dashboard, external_config, external_envs
@@ -29,9 +29,6 @@ from pufferlib.run.formatting import number
 from pufferlib.run.metrics_window import MetricsAccumulator
 from pufferlib.run.signals import SignalHandler
 
-if TYPE_CHECKING:
-    from pufferenv.engine._engine import Game
-
 LOG_INTERVAL = 0.5  # seconds between two logs, at least
 MAX_EVAL_SHARE = 0.03  # of the run's time, for periodic evaluation
 EVAL_SEED = (
@@ -42,7 +39,7 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
 def train(
     config: Config,
-    game: "Game",
+    spec: GameSpec,
     *,
     resume: RunDirectory | None = None,
     run_dir: str = "runs",
@@ -58,16 +55,16 @@ def train(
     run_loggers.check(loggers)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        trainer = Trainer(game, config.fields, config.vec, config.train, config.policy)
+        trainer = Trainer(spec, {}, config.vec, config.train, config.policy)
     # The thread count was measured; the config keeps it, so that the run can be repeated.
     train_options = dataclasses.replace(trainer.train, threads=trainer.threads.value)
     config = dataclasses.replace(config, train=train_options)
     try:
-        directory = resume or RunDirectory.create(run_dir, game.name, name, config.asdict())
-        training = TrainingRun(directory, trainer, config, game)
+        directory = resume or RunDirectory.create(run_dir, spec.name, name, config.asdict())
+        training = TrainingRun(directory, trainer, config)
         messages = [str(warning.message) for warning in caught]
-        if isinstance(game, ExternalGame):
-            messages.append(external_config.describe_choices(config, game))
+        if isinstance(spec.game, ExternalGame):
+            messages.append(external_config.describe_choices(config, spec.game))
         if resume:
             messages.append(training.resume())
             resume.update_config(config.asdict())
@@ -85,17 +82,16 @@ def train(
 class TrainingRun:
     """One run, from its start or its last checkpoint to its end."""
 
-    def __init__(
-        self, directory: RunDirectory, trainer: Trainer, config: Config, game: "Game"
-    ) -> None:
-        self.directory, self.trainer, self.config, self.game = directory, trainer, config, game
+    def __init__(self, directory: RunDirectory, trainer: Trainer, config: Config) -> None:
+        self.directory, self.trainer, self.config = directory, trainer, config
+        spec = trainer.env.game_spec
         # Evaluations are short: starting worker processes for them would take longer.
-        self._eval_game = game
-        if isinstance(game, ExternalGame):
-            self._eval_game = external_envs.in_process(game)
-        self.field = main_field(game)  # None if the game logs nothing: no policy is the best
+        self._eval_spec = spec
+        if isinstance(spec.game, ExternalGame):
+            self._eval_spec = GameSpec.of(external_envs.in_process(spec.game))
+        self.field = main_field(spec)  # None if the game logs nothing: no policy is the best
         self.best: float | None = None  # score of the best evaluation
-        self._compatibility = compatibility_note(game, game.pack(config.fields))
+        self._compatibility = compatibility_note(spec)
         self._metrics = MetricsAccumulator()
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
         self._evaluated_at = -1  # agent steps
@@ -196,8 +192,7 @@ class TrainingRun:
             return
         result = evaluate(
             self.trainer.policy,
-            self._eval_game,
-            self.config.fields,
+            self._eval_spec,
             episodes=self.config.train.eval_episodes,
             num_threads=self.trainer.env.engine.num_threads,
             seed=EVAL_SEED,

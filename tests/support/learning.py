@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pufferenv import games
+from pufferenv.game_spec import GameSpec
 from pufferlib.config.resolve import Layer, resolve
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.trainer import Trainer
@@ -35,6 +36,4 @@ def train(
 
 def play(policy: Policy, name: str, episodes: int, **env: int | float) -> dict[str, Stats]:
     """Play whole episodes with this config; return mean and deviation of each log field."""
-    game = games.load(name)
-    config = {field.name: field.default for field in game.config_fields} | env
-    return evaluate(policy, game, config, episodes=episodes, seed=1).fields
+    return evaluate(policy, GameSpec.of(name, env), episodes=episodes, seed=1).fields

@@ -164,7 +164,7 @@ def test_every_life_is_one_id_and_all_is_as_in_the_vector_env():
                     assert seen[name][1:].tolist() == [place, life, age + 1]
                 if name in env.agents:
                     ages[name] = life, age + 1
-            while not (raw.alive.any() or raw.over[0]):
+            while not (raw.alive.any() or raw.needs_reset[0]):
                 raw_infos = raw.step(batch)[4]
                 waits += 1
             for name in set(env.agents) - set(actions):
@@ -173,7 +173,7 @@ def test_every_life_is_one_id_and_all_is_as_in_the_vector_env():
                 ages[name] = seen[name][2], 0
             used |= set(env.agents)
             assert list(seen) == [*actions, *(name for name in env.agents if name not in actions)]
-        assert raw.over[0]
+        assert raw.needs_reset[0]
         assert {info["length"] for info in infos.values()} == {raw_infos["length"][0]}
         lives += len(used)
         logs.append(len(infos))

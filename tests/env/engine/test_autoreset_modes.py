@@ -320,15 +320,15 @@ def test_other_wrappers_run():
 def test_over_says_which_envs_wait_for_their_reset(mode):
     env = pufferenv.make(load_game("script"), 3, autoreset_mode=mode, agents=2)
     waits = mode != "same_step"
-    assert env.over.tolist() == [False] * 3
+    assert env.needs_reset.tolist() == [False] * 3
     env.reset()
     ends = np.zeros((6, 3), np.int32)
     ends[0:4, 0] = 1  # all of envs 0 and 1 die, and only env 1's episode ends with that
     ends[2, 1] = 1
     env.step(ends)
-    assert env.over.tolist() == [False, waits, False]
+    assert env.needs_reset.tolist() == [False, waits, False]
     env.step(ends * 0)
-    assert env.over.tolist() == [False, mode == "disabled", False]
+    assert env.needs_reset.tolist() == [False, mode == "disabled", False]
     if mode == "disabled":
-        env.reset(options={"reset_mask": np.repeat(env.over, env.env_agents)})
-    assert not env.over.any()
+        env.reset(options={"reset_mask": np.repeat(env.needs_reset, env.env_agents)})
+    assert not env.needs_reset.any()

@@ -17,7 +17,7 @@ def open_engine(game, num_envs=8, *, mode=_engine.SAME_STEP, seed=0, config=None
     seeds = _engine.mix_seed(seed, num_envs)
     packed = game.pack(fields)
     if mode == _engine.ROWS:
-        agents = num_envs * game.num_agents(packed)
+        agents = num_envs * game.shapes(packed).num_agents
         options = {"horizon": 4, "batch_rows": agents} | options
         options |= {"num_rows": options["batch_rows"] + 2 * agents, "num_finals": 2 * agents}
     return _engine.Engine(game, packed, num_envs, mode=mode, seeds=seeds, **options)
@@ -47,9 +47,9 @@ def test_a_game_of_another_abi_is_refused(tmp_path):
 def test_pack_puts_each_field_at_its_place():
     game = games.load("squared")
     assert np.frombuffer(game.pack({"size": 7}), np.int32)[0] == 7
-    assert game.obs_shape(game.pack({"size": 7})) == (7, 7)
+    assert game.shapes(game.pack({"size": 7})).obs_shape == (7, 7)
     with pytest.raises(ValueError, match="config has 3 bytes"):
-        game.obs_shape(b"abc")
+        game.shapes(b"abc")
 
 
 # --- memory ------------------------------------------------------------------------------

@@ -79,7 +79,9 @@ def test_a_wrong_value_is_named_with_game_field_range_and_doc(given, error, mess
 def test_the_range_of_a_float_field_is_inclusive_and_written_plainly():
     probe = games.load("probe")
     assert resolve(probe, {"die": 1})["die"] == 1.0
-    with pytest.raises(ValueError, match=r"probe: die=1\.5 is outside \[0, 1\]: chance of a live"):
+    with pytest.raises(
+        ValueError, match=r"probe: die=1\.5 is outside \[0, 1\]: chance that a live"
+    ):
         resolve(probe, {"die": np.float32(1.5)})
     with pytest.raises(ValueError, match=r"die=-1e-09 is outside \[0, 1\]"):
         resolve(probe, {"die": -1e-9})

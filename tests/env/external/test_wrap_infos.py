@@ -18,6 +18,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 import pufferlib
 from pufferenv.external.episode_infos import BYTES, numbers, numbers_of
 from pufferenv.external.game import EnvError, ExternalGame
+from pufferenv.game_spec import GameSpec
 from pufferenv.row_env import RowEnv
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import PolicySpec
@@ -160,10 +161,9 @@ def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
     def play(make):
         LIVED.clear()
         game = ExternalGame(make, backend=backend, num_workers=2)
-        policy = make_policy(
-            PolicyOptions(hidden_size=8), PolicySpec.of(game, game.pack({})), seed=3
-        )
-        return evaluate(policy, game, {}, episodes=10, num_envs=4, seed=3)  # 3, 3, 2, 2
+        spec = GameSpec.of(game)
+        policy = make_policy(PolicyOptions(hidden_size=8), PolicySpec.of(spec), seed=3)
+        return evaluate(policy, spec, episodes=10, num_envs=4, seed=3)  # 3, 3, 2, 2
 
     result = play(lambda: RecordEpisodeStatistics(Success()))
     fields = result.fields

@@ -140,7 +140,7 @@ def test_a_policy_chooses_what_is_legal_only(make, backend):
             expected = np.concatenate(legal_at(seen[row, t], sizes))
             np.testing.assert_array_equal(rows["pool_mask"][row, t], expected)
     if backend != "processes":
-        assert evaluate(trainer.policy, game, {}, episodes=4).episodes == 4
+        assert evaluate(trainer.policy, trainer.env.game_spec, episodes=4).episodes == 4
     trainer.close()
 
 

@@ -86,7 +86,7 @@ def test_every_game_shows_what_its_vector_env_shows(game):
         np.testing.assert_array_equal(after["reward"].flatten(), rewards)
         np.testing.assert_array_equal(after["terminated"].flatten(), terminations | ~alive)
         np.testing.assert_array_equal(after["truncated"].flatten(), truncations)
-        over = plain.over if each > 1 else terminations | truncations
+        over = plain.needs_reset if each > 1 else terminations | truncations
         np.testing.assert_array_equal(data["next", "done"][:, t, 0], over)
         seen = wanted
         if over.any():

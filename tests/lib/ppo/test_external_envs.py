@@ -173,7 +173,7 @@ def test_a_wrapped_env_trains_in_place_of_a_name():
 def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
     make = functools.partial(SyncVectorEnv, [Teller] * 3)
     trainer = trainer_of(ExternalGame(make), 3)
-    result = evaluate(trainer.policy, trainer.env.game, {}, episodes=7)
+    result = evaluate(trainer.policy, trainer.env.game_spec, episodes=7)
     assert (result.episodes, result.unfinished) == (7, 0)
     assert result.fields["length"].min >= 1
     trainer.close()

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from pufferenv import games
+from pufferenv.game_spec import GameSpec
 from pufferlib.run import checkpoint
 from pufferlib.run.checkpoint import CheckpointError, SaveError
 from tests.support.paths import ROOT
@@ -29,9 +29,7 @@ def net(hidden=4):
 
 
 def note_of(name, **given):
-    game = games.load(name)
-    config = {field.name: field.default for field in game.config_fields} | given
-    return checkpoint.compatibility_note(game, game.pack(config))
+    return checkpoint.compatibility_note(GameSpec.of(name, given))
 
 
 @pytest.fixture

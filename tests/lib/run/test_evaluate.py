@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pufferenv import games
+from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import make
 from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
@@ -14,20 +14,8 @@ from pufferlib.run.evaluate import evaluate, main_field
 from tests.support.games import load_game
 
 
-def config_of(game, **given):
-    return {field.name: field.default for field in game.config_fields} | given
-
-
-def policy_for(game, config, **options):
-    packed = game.pack(config)
-    spec = PolicySpec(
-        game.obs_shape(packed),
-        getattr(torch, game.obs_dtype.name),
-        tuple(head.n for head in game.heads(packed)),
-        tuple(axis.low for axis in game.axes(packed)),
-        tuple(axis.high for axis in game.axes(packed)),
-    )
-    return make_policy(PolicyOptions(hidden_size=8, **options), spec, seed=3)
+def policy_for(spec, **options):
+    return make_policy(PolicyOptions(hidden_size=8, **options), PolicySpec.of(spec), seed=3)
 
 
 def plain(result):
@@ -49,11 +37,10 @@ class Still(Policy):
 
 
 def test_each_env_counts_its_first_episodes_however_long_they_are():
-    game = games.load("cartpole")
-    config = config_of(game)
-    policy = Still(policy_for(game, config).spec)
+    spec = GameSpec.of("cartpole")
+    policy = Still(policy_for(spec).spec)
     episodes, num_envs, seed = 25, 10, 5  # five envs play three episodes, five play two
-    env = make(game, num_envs, seed=seed, **config)
+    env = make(spec, num_envs, seed=seed)
     env.reset(seed=seed)
     lengths = [[] for _ in range(num_envs)]
     for _ in range(200):
@@ -62,9 +49,7 @@ def test_each_env_counts_its_first_episodes_however_long_they_are():
             lengths[i].append(infos["final_info"]["length"][i])
     env.close()
     counted = np.concatenate([found[: 3 if i < 5 else 2] for i, found in enumerate(lengths)])
-    result = evaluate(
-        policy, game, config, episodes=episodes, num_envs=num_envs, seed=seed, greedy=True
-    )
+    result = evaluate(policy, spec, episodes=episodes, num_envs=num_envs, seed=seed, greedy=True)
     assert result.episodes == episodes
     assert result.unfinished == 0
     expected = (counted.mean(), counted.std(), counted.min(), counted.max())
@@ -74,32 +59,27 @@ def test_each_env_counts_its_first_episodes_however_long_they_are():
 
 @pytest.mark.parametrize("greedy", [False, True])
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(greedy):
-    game = games.load("cartpole")
-    config = config_of(game)
-    policy = policy_for(game, config)
+    spec = GameSpec.of("cartpole")
+    policy = policy_for(spec)
     one, two, other = (
-        evaluate(policy, game, config, episodes=40, seed=seed, greedy=greedy) for seed in (1, 1, 2)
+        evaluate(policy, spec, episodes=40, seed=seed, greedy=greedy) for seed in (1, 1, 2)
     )
     assert plain(one) == plain(two)
     assert plain(one) != plain(other)
 
 
 def test_the_number_of_threads_changes_nothing():
-    game = games.load("cartpole")
-    config = config_of(game)
-    policy = policy_for(game, config)
-    one, two = (
-        evaluate(policy, game, config, episodes=8, num_threads=threads) for threads in (1, 2)
-    )
+    spec = GameSpec.of("cartpole")
+    policy = policy_for(spec)
+    one, two = (evaluate(policy, spec, episodes=8, num_threads=threads) for threads in (1, 2))
     assert plain(one) == plain(two)
 
 
 def test_no_global_random_stream_is_touched_and_the_policy_stays_in_its_mode():
-    game = games.load("squared")
-    config = config_of(game)
-    policy = policy_for(game, config).train()
+    spec = GameSpec.of("squared")
+    policy = policy_for(spec).train()
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    evaluate(policy, game, config, episodes=4)
+    evaluate(policy, spec, episodes=4)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert policy.training
@@ -110,24 +90,21 @@ def test_no_global_random_stream_is_touched_and_the_policy_stays_in_its_mode():
 )
 @pytest.mark.parametrize("greedy", [False, True])
 def test_masks_several_heads_and_axes_are_played(name, field, greedy):
-    game = load_game(name)
-    config = config_of(game)
-    result = evaluate(policy_for(game, config), game, config, episodes=6, greedy=greedy)
+    spec = GameSpec.of(load_game(name))
+    result = evaluate(policy_for(spec), spec, episodes=6, greedy=greedy)
     assert result.episodes == 6
     assert np.isfinite(result.fields[field].mean)
 
 
 def test_masked_choices_are_never_made():
-    game = load_game("masked")
-    config = config_of(game)
-    result = evaluate(policy_for(game, config), game, config, episodes=20)
+    spec = GameSpec.of(load_game("masked"))
+    result = evaluate(policy_for(spec), spec, episodes=20)
     assert result.fields["score"] == (0, 0, 0, 0)  # the game counts illegal choices
 
 
 def test_many_agents_that_die_and_are_spawned_are_one_episode_per_env():
-    game = games.load("probe")
-    config = config_of(game, agents=3, steps=10, die=0.2, spawn=0.3)
-    result = evaluate(policy_for(game, config), game, config, episodes=7, num_envs=7)
+    spec = GameSpec.of("probe", dict(agents=3, steps=10, die=0.2, spawn=0.3))
+    result = evaluate(policy_for(spec), spec, episodes=7, num_envs=7)
     assert result.episodes == 7
     assert result.fields["length"] == (10, 0, 10, 10)
 
@@ -152,27 +129,27 @@ class Counter(Policy):
 
 
 def test_a_recurrent_state_begins_anew_with_each_life():
-    game = games.load("probe")
-    config = config_of(game, agents=3, steps=9, shorter=5, die=0.2, respawn=0.5, cut=0.1, spawn=0.3)
-    policy = Counter(policy_for(game, config).spec)
-    evaluate(policy, game, config, episodes=20, num_envs=5)
+    spec = GameSpec.of(
+        "probe", dict(agents=3, steps=9, shorter=5, die=0.2, respawn=0.5, cut=0.1, spawn=0.3)
+    )
+    policy = Counter(policy_for(spec).spec)
+    evaluate(policy, spec, episodes=20, num_envs=5)
     assert policy.wrong == 0  # probe observes (env, agent, life, step of the life)
 
 
 def test_a_game_that_never_ends_is_stopped_and_said_so():
-    game = games.load("cartpole")
-    config = config_of(game)
-    result = evaluate(policy_for(game, config), game, config, episodes=4, max_steps=2)
+    spec = GameSpec.of("cartpole")
+    result = evaluate(policy_for(spec), spec, episodes=4, max_steps=2)
     assert (result.episodes, result.unfinished, result.fields) == (0, 4, {})
 
 
 def test_a_game_without_a_log_cannot_be_evaluated():
-    game = load_game("nan_reward")
+    spec = GameSpec.of(load_game("nan_reward"))
     with pytest.raises(ValueError, match="nan_reward logs nothing"):
-        evaluate(Still(None), game, config_of(game))
-    assert main_field(game) is None
+        evaluate(Still(None), spec)
+    assert main_field(spec) is None
 
 
 def test_the_main_field_is_score_or_the_first():
-    assert main_field(games.load("breakout")) == "score"
-    assert main_field(load_game("int8")) == "length"
+    assert main_field(GameSpec.of("breakout")) == "score"
+    assert main_field(GameSpec.of(load_game("int8"))) == "length"
