@@ -1,4 +1,4 @@
-"""Games played by Python envs: their spec, the mailbox, the loop over Gymnasium envs.
+"""External envs, the part in C: the spec of their game, the mailbox, the loop over Gymnasium envs.
 
 Letters in shapes: E envs, A agents of all envs, S slots of the engine's observations, *O one
 observation, K discrete heads, X continuous axes, C choices of all heads.
@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.engine._engine import Axis, Head
-from pufferenv.external.action_masks import Legal
+from pufferenv.external.action_masks import MaskReader
 from pufferenv.spaces import ActionPacking, Packing
 
+class EnvError(RuntimeError):
+    """An external env raised or returned something illegal; the message names env and step."""
+
 class SpecTable:
-    """The spec of an external game and its config; the game keeps it alive."""
+    """The PufSpec of an external game and its config; the game keeps it alive."""
 
     def __init__(
         self,
@@ -30,46 +33,52 @@ class SpecTable:
     ) -> None: ...
     address: int  # of the PufSpec
     def config(self, mailbox: Mailbox | None = None) -> bytes:
-        """Return the bytes of a PufMailboxConfig; without `mailbox` it says shapes and cannot be played."""
+        """Return the bytes of a PufMailboxConfig; without `mailbox` it describes shapes only."""
 
 class Mailbox:
-    """The mailbox of mailbox_game.h, and what of the engine's arrays a runner reads and writes.
+    """The mailbox of mailbox_game.h, and the engine's arrays that a runner reads and writes.
 
-    `arrays` by name, written by runners: reward (A,) float32; done, alive (A,) uint8; over (E,)
-    uint8; written (A,) int64; obs, final (A, *O); legal (A, C) uint8, without masks (A, 1);
-    told (E,) int32, infos (E, bytes) uint8, see infos.py; of the engine: slots (S, *O), written by
-    runners; slot, row_end (A,) int64, actions (A, K) int32, axes (A, X) float32, read by them. Those
-    of the engine may be missing where only it reads the mailbox; without slots every observation
-    goes through the mailbox. `at` (1,) int64, where given, gets the env at hand. `rows`: the engine
-    is in ROWS mode.
+    `arrays` by name. Of the mailbox, written by runners:
+        reward        (A,) float32
+        done          (A,) uint8    0 LIVE, 1 TERMINAL, 2 TRUNCATED: a life that ended by itself
+        alive         (A,) uint8
+        episode_done  (E,) uint8    as `done`, of the episode
+        written_slot  (A,) int64    where the runner wrote the observation; -1: to `obs`
+        obs, final_obs (A, *O)
+        action_mask   (A, C) uint8  without masks (A, 1)
+        info, info_size (E, bytes) uint8, (E,) int32    see episode_infos.py
+    Of the engine; none of them where only the engine reads the mailbox:
+        slots         (S, *O)       written by runners; without it all observations go to `obs`
+        slot, row_end (A,) int64
+        action        (A, K) int32
+        axis          (A, X) float32
+    And current_env (1,) int64, to which a runner writes the index of the env that it runs.
+    `rows`: the engine is in ROWS mode.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], rows: bool) -> None: ...
-    def place(self, agent: int) -> int:
-        """Note where an agent's next observation goes and return it: a slot, or -1: the mailbox."""
-    def has_told(self, begin: int, end: int) -> bool:
-        """Whether envs [begin, end) told numbers of an info that nobody has taken yet."""
+    def next_slot(self, agent: int) -> int:
+        """Set `written_slot` of an agent to its next slot, or to -1 for `obs`, and return it."""
+    def has_infos(self, begin: int, end: int) -> bool:
+        """Return whether envs [begin, end) wrote numbers of infos that were not taken yet."""
 
-def raw(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def as_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return the bytes of (N, *shape) as (N, bytes)."""
 
-class Floats:
-    """The floats of an observation, which have to be finite."""
+class FiniteCheck:
+    """Finds a NaN or an infinity in slots of a Packing."""
 
     def __init__(self, observations: Packing) -> None: ...
     def check(self, slots: npt.NDArray[np.uint8], index: int) -> None:
-        """Raise ValueError for a NaN or an infinity in slot `index` of raw(slots)."""
+        """Raise ValueError for a NaN or an infinity in slot `index` of as_bytes(slots)."""
     def first_bad(self, slots: npt.NDArray[np.uint8]) -> int:
-        """Return the first of raw(slots) that has one; -1: none."""
-
-class EnvError(RuntimeError):
-    """An external env raised, or gave what it may not: which one and when."""
+        """Return the first slot of as_bytes(slots) with a NaN or an infinity; -1: none."""
 
 class GymnasiumRunner:
-    """Gymnasium envs of one agent each, stepped one after the other.
+    """Steps Gymnasium envs of one agent each, one after the other.
 
-    `first`: the engine's index of envs[0]; `mode`: the engine's. EnvError names env and step.
+    `first`: the engine's index of envs[0]; `mode`: the engine's. Methods raise EnvError.
     """
 
     envs: list[Any]
@@ -82,7 +91,7 @@ class GymnasiumRunner:
         name: str,
         observations: Packing,
         actions: ActionPacking,
-        legal: Legal | None,
+        masks: MaskReader | None,
     ) -> None: ...
     def reset(
         self,
@@ -91,7 +100,7 @@ class GymnasiumRunner:
         seeds: npt.NDArray[np.uint64] | None = None,
         mask: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Begin new episodes in envs [begin, end), those of `mask` (E,), with `seeds` (E,)."""
+        """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,) within [begin, end)."""
     def step(self, begin: int, end: int) -> None:
         """Step envs [begin, end) with the actions of the engine's arrays."""
     def close(self) -> None:
@@ -100,33 +109,33 @@ class GymnasiumRunner:
 CHANNEL_BYTES: int  # of a WorkerChannel's memory
 
 class WorkerChannel:
-    """One end of a line between this process and a worker (worker_channel.h).
+    """One end of a channel between a process and one of its workers (worker_channel.h).
 
-    `memory` (CHANNEL_BYTES,) uint8 is shared and zeroed at first, `fd` this end of the socket.
+    `memory` (CHANNEL_BYTES,) uint8 is shared and zeroed at first; `fd` is this end of the socket.
     """
 
     def __init__(self, memory: npt.NDArray[np.uint8], fd: int) -> None: ...
     sent: int  # number of the last command that was sent
-    at: int  # the env that the worker has at hand
-    def place(self) -> npt.NDArray[np.int64]:
-        """Return where the worker says which env is at hand, (1,); valid while the memory is."""
+    current_env: int  # the env that the worker runs
+    def current_env_view(self) -> npt.NDArray[np.int64]:
+        """Return (1,) to write `current_env` to; valid as long as the memory."""
     def send(self, kind: int, begin: int, end: int) -> int:
-        """Give a command -> its number. RuntimeError where too many are under way."""
+        """Send a command and return its number. Raise RuntimeError if too many are in flight."""
     def take(self, spin_us: int) -> tuple[int, int, int] | None:
-        """Wait for the next command -> kind, begin, end; None: the other end is gone."""
+        """Wait for the next command: kind, begin, end; None: the other process has ended."""
     def finish(self) -> None:
-        """Say that the command taken last is done."""
+        """Report that the command taken last is done."""
     def reached(self, number: int) -> bool:
         """Return whether the command of this number is done."""
 
 def wait_any(
-    lines: Sequence[WorkerChannel], numbers: Sequence[int], spin_us: int, timeout_ms: int
+    channels: Sequence[WorkerChannel], numbers: Sequence[int], spin_us: int, timeout_ms: int
 ) -> bool:
-    """Wait until one line's command of its number is done -> whether it is; False: time is up.
+    """Wait until one channel's command of its number is done; return False after `timeout_ms`.
 
-    Looks for `spin_us` before it sleeps. Raises EOFError where a worker is gone, and whatever a
-    signal's handler raises.
+    Polls for `spin_us` before it sleeps. Raises EOFError if a worker has ended, and whatever a
+    signal handler raises.
     """
 
 def watch(fd: int, parent: int) -> None:
-    """End this process, and the group that it leads, when `fd`'s end or `parent` is gone."""
+    """End this process, and the group that it leads, when `fd`'s end is closed or `parent` ends."""

@@ -1,8 +1,8 @@
-"""Action masks of external envs: where an env tells them, and how they come to the mailbox.
+"""Action masks of external envs: where an env gives them, and how they are read.
 
-A mask has one entry per choice, head after head, of which 0 forbids: one array, or a tuple of one
-per head. It is `action_mask` in a Dict observation (PettingZoo's convention) or in the infos
-(Gymnasium's Taxi). Letters: N envs, C the choices of all heads.
+A mask has one entry per choice, head after head; 0 forbids the choice. It is one array, or a tuple
+of one array per head, under "action_mask" in a Dict observation (PettingZoo's convention) or in
+the infos (as in Gymnasium's Taxi). Letters: N envs, C choices of all heads.
 """
 
 from __future__ import annotations
@@ -19,82 +19,90 @@ from pufferenv.spaces import ActionPacking, Packing
 KEY = "action_mask"
 
 
-class Legal:
-    """Which choices of an action are legal, by an env's own word. `seen`: in its observations."""
+class MaskReader:
+    """Reads an env's masks, from its observations or (`in_observation` False) from its infos."""
 
-    def __init__(self, actions: ActionPacking, seen: bool) -> None:
-        self.heads, self.seen = actions.heads, seen
-        self.size = sum(head.n for head in actions.heads)
+    def __init__(self, actions: ActionPacking, in_observation: bool) -> None:
+        self.heads, self.in_observation = actions.heads, in_observation
+        self.num_choices = sum(head.n for head in actions.heads)
         ends = itertools.accumulate(head.n for head in actions.heads)
         self._begins = np.array([0, *ends][:-1])
 
-    def write(self, out: npt.NDArray[np.uint8], obs: Any, info: Any) -> None:
-        """Write the mask of one env or agent, out (C,), by what it tells now.
+    def read(self, obs: Any, info: Any, out: npt.NDArray[np.uint8]) -> None:
+        """Write the mask of one env or agent to `out` (C,).
 
-        Raise ValueError where there is none, for another size, and where no choice is legal.
+        Raise ValueError if there is no mask, if it has another size, or if it forbids every choice
+        of a head.
         """
-        self.write_batch(out[None], obs, info)
+        self.read_batch(obs, info, out[None])
 
-    def write_batch(self, out: npt.NDArray[np.uint8], obs: Any, info: Any) -> None:
-        """Write the masks of N envs, out (N, C), told as Gymnasium's vector envs do.
+    def read_batch(self, obs: Any, infos: Any, out: npt.NDArray[np.uint8]) -> None:
+        """Write the masks of N envs, batched as Gymnasium's vector envs do, to `out` (N, C).
 
-        An info of but some of the envs, as of a reset of these, leaves the others as they were.
+        If the infos are those of some envs only, as after a partial reset, the rows of the other
+        envs keep their values.
         """
-        where, told = ("observation", obs) if self.seen else ("info", info)
-        if KEY not in told:
-            raise ValueError(f"its {where} has no {KEY!r}, which the first one had")
-        given = told[KEY]
+        where, source = ("observation", obs) if self.in_observation else ("info", infos)
+        if KEY not in source:
+            raise ValueError(f"its {where} has no {KEY!r}, which its first {where} had")
+        given = source[KEY]
         parts = given if isinstance(given, tuple) else (given,)
-        arrays = [_rows(part, len(out)) for part in parts]
+        arrays = [_as_rows(part, len(out)) for part in parts]
         size = sum(array.shape[1] for array in arrays)
-        if size != self.size:
+        if size != self.num_choices:
             raise ValueError(
-                f"{KEY!r} of its {where} has {size} entries, not {self.size}, one per choice"
+                f"{KEY!r} of its {where} has {size} entries, must have {self.num_choices}: one per "
+                "choice"
             )
-        who = True if self.seen else told.get(f"_{KEY}", np.True_)
+        present = True if self.in_observation else source.get(f"_{KEY}", np.True_)
         np.not_equal(
             np.concatenate(arrays, axis=1),
             0,
             out=out.view(np.bool_),
-            where=np.reshape(who, (-1, 1)),
+            where=np.reshape(present, (-1, 1)),
         )
-        some = np.logical_or.reduceat(out, self._begins, axis=1)
-        if not some.all():
-            row, head = (int(k) for k in np.argwhere(~some)[0])
+        allowed = np.logical_or.reduceat(out, self._begins, axis=1)
+        if not allowed.all():
+            row, head = (int(k) for k in np.argwhere(~allowed)[0])
             which = f", row {row}" if len(out) > 1 else ""
             raise ValueError(
-                f"{KEY!r} of its {where}{which} forbids every choice of {self.heads[head].name!r}"
+                f"{KEY!r} of its {where}{which} forbids every choice of {self.heads[head].name!r}: "
+                "one at least must be allowed"
             )
 
 
-def _rows(part: Any, count: int) -> npt.NDArray[Any]:
-    """Return a mask, or one head's, as (count, entries)."""
+def _as_rows(part: Any, count: int) -> npt.NDArray[Any]:
+    """Return a mask, or the part of one head, as (count, entries)."""
     array = np.asarray(part)
-    if array.dtype == object:  # of Gymnasium's batched infos, where envs have tuples
+    if array.dtype == object:  # Gymnasium batches the tuples in infos as an array of objects
         array = np.array([np.concatenate(row) if isinstance(row, tuple) else row for row in array])
     return array.reshape(count, -1)
 
 
-def find(env: Any, kind: str, observations: Packing, actions: ActionPacking) -> Legal | None:
-    """Look where an env tells masks; None: nowhere, or it has nothing to choose from.
+def find_masks(
+    env: Any, by_agent: bool, observations: Packing, actions: ActionPacking
+) -> MaskReader | None:
+    """Find out where an env gives masks. Return None if it gives none or has no discrete head.
 
-    Infos are looked at in a first reset. Raise ValueError for an observation's of another size.
+    `by_agent`: infos are dicts by agent (PettingZoo). The infos of a reset are inspected. Raise
+    ValueError if the observation space has a mask of another size.
     """
     if not actions.heads:
         return None
     if isinstance(observations.space, Dict) and KEY in observations.space.spaces:
-        legal = Legal(actions, seen=True)
+        masks = MaskReader(actions, in_observation=True)
         size = sum(int(np.prod(part.shape)) for part in observations.parts if part.path[0] == KEY)
-        if size != legal.size:
+        if size != masks.num_choices:
             raise ValueError(
                 f"observation {KEY!r} has {size} entries, its action space {actions.space} has "
-                f"{legal.size} choices: it must have one per choice, or another name"
+                f"{masks.num_choices} choices: it must have one entry per choice; if it is no "
+                "action mask, give it another name"
             )
-        return legal
+        return masks
     try:
         _, info = env.reset()
-    except Exception:  # comes again in the first reset that counts, and is told there
+    except Exception:  # the first reset of an episode raises it again and reports the env
         return None
-    if kind == "parallel":
+    if by_agent:
         info = next(iter(info.values()), {})
-    return Legal(actions, seen=False) if KEY in info else None
+    return MaskReader(actions, in_observation=False) if KEY in info else None

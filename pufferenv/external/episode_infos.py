@@ -1,8 +1,8 @@
-"""The numbers that envs tell in the infos of last steps, on their way into the log.
+"""Numbers in the infos of last steps, on their way from the envs into the log.
 
-A runner writes what the lives and episodes that end in a step tell as JSON into the mailbox, which
-workers share; the engine's side takes it out when the step is received. Nested dicts are joined by
-`/`: RecordEpisodeStatistics tells `episode/r`.
+When lives or episodes end, a runner writes the numbers of their infos as JSON into the mailbox,
+which may be shared with a worker process; the engine reads them when it receives the step. The
+keys of nested dicts are joined by `/`: RecordEpisodeStatistics gives `episode/r`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BYTES = 2048  # of JSON, for each agent of an env
+BYTES_PER_AGENT = 2048  # of JSON
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def numbers(info: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the finite numbers of an info by name, true as 1; arrays and all else are left out."""
+    """Yield the finite numbers of an info by name, True as 1; skip arrays and everything else."""
     for key, value in info.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{path}{key}/")
@@ -31,59 +31,61 @@ def numbers(info: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, floa
                 yield f"{path}{key}", float(array)
 
 
-def numbers_of(infos: Mapping[Any, Any], k: int, count: int) -> dict[str, Any]:
-    """Return the info of env k out of those of a vector env of `count`: what its masks leave in.
+def info_of_env(infos: Mapping[Any, Any], k: int, num_envs: int) -> dict[str, Any]:
+    """Return the info of env k from the infos of a vector env, without what its masks leave out.
 
-    What is no array of one entry per env is of no env.
+    Only arrays of one entry per env are taken.
     """
-    mine: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for key, value in infos.items():
         mask: Any = infos.get(f"_{key}")
-        if str(key).startswith("_") or (np.shape(mask) == (count,) and not mask[k]):
+        if str(key).startswith("_") or (np.shape(mask) == (num_envs,) and not mask[k]):
             continue
         if isinstance(value, Mapping):
-            mine[key] = numbers_of(value, k, count)
-        elif isinstance(value, np.ndarray) and value.shape[:1] == (count,):
-            mine[key] = value[k]
-    return mine
+            own[key] = info_of_env(value, k, num_envs)
+        elif isinstance(value, np.ndarray) and value.shape[:1] == (num_envs,):
+            own[key] = value[k]
+    return own
 
 
-def tell(arrays: Arrays, env: int, infos: Iterable[Mapping[Any, Any]]) -> None:
-    """Leave the numbers of one env's infos in the mailbox: `told` (E,), `infos` (E, bytes)."""
+def write_infos(arrays: Arrays, env: int, infos: Iterable[Mapping[Any, Any]]) -> None:
+    """Write the numbers of one env's infos to the mailbox: `info` (E, bytes), `info_size` (E,)."""
     values: dict[str, list[float]] = {}
     for info in infos:
         for name, value in numbers(info):
             values.setdefault(name, []).append(value)
     if not values:
         return
-    room = arrays["infos"].shape[1]
-    while len(text := json.dumps(values).encode()) > room:
+    capacity = arrays["info"].shape[1]
+    while len(text := json.dumps(values).encode()) > capacity:
         name, _ = values.popitem()
         warnings.warn(
-            f"info[{name!r}] is not logged: all of them take over {room} bytes", stacklevel=2
+            f"info[{name!r}] is not logged: the numbers of this info take over {capacity} bytes "
+            "of JSON; return fewer, or shorter keys",
+            stacklevel=2,
         )
-    arrays["infos"][env, : len(text)] = np.frombuffer(text, np.uint8)
-    arrays["told"][env] = len(text)
+    arrays["info"][env, : len(text)] = np.frombuffer(text, np.uint8)
+    arrays["info_size"][env] = len(text)
 
 
-class Tally:
-    """Mean, spread, least and most of each name, over all that was told since it was last asked."""
+class InfoStatistics:
+    """Mean, standard deviation, minimum and maximum of each number since the last `log`."""
 
     def __init__(self) -> None:
         self._stats: dict[str, list[float]] = {}  # count, mean, sum of squared deviations, min, max
 
     def take(self, arrays: Arrays, begin: int, end: int, counted: npt.NDArray[np.bool_]) -> None:
-        """Take what envs [begin, end) told out of the mailbox, and keep what is `counted` (E,)."""
-        told = arrays["told"][begin:end]
-        for k in np.flatnonzero((told > 0) & counted[begin:end]):
-            text = arrays["infos"][begin + k, : told[k]].tobytes()
+        """Take what envs [begin, end) wrote out of the mailbox; add up that of `counted` (E,)."""
+        sizes = arrays["info_size"][begin:end]
+        for k in np.flatnonzero((sizes > 0) & counted[begin:end]):
+            text = arrays["info"][begin + k, : sizes[k]].tobytes()
             for name, values in json.loads(text).items():
                 for value in values:
                     self._add(name, value)
-        told[:] = 0
+        sizes[:] = 0
 
     def _add(self, name: str, value: float) -> None:
-        """Welford's update."""
+        """Add one value (Welford's update)."""
         stat = self._stats.setdefault(name, [0.0, 0.0, 0.0, math.inf, -math.inf])
         stat[0] += 1
         delta = value - stat[1]
@@ -92,8 +94,9 @@ class Tally:
         stat[3], stat[4] = min(stat[3], value), max(stat[4], value)
 
     def log(self) -> dict[str, tuple[float, float, float, float]]:
-        """Return (mean, std, min, max) by name, and begin anew."""
+        """Return (mean, std, min, max) by name, and start over."""
         stats, self._stats = self._stats, {}
         return {
-            n: (m, math.sqrt(d / c), least, most) for n, (c, m, d, least, most) in stats.items()
+            name: (mean, math.sqrt(squares / count), low, high)
+            for name, (count, mean, squares, low, high) in stats.items()
         }

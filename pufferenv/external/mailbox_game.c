@@ -1,4 +1,4 @@
-// pufferenv/external/mailbox_game.c - see mailbox_game.h.
+// pufferenv/external/mailbox_game.c - see mailbox_game.h. The loops are those of contract/game.c.
 #include "pufferenv/external/mailbox_game.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ typedef struct Log {
 
 typedef struct Env {
     Log log; // always first
-    Log now; // of the episode at hand
+    Log now; // of the current episode
 } Env;
 
 static const PufField LOG[] = {
@@ -17,7 +17,7 @@ static const PufField LOG[] = {
     {.name = "length", .doc = "steps", .offset = offsetof(Log, length)},
 };
 
-// --- what the config says ---------------------------------------------------------------
+// --- shapes ------------------------------------------------
 static int obs_shape(const void *config, int32_t dims[PUF_MAX_DIMS]) {
     const PufMailboxConfig *c = config;
     memcpy(dims, c->obs_dims, sizeof(c->obs_dims));
@@ -35,11 +35,11 @@ static int axes(const void *config, PufAxis out[PUF_MAX_AXES]) {
 }
 static int num_agents(const void *config) { return ((const PufMailboxConfig *)config)->num_agents; }
 
-// The engine keeps its copy of the config for as long as the envs live.
+// The engine keeps its copy of the config for as long as the envs exist.
 static int load(const void *config, void **shared, const char **why) {
     const PufMailboxConfig *c = config;
     if (!c->mailbox.obs) {
-        *why = "its envs have no mailbox";
+        *why = "its config has no mailbox: open it with ExternalGame.open";
         return PUF_ERR_CONFIG;
     }
     *shared = (void *)(uintptr_t)&c->mailbox;
@@ -47,25 +47,26 @@ static int load(const void *config, void **shared, const char **why) {
 }
 static void unload(void *shared) { (void)shared; }
 static int init_one(void *env, const void *config, uint64_t seed, const char **why) {
-    (void)env, (void)config, (void)seed, (void)why; // zeroed; the runner has the seed
+    (void)env, (void)config, (void)seed, (void)why; // zeroed; the runner seeds the env
     return PUF_OK;
 }
 static void close_one(void *env) { (void)env; }
 
-// --- one env ------------------------------------------------------------------------------
+// --- one env ------------------------------------------------
 static void observe_one(PufIO *io, size_t i) {
     const PufMailbox *mailbox = io->shared;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
-        const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED; // who lives anew has not
+        const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED; // a new life has not
         if (io->mask && io->alive[a]) {
             uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
             if (ended) memset(mask, 1, io->mask_stride); // nobody acts on it
-            else memcpy(mask, mailbox->legal + agent * io->mask_stride, io->mask_stride);
+            else memcpy(mask, mailbox->action_mask + agent * io->mask_stride, io->mask_stride);
         }
-        if (!io->alive[a] || (!ended && mailbox->written[agent] == io->slot[a])) continue;
+        if (!io->alive[a] || (!ended && mailbox->written_slot[agent] == io->slot[a])) continue;
         memcpy(io->obs + (size_t)io->slot[a] * io->obs_stride,
-               (ended ? mailbox->final : mailbox->obs) + agent * io->obs_stride, io->obs_stride);
+               (ended ? mailbox->final_obs : mailbox->obs) + agent * io->obs_stride,
+               io->obs_stride);
     }
 }
 
@@ -73,7 +74,7 @@ static void step_one(Env *env, PufIO *io, size_t i) {
     const PufMailbox *mailbox = io->shared;
     PufNote *note = io->note;
     int lived = 0;
-    note->over = mailbox->over[i], note->event = note->over != 0;
+    note->over = mailbox->episode_done[i], note->event = note->over != 0;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
         const int acted = io->row_end[a] >= 0;
@@ -93,7 +94,7 @@ static void step_one(Env *env, PufIO *io, size_t i) {
     env->now = (Log){0};
 }
 
-// --- loops over envs, as spec.h says --------------------------------------------------------
+// --- loops over envs, see spec.h ------------------------------------------------
 static size_t step_range(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
     size_t count = 0;
@@ -153,7 +154,7 @@ void puf_mailbox_spec(PufSpec *spec, const char *name, const char *doc, PufDtype
         .num_log = sizeof(LOG) / sizeof(LOG[0]),
         .obs_dtype = obs_dtype,
         .has_mask = has_mask != 0,
-        .debug = 1, // runners check always
+        .debug = 1, // runners check what envs return in every build
         .obs_shape = obs_shape,
         .heads = heads,
         .axes = axes,

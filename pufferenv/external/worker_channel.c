@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_ENDS = 256 };
+enum { MAX_SIGNALS = 256 };
 
 static int64_t now_us(void) {
     struct timespec t;
@@ -24,7 +24,7 @@ void puf_signal_raise(PufSignal *signal, int fd) {
     atomic_fetch_add(&signal->count, 1);
     if (!atomic_exchange(&signal->sleeps, 0)) return;
     while (write(fd, "", 1) < 0 && errno == EINTR) {
-    } // a full or closed socket: the other end is awake, or gone
+    } // other errors: the socket is full or closed, so the other end is awake or has ended
 }
 
 int puf_signal_reached(PufSignal *signal, uint32_t number) {
@@ -39,16 +39,16 @@ static int any_reached(PufSignal **signals, const uint32_t *numbers, int n) {
 
 PufChannelStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
                                      int n, int spin_us, int timeout_ms) {
-    if (n > MAX_ENDS) n = MAX_ENDS;
+    if (n > MAX_SIGNALS) n = MAX_SIGNALS;
     for (const int64_t until = now_us() + spin_us; !any_reached(signals, numbers, n); sched_yield())
         if (now_us() >= until) break;
-    struct pollfd ends[MAX_ENDS];
+    struct pollfd ends[MAX_SIGNALS];
     for (;;) {
         for (int k = 0; k < n; k++) {
             atomic_store(&signals[k]->sleeps, 1);
             ends[k] = (struct pollfd){.fd = fds[k], .events = POLLIN};
         }
-        // A count that rose before `sleeps` was set is seen here, a later one writes its byte.
+        // A count that rose before `sleeps` was set is seen here; a later one writes a byte.
         if (any_reached(signals, numbers, n)) {
             for (int k = 0; k < n; k++) atomic_store(&signals[k]->sleeps, 0);
             return PUF_CHANNEL_OK;
@@ -71,18 +71,18 @@ PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int
     return puf_signal_wait_any(&signal, &number, &fd, 1, spin_us, timeout_ms);
 }
 
-// --- the watch ----------------------------------------------------------------------------
+// --- the thread that watches the parent ------------------------------------------------
 typedef struct Watch {
     int fd;
     pid_t parent;
 } Watch;
 
-static void *watch(void *given) {
-    const Watch *w = given;
-    for (;;) { // without events asked for, poll tells of an end that was closed
+static void *watch(void *argument) {
+    const Watch *w = argument;
+    for (;;) { // no events are requested: poll returns when the other end is closed
         struct pollfd end = {.fd = w->fd};
         if (poll(&end, 1, 1000) > 0 || getppid() != w->parent) {
-            if (getpgrp() == getpid()) kill(0, SIGKILL); // what the envs started is in it too
+            if (getpgrp() == getpid()) kill(0, SIGKILL); // includes processes that envs started
             _exit(1);
         }
     }

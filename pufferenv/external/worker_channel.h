@@ -1,20 +1,21 @@
-// pufferenv/external/worker_channel.h - a line between a process and a worker of its: two counters in shared
-// memory, and a socket for whoever is asleep.
+// pufferenv/external/worker_channel.h - a channel between a process and one of its workers: two
+// counters in shared memory, and a socket that wakes a sleeping end.
 //
-// The process counts commands, the worker those that are done. Who waits looks at the counter for a
-// short while, yielding its core each time, then says that it sleeps and polls the socket; who
-// counts writes a byte to the socket if somebody sleeps. So a busy line costs no system call but
-// the yields, a sleeper burns nothing, and the end of either process ends the other's wait.
+// The process counts the commands that it sent, the worker those that are done. An end that waits
+// for a count first polls it for a short while, yielding its core; then it sets `sleeps` and polls
+// the socket. An end that raises a count writes a byte to the socket if the other end sleeps. So a
+// busy channel makes no system call but the yields, a sleeping end uses no CPU, and when one of the
+// processes ends, the other's wait ends too.
 #ifndef PUF_WORKER_CHANNEL_H
 #define PUF_WORKER_CHANNEL_H
 
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { PUF_CHANNEL_CAPACITY = 64 }; // commands that may be under way at once
+enum { PUF_CHANNEL_CAPACITY = 64 }; // commands in flight
 
-// An end writes `count` and the other end `sleeps`; one cache line, so that neither waits for
-// a line that holds anything else.
+// One end writes `count`, the other `sleeps`. A signal has a cache line of its own, so that writing
+// to its neighbours does not slow it down.
 typedef struct PufSignal {
     _Alignas(64) _Atomic uint32_t count;
     _Atomic uint32_t sleeps;
@@ -22,30 +23,32 @@ typedef struct PufSignal {
 
 typedef struct PufChannel {
     PufSignal sent, done;
-    _Alignas(64) int64_t at;                   // the env at hand, for whoever finds the worker dead
-    int32_t commands[PUF_CHANNEL_CAPACITY][3]; // kind, begin, end of command number k % ROOM
+    _Alignas(64) int64_t current_env; // the env that the worker runs; names it if the worker dies
+    int32_t commands[PUF_CHANNEL_CAPACITY][3]; // kind, begin, end of command number k % CAPACITY
 } PufChannel;
 
 typedef enum {
     PUF_CHANNEL_OK,
-    PUF_CHANNEL_TIMEOUT,   // not yet, after `timeout_ms`
-    PUF_CHANNEL_CLOSED,    // the other process is gone
-    PUF_CHANNEL_INTERRUPT, // a signal came: look at it and wait again
+    PUF_CHANNEL_TIMEOUT,   // the count was not reached within `timeout_ms`
+    PUF_CHANNEL_CLOSED,    // the other process has ended
+    PUF_CHANNEL_INTERRUPT, // a POSIX signal came: handle it and wait again
 } PufChannelStatus;
 
 // Raises the count by one. `fd`: this end of the socket.
 void puf_signal_raise(PufSignal *signal, int fd);
-// Whether at least `number` have been counted; numbers wrap, at most 2^31 apart.
+// Whether the count has reached `number`. Numbers wrap around, at most 2^31 apart.
 int puf_signal_reached(PufSignal *signal, uint32_t number);
-// Waits for that. `spin_us`: how long to look before sleeping; timeout_ms -1: for ever.
+// Waits until the count reaches `number`. spin_us: how long to poll before sleeping; timeout_ms: of
+// the sleep, -1 for no limit.
 PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
                                  int timeout_ms);
-// Waits until one of `num_signals` counts what it should.
+// Waits until one of the counts reaches its number.
 PufChannelStatus puf_signal_wait_any(PufSignal **signals, const uint32_t *numbers, const int *fds,
                                      int num_signals, int spin_us, int timeout_ms);
 
-// Ends this process, and the group that it leads, with no word, when the socket's other end or `parent` is gone:
-// also while Python holds its lock or an env never returns. -> 0, or -1: no thread could be made.
+// Starts a thread that kills this process, and the process group that it leads, when the socket's
+// other end is closed or `parent` has ended, even while Python holds the GIL or an env never
+// returns. Returns 0, or -1 if the thread cannot be started.
 int puf_channel_watch(int fd, int parent);
 
 #endif

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
-from pufferenv.external.game import TIMEOUT, ExternalGame, SingleEnvFactory
+from pufferenv.external.game import DEFAULT_TIMEOUT, ExternalGame, SingleEnvFactory
 from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import Arrays, PufferVectorEnv
 
@@ -24,7 +24,7 @@ def wrap(
     *,
     backend: str = "serial",
     num_workers: int | None = None,
-    timeout: float | None = TIMEOUT,
+    timeout: float | None = DEFAULT_TIMEOUT,
     agents: int | None = None,
     name: str | None = None,
     seed: int | Sequence[int] | None = None,
@@ -34,24 +34,25 @@ def wrap(
 ) -> WrappedEnv:
     """Return `num_envs` copies of an external env as one vector env over agents.
 
-    env: a Gymnasium id, or a function that makes an env: Gymnasium's, a PettingZoo ParallelEnv, a
-        whole vector env (Gymnasium's or envpool's, in any autoreset mode); or one env as it is,
-        which only the serial backend can play.
-    num_envs: envs in all; None: as many as `env` makes at once.
+    env: a Gymnasium id; a function that makes a Gymnasium env, a PettingZoo ParallelEnv or a whole
+        vector env (Gymnasium's or envpool's, in any autoreset mode); or one env that is made
+        already, with the serial backend only.
+    num_envs: number of envs; None: as many as one call of `env` makes.
     backend: "serial", "threads" (for envs that release the GIL) or "processes".
-    num_workers: of threads or processes; None: one per core.
+    num_workers: threads or processes; None: one per usable core.
     timeout: seconds that an env in a worker process may take to be made, reset or stepped; None:
-        any.
-    agents: of a PettingZoo env without possible_agents, how many there are at once at most.
-    name: what it is called in messages and runs; None: its id or class.
-    kwargs: what an id's env is made with.
-    seed, autoreset_mode, copy: as of `pufferenv.make`. Results are the same for every backend and
+        no limit.
+    agents: the most agents at a time of a PettingZoo env without `possible_agents`.
+    name: what messages and runs call the env; None: its id or class.
+    kwargs: arguments of `gymnasium.make` for an id.
+    seed, autoreset_mode, copy: as in `pufferenv.make`. Results are the same for every backend and
         number of workers.
 
-    Action masks that the envs tell are `action_masks` and in infos, the numbers of their last infos
-    in `log()`. Nothing starts before the first `reset`. To train, give it to a Trainer or a RowEnv
-    in place of a game's name: they start envs of their own.
-    Raises TypeError or ValueError naming what cannot be handled.
+    Action masks that the envs give are in `action_masks` and in infos; the numbers in the infos of
+    last steps are in `log()`. No env is made and no worker starts before the first `reset`, except
+    one env that is inspected here. To train, pass the returned env to a Trainer or a RowEnv in
+    place of a game's name; they make envs of their own.
+    Raise TypeError or ValueError for arguments and spaces that are not supported, by name.
     """
     make: Any = env if callable(env) else SingleEnvFactory(env)
     if isinstance(env, str):
@@ -61,7 +62,7 @@ def wrap(
     )
     return WrappedEnv(
         GameSpec.of(game),
-        game.description.block if num_envs is None else num_envs,
+        game.envs_per_make if num_envs is None else num_envs,
         num_threads=1,
         seed=seed,
         autoreset_mode=autoreset_mode,
@@ -71,27 +72,36 @@ def wrap(
 
 
 class WrappedEnv(PufferVectorEnv):
-    """A vector env over the agents of external envs, in their own spaces; made by `wrap`.
+    """A vector env over the agents of external envs, in their own spaces; `wrap` makes it.
 
-    Observations come as the envs tell them: nests of views, copies where the slot's dtype is
-    another one.
+    Observations have the nesting of the envs' space. Their leaves are views of the slots, or
+    copies where the slot has another dtype than the leaf.
     """
 
     game: ExternalGame
 
     def __init__(self, spec: GameSpec, num_envs: int, **options: Any) -> None:
         super().__init__(spec, num_envs, **options)
-        seen, done = self.game.description.observations, self.game.description.actions.space
-        self._seen = seen
-        self._plain = seen.is_plain and self.single_observation_space.shape == seen.space.shape
-        self._plain = self._plain and self.single_observation_space.dtype == seen.space.dtype
-        # What the engine takes as it is: choices from 0 on, or a row of float32.
-        self._direct = (isinstance(done, Discrete) and done.start == 0) or (
-            isinstance(done, Box) and done.dtype == np.float32 and len(done.shape) == 1
+        description = self.game.description
+        packing, action_space = description.observations, description.actions.space
+        self._packing = packing
+        # Observations whose slots are what the env's space describes are returned as they are.
+        own = self.single_observation_space
+        self._is_plain = packing.is_plain and (own.shape, own.dtype) == (
+            packing.space.shape,
+            packing.space.dtype,
         )
-        self.single_observation_space, self.single_action_space = seen.space, done
-        self.observation_space = batch_space(seen.space, self.num_envs)
-        self.action_space = batch_space(done, self.num_envs)
+        # Actions that the engine takes unconverted: choices from 0 on, or a row of float32.
+        self._is_engine_action = (
+            isinstance(action_space, Discrete) and action_space.start == 0
+        ) or (
+            isinstance(action_space, Box)
+            and action_space.dtype == np.float32
+            and len(action_space.shape) == 1
+        )
+        self.single_observation_space, self.single_action_space = packing.space, action_space
+        self.observation_space = batch_space(packing.space, self.num_envs)
+        self.action_space = batch_space(action_space, self.num_envs)
 
     def reset(
         self,
@@ -99,26 +109,28 @@ class WrappedEnv(PufferVectorEnv):
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes, as PufferVectorEnv does; observations in the envs' own space."""
+        """Begin new episodes, as PufferVectorEnv does; observations are in the envs' space."""
         obs, infos = super().reset(seed=seed, options=options)
-        return self._told(obs), infos
+        return self._unpack(obs), infos
 
     def step(self, actions: Any) -> Arrays:
-        """Act with all agents, as PufferVectorEnv does, in the envs' own spaces."""
-        obs, *rest, infos = super().step(actions if self._direct else self._asked(actions))
-        if not self._plain and "final_obs" in infos:
-            infos = {**infos, "final_obs": self._told(infos["final_obs"])}
-        return (self._told(obs), *rest, infos)
+        """Step all agents, as PufferVectorEnv does; everything is in the envs' spaces."""
+        if not self._is_engine_action:
+            actions = self._pack_actions(actions)
+        obs, *rest, infos = super().step(actions)
+        if not self._is_plain and "final_obs" in infos:
+            infos = {**infos, "final_obs": self._unpack(infos["final_obs"])}
+        return (self._unpack(obs), *rest, infos)
 
-    def _told(self, slots: npt.NDArray[Any]) -> Any:
-        """Return slots (A, *O) as the envs' space nests them."""
-        if self._plain:
+    def _unpack(self, slots: npt.NDArray[Any]) -> Any:
+        """Return slots (A, *O) in the nesting of the envs' space."""
+        if self._is_plain:
             return slots
-        parts = zip(self._seen.parts, self._seen.views(slots), strict=True)
-        return self._seen.nest([v.astype(part.space.dtype, copy=False) for part, v in parts])
+        parts = zip(self._packing.parts, self._packing.views(slots), strict=True)
+        return self._packing.nest([v.astype(part.space.dtype, copy=False) for part, v in parts])
 
-    def _asked(self, actions: Any) -> Any:
-        """Return a batch of the envs' actions as the engine takes it."""
+    def _pack_actions(self, actions: Any) -> Any:
+        """Return a batch of the envs' actions as the engine takes them."""
         packed = [
             self.game.description.actions.pack(one) for one in iterate(self.action_space, actions)
         ]

@@ -7,6 +7,7 @@ engine, so that `puffer --help` is quick. A game declares its own options (`env.
 
 import dataclasses
 
+from pufferenv.external.backends.registry import BACKENDS
 from pufferlib.config.networks import NETWORKS, RECURRENT
 from pufferlib.config.section import Section, option
 
@@ -24,7 +25,7 @@ class VecOptions(Section):
     backend: str = option(
         "auto",
         "where Python envs run; auto: in processes if there is more than one core",
-        choices=("auto", "serial", "threads", "processes"),
+        choices=("auto", *BACKENDS),
     )
     timeout: float = option(
         300.0,

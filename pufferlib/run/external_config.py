@@ -37,7 +37,7 @@ def configure(name: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
     network = "auto"
     # The defaults depend on the network, which is known only after the layers are merged.
     for _ in range(2):
-        suited = defaults(description.observations, network, description.limit)
+        suited = defaults(description.observations, network, description.max_episode_steps)
         lowest = Layer(f"defaults for {name}", suited)
         config = dataclasses.replace(resolve(name, game, [lowest, *others]), env=kwargs)
         network = config.policy.name

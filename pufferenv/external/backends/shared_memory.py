@@ -1,7 +1,8 @@
-"""Memory that this process and its workers share: no name, so nothing can be left behind.
+"""Memory that this process and its workers share, without a name that could be left behind.
 
-A file without a name grows by one mapping per array; workers inherit its descriptor and map the
-same places. The last process that has it mapped frees it, however that process ends.
+All arrays are in one unnamed file, which grows by one mapping per array. Workers inherit its
+descriptor and map the same ranges. The OS frees the memory when the last process that has it
+mapped ends, however it ends.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Place(NamedTuple):
-    """Where an array lies in the file."""
+class Location(NamedTuple):
+    """Where an array is in the file, and what it is."""
 
-    offset: int
+    offset: int  # bytes
     shape: tuple[int, ...]
     dtype: str
 
 
-class Shared:
-    """A growing piece of shared memory. `fd`: its descriptor, which is closed with `close`."""
+class SharedMemory:
+    """An unnamed file of arrays. `fd`: its descriptor, until `close`."""
 
     def __init__(self) -> None:
         if hasattr(os, "memfd_create"):
@@ -33,39 +34,39 @@ class Shared:
             with tempfile.TemporaryFile() as file:
                 self.fd = os.dup(file.fileno())
         self._end = 0
-        self._places: dict[int, Place] = {}  # by address
+        self._locations: dict[int, Location] = {}  # by address of the array
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return a zeroed array, page-aligned. Raise MemoryError where there is no room."""
-        place = Place(self._end, shape, dtype.str)
+        """Return a zeroed, page-aligned array. Raise MemoryError if there is no room for it."""
+        location = Location(self._end, shape, dtype.str)
         size = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-        grain = mmap.ALLOCATIONGRANULARITY
+        pages = -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         try:
-            os.ftruncate(self.fd, self._end + -(-size // grain) * grain)
-            array = mapped(self.fd, place)
+            os.ftruncate(self.fd, self._end + pages)
+            array = map_array(self.fd, location)
         except (OSError, OverflowError, ValueError):
             raise MemoryError(
-                f"one array needs {size / 2**30:,.1f} GiB of shared memory, more than there is: "
-                "give fewer num_envs, or a shorter horizon or smaller batch of rows"
+                f"an array needs {size / 2**30:,.1f} GiB of shared memory, more than is available: "
+                "use fewer num_envs, a shorter horizon or fewer batch_rows"
             ) from None
-        self._end += -(-size // grain) * grain
-        self._places[array.ctypes.data] = place
+        self._end += pages
+        self._locations[array.ctypes.data] = location
         return array
 
-    def place(self, array: npt.NDArray[Any]) -> Place:
-        """Return where an array lies that `array` made."""
-        return self._places[array.ctypes.data]
+    def locate(self, array: npt.NDArray[Any]) -> Location:
+        """Return where an array is that `array` returned."""
+        return self._locations[array.ctypes.data]
 
     def close(self) -> None:
-        """Close the descriptor; arrays stay valid."""
+        """Close the descriptor; the arrays stay valid."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
 
-def mapped(fd: int, place: Place) -> npt.NDArray[Any]:
-    """Map an array that a process made with `Shared.array`."""
-    dtype = np.dtype(place.dtype)
-    count = int(np.prod(place.shape, dtype=np.int64))
-    pages = mmap.mmap(fd, max(1, count * dtype.itemsize), offset=place.offset)
-    return np.frombuffer(pages, dtype, count).reshape(place.shape)
+def map_array(fd: int, location: Location) -> npt.NDArray[Any]:
+    """Map an array that another process made with `SharedMemory.array`."""
+    dtype = np.dtype(location.dtype)
+    count = int(np.prod(location.shape, dtype=np.int64))
+    pages = mmap.mmap(fd, max(1, count * dtype.itemsize), offset=location.offset)
+    return np.frombuffer(pages, dtype, count).reshape(location.shape)

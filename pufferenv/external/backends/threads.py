@@ -1,215 +1,99 @@
-"""Where an external game's envs are played: in this thread, in threads, in worker processes.
-
-A backend gives memory, makes runners (runners.py) and has them reset and step. Which one it is never
-shows in a result: env i has the same seed and does the same in each.
-"""
+"""The thread backend: each thread runs some of the envs, for envs that release the GIL."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv.cores import usable_cores
-from pufferenv.engine._engine import ROWS
-from pufferenv.engine.arrays import own_memory
-from pufferenv.external._external import Mailbox
-from pufferenv.external.description import make_runner
-
-if TYPE_CHECKING:
-    from pufferenv.external.game import ExternalGame
-
-Arrays = dict[str, npt.NDArray[Any]]
+from pufferenv.external.backends.base import Arrays, EnvSetup, plain_memory, split_envs
+from pufferenv.external.runners.factory import Runner, make_runner
 
 
-class Backend(Protocol):
-    """What ExternalEngine asks of a backend. `begin`, `end`: envs, half-open."""
+class Worker(NamedTuple):
+    """One thread, the envs that it runs, and what steps them."""
 
-    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
-        """`mode`: the engine's."""
-
-    shares: bool  # runners reach any memory of this process, not only what `memory` gave
-
-    def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return zeroed memory that runners can reach."""
-
-    def start(self, arrays: Arrays) -> None:
-        """Make the envs. `arrays`: the mailbox and what runners see of the engine's, as in Mailbox."""
-
-    def reset(
-        self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
-    ) -> None:
-        """Begin new episodes (E,), and wait for them."""
-
-    def send(self, begin: int, end: int) -> None:
-        """Have envs act."""
-
-    def ready(self, begin: int, end: int) -> bool:
-        """Whether what was sent is done."""
-
-    def wait(self, begin: int, end: int) -> None:
-        """Wait until it is; raise EnvError where an env failed."""
-
-    def wait_any(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Wait until `ready` holds for one of these ranges."""
-
-    def drain(self) -> None:
-        """Wait for whatever was sent."""
-
-    def close(self) -> None:
-        """Close the envs. Twice is fine."""
-
-
-def shares(num_envs: int, block: int, num_workers: int | None) -> list[slice]:
-    """Return the envs of each worker: whole blocks, as equal as possible, in order."""
-    blocks = num_envs // block
-    count = min(num_workers or usable_cores(), blocks)
-    ends = [blocks * w // count * block for w in range(count + 1)]
-    return [slice(*pair) for pair in itertools.pairwise(ends)]
-
-
-def plain_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return a zeroed array of this process."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return own_memory(size).view(dtype).reshape(shape)
+    envs: slice
+    thread: ThreadPoolExecutor  # of one thread: envs are made and stepped in the same one
+    runner: Runner
 
 
 class Threads:
-    """Threads that play a part of the envs each: for envs that release the GIL while they step."""
+    """Steps envs in threads of this process."""
 
-    shares = True
+    same_process = True
 
-    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
-        """`mode`: the engine's."""
-        self.game, self.num_envs, self.mode = game, num_envs, mode
-        self._parts: list[tuple[slice, ThreadPoolExecutor]] = []  # one thread each
-        self._runners: list[Any] = []
-        self._sent: dict[tuple[int, int], list[Future[None]]] = {}
+    def __init__(self, setup: EnvSetup) -> None:
+        self.setup = setup
+        self._threads: list[ThreadPoolExecutor] = []
+        self._workers: list[Worker] = []
+        self._in_flight: dict[tuple[int, int], list[Future[None]]] = {}  # by range of envs
 
-    def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """Return memory of this process."""
         return plain_memory(shape, dtype)
 
     def start(self, arrays: Arrays) -> None:
-        """Make the envs, each in the thread that will play it."""
-        game, rows = self.game, self.mode == ROWS
-        for part in shares(self.num_envs, game.description.block, game.num_workers):
-            self._parts.append((part, ThreadPoolExecutor(1, "pufferenv")))
+        """Make the envs, each in the thread that will step it."""
+        description, make, _, mode, *_ = self.setup
+        parts = split_envs(self.setup)
+        self._threads = [ThreadPoolExecutor(1, "pufferenv") for _ in parts]
         made = [
-            thread.submit(
-                make_runner,
-                game.description,
-                game.make,
-                Mailbox({**arrays, "at": np.zeros(1, np.int64)}, rows),
-                part.start,
-                part.stop,
-                self.mode,
-            )
-            for part, thread in self._parts
+            thread.submit(make_runner, description, make, arrays, envs.start, envs.stop, mode)
+            for envs, thread in zip(parts, self._threads, strict=True)
         ]
-        self._runners = [runner.result() for runner in made]
+        runners = [future.result() for future in made]
+        self._workers = [*map(Worker, parts, self._threads, runners)]
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
     ) -> None:
         """Begin new episodes."""
-        self._each(lambda runner, part: runner.reset(part.start, part.stop, seeds, mask))
-
-    def _each(self, do: Callable[[Any, slice], None]) -> None:
-        parts = zip(self._runners, self._parts, strict=True)
-        for future in [thread.submit(do, runner, part) for runner, (part, thread) in parts]:
+        begun = [
+            thread.submit(runner.reset, envs.start, envs.stop, seeds, mask)
+            for envs, thread, runner in self._workers
+        ]
+        for future in begun:
             future.result()
 
     def send(self, begin: int, end: int) -> None:
-        """Have envs act; several ranges may be under way."""
-        self._sent[begin, end] = [
-            thread.submit(runner.step, max(begin, part.start), min(end, part.stop))
-            for runner, (part, thread) in zip(self._runners, self._parts, strict=True)
-            if begin < part.stop and part.start < end
+        """Start to step envs [begin, end)."""
+        self._in_flight[begin, end] = [
+            thread.submit(runner.step, max(begin, envs.start), min(end, envs.stop))
+            for envs, thread, runner in self._workers
+            if begin < envs.stop and envs.start < end
         ]
 
     def ready(self, begin: int, end: int) -> bool:
-        """Whether they have acted."""
-        return all(future.done() for future in self._sent.get((begin, end), ()))
+        """Return whether a range that was sent has stepped."""
+        return all(future.done() for future in self._in_flight.get((begin, end), ()))
 
     def wait(self, begin: int, end: int) -> None:
-        """Wait until they have; raise EnvError where an env failed."""
-        for future in self._sent.pop((begin, end)):
+        """Wait until a range that was sent has stepped; raise EnvError if an env raised."""
+        for future in self._in_flight.pop((begin, end)):
             future.result()
 
     def wait_any(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Wait until one of these ranges has acted."""
+        """Wait until one of these ranges has stepped."""
         while not any(self.ready(*one) for one in ranges):
-            late = [future for one in ranges for future in self._sent[one] if not future.done()]
-            concurrent.futures.wait(late, return_when=concurrent.futures.FIRST_COMPLETED)
+            pending = [
+                future for one in ranges for future in self._in_flight[one] if not future.done()
+            ]
+            concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
 
-    def drain(self) -> None:
-        """Wait for whatever was sent."""
-        for one in list(self._sent):
+    def wait_all(self) -> None:
+        """Wait for every range that was sent."""
+        for one in list(self._in_flight):
             self.wait(*one)
 
     def close(self) -> None:
-        """Close the envs, and end the threads. Twice is fine."""
-        runners, self._runners = self._runners, []
-        for runner, (_, thread) in zip(runners, self._parts, strict=False):
+        """Close the envs, and end the threads. A second call does nothing."""
+        for _, thread, runner in self._workers:
             thread.submit(runner.close)
-        for _, thread in self._parts:
+        for thread in self._threads:
             thread.shutdown()
-        self._parts = []
-
-
-class Serial:
-    """All envs in the thread that steps the engine."""
-
-    shares = True  # runners reach all memory of this process
-
-    def __init__(self, game: ExternalGame, num_envs: int, mode: int) -> None:
-        """`mode`: the engine's."""
-        self.game, self.num_envs, self.mode = game, num_envs, mode
-        self._runner: Any = None
-
-    def memory(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return memory of this process."""
-        return plain_memory(shape, dtype)
-
-    def start(self, arrays: Arrays) -> None:
-        """Make the envs."""
-        mailbox = Mailbox({**arrays, "at": np.zeros(1, np.int64)}, self.mode == ROWS)
-        game = self.game
-        self._runner = make_runner(
-            game.description, game.make, mailbox, 0, self.num_envs, self.mode
-        )
-
-    def reset(
-        self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
-    ) -> None:
-        """Begin new episodes."""
-        self._runner.reset(0, self.num_envs, seeds, mask)
-
-    def send(self, begin: int, end: int) -> None:
-        """Step envs, here and now."""
-        self._runner.step(begin, end)
-
-    def ready(self, begin: int, end: int) -> bool:
-        """Return True: it was done when it was sent."""
-        return True
-
-    def wait(self, begin: int, end: int) -> None:
-        """Nothing is left to wait for."""
-
-    def wait_any(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Nothing is left to wait for."""
-
-    def drain(self) -> None:
-        """Nothing is left to wait for."""
-
-    def close(self) -> None:
-        """Close the envs."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
+        self._workers, self._threads = [], []

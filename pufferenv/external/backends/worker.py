@@ -1,8 +1,8 @@
-"""What a worker process runs: takes commands from its line, until it is told to stop.
+"""The main function of a worker process: it runs commands from its channel until it is stopped.
 
-Started by backends.Processes with one socket, the shared memory and a file for the traces of
-crashes; what it plays comes pickled on its standard input. An error's traceback goes into shared
-memory, and the worker ends.
+worker_process.py starts it with a socket, the descriptor of the shared memory and a file for the
+traces of crashes. Its job comes pickled on standard input. If an env raises, the worker writes the
+traceback into shared memory and exits.
 """
 
 from __future__ import annotations
@@ -17,65 +17,69 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pufferenv.engine._engine import ROWS
-from pufferenv.external._external import Mailbox, WorkerChannel, watch
-from pufferenv.external.backends.shared_memory import Place, mapped
-from pufferenv.external.description import EnvDescription, make_runner
+from pufferenv.external._external import WorkerChannel, watch
+from pufferenv.external.backends.shared_memory import Location, map_array
+from pufferenv.external.description import EnvDescription
+from pufferenv.external.runners.factory import make_runner
 
-STOP, READY, RESET, STEP = range(4)
-SEEDED, MASKED = 1, 2  # of a reset: which of the two arrays counts
-SPIN_US = 20  # how long to look for a command before sleeping
-TEXT_BYTES = 1 << 16  # of an error's traceback
+STOP, READY, RESET, STEP = range(4)  # commands; READY does nothing but be answered
+HAS_SEEDS, HAS_MASK = 1, 2  # flags of RESET: which of the two arrays to use
+SPIN_US = 20  # microseconds for which a worker polls for a command before it sleeps
+TRACEBACK_BYTES = 1 << 16
 
 
 class Job(NamedTuple):
-    """Everything that one worker is told. Envs [first, last) are its."""
+    """What a worker is to do: make and step envs [first, last)."""
 
     description: EnvDescription
     make: Callable[[], Any]
     first: int
     last: int
-    mode: int
-    arrays: dict[str, Place]  # the Mailbox's, and seeds (E,), mask (E,)
-    line: Place
+    mode: int  # the engine's
+    arrays: dict[str, Location]  # those of a Mailbox, reset_seeds (E,), reset_mask (E,)
+    channel: Location
 
 
 def main(parent: int, socket: int, memory: int, trace: int) -> None:
-    """Play. The numbers are the parent's process id, and descriptors."""
+    """Run the worker. `parent`: a process id; the other arguments are file descriptors."""
     for fd in (socket, memory, trace):
         os.set_inheritable(fd, False)
     watch(socket, parent)
     faulthandler.enable(trace)
-    with open(0, "rb") as given:
-        told = given.read()
-    sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))  # an env that reads finds the end
-    place, pickled = pickle.loads(told)
-    text = mapped(memory, place)
+    with open(0, "rb") as stdin:
+        sent = stdin.read()
+    sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))  # an env that reads input gets EOF
+    location, job = pickle.loads(sent)
+    report = map_array(memory, location)
     try:
-        play(pickle.loads(pickled), memory, socket)
+        run(pickle.loads(job), memory, socket)
     except BaseException:
-        said = traceback.format_exc().encode(errors="replace")[-TEXT_BYTES:]
-        text[: len(said)] = np.frombuffer(said, np.uint8)
+        text = traceback.format_exc().encode(errors="replace")[-TRACEBACK_BYTES:]
+        report[: len(text)] = np.frombuffer(text, np.uint8)
         os._exit(1)
 
 
-def play(job: Job, memory: int, socket: int) -> None:
-    """Make the envs, then do what comes, until STOP or until the parent is gone."""
-    line = WorkerChannel(mapped(memory, job.line), socket)
-    arrays = {name: mapped(memory, place) for name, place in job.arrays.items()}
-    seeds, mask = arrays.pop("seeds"), arrays.pop("mask")
-    arrays["at"] = line.place()
-    mailbox = Mailbox(arrays, job.mode == ROWS)
-    runner = make_runner(job.description, job.make, mailbox, job.first, job.last, job.mode)
-    while (command := line.take(SPIN_US)) is not None:
+def run(job: Job, memory: int, socket: int) -> None:
+    """Make the envs, then run commands until STOP or until the parent is gone."""
+    channel = WorkerChannel(map_array(memory, job.channel), socket)
+    arrays = {name: map_array(memory, location) for name, location in job.arrays.items()}
+    seeds, mask = arrays.pop("reset_seeds"), arrays.pop("reset_mask")
+    arrays["current_env"] = channel.current_env_view()
+    runner = make_runner(job.description, job.make, arrays, job.first, job.last, job.mode)
+    while (command := channel.take(SPIN_US)) is not None:
         kind, begin, end = command
         if kind == STEP:
             runner.step(begin, end)
         elif kind == RESET:
-            given = seeds if begin & SEEDED else None, mask if begin & MASKED else None
-            runner.reset(job.first, job.last, *given)
+            flags = begin
+            runner.reset(
+                job.first,
+                job.last,
+                seeds if flags & HAS_SEEDS else None,
+                mask if flags & HAS_MASK else None,
+            )
         elif kind == STOP:
             runner.close()
-        line.finish()  # READY asks for no more than this
+        channel.finish()
         if kind == STOP:
             return

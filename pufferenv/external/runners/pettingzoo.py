@@ -1,8 +1,9 @@
-"""The runner of PettingZoo's ParallelEnvs: agents that enter and leave, at places of the engine's.
+"""The runner of PettingZoo's parallel envs, whose agents enter and leave.
 
-An id that is in `possible_agents` has a place of its own; any other takes one that is free when it
-enters. An agent that leaves by `terminations` dies there; by `truncations` its life is cut short,
-and its observation is the final one. An episode is over when nobody is left.
+The engine has `num_agents` places per env. An agent listed in `possible_agents` has a place of its
+own; any other takes a free one when it enters. An agent that leaves by `terminations` dies; the
+life of one that leaves by `truncations` is cut short, and its observation is the final one. An
+episode is over when no agent is left.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import DISABLED, NEXT_STEP
 from pufferenv.engine.transition import LIVE, TERMINAL, TRUNCATED
-from pufferenv.external._external import EnvError, Floats, Mailbox, raw
-from pufferenv.external.action_masks import Legal
-from pufferenv.external.episode_infos import tell
+from pufferenv.external._external import EnvError, FiniteCheck, Mailbox, as_bytes
+from pufferenv.external.action_masks import MaskReader
+from pufferenv.external.episode_infos import write_infos
 from pufferenv.spaces import FLOAT32_MAX, ActionPacking, Packing
 
 
 class PettingZooRunner:
-    """PettingZoo envs, stepped one after the other. `first`: the engine's index of envs[0]."""
+    """Steps PettingZoo envs one after the other. `first`: the engine's index of envs[0]."""
 
     def __init__(
         self,
@@ -32,25 +33,27 @@ class PettingZooRunner:
         name: str,
         observations: Packing,
         actions: ActionPacking,
-        legal: Legal | None,
+        masks: MaskReader | None,
         num_agents: int,
     ) -> None:
         self.mailbox, self.envs, self.first, self.mode, self.name = mailbox, envs, first, mode, name
         self.observations, self.actions, self.num_agents = observations, actions, num_agents
-        self.legal, self._floats = legal, Floats(observations)
-        self._slots: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
-            key: (observations.views(mailbox.arrays[key]), raw(mailbox.arrays[key]))
-            for key in ("slots", "obs", "final")
+        self.masks, self._finite = masks, FiniteCheck(observations)
+        # The arrays that observations are written to, each as views by part and as bytes.
+        self._targets: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
+            key: (observations.views(mailbox.arrays[key]), as_bytes(mailbox.arrays[key]))
+            for key in ("slots", "obs", "final_obs")
             if key in mailbox.arrays
         }
-        self._home = [
+        # By env, of all of what follows.
+        self._own_place = [
             {agent: place for place, agent in enumerate(getattr(env, "possible_agents", ()))}
             for env in envs
         ]
-        self._live: list[dict[Any, int]] = [{} for _ in envs]  # by env: place of each agent
-        self._left: list[set[Any]] = [set() for _ in envs]  # by env: who died in this episode
-        self._ended = [False] * len(envs)
-        self._ticks = [0] * len(envs)
+        self._places: list[dict[Any, int]] = [{} for _ in envs]  # place of each live agent
+        self._departed: list[set[Any]] = [set() for _ in envs]  # agents that left this episode
+        self._ended = [False] * len(envs)  # its next step begins an episode, or it awaits a reset
+        self._num_steps = [0] * len(envs)
 
     def reset(
         self,
@@ -59,14 +62,14 @@ class PettingZooRunner:
         seeds: npt.NDArray[np.uint64] | None = None,
         mask: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Begin new episodes in envs [begin, end), those of `mask` (E,), with `seeds` (E,)."""
+        """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,) within [begin, end)."""
         for i in range(begin, end):
             if mask is not None and not mask[i]:
                 continue
             try:
                 self._ended[i - self.first] = False
-                self._clear(i)
-                self._begin(i, None if seeds is None else int(seeds[i]), mailed=True)
+                self._clear_results(i)
+                self._begin_episode(i, None if seeds is None else int(seeds[i]), to_mailbox=True)
             except Exception as error:
                 raise self._error(i, "reset", error) from error
 
@@ -87,128 +90,146 @@ class PettingZooRunner:
             env.close()
 
     def _error(self, i: int, what: str, error: Exception) -> EnvError:
-        tick = self._ticks[i - self.first]
-        return EnvError(f"{self.name}: env {i}, {what} {tick}: {type(error).__name__}: {error}")
+        step = self._num_steps[i - self.first]
+        return EnvError(f"{self.name}: env {i}, {what} {step}: {type(error).__name__}: {error}")
 
-    def _clear(self, i: int) -> None:
+    def _clear_results(self, i: int) -> None:
         arrays, agents = self.mailbox.arrays, self._agents(i)
         arrays["reward"][agents] = 0
         arrays["done"][agents] = LIVE
-        arrays["over"][i] = LIVE
+        arrays["episode_done"][i] = LIVE
 
     def _agents(self, i: int) -> slice:
         return slice(i * self.num_agents, (i + 1) * self.num_agents)
 
-    def _begin(self, i: int, seed: int | None, mailed: bool) -> None:
-        """Begin an episode; `mailed`: no observation goes straight to its slot."""
+    def _begin_episode(self, i: int, seed: int | None, to_mailbox: bool) -> None:
+        """Begin an episode. `to_mailbox`: write no observation straight to its slot."""
         e = i - self.first
         env = self.envs[e]
-        self.mailbox.arrays["at"][0] = i
-        seen, infos = env.reset() if seed is None else env.reset(seed=seed)
-        self._left[e] = set()
-        self._live[e] = {}
+        self.mailbox.arrays["current_env"][0] = i
+        obs, infos = env.reset() if seed is None else env.reset(seed=seed)
+        self._departed[e] = set()
+        self._places[e] = {}
         if not env.agents:
-            raise ValueError("a new episode begins with no agents: nobody would ever act")
+            raise ValueError("a new episode begins with no agents: reset() must leave one at least")
         for agent in env.agents:
-            self._live[e][agent] = self._place(e, agent, set(self._live[e].values()))
-        self._look(i, seen, infos, mailed)
+            self._places[e][agent] = self._find_place(e, agent, set(self._places[e].values()))
+        self._write_live(i, obs, infos, to_mailbox)
 
-    def _place(
+    def _find_place(
         self, e: int, agent: Any, taken: set[int], leaving: frozenset[int] = frozenset()
     ) -> int:
-        """Find a place: the agent's own, else one that nobody leaves in this step, else any."""
-        own = self._home[e].get(agent)
+        """Return the agent's own place, else a free one, last those that agents are leaving."""
+        own = self._own_place[e].get(agent)
         if own is not None and own not in taken:
             return own
-        free = [p for p in range(self.num_agents) if p not in taken]
+        free = [place for place in range(self.num_agents) if place not in taken]
         if not free:
             raise ValueError(
-                f"{agent!r} enters, and all {self.num_agents} places are taken: wrap(agents=...) "
-                "says how many there are at once"
+                f"agent {agent!r} enters, but all {self.num_agents} places are taken: give the "
+                "most agents that the env has at a time as wrap(agents=...)"
             )
         return min(free, key=lambda place: (place in leaving, place))
 
-    def _look(
-        self, i: int, seen: dict[Any, Any], infos: dict[Any, Any], mailed: bool = False
+    def _write_live(
+        self, i: int, obs: dict[Any, Any], infos: dict[Any, Any], to_mailbox: bool = False
     ) -> None:
-        """Write what everybody sees, and may do, who is alive now."""
+        """Write which agents are alive, their observations and their masks."""
         arrays, base = self.mailbox.arrays, i * self.num_agents
         arrays["alive"][self._agents(i)] = 0
-        for agent, place in self._live[i - self.first].items():
+        for agent, place in self._places[i - self.first].items():
             arrays["alive"][base + place] = 1
-            at = -1 if mailed else self.mailbox.place(base + place)
-            if at < 0:
-                arrays["written"][base + place] = -1
-                self._write("obs", base + place, agent, seen)
+            slot = -1 if to_mailbox else self.mailbox.next_slot(base + place)
+            if slot < 0:
+                arrays["written_slot"][base + place] = -1
+                self._write_obs("obs", base + place, agent, obs)
             else:
-                self._write("slots", at, agent, seen)
-            if self.legal is not None:
+                self._write_obs("slots", slot, agent, obs)
+            if self.masks is not None:
                 try:
-                    mask = arrays["legal"][base + place]
-                    self.legal.write(mask, seen[agent], infos.get(agent, {}))
+                    mask = arrays["action_mask"][base + place]
+                    self.masks.read(obs[agent], infos.get(agent, {}), mask)
                 except ValueError as error:
                     raise ValueError(f"agent {agent!r}: {error}") from None
 
-    def _write(self, key: str, index: int, agent: Any, seen: dict[Any, Any]) -> None:
-        """Put what an agent sees to place `index` of slots, obs or final."""
-        if agent not in seen:
-            raise ValueError(f"there is no observation of {agent!r}, who lives or was truncated")
-        views, raw_slots = self._slots[key]
+    def _write_obs(self, key: str, index: int, agent: Any, obs: dict[Any, Any]) -> None:
+        """Write an agent's observation to place `index` of an array of the mailbox."""
+        if agent not in obs:
+            raise ValueError(
+                f"there is no observation of {agent!r}: step() must return one for every agent "
+                "that is alive or truncated"
+            )
+        views, raw = self._targets[key]
         try:
-            self.observations.write(views, index, seen[agent])
-            self._floats.check(raw_slots, index)
+            self.observations.write(views, index, obs[agent])
+            self._finite.check(raw, index)
         except ValueError as error:
             raise ValueError(f"agent {agent!r}: {error}") from None
 
     def _step(self, i: int) -> None:
         e, base, arrays = i - self.first, i * self.num_agents, self.mailbox.arrays
-        env, acting = self.envs[e], self._live[e]
-        arrays["at"][0] = i
-        self._ticks[e] += 1
-        self._clear(i)
+        env, acting = self.envs[e], self._places[e]
+        arrays["current_env"][0] = i
+        self._num_steps[e] += 1
+        self._clear_results(i)
         actions = {
             agent: self.actions.unpack(arrays["action"][base + p], arrays["axis"][base + p])
             for agent, p in acting.items()
         }
-        seen, rewards, terminated, truncated, infos = env.step(actions)
-        here = set(env.agents)
+        obs, rewards, terminated, truncated, infos = env.step(actions)
+
+        # What the step brought to the agents that acted.
+        remaining = set(env.agents)
         leaving: dict[int, int] = {}  # by place: how its agent's life ended
         for agent, place in acting.items():
             reward = float(rewards.get(agent, 0.0))
-            if not abs(reward) <= FLOAT32_MAX:  # nor NaN
-                raise ValueError(f"the reward of {agent!r} is {reward}, no finite float32")
+            if not abs(reward) <= FLOAT32_MAX:  # false for NaN too
+                raise ValueError(
+                    f"the reward of {agent!r} is {reward}, no finite float32: the env must return "
+                    "finite rewards"
+                )
             arrays["reward"][base + place] = reward
             if truncated.get(agent) and not terminated.get(agent):
                 leaving[place] = TRUNCATED
-            elif terminated.get(agent) or agent not in here:
+            elif terminated.get(agent) or agent not in remaining:
                 leaving[place] = TERMINAL
             else:
                 continue
-            self._left[e].add(agent)
-            if agent in seen or leaving[place] == TRUNCATED:
-                self._write("final", base + place, agent, seen)
+            self._departed[e].add(agent)
+            if agent in obs or leaving[place] == TRUNCATED:
+                self._write_obs("final_obs", base + place, agent, obs)
         if leaving:
-            tell(arrays, i, [infos.get(a, {}) for a, p in acting.items() if p in leaving])
-        self._live[e] = {a: p for a, p in acting.items() if p not in leaving}
+            write_infos(arrays, i, [infos.get(a, {}) for a, p in acting.items() if p in leaving])
+
+        # Who is there for the next step.
+        self._places[e] = {a: p for a, p in acting.items() if p not in leaving}
         self._enter(e, env.agents, leaving)
         for place, done in leaving.items():
             arrays["done"][base + place] = done
-        if self._live[e]:
-            self._look(i, seen, infos)
-            return
-        # Who is ended by the episode's own reason has no end of its own.
-        over = TERMINAL if TERMINAL in leaving.values() or not leaving else TRUNCATED
-        arrays["over"][i] = over
-        ends = arrays["done"][self._agents(i)]
-        ends[ends == over] = LIVE
-        self._ended[e] = self.mode in (NEXT_STEP, DISABLED)
-        if self.mode != DISABLED:
-            self._begin(i, None, mailed=self.mode == NEXT_STEP)
+        if self._places[e]:
+            self._write_live(i, obs, infos)
+        else:
+            self._end_episode(i, leaving)
 
     def _enter(self, e: int, agents: list[Any], leaving: dict[int, int]) -> None:
-        """Give a place to everybody who is new; who is cut short keeps its place in this step."""
-        live = self._live[e]
+        """Give places to new agents; the place of a truncated life is not free in this step."""
+        live = self._places[e]
         cut = {place for place, done in leaving.items() if done == TRUNCATED}
         for agent in agents:
-            if agent not in live and agent not in self._left[e]:
-                live[agent] = self._place(e, agent, cut | set(live.values()), frozenset(leaving))
+            if agent not in live and agent not in self._departed[e]:
+                live[agent] = self._find_place(
+                    e, agent, cut | set(live.values()), frozenset(leaving)
+                )
+
+    def _end_episode(self, i: int, leaving: dict[int, int]) -> None:
+        """End the episode, and begin the next one except in DISABLED mode."""
+        arrays = self.mailbox.arrays
+        done = TERMINAL if TERMINAL in leaving.values() or not leaving else TRUNCATED
+        arrays["episode_done"][i] = done
+        # The engine ends all lives with the episode: a life has an end of its own only if it
+        # differs from the episode's.
+        ends = arrays["done"][self._agents(i)]
+        ends[ends == done] = LIVE
+        self._ended[i - self.first] = self.mode in (NEXT_STEP, DISABLED)
+        if self.mode != DISABLED:
+            self._begin_episode(i, None, to_mailbox=self.mode == NEXT_STEP)

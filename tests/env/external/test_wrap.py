@@ -261,7 +261,9 @@ def test_one_env_as_it_is_can_be_played_alone():
     wrapped.reset(seed=1)
     wrapped.step(np.array([1]))
     assert len(LIVED) == 1
-    with pytest.raises(ValueError, match="one Teller as it is can only be num_envs=1, 'serial'"):
+    with pytest.raises(
+        ValueError, match="one Teller that is made already allows num_envs=1 and 'serial' only"
+    ):
         pufferlib.wrap(env, 2)
 
 
@@ -300,7 +302,7 @@ def test_agents_must_be_alike():
         def observation_space(self, agent):
             return Box(0, 1, (2 if agent == "agent_1" else 3,))
 
-    with pytest.raises(ValueError, match=r"village: 'agent_1' has spaces .* one policy"):
+    with pytest.raises(ValueError, match=r"village: agent 'agent_1' has spaces .* one policy"):
         pufferlib.wrap(Uneven)
 
 

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 
 import pufferlib
-from pufferenv.external.episode_infos import BYTES, numbers, numbers_of
+from pufferenv.external.episode_infos import BYTES_PER_AGENT, info_of_env, numbers
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferenv.row_env import RowEnv
@@ -179,14 +179,16 @@ def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
 def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
     class Talks(Teller):
         def step(self, action):
-            return *super().step(action)[:4], {f"number_{k}": k for k in range(BYTES // 10)}
+            return *super().step(action)[:4], {
+                f"number_{k}": k for k in range(BYTES_PER_AGENT // 10)
+            }
 
     with RowEnv(ExternalGame(functools.partial(Talks, 1.0)), 2, horizon=4, seed=1) as env:
         with pytest.warns(UserWarning, match=r"info\['number_\d+'\] is not logged"):
             env.step()
         log = env.log()
     assert log["number_5"][0] == 5
-    assert f"number_{BYTES // 10 - 1}" not in log
+    assert f"number_{BYTES_PER_AGENT // 10 - 1}" not in log
 
 
 def test_what_a_number_is():
@@ -203,7 +205,7 @@ def test_what_is_of_one_env_of_a_vector_env():
         "of_all": 7,
         "two": np.ones(2),
     }
-    found = [dict(numbers(numbers_of(infos, k, 3))) for k in range(3)]
+    found = [dict(numbers(info_of_env(infos, k, 3))) for k in range(3)]
     assert found == [{"a": 1}, {"inner/b": 5}, {"a": 3, "inner/b": 6}]
 
 

@@ -128,10 +128,10 @@ def test_a_policy_chooses_what_is_legal_only(make, backend):
     trainer = trainer_of(game, 4)
     for _ in range(4):
         trainer.update()
-    if game.description.kind == "single":
+    if game.description.kind == "gymnasium":
         rows = trainer.env.arrays
         seen = game.description.observations.views(rows["pool_observation"])[-1][..., 0]
-        if game.description.legal.seen:
+        if game.description.masks.in_observation:
             seen = game.description.observations.unpack(rows["pool_observation"])["observation"][
                 ..., 0
             ]

@@ -16,7 +16,7 @@ import pytest
 
 import pufferlib
 from pufferenv.external.backends import processes
-from pufferenv.external.backends.shared_memory import Shared, mapped
+from pufferenv.external.backends.shared_memory import SharedMemory, map_array
 from pufferenv.external.game import EnvError
 from tests.support.external_envs import Teller
 from tests.support.paths import ROOT
@@ -56,12 +56,12 @@ def three_steps(env):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("exit", r"Fatal: the worker of envs \[1, 2\) exited with 7; at hand was env 1"),
+        ("exit", r"Fatal: the worker of envs \[1, 2\) exited with 7 while it ran env 1"),
         (
             "segfault",
-            r"Fatal: the worker of envs \[1, 2\) was killed by SIGSEGV; at hand was env 1",
+            r"Fatal: the worker of envs \[1, 2\) was killed by SIGSEGV while it ran env 1",
         ),
-        ("kill", r"Fatal: the worker of envs \[1, 2\) was killed by SIGKILL; at hand was env 1"),
+        ("kill", r"Fatal: the worker of envs \[1, 2\) was killed by SIGKILL while it ran env 1"),
     ],
 )
 def test_a_worker_that_dies_is_an_error_that_names_it(how, words):
@@ -120,7 +120,7 @@ def test_a_worker_that_comes_from_env_to_env_is_waited_for():
 
 
 def test_an_env_that_is_never_made_is_an_error_after_its_time(monkeypatch):
-    monkeypatch.setattr(processes, "START_S", 1.0)
+    monkeypatch.setattr(processes, "START_SECONDS", 1.0)
     here = os.getpid()
 
     def make():
@@ -129,7 +129,7 @@ def test_an_env_that_is_never_made_is_an_error_after_its_time(monkeypatch):
         return Teller()
 
     env = pufferlib.wrap(make, 2, backend="processes", num_workers=1, timeout=1)
-    with pytest.raises(EnvError, match=r"no answer for 2 s: .* at env 0\. An env that"):
+    with pytest.raises(EnvError, match=r"no answer for 2 s: .* at env 0\. If the env needs"):
         env.reset()
     env.close()
 
@@ -264,16 +264,16 @@ def test_nothing_is_left_behind_however_a_program_ends(how, tmp_path):
 
 
 def test_an_array_of_shared_memory_is_the_same_from_its_descriptor():
-    shared = Shared()
+    shared = SharedMemory()
     first = shared.array((3, 5), np.dtype("f4"))
     second = shared.array((70_000,), np.dtype("u1"))
-    seen = mapped(shared.fd, shared.place(second))
+    seen = map_array(shared.fd, shared.locate(second))
     second[-1] = 9
     assert seen[-1] == 9
     assert not first.any()
-    place = shared.place(first)
+    location = shared.locate(first)
     shared.close()
     first[:] = 1  # stays valid
-    assert place.shape == (3, 5)
+    assert location.shape == (3, 5)
     with pytest.raises(MemoryError, match="GiB of shared memory"):
-        Shared().array((2**61,), np.dtype("u1"))
+        SharedMemory().array((2**61,), np.dtype("u1"))

@@ -234,7 +234,7 @@ def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
     assert (
         external_config.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
     )
-    assert [describe(make()).limit for make in (Cycles, Village)] == [40, None]
+    assert [describe(make()).max_episode_steps for make in (Cycles, Village)] == [40, None]
 
 
 def test_a_network_that_remembers_gets_longer_rows_unless_told():

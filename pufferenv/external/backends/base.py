@@ -1,0 +1,87 @@
+"""The protocol of a backend: where envs run, and how their runners are called.
+
+A backend allocates memory, makes runners (runners/factory.py) and has them reset and step envs.
+Results do not depend on the backend: env i has the same seed and takes the same steps in each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv.cores import usable_cores
+from pufferenv.engine.arrays import own_memory
+from pufferenv.external.description import EnvDescription
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class EnvSetup(NamedTuple):
+    """The envs that a backend makes and runs."""
+
+    description: EnvDescription
+    make: Callable[[], Any]
+    num_envs: int
+    mode: int  # the engine's
+    num_workers: int | None  # None: one per usable core
+    timeout: float | None  # seconds, of worker processes; None: no limit
+
+
+class Backend(Protocol):
+    """What ExternalEngine needs of a backend. `begin`, `end`: envs, half-open."""
+
+    def __init__(self, setup: EnvSetup) -> None:
+        """Keep `setup`; envs are made by `start`."""
+
+    same_process: bool  # runners can write to any memory of this process
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Return a zeroed array that the runners can read and write."""
+
+    def start(self, arrays: Arrays) -> None:
+        """Make the envs. `arrays`: those of a Mailbox, the engine's included."""
+
+    def reset(
+        self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
+    ) -> None:
+        """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,), and wait for them."""
+
+    def send(self, begin: int, end: int) -> None:
+        """Start to step envs [begin, end); several ranges may be in flight."""
+
+    def ready(self, begin: int, end: int) -> bool:
+        """Return whether `wait` for a range that was sent returns at once."""
+
+    def wait(self, begin: int, end: int) -> None:
+        """Wait until a range that was sent has stepped.
+
+        Raise EnvError if an env raised or a worker died.
+        """
+
+    def wait_any(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Wait until `ready` holds for one of these ranges."""
+
+    def wait_all(self) -> None:
+        """Wait for every range that was sent."""
+
+    def close(self) -> None:
+        """Close the envs. A second call does nothing."""
+
+
+def split_envs(setup: EnvSetup) -> list[slice]:
+    """Return the envs of each worker, in order: whole calls of `make`, as equal as possible."""
+    block = setup.description.envs_per_make
+    blocks = setup.num_envs // block
+    count = min(setup.num_workers or usable_cores(), blocks)
+    ends = [blocks * w // count * block for w in range(count + 1)]
+    return [slice(*pair) for pair in itertools.pairwise(ends)]
+
+
+def plain_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a zeroed array of this process."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return own_memory(size).view(dtype).reshape(shape)
