@@ -114,7 +114,7 @@ def evaluate(
     if not spec.log_fields:
         raise ValueError(f"{spec.name} logs nothing (its PUF_LOG is empty): nothing to evaluate")
     start = time.perf_counter()
-    block = getattr(spec.game, "envs_per_make", 1)  # of a vector env that was wrapped: all of its envs
+    block = getattr(spec.game, "envs_per_make", 1)  # all envs of a wrapped vector env
     num_envs = -(-min(episodes, num_envs or MAX_ENVS) // block) * block
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
