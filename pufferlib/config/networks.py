@@ -16,7 +16,7 @@ class Network(NamedTuple):
 NETWORKS = {
     "mlp": Network("pufferlib.policies.mlp:MLP"),
     "cnn": Network("pufferlib.policies.cnn:CNN"),
-    "lstm": Network("pufferlib.policies.recurrent:LSTM", recurrent=True),
-    "mingru": Network("pufferlib.policies.recurrent:MinGRU", recurrent=True),
+    "lstm": Network("pufferlib.policies.lstm:LSTM", recurrent=True),
+    "mingru": Network("pufferlib.policies.mingru:MinGRU", recurrent=True),
 }
 RECURRENT = tuple(name for name, row in NETWORKS.items() if row.recurrent)

@@ -12,8 +12,9 @@ from pufferlib.fused.mlp import FusedMLP
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.policies.base import Policy
 from pufferlib.policies.layers import InputLayer
+from pufferlib.policies.lstm import LSTM
+from pufferlib.policies.mingru import MinGRU
 from pufferlib.policies.mlp import MLP
-from pufferlib.policies.recurrent import LSTM, MinGRU
 
 FUSED: dict[type[Policy], Callable[..., FusedNetwork]] = {
     MLP: FusedMLP,
@@ -38,8 +39,8 @@ def make_fused(
     """Return a network that shares the weights of `policy`; None where `can_fuse` is False.
 
     grads: by parameter name, what backward passes add to. steps: of the largest chunk to learn
-    from, if more than TRAIN_CHUNK_STEPS. rounded: by parameter name, bfloat16 copies for products;
-    whoever changes the weights updates them. Hooks of the policy's modules are not called.
+    from, if more than TRAIN_CHUNK_STEPS. rounded: by parameter name, bfloat16 copies for products,
+    which the optimizer keeps up to date. Hooks of the policy's modules are not called.
     """
     if not can_fuse(policy):
         return None

@@ -16,8 +16,10 @@ from pufferlib.fused.factory import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.ops.linear import Linear
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
+from pufferlib.policies.lstm import LSTM
+from pufferlib.policies.mingru import MinGRU
 from pufferlib.policies.mlp import MLP
-from pufferlib.policies.recurrent import LSTM, MinGRU, Recurrent
+from pufferlib.policies.recurrent import Recurrent
 from pufferlib.runtime.choice import Choice
 from pufferlib.runtime.graph import Graph, watched
 from pufferlib.runtime.tensors import as_bfloat16

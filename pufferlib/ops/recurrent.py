@@ -1,212 +1,118 @@
-"""Recurrent cells over whole rows, forward and back without autograd, and as functions for it:
-products by torch, gates between them by a native pass on the CPU.
+"""Recurrent layers over whole rows: forward and backward without autograd, and for autograd.
 
-`lstm`, `lstm_backward`, `mingru` and `mingru_backward` say in torch what the native passes of the same
-names do; on a GPU and in other float types they are what runs. Letters: B rows, H horizon, D units.
-Gradients go to inputs and weights; a row's first state is given and gets none.
+LSTMSteps and MinGRUSteps own the memory of one layer and run its products and cell arithmetic, at
+once or recorded into a graph. `lstm_scan` and `mingru_scan` wrap them for autograd. Inputs and
+weights get gradients; the state before the first step is given and gets none.
+
+Letters: B rows, H horizon, D units.
 """
 
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pufferlib.kernels import _kernels
+from pufferlib.ops import reference_cells
 from pufferlib.runtime.graph import EAGER, Executor
 from pufferlib.runtime.tensors import as_array
 
-Array = npt.NDArray[Any]
-New = Callable[[tuple[int, ...]], Tensor]
-
-
-def lstm(
-    *,
-    gates: Tensor,  # (B, 4 * D) products without bias; out: after their functions
-    bias: Tensor,  # (4 * D,) input, forget, output, cell
-    cell: Tensor,  # (B, D)
-    keep: Tensor | None = None,  # (B,) 0 where a life begins after this step, else 1; None: 1
-    out: Tensor,  # (B, D) out, hidden state
-    next_cell: Tensor,  # (B, D) out, times keep
-    next_hidden: Tensor | None = None,  # (B, D) out, times keep
-) -> None:
-    """Do the arithmetic of one LSTM step (Hochreiter, Schmidhuber 1997)."""
-    size = cell.shape[1]
-    gates += bias
-    gates[:, : 3 * size].sigmoid_()
-    gates[:, 3 * size :].tanh_()
-    i, f, o, g = gates.chunk(4, 1)
-    torch.addcmul(f * cell, i, g, out=next_cell)
-    torch.mul(o, next_cell.tanh(), out=out)
-    if next_hidden is not None:
-        next_hidden.copy_(out)
-    if keep is not None:
-        next_cell *= keep.unsqueeze(1)
-        if next_hidden is not None:
-            next_hidden *= keep.unsqueeze(1)
-
-
-def lstm_backward(
-    *,
-    gates: Tensor,  # (B, 4 * D) after their functions
-    cell: Tensor,  # (B, D)
-    keep: Tensor | None = None,  # (B,)
-    grad_out: Tensor,  # (B, D)
-    grad_hidden: Tensor,  # (B, D) of next_hidden
-    grad_cell: Tensor,  # (B, D) of next_cell; out: of cell
-    grad_gates: Tensor,  # (B, 4 * D) out, of the products
-    grad_bias: Tensor,  # (4 * D,) added to
-) -> None:
-    """Go back through one step; the gates' slopes follow from their values."""
-    i, f, o, g = gates.chunk(4, 1)
-    kept = 1 if keep is None else keep.unsqueeze(1)
-    tanh = torch.addcmul(f * cell, i, g).tanh_()
-    dh = grad_out + kept * grad_hidden
-    dc = kept * grad_cell + dh * o * (1 - tanh * tanh)
-    slopes = (dc * g * (i - i * i), dc * cell * (f - f * f), dh * tanh * (o - o * o))
-    torch.cat((*slopes, dc * i * (1 - g * g)), 1, out=grad_gates)
-    grad_bias += grad_gates.sum(0)
-    torch.mul(dc, f, out=grad_cell)
-
-
-def mingru(
-    *,
-    gates: Tensor,  # (B, H, 2 * D) products without bias; out: gate z and candidate c
-    bias: Tensor,  # (2 * D,)
-    keep: Tensor | None = None,  # (B, H) 0 where a life begins with this step, else 1; None: 1
-    x: Tensor,  # (B, H, D)
-    state: Tensor,  # (B, D) before the first step
-    hidden: Tensor,  # (B, H, D) out, (1 - z) * before + z * c
-    out: Tensor,  # (B, H, D) out, x + hidden
-) -> None:
-    """Do the arithmetic of all steps of minGRU (Feng et al. 2024): no logarithm, no division."""
-    size = x.shape[2]
-    gates += bias
-    gates[:, :, :size].sigmoid_()
-    z, c = gates.chunk(2, 2)
-    kept = 1 - z if keep is None else (1 - z) * keep.unsqueeze(2)
-    chosen, last = z * c, state
-    for t in range(x.shape[1]):
-        last = torch.addcmul(chosen[:, t], kept[:, t], last, out=hidden[:, t])
-    torch.add(x, hidden, out=out)
-
-
-def mingru_backward(
-    *,
-    gates: Tensor,  # (B, H, 2 * D) z and c
-    keep: Tensor,  # (B, H)
-    state: Tensor,  # (B, D)
-    hidden: Tensor,  # (B, H, D)
-    grad_out: Tensor,  # (B, H, D)
-    grad_state: Tensor,  # (B, D) 0; out
-    grad_gates: Tensor,  # (B, H, 2 * D) out, of the products; may be where the gates are
-    grad_bias: Tensor,  # (2 * D,) added to
-) -> None:
-    """Go back through all steps, from the last to the first."""
-    z, c = gates.chunk(2, 2)
-    for t in range(hidden.shape[1] - 1, -1, -1):
-        kept = keep[:, t, None]
-        seen = (hidden[:, t - 1] if t else state) * kept
-        dh = grad_out[:, t] + grad_state
-        torch.mul(dh, (1 - z[:, t]) * kept, out=grad_state)
-        grad_z = dh * (c[:, t] - seen) * (z[:, t] - z[:, t] * z[:, t])
-        torch.cat((grad_z, dh * z[:, t]), 1, out=grad_gates[:, t])
-    grad_bias += grad_gates.sum((0, 1))
+Allocate = Callable[[tuple[int, ...]], Tensor]  # from a shape
 
 
 class CellKernels:
-    """The passes for tensors like this one, native or torch's, and how to show tensors to them."""
+    """The cell arithmetic for tensors like a given one: native on the CPU in float32, else torch's.
+
+    `functions` has lstm, lstm_backward, mingru and mingru_backward (ops/reference_cells.py).
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.native = like.device.type == "cpu" and like.dtype == torch.float32
-        self.of: Any = _kernels if self.native else _TORCH
+        self.functions: Any = _kernels if self.native else reference_cells
 
-    def show(self, tensor: Tensor) -> Any:
-        """Return the tensor, or a view of it as an array."""
-        return as_array(tensor.detach()) if self.native else tensor.detach()
+    def view(self, tensor: Tensor) -> Any:
+        """Return the tensor as the functions take it: an array of its memory, or the tensor."""
+        return as_array(tensor) if self.native else tensor.detach()
 
-    def steps(self, tensor: Tensor) -> list[Any]:
-        """Return what the tensor (H, ...) holds for each step, from the first to the last."""
-        return list(self.show(tensor))
-
-
-class _TORCH:
-    lstm, lstm_backward = staticmethod(lstm), staticmethod(lstm_backward)
-    mingru, mingru_backward = staticmethod(mingru), staticmethod(mingru_backward)
+    def by_step(self, tensor: Tensor) -> list[Any]:
+        """Return views of a tensor (H, ...), one for each step."""
+        return list(self.view(tensor))
 
 
 class LSTMSteps:
-    """H steps of B rows of one LSTM layer, in memory that is made once.
+    """H steps of B rows of one LSTM layer, in memory that is allocated once.
 
-    Input and state lie side by side, so that a step is one product; its gates are still in the
-    cache when the pass and, on the way back, the next products read them. `weight` (4 * D, 2 * D)
-    is of the input, then of the state; steps leave their results in `out` (H, B, D). Factors of
-    products are as the weight is, and `out` may be; all else is as the bias.
+    A step's input and hidden state lie side by side, so that its gates are one product; they are
+    still in the cache when the cell arithmetic and, on the way back, the next products read them.
     """
 
     def __init__(
         self,
-        weight: Tensor,
-        bias: Tensor,
-        keep: Tensor,  # (H, B) 0 where a life begins, else 1
-        out: Tensor,
-        new: New | None = None,
-        empty_gemm: New | None = None,
+        weight: Tensor,  # (4 * D, 2 * D) of the input, then of the hidden state
+        bias: Tensor,  # (4 * D,) float32, or what all but the products' factors are
+        keep: Tensor,  # (H, B) 0 where a life begins with the step, else 1
+        out: Tensor,  # (H, B, D) where steps write their output; in either dtype
+        empty: Allocate | None = None,
+        empty_gemm: Allocate | None = None,
     ) -> None:
-        """`new` makes memory of a shape, of the type and device of the bias, `empty_gemm` of the
-        weight."""
-        (horizon, rows, size), new = out.shape, new or bias.new_empty
+        """Allocate, with `empty` in the dtype of `bias`, with `empty_gemm` in that of `weight`."""
+        (horizon, rows, size), empty = out.shape, empty or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
         self.weight, self.keep = weight, keep
-        self.seen = empty_gemm((horizon + 1, rows, 2 * size))
-        self.x, self.hidden = torch.split(self.seen, size, dim=2)  # (H + 1, B, D) before each step
-        self.cell, self.gates = new((horizon + 1, rows, size)), new((horizon, rows, 4 * size))
-        self.grad_seen, self.grad_gates = new((rows, 2 * size)), empty_gemm((rows, 4 * size))
-        self.grad_x, self.grad_hidden = torch.split(self.grad_seen, size, dim=1)
-        self.grad_cell = new((rows, size))
-        self._passes = passes = CellKernels(bias)
-        self._products = list(zip(self.seen[:-1].unbind(), self.gates.unbind(), strict=True))
-        before = {"gates": passes.steps(self.gates), "cell": passes.steps(self.cell[:-1])}
-        before["keep"] = [*passes.steps(keep)[1:], None]
-        after = {"out": passes.steps(out), "next_cell": passes.steps(self.cell[1:])}
-        after["next_hidden"] = passes.steps(self.hidden[1:])
-        self._forward_args = _by_step({**before, **after}, bias=passes.show(bias))
+        # Before each step: input and hidden state, the product's factor; cell. After it: gates.
+        self.x_hidden = empty_gemm((horizon + 1, rows, 2 * size))
+        self.x, self.hidden = torch.split(self.x_hidden, size, dim=2)  # (H + 1, B, D)
+        self.cell, self.gates = empty((horizon + 1, rows, size)), empty((horizon, rows, 4 * size))
+        # One step's gradients, which all steps share.
+        self.grad_x_hidden, self.grad_gates = empty((rows, 2 * size)), empty_gemm((rows, 4 * size))
+        self.grad_x, self.grad_hidden = torch.split(self.grad_x_hidden, size, dim=1)
+        self.grad_cell = empty((rows, size))
+        # The arguments of each step's calls. What a step hands on is multiplied by `keep` of the
+        # next one, so that the next product reads a state that is reset already.
+        self._cells = cells = CellKernels(bias)
+        self._products = list(zip(self.x_hidden[:-1].unbind(), self.gates.unbind(), strict=True))
+        before = {"gates": cells.by_step(self.gates), "cell": cells.by_step(self.cell[:-1])}
+        before["keep"] = [*cells.by_step(keep)[1:], None]
+        after = {"out": cells.by_step(out), "next_cell": cells.by_step(self.cell[1:])}
+        after["next_hidden"] = cells.by_step(self.hidden[1:])
+        self._forward_args = _by_step({**before, **after}, bias=cells.view(bias))
         names = ("grad_hidden", "grad_cell", "grad_gates")
-        self._backward_args = _by_step(before, **{n: passes.show(getattr(self, n)) for n in names})
+        self._backward_args = _by_step(before, **{n: cells.view(getattr(self, n)) for n in names})
 
-    def begin(self, hidden: Tensor, cell: Tensor) -> None:
-        """Take the state (B, D) before the first step."""
+    def set_state(self, hidden: Tensor, cell: Tensor) -> None:
+        """Set the state (B, D) before the first step."""
         keep = self.keep[0].unsqueeze(1)
         torch.mul(hidden, keep, out=self.hidden[0])
         torch.mul(cell, keep, out=self.cell[0])
 
-    def step(self, t: int, do: Executor = EAGER) -> None:
-        """Go from `x[t]` to `out[t]`."""
-        seen, gates = self._products[t]
-        do.product(seen, self.weight.t(), gates)
-        do.call(self._passes.of.lstm, **self._forward_args[t])
+    def step(self, t: int, executor: Executor = EAGER) -> None:
+        """Compute `out[t]` from `x[t]`."""
+        x_hidden, gates = self._products[t]
+        executor.product(x_hidden, self.weight.t(), gates)
+        executor.call(self._cells.functions.lstm, **self._forward_args[t])
 
     def zero_state_grads(self) -> None:
-        """Nothing comes from behind the last step."""
+        """Prepare for the backward pass: no gradient comes from behind the last step."""
         self.grad_hidden.zero_()
         self.grad_cell.zero_()
 
     def backward(
-        self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER
+        self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, executor: Executor = EAGER
     ) -> None:
-        """Go back through step `t`, from the last to the first, to `grad_x` (B, D).
+        """Compute `grad_x` (B, D) of step `t`, and add to the gradients of weight and bias.
 
-        `grad_out` (B, D), and `grad_bias`, which like `grad_weight` is added to, as shown.
+        `grad_out` (B, D) and `grad_bias` are given as `CellKernels.view` returns them. Steps go
+        from the last to the first.
         """
-        given = {"grad_out": grad_out, "grad_bias": grad_bias, **self._backward_args[t]}
-        do.call(self._passes.of.lstm_backward, **given)
-        do.product(self.grad_gates, self.weight, self.grad_seen)
-        do.product(self.grad_gates.t(), self._products[t][0], grad_weight, add=True)
+        args = {"grad_out": grad_out, "grad_bias": grad_bias, **self._backward_args[t]}
+        executor.call(self._cells.functions.lstm_backward, **args)
+        executor.product(self.grad_gates, self.weight, self.grad_x_hidden)
+        executor.product(self.grad_gates.t(), self._products[t][0], grad_weight, add=True)
 
 
 def _by_step(arrays: dict[str, list[Any]], **fixed: Any) -> list[dict[str, Any]]:
-    """Return the arguments of each step's pass."""
+    """Return each step's arguments by name; those in `fixed` are the same in all steps."""
     return [
         {**fixed, **dict(zip(arrays, step, strict=True))}
         for step in zip(*arrays.values(), strict=True)
@@ -214,127 +120,145 @@ def _by_step(arrays: dict[str, list[Any]], **fixed: Any) -> list[dict[str, Any]]
 
 
 class MinGRUSteps:
-    """H steps of B rows of one minGRU layer, in memory that is made once: from `x` (B, H, D), where
-    a life begins if `keep` (B, H) is 0, to `out` (B, H, D). `weight` (2 * D, D), `bias` (2 * D,).
-    Factors of products, x among them, are as the weight is, and `out` may be; all else as the bias.
-    """
+    """H steps of B rows of one minGRU layer, in memory that is allocated once."""
 
     def __init__(
         self,
-        weight: Tensor,
-        bias: Tensor,
-        keep: Tensor,
-        x: Tensor,
-        out: Tensor,
-        new: New | None = None,
-        empty_gemm: New | None = None,
+        weight: Tensor,  # (2 * D, D)
+        bias: Tensor,  # (2 * D,) float32, or what all but the products' factors are
+        keep: Tensor,  # (B, H) 0 where a life begins with the step, else 1
+        x: Tensor,  # (B, H, D) in the dtype of `weight`
+        out: Tensor,  # (B, H, D) in either dtype
+        empty: Allocate | None = None,
+        empty_gemm: Allocate | None = None,
         in_place: bool = False,
     ) -> None:
-        """`new` makes memory of a shape, of the bias's type and device, `empty_gemm` of the weight's.
-        `in_place`: gradients take the place of the gates, if both are of one type, and the way back can
-        be gone once."""
-        (rows, horizon, size), new = x.shape, new or bias.new_empty
+        """Allocate, with `empty` in the dtype of `bias`, with `empty_gemm` in that of `weight`.
+
+        in_place: the gradient of the gates takes their place if both are of one dtype; then one
+        forward pass allows one backward pass.
+        """
+        (rows, horizon, size), empty = x.shape, empty or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
-        gates = new((rows, horizon, 2 * size))
+        gates = empty((rows, horizon, 2 * size))
         in_place = in_place and weight.dtype == bias.dtype
         grad_gates = gates if in_place else empty_gemm((rows, horizon, 2 * size))
-        hidden, self.grad_state = new((rows, horizon, size)), new((rows, size))
+        hidden, self.grad_state = empty((rows, horizon, size)), empty((rows, size))
+        # Products are of all steps at once: (B * H, ...).
         self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
-        self._passes = passes = CellKernels(bias)
-        show, given = passes.show, {"gates": gates, "keep": keep, "hidden": hidden}
-        arrays = {name: show(tensor) for name, tensor in given.items()}
-        self._forward_args = {**arrays, "bias": show(bias), "x": show(x), "out": show(out)}
+        self._cells = cells = CellKernels(bias)
+        shared = {"gates": gates, "keep": keep, "hidden": hidden}
+        arrays = {name: cells.view(tensor) for name, tensor in shared.items()}
+        self._forward_args = {
+            **arrays,
+            "bias": cells.view(bias),
+            "x": cells.view(x),
+            "out": cells.view(out),
+        }
         self._backward_args = {
             **arrays,
-            "grad_gates": show(grad_gates),
-            "grad_state": show(self.grad_state),
+            "grad_gates": cells.view(grad_gates),
+            "grad_state": cells.view(self.grad_state),
         }
 
-    def forward(self, state: Tensor, do: Executor = EAGER) -> None:
-        """Go through all steps from `state` (B, D) before the first."""
-        do.product(self.x, self.weight.t(), self.gates)
-        self._state = self._passes.show(state)
-        do.call(self._passes.of.mingru, state=self._state, **self._forward_args)
+    def forward(self, state: Tensor, executor: Executor = EAGER) -> None:
+        """Compute `out` from `x` and the state (B, D) before the first step."""
+        executor.product(self.x, self.weight.t(), self.gates)
+        self._state = self._cells.view(state)
+        executor.call(self._cells.functions.mingru, state=self._state, **self._forward_args)
 
     def zero_state_grads(self) -> None:
-        """Nothing comes from behind the last step."""
+        """Prepare for the backward pass: no gradient comes from behind the last step."""
         self.grad_state.zero_()
 
     def backward(
-        self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, do: Executor = EAGER
+        self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, executor: Executor = EAGER
     ) -> None:
-        """Go back through all steps: `grad` (B, H, D) is of `out`, then of `x`.
+        """Turn `grad` (B, H, D) of `out` into that of `x`; add to those of weight and bias.
 
-        `grad_weight` and `grad_bias`, as shown, are added to.
+        `grad_bias` is given as `CellKernels.view` returns it.
         """
         grad_x = grad.view(self.x.shape)
-        given = {"state": self._state, "grad_out": self._passes.show(grad), "grad_bias": grad_bias}
-        do.call(self._passes.of.mingru_backward, **given, **self._backward_args)
-        do.product(self.grad_gates.t(), self.x, grad_weight, add=True)
-        do.product(self.grad_gates, self.weight, grad_x, add=True)
+        args = {"state": self._state, "grad_out": self._cells.view(grad), "grad_bias": grad_bias}
+        executor.call(self._cells.functions.mingru_backward, **args, **self._backward_args)
+        executor.product(self.grad_gates.t(), self.x, grad_weight, add=True)
+        executor.product(self.grad_gates, self.weight, grad_x, add=True)
 
 
 class LSTMScan(torch.autograd.Function):
-    """Hidden states (H, B, D) of x (H, B, D), weight (4 * D, 2 * D), bias (4 * D,), hidden and cell
-    (B, D) before the first step, keep (H, B): LSTMSteps for autograd."""
+    """LSTMSteps as an autograd function; see `lstm_scan`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *given: Tensor) -> Tensor:
-        """Keep the steps."""
-        weight, bias, hidden, cell, keep = (part.detach() for part in given)
+    def forward(ctx: Any, x: Tensor, *args: Tensor) -> Tensor:
+        """Compute all steps, and keep them for the backward pass."""
+        weight, bias, hidden, cell, keep = (arg.detach() for arg in args)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         ctx.steps = steps = LSTMSteps(weight, bias, keep, out.detach())
-        ctx.save_for_backward(given[0])  # tells of a change in place
+        ctx.save_for_backward(args[0])  # so that torch notices if the weight is changed in place
         steps.x[:-1] = x
-        steps.begin(hidden, cell)
+        steps.set_state(hidden, cell)
         for t in range(len(x)):
             steps.step(t)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back step by step."""
+        """Return the gradients of x, weight and bias."""
         (weight,), steps = ctx.saved_tensors, ctx.steps
-        passes, grad_x = CellKernels(weight), torch.empty_like(grads[0])
+        cells, grad_x = CellKernels(weight), torch.empty_like(grads[0])
         grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         steps.zero_state_grads()
-        for t, grad_out in reversed(list(enumerate(passes.steps(grads[0].contiguous())))):
-            steps.backward(t, grad_out, grad_weight, passes.show(grad_bias))
+        for t, grad_out in reversed(list(enumerate(cells.by_step(grads[0].contiguous())))):
+            steps.backward(t, grad_out, grad_weight, cells.view(grad_bias))
             grad_x[t] = steps.grad_x
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
 class MinGRUScan(torch.autograd.Function):
-    """Outputs (B, H, D) of x (B, H, D), weight (2 * D, D), bias (2 * D,), state (B, D) before the
-    first step, keep (B, H): MinGRUSteps for autograd."""
+    """MinGRUSteps as an autograd function; see `mingru_scan`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *given: Tensor) -> Tensor:
-        """Keep the steps."""
-        weight, bias, state, keep = (part.detach() for part in given)
+    def forward(ctx: Any, x: Tensor, *args: Tensor) -> Tensor:
+        """Compute all steps, and keep them for the backward pass."""
+        weight, bias, state, keep = (arg.detach() for arg in args)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         ctx.steps = MinGRUSteps(weight, bias, keep, x.detach().contiguous(), out.detach())
-        ctx.save_for_backward(x, given[0])  # tells of a change in place
+        ctx.save_for_backward(x, args[0])  # so that torch notices if these are changed in place
         ctx.steps.forward(state)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back through all steps at once."""
+        """Return the gradients of x, weight and bias."""
         _, weight = ctx.saved_tensors
         grad = grads[0].clone(memory_format=torch.contiguous_format)
         grad_weight, grad_bias = torch.zeros_like(weight), weight.new_zeros(len(weight))
         ctx.steps.zero_state_grads()
-        ctx.steps.backward(grad, grad_weight, CellKernels(weight).show(grad_bias))
+        ctx.steps.backward(grad, grad_weight, CellKernels(weight).view(grad_bias))
         return grad, grad_weight, grad_bias, None, None
 
 
-def lstm_scan(x: Tensor, *given: Tensor) -> Tensor:
-    """Apply LSTMScan."""
-    return cast(Tensor, LSTMScan.apply(x, *given))  # type: ignore[no-untyped-call]
+def lstm_scan(
+    x: Tensor,  # (H, B, D)
+    weight: Tensor,  # (4 * D, 2 * D) of the input, then of the hidden state
+    bias: Tensor,  # (4 * D,)
+    hidden: Tensor,  # (B, D) before the first step
+    cell: Tensor,  # (B, D) before the first step
+    keep: Tensor,  # (H, B) 0 where a life begins with the step, else 1
+) -> Tensor:
+    """Return the hidden states (H, B, D) of an LSTM layer; x, weight and bias get gradients."""
+    out = LSTMScan.apply(x, weight, bias, hidden, cell, keep)  # type: ignore[no-untyped-call]
+    return cast(Tensor, out)
 
 
-def mingru_scan(x: Tensor, *given: Tensor) -> Tensor:
-    """Apply MinGRUScan."""
-    return cast(Tensor, MinGRUScan.apply(x, *given))  # type: ignore[no-untyped-call]
+def mingru_scan(
+    x: Tensor,  # (B, H, D)
+    weight: Tensor,  # (2 * D, D)
+    bias: Tensor,  # (2 * D,)
+    state: Tensor,  # (B, D) before the first step
+    keep: Tensor,  # (B, H) 0 where a life begins with the step, else 1
+) -> Tensor:
+    """Return the outputs (B, H, D) of a minGRU layer; x, weight and bias get gradients."""
+    out = MinGRUScan.apply(x, weight, bias, state, keep)  # type: ignore[no-untyped-call]
+    return cast(Tensor, out)

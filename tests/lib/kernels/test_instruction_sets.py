@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from pufferenv.cores import usable_cores
-from pufferlib.ops import recurrent
+from pufferlib.ops import reference_cells
 from tests.env.toolchain.test_sanitizers import ROOT, build_with
 
 SIZES = [(1, 1, 1), (3, 2, 5), (2, 4, 16), (4, 3, 23), (2, 2, 40)]  # rows, horizon, units
@@ -46,7 +46,7 @@ def numbers(name, shapes, rng):
     """What a pass is given: on the way back gates are values; keep is 0 or 1."""
     made = {n: rng.normal(0, 2, shape).astype(np.float32) for n, shape in shapes.items()}
     made["keep"] = (made["keep"] > -1).astype(np.float32)
-    if name.endswith("back"):
+    if name.endswith("backward"):
         made["gates"] = np.tanh(made["gates"])
     if name == "mingru_backward":
         made["grad_state"][:] = 0
@@ -65,7 +65,7 @@ def case(request):
         inputs += [x.tobytes() for x in given.values()]
         wide = {n: torch.from_numpy(x).double() for n, x in given.items()}
         wide |= {n: torch.zeros(shape, dtype=torch.float64) for n, shape in made.items()}
-        (carry if name == "carry" else getattr(recurrent, name))(**wide)
+        (carry if name == "carry" else getattr(reference_cells, name))(**wide)
         wanted += [(f"{name}: {n}", wide[n].numpy()) for n in dict.fromkeys([*first, *made])]
     return [str(n) for n in request.param], b"".join(inputs), wanted
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib.config.options import PolicyOptions
 from pufferlib.kernels import _kernels
-from pufferlib.ops import recurrent
+from pufferlib.ops import recurrent, reference_cells
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
 
@@ -25,7 +25,7 @@ def run_both(name: str, call: Call) -> None:
     """Run the native pass, and torch's in float64 on the same numbers; compare every array."""
     wide = {n: torch.from_numpy(x).double() if x is not None else None for n, x in call.items()}
     getattr(_kernels, name)(**call)
-    getattr(recurrent, name)(**wide)
+    getattr(reference_cells, name)(**wide)
     for n, x in call.items():
         if x is not None:
             assert_allclose(x, wide[n], rtol=1e-5, atol=2e-5, err_msg=n)
