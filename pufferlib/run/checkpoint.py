@@ -1,8 +1,8 @@
-"""Files that hold tensors: safetensors with a JSON note in the header; nothing is ever unpickled.
+"""Files of tensors: safetensors with a JSON note in the header. Nothing is ever unpickled.
 
-Every file says what it is (`kind`, `format`) and what it fits. It is checked in full before a
-single tensor goes anywhere, and written beside its place and then moved there, so that a full disk
-or a kill leaves the earlier file as it was.
+The note says what the file is (`kind`, `format`) and which game and config it fits. A file is
+checked completely before any tensor is loaded. It is written under a temporary name and then
+renamed, so that a full disk or a kill leaves the previous file unchanged.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
 
 FORMAT = 1
-NOTE = "pufferlib"  # the header's one entry: a JSON object
+NOTE = "pufferlib"  # key of the note in the header
 
 
 class CheckpointError(ValueError):
-    """A file that is not the checkpoint that was asked for."""
+    """A file is damaged, of another kind, or does not fit; the message says which."""
 
 
 class SaveError(OSError):
-    """A file that could not be written; the earlier one is as it was."""
+    """A file could not be written; the previous one is unchanged."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all. Raise SaveError with the reason."""
-    part = path.with_name(f".{path.name}.part")  # in the same folder, so that the move is atomic
+    """Write `content` to `path` atomically. Raise SaveError with the reason."""
+    part = path.with_name(f".{path.name}.part")  # in the same folder, so that renaming it is atomic
     try:
         with part.open("wb") as file:
             file.write(content)
@@ -43,7 +43,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        kept = "; the earlier file is as it was" if path.exists() else ""
+        kept = "; the previous file is unchanged" if path.exists() else ""
         why = error.strerror or str(error)
         raise SaveError(f"{path} cannot be written: {why}{kept}") from error
     finally:
@@ -55,7 +55,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def save(
     path: Path, kind: str, tensors: Mapping[str, torch.Tensor], note: Mapping[str, Any]
 ) -> None:
-    """Write tensors and a JSON-able note as a file of this kind (`policy`, `trainer`)."""
+    """Write tensors and a note for JSON as a file of this kind (`policy`, `trainer`)."""
     header = {NOTE: json.dumps({"kind": kind, "format": FORMAT, "abi": ABI, **note})}
     copies = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()
@@ -64,19 +64,19 @@ def save(
 
 
 def read_note(path: Path, kind: str) -> dict[str, Any]:
-    """Return the note of a file of this kind, no tensor read. Raise CheckpointError otherwise."""
+    """Return the note of a file without reading tensors. Raise CheckpointError for another kind."""
     return _open(path, kind)[0]
 
 
 def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return all tensors, on the CPU, and the note. Raise CheckpointError for any other file."""
+    """Return the tensors, on the CPU, and the note. Raise CheckpointError for another kind."""
     note, _ = _open(path, kind)
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, note  # noqa: SIM118
 
 
 def compatibility_note(spec: "GameSpec") -> dict[str, Any]:
-    """Say what a policy for this game and packed config sees and does, for `check_compatible`."""
+    """Return what a policy for this game and config must match: observations and actions."""
     return {
         "game": spec.name,
         "obs_shape": list(spec.obs_shape),
@@ -87,7 +87,7 @@ def compatibility_note(spec: "GameSpec") -> dict[str, Any]:
 
 
 def check_compatible(path: Path, note: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raise CheckpointError, naming both, where the note differs from what is expected of it."""
+    """Raise CheckpointError unless the note has all `expected` values; the error names both."""
     for key, want in expected.items():
         if note.get(key) != want:
             raise CheckpointError(
@@ -99,9 +99,9 @@ def check_compatible(path: Path, note: Mapping[str, Any], expected: Mapping[str,
 def check_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
 ) -> None:
-    """Raise CheckpointError unless keys and shapes are those expected, all differences counted."""
+    """Raise CheckpointError unless keys and shapes match; the error counts the differences."""
     wrong = [f"{key} is missing" for key in expected if key not in tensors]
-    wrong += [f"{key} is unknown here" for key in tensors if key not in expected]
+    wrong += [f"{key} is not in this policy" for key in tensors if key not in expected]
     wrong += [
         f"{key} is {_sizes(tensors[key])}, expected {_sizes(expected[key])}"
         for key in expected
@@ -109,11 +109,11 @@ def check_tensors(
     ]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise CheckpointError(f"{path} is of other sizes than this policy: {wrong[0]}{more}")
+        raise CheckpointError(f"{path} does not fit this policy: {wrong[0]}{more}")
 
 
 def load_policy(module: torch.nn.Module, path: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Check game, shapes, keys and sizes, then fill the module in place; return the file's note."""
+    """Check the file against `expected` and the module, then load it; return the file's note."""
     tensors, note = load(path, "policy")
     check_compatible(path, note, expected)
     check_tensors(path, tensors, module.state_dict())
@@ -128,24 +128,24 @@ def _open(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no {kind} file: {_foreign(path, error)}") from None
+        raise CheckpointError(f"{path} is not a {kind} file: {_diagnosis(path, error)}") from None
     try:
         note = json.loads(header[NOTE])
         found, version = note["kind"], note["format"]
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(
-            f"{path} is a safetensors file, but was not written by puffer: its header says not "
-            f"what it is for"
+            f"{path} is a safetensors file, but was not written by puffer: its header has no "
+            "note of what it is for"
         ) from None
     if found != kind:
         raise CheckpointError(f"{path} is a {found} file, not a {kind} file")
     if version != FORMAT:
-        raise CheckpointError(f"{path} is of format {version}, this version reads {FORMAT}")
+        raise CheckpointError(f"{path} has format {version}, this version reads {FORMAT}")
     return note, keys
 
 
-def _foreign(path: Path, error: Exception) -> str:
-    """Say what a file that safetensors refuses looks like."""
+def _diagnosis(path: Path, error: Exception) -> str:
+    """Return what a file that safetensors rejects appears to be."""
     if path.is_dir():
         return "it is a folder"
     try:
@@ -157,9 +157,9 @@ def _foreign(path: Path, error: Exception) -> str:
     if not size:
         return "it is empty"
     if start[:4] == b"PK\x03\x04" or (start[0] == 0x80 and 2 <= start[1] <= 5):
-        return "it looks like a pickle (torch.save); those are never read, for reading runs code"
+        return "it looks like a pickle (torch.save), which is never read because that may run code"
     if start[8:9] == b"{":
-        return f"it is cut short or damaged ({size} bytes: {error})"
+        return f"it is truncated or damaged ({size} bytes: {error})"
     return "it is not safetensors"
 
 
@@ -172,7 +172,7 @@ def _plain(value: Any) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where the OS has folders that can be synced."""
+    """Make a rename durable, on systems where a folder can be synced."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What a person sees of a run: a live dashboard on a terminal, plain lines in a pipe or a file.
+"""The output of a run: a live dashboard on a terminal, plain lines in a pipe or a file.
 
-Both take the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`, `time/...`, ...) and
-show whatever is in them; a new metric needs no line here.
+Both receive the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`, `time/...`, ...).
+The dashboard shows every metric of the groups in LEFT and RIGHT, so a new one needs no line here.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pufferlib.run.formatting import Metrics, clock, count, number, percent, time_left
 
-TWO_COLUMNS = 66  # characters from which the tables stand side by side
+TWO_COLUMNS = 66  # characters of width from which the tables stand side by side
 BAR = "█"
 # Group of metrics -> its heading, in the order of the columns.
 LEFT = {"time": "Where the time goes", "rows": "Rows"}
@@ -30,31 +30,31 @@ class Display(Protocol):
         """Show these metrics."""
 
     def message(self, text: str) -> None:
-        """Say something that is not a metric."""
+        """Show a message."""
 
     def close(self) -> None:
-        """Leave the terminal as it was; twice is fine."""
+        """Restore the terminal. May be called twice."""
 
 
-def make(title: str, picked: str, total_steps: int, score: str | None) -> Display:
+def make(title: str, setup: str, total_steps: int, score: str | None) -> Display:
     """Return a live dashboard on a terminal, plain lines elsewhere; both write to stdout.
 
-    title: the run's folder. picked: one line about device and threads. score: the metric that
-    says how well the policy plays, such as `env/score`.
+    `title` is the run's folder, `setup` one line about device, threads and sizes, `score` the
+    metric that policies are ranked by, such as `env/score`.
     """
     console = Console(highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console, title, picked, total_steps)
-    return PlainDisplay(title, picked, total_steps, score)
+        return LiveDisplay(console, title, setup, total_steps)
+    return PlainDisplay(title, setup, total_steps, score)
 
 
 class PlainDisplay:
-    """One line per update, without colours or control characters."""
+    """Prints one line per log, without colours or control characters."""
 
-    def __init__(self, title: str, picked: str, total_steps: int, score: str | None) -> None:
+    def __init__(self, title: str, setup: str, total_steps: int, score: str | None) -> None:
         self._total = total_steps
         self._score = score
-        self.message(f"{title}  {picked}")
+        self.message(f"{title}  {setup}")
 
     def update(self, metrics: Metrics) -> None:
         """Print steps, speed, score and loss."""
@@ -70,19 +70,19 @@ class PlainDisplay:
         self.message("  ".join(parts))
 
     def message(self, text: str) -> None:
-        """Print a line, at once."""
+        """Print a line and flush it."""
         print(text, flush=True)
 
     def close(self) -> None:
-        """Have nothing to put back."""
+        """Do nothing: nothing was changed."""
 
 
 class LiveDisplay:
-    """A full-screen dashboard, drawn anew at the terminal's current size with every update."""
+    """A full-screen dashboard, redrawn at the terminal's current size with every update."""
 
-    def __init__(self, console: Console, title: str, picked: str, total_steps: int) -> None:
+    def __init__(self, console: Console, title: str, setup: str, total_steps: int) -> None:
         self.console = console
-        self._title, self._picked, self._total = title, picked, total_steps
+        self._title, self._setup, self._total = title, setup, total_steps
         self._metrics: Metrics = {"agent_steps": 0}
         self._messages: list[str] = []
         self._live: Live | None = Live(
@@ -97,7 +97,7 @@ class LiveDisplay:
             self._live.refresh()
 
     def message(self, text: str) -> None:
-        """Show a line at the foot, and keep it for the end; after `close`, print it."""
+        """Show a line at the bottom and print it again at `close`. After `close`, only print it."""
         if not self._live:
             self.console.print(text, markup=False)
             return
@@ -105,7 +105,7 @@ class LiveDisplay:
         self._live.refresh()
 
     def close(self) -> None:
-        """Go back to the terminal as it was, with the last picture and all messages in it."""
+        """Leave the full screen, then print the last dashboard and all messages."""
         if not self._live:
             return
         self._live.stop()
@@ -117,13 +117,13 @@ class LiveDisplay:
             self.console.print(text, markup=False)
 
     def render(self) -> RenderableType:
-        """Build the picture for the console's present size; it never is larger."""
+        """Return the dashboard for the console's current size; it is never larger."""
         width, height = self.console.size
         inner = max(20, width - 4)
-        lines = height - 2  # the frame
+        lines = height - 2  # without the frame
         head: list[RenderableType] = [
             self._progress(inner),
-            Text(self._picked, "dim", no_wrap=True, overflow="ellipsis"),
+            Text(self._setup, "dim", no_wrap=True, overflow="ellipsis"),
         ]
         foot = [
             Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in self._messages[-2:]
@@ -144,7 +144,7 @@ class LiveDisplay:
         return Text.assemble(_bar(share, max(4, width - len(words))), words, no_wrap=True)
 
     def _body(self, width: int, height: int) -> Table:
-        """Lay the groups of metrics out in one or two columns of at most `height` lines."""
+        """Arrange the groups of metrics in one or two columns of at most `height` lines."""
         wide = width >= TWO_COLUMNS
         column = (width - 3) // 2 if wide else width
         left = self._groups(LEFT, column)

@@ -1,14 +1,15 @@
-"""The folder of one run, `runs/GAME/RUN/`, and how runs are found again.
+"""The directory of one run, `runs/GAME/RUN/`, and how runs are found again.
 
-    config.toml             the whole config; `puffer train --config` runs it again
-    metrics.jsonl           one object per log
+    config.toml             the complete config; `puffer train --config` starts the same run again
+    metrics.jsonl           one JSON object per log
     policy.safetensors      the last policy
-    best.safetensors        the best policy by evaluation
-    state.json              where the run stands; names the file of tensors that belongs to it
-    trainer-N.safetensors   what training goes on from: weights, optimizer, random streams
+    best.safetensors        the policy with the best evaluation
+    state.json              counters and scores, and the name of the file of tensors beside it
+    trainer-N.safetensors   what training resumes from: weights, optimizer, random streams
 
-state.json is replaced last and by one move, so at every moment it stands beside the tensors that it
-names: a kill or a full disk between two files leaves the checkpoint before.
+A checkpoint is a new trainer file, then state.json, which is replaced atomically. So state.json
+always names a complete file: if the process is killed or the disk is full between the two, the
+previous checkpoint remains valid.
 """
 
 import contextlib
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class RunError(ValueError):
-    """A run that cannot be made or found; the message says what to give instead."""
+    """A run cannot be created or found; the message says what to do instead."""
 
 
 class RunDirectory:
-    """One run's folder. Make one with `create` or `find`."""
+    """The directory of one run. Use `create` for a new one and `find` for an existing one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,12 +47,13 @@ class RunDirectory:
     def create(
         cls, root: str | Path, game: str, name: str | None, settings: Mapping[str, Any]
     ) -> "RunDirectory":
-        """Make the folder of a new run, with its config; an old run is never written over.
+        """Create the directory of a new run and write its config; never overwrite an old run.
 
-        Raise RunError if the name is taken or nothing can be written there; no folder is left then.
+        Raise RunError if the name is taken or invalid, or if the directory cannot be written; then
+        no directory is left behind.
         """
         if name is not None and (not name or name != Path(name).name or name.startswith(".")):
-            raise RunError(f"--name {name!r} must be one folder's name, such as 'wide-net'")
+            raise RunError(f"--name {name!r} must be the name of one folder, such as 'wide-net'")
         path = _new_folder(Path(root) / folder_name(game), name)
         run = cls(path)
         try:
@@ -64,16 +66,16 @@ class RunDirectory:
 
     @classmethod
     def find(cls, spec: str, root: str | Path) -> "RunDirectory":
-        """Return the run at this path, or a game's newest run that has a policy."""
+        """Return the run at this path, or the newest run of this game that has saved a policy."""
         path = Path(spec)
         if (path / "config.toml").is_file():
             return cls(path)
         if is_external(spec):
             return cls._newest(spec, Path(root) / folder_name(spec))
         if path.is_file() and path.suffix != ".h":
-            raise RunError(f"{spec} is a file; give the run's folder")
+            raise RunError(f"{spec} is a file; give the folder of the run")
         if path.name != spec and path.suffix != ".h":
-            raise RunError(f"{spec} is no run's folder: there is no config.toml in it")
+            raise RunError(f"{spec} is not a run's folder: it has no config.toml")
         return cls._newest(spec, Path(root) / path.stem)
 
     @classmethod
@@ -82,18 +84,18 @@ class RunDirectory:
         if not runs:
             raise RunError(
                 f"{spec} is neither a run's folder nor a game with a trained run in "
-                f"{folder}; train one: puffer train {spec}"
+                f"{folder}; to train one: puffer train {spec}"
             )
         return cls(max(runs, key=lambda run: (run / "policy.safetensors").stat().st_mtime_ns))
 
     @property
     def last_policy(self) -> Path:
-        """File of the policy that was saved last."""
+        """Return the file of the policy that was saved last."""
         return self.path / "policy.safetensors"
 
     @property
     def best_policy(self) -> Path:
-        """File of the policy that evaluated best; it may not be there yet."""
+        """Return the file of the policy with the best evaluation; it may not exist yet."""
         return self.path / "best.safetensors"
 
     def read_config(self) -> dict[str, Any]:
@@ -101,13 +103,13 @@ class RunDirectory:
         return toml_file.read(self.path / "config.toml")
 
     def update_config(self, settings: Mapping[str, Any]) -> None:
-        """Make this the content of config.toml, if it is another. Raise SaveError."""
+        """Write config.toml if its content changed. Raise SaveError."""
         content = toml_file.to_text(settings).encode()
         if content != (self.path / "config.toml").read_bytes():
             write_bytes(self.path / "config.toml", content)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl, at once; NaN becomes null. Raise SaveError."""
+        """Append a line to metrics.jsonl, unbuffered; NaN and inf become null. Raise SaveError."""
         line = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in metrics.items()
@@ -118,13 +120,13 @@ class RunDirectory:
             raise SaveError(f"{self.path}/metrics.jsonl: {error.strerror or error}") from error
 
     def save(self, tensors: "Mapping[str, torch.Tensor]", meta: Mapping[str, Any]) -> None:
-        """Save what training goes on from, with a JSON-able `meta`; the old one goes last."""
-        belongs = uuid.uuid4().hex
+        """Save a checkpoint: tensors and a `meta` for JSON. Delete the previous one at the end."""
+        checkpoint_id = uuid.uuid4().hex  # in both files
         old = sorted(self.path.glob("trainer-*.safetensors"))
         number = 1 + max((int(p.stem.partition("-")[2]) for p in old), default=0)
         file = self.path / f"trainer-{number}.safetensors"
-        save(file, "trainer", tensors, {"id": belongs})
-        state = {"format": FORMAT, "tensors": file.name, "id": belongs, **meta}
+        save(file, "trainer", tensors, {"id": checkpoint_id})
+        state = {"format": FORMAT, "tensors": file.name, "id": checkpoint_id, **meta}
         try:
             write_bytes(self.path / "state.json", json.dumps(state, indent=1).encode())
         except SaveError:
@@ -135,55 +137,57 @@ class RunDirectory:
                 path.unlink()
 
     def load(self) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
-        """Return what `save` saved. Raise CheckpointError unless both files are there and whole."""
+        """Return the last checkpoint. Raise CheckpointError unless both its files are valid."""
         path = self.path / "state.json"
         try:
             state = json.loads(path.read_bytes())
-            version, name, belongs = state["format"], state["tensors"], state["id"]
+            version, name, checkpoint_id = state["format"], state["tensors"], state["id"]
         except FileNotFoundError:
             raise CheckpointError(
-                f"{self.path} has no checkpoint to resume: no state.json"
+                f"{self.path} has no checkpoint to resume: state.json is missing"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} is damaged or no state of a run: {error}") from None
+            raise CheckpointError(f"{path} is damaged or not the state of a run: {error}") from None
         if version != FORMAT:
-            raise CheckpointError(f"{path} is of format {version}, this version reads {FORMAT}")
+            raise CheckpointError(f"{path} has format {version}, this version reads {FORMAT}")
         if name != Path(str(name)).name:
-            raise CheckpointError(f"{path} names a file of another folder: {name}")
+            raise CheckpointError(f"{path} names a file in another folder: {name}")
         tensors, note = load(self.path / name, "trainer")
-        if note.get("id") != belongs:
+        if note.get("id") != checkpoint_id:
             raise CheckpointError(
-                f"{path} and {name} do not belong together: one of them was copied from another "
-                f"run or another time"
+                f"{path} and {name} belong to different checkpoints: one of them was copied from "
+                "another run or another time"
             )
         return tensors, state
 
     def drop_metrics_after(self, agent_steps: int) -> None:
-        """Cut metrics.jsonl back to what was logged up to `agent_steps`, where training goes on."""
+        """Remove incomplete lines of metrics.jsonl and those logged after `agent_steps`."""
         path = self.path / "metrics.jsonl"
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         kept = [line + b"\n" for line in lines if 0 <= _steps(line) <= agent_steps]
         write_bytes(path, b"".join(kept))
 
     def remove(self) -> None:
-        """Delete the folder, so that its name is free again."""
+        """Delete the directory, so that its name is free again."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Close metrics.jsonl; twice is fine."""
+        """Close metrics.jsonl. May be called twice."""
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
 
     def _open_metrics(self) -> io.FileIO:
         if self._metrics is None:
-            self._metrics = io.FileIO(self.path / "metrics.jsonl", "a")  # no buffer: line by line
+            self._metrics = io.FileIO(
+                self.path / "metrics.jsonl", "a"
+            )  # unbuffered: each line is written at once
         return self._metrics
 
 
 def folder_name(game: str) -> str:
-    """Return the folder of a game's runs: its name, without what a path or a shell would read."""
+    """Return a game's name with `-` for all that a path or a shell would interpret."""
     return re.sub(r"[^\w.-]+", "-", game)
 
 
@@ -198,18 +202,18 @@ def _new_folder(parent: Path, name: str | None) -> Path:
         except FileExistsError:
             if not path.is_dir():
                 raise RunError(
-                    f"run folder {path} cannot be made: a file is in its place"
+                    f"run folder {path} cannot be created: a file has its name"
                 ) from None
         except OSError as error:
-            raise RunError(f"run folder {path} cannot be made: {error.strerror}") from None
+            raise RunError(f"run folder {path} cannot be created: {error.strerror}") from None
     raise RunError(
-        f"run {parent / str(name)} is there already: give another --name, "
-        f"or go on with it: puffer train --resume {parent / str(name)}"
+        f"run {parent / str(name)} already exists: give another --name, "
+        f"or resume it: puffer train --resume {parent / str(name)}"
     )
 
 
 def _steps(line: bytes) -> int:
-    """Return the `agent_steps` of a line of metrics.jsonl; -1: a kill left only a part of it."""
+    """Return the `agent_steps` of a line of metrics.jsonl, -1 for an incomplete line."""
     try:
         return int(json.loads(line)["agent_steps"])
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,9 @@
-"""How well a policy plays: whole episodes on fixed seeds, every env the same number of them.
+"""How well a policy plays: whole episodes on fixed seeds, the same number of them in every env.
 
-How many episodes an env plays is fixed before the first step, so long episodes count as much as
-short ones. Nothing here touches a global random stream or the envs that a trainer steps.
-Letters: E envs, A agents of all envs, L log fields, C choices, X axes, *O one observation.
+The number of episodes per env is fixed before the first step, so long episodes count as much as
+short ones. Neither a global random stream nor the envs of a trainer are used.
+Letters: E envs, A agents of all envs, K action heads, C choices of all heads, X continuous axes,
+L log fields.
 """
 
 import dataclasses
@@ -33,12 +34,12 @@ from pufferlib.run.checkpoint import (
 if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
 
-MAX_ENVS = 128  # envs that play at once, if the caller does not say
-MAX_STEPS = 100_000  # of one env: ends the evaluation of a game whose episodes do not
+MAX_ENVS = 128  # default of num_envs
+MAX_STEPS = 100_000  # of one env; ends the evaluation of a game whose episodes never end
 
 
 class Stats(NamedTuple):
-    """One log field over the episodes; `std` is of the population."""
+    """Statistics of one log field over the episodes; `std` is that of the population."""
 
     mean: float
     std: float
@@ -48,31 +49,31 @@ class Stats(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What the episodes amounted to."""
+    """The result of one evaluation."""
 
-    episodes: int  # that count
-    unfinished: int  # of those asked for, still running after `max_steps` steps
+    episodes: int  # that ended and were counted
+    unfinished: int  # requested episodes that had not ended after `max_steps` steps
     agent_steps: int
     seconds: float
-    fields: dict[str, Stats]  # by log field, then numbers of external envs' infos
+    fields: dict[str, Stats]  # the log fields, then the numbers in external envs' infos
 
     def asdict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the result, ready for JSON."""
         fields = {name: stats._asdict() for name, stats in self.fields.items()}
         return {**dataclasses.asdict(self), "fields": fields}
 
 
 def main_field(spec: "GameSpec") -> str | None:
-    """Return the log field that tells good play from bad: `score`, else the first; None: no log."""
+    """Return the log field that ranks policies: `score`, else the first, else None."""
     names = [name for name, _ in spec.log_fields]
     return "score" if "score" in names else (names[0] if names else None)
 
 
 def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
-    """Make the network that a policy file says it is, and fill it, checked against the game.
+    """Load a policy file: make the network that it names and check it against the game.
 
-    A user's own network is code: it is run only where `config` names it, and from there, for its
-    file may have moved. Raise CheckpointError.
+    The code of a user's own network is run only if `config.policy.path` names it, and from that
+    path, because the file may have moved. Raise CheckpointError if the file does not fit.
     """
     note = read_note(path, "policy")
     check_compatible(path, note, compatibility_note(spec))
@@ -80,12 +81,12 @@ def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
         options = PolicyOptions.make(note["policy"])
         norm_obs = bool(note["norm_obs"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} does not say which network it is for: {error}") from None
+        raise CheckpointError(f"{path} has no valid note of its network: {error}") from None
     if options.path:
         if not config.policy.path:
             raise CheckpointError(
-                f"{path} is for the network {options.path}; to run that code, from where it is "
-                f"now: --policy.path {shlex.quote(options.path)}"
+                f"{path} is for the network {options.path}, whose code is run only on request: "
+                f"--policy.path {shlex.quote(options.path)}"
             )
         options = dataclasses.replace(options, path=config.policy.path)
     policy = make_policy(options, PolicySpec.of(spec), norm_obs=norm_obs)
@@ -105,24 +106,24 @@ def evaluate(
     greedy: bool = False,
     max_steps: int = MAX_STEPS,
 ) -> Evaluation:
-    """Play `episodes` whole episodes and return mean and spread of each log field.
+    """Play `episodes` whole episodes; return statistics of each log field.
 
-    Env i plays the first `episodes // num_envs` of its episodes, one more where i < the rest.
-    greedy: the likeliest choice, the mean of an axis; otherwise as trained, sampled by `seed`.
-    Raise ValueError for a game that logs nothing.
+    Of each env the first `episodes // num_envs` episodes count, plus one in the first
+    `episodes % num_envs` envs. `greedy` takes the most likely choices and the means of the axes;
+    otherwise actions are sampled, seeded by `seed`. Raise ValueError for a game without a log.
     """
     if not spec.log_fields:
-        raise ValueError(f"{spec.name} logs nothing (its PUF_LOG is empty): nothing to evaluate")
+        raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
     start = time.perf_counter()
-    block = getattr(spec.game, "envs_per_make", 1)  # all envs of a wrapped vector env
-    num_envs = -(-min(episodes, num_envs or MAX_ENVS) // block) * block
+    envs_per_make = getattr(spec.game, "envs_per_make", 1)  # of a wrapped vector env
+    num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
-    wanted = quota.copy()
+    requested = quota.copy()
     device = next(policy.parameters()).device
     env = make(spec, num_envs, num_threads=num_threads, seed=seed)
     random = torch.Generator(device).manual_seed(seed)
-    found: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
+    logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
     steps = 0
     was_training = policy.training
     policy.eval()
@@ -139,18 +140,19 @@ def evaluate(
             )
             steps += 1
             if state is not None:
-                _begin_lives(policy, state, terminated | truncated | dead)
+                # The next life of an agent starts without a memory of the last.
+                _reset_state(policy, state, terminated | truncated | dead)
             if "final_info" in infos:
-                found.append(_ended(env, infos, quota))
-        told = env.log()
+                logged.append(_ended(env, infos, quota))
+        log = env.log()
     finally:
         policy.train(was_training)
         env.close()
-    logs = np.concatenate([np.empty((0, len(spec.log_fields))), *found])
+    logs = np.concatenate([np.empty((0, len(spec.log_fields))), *logged])
     fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(spec.log_fields) if len(logs)}
-    fields |= {n: Stats(*s) for n, s in told.items() if n not in fields and n != "episodes"}
+    fields |= {n: Stats(*s) for n, s in log.items() if n not in fields and n != "episodes"}
     return Evaluation(
-        episodes=int((wanted - quota).sum()),
+        episodes=int((requested - quota).sum()),
         unfinished=int(quota.sum()),
         agent_steps=steps * env.num_envs,
         seconds=time.perf_counter() - start,
@@ -159,7 +161,7 @@ def evaluate(
 
 
 def _actions(env: PufferVectorEnv, output: Output, random: torch.Generator | None) -> Any:
-    """Choose for every agent: int32 (A, K), float32 (A, X), or a dict of both."""
+    """Return actions of all agents: int32 (A, K), float32 (A, X), or a dict of both."""
     chosen: dict[str, npt.NDArray[Any]] = {}
     if output.logits is not None:
         chosen["discrete"] = _choices(env, output.logits, random)
@@ -168,14 +170,17 @@ def _actions(env: PufferVectorEnv, output: Output, random: torch.Generator | Non
         if random is not None and output.log_std is not None:
             noise = torch.randn(axes.shape, generator=random, device=axes.device)
             axes = axes + output.log_std.exp() * noise
-        chosen["continuous"] = axes.cpu().numpy()  # the env clips
+        chosen["continuous"] = axes.cpu().numpy()  # the env clips them
     return chosen if len(chosen) > 1 else next(iter(chosen.values()))
 
 
 def _choices(
     env: PufferVectorEnv, logits: torch.Tensor, random: torch.Generator | None
 ) -> npt.NDArray[np.int32]:
-    """Logits (A, C) -> choices (A, K), by Gumbel's trick: argmax(logits - log(exponential))."""
+    """Sample choices, int32 (A, K), from logits (A, C); without `random`, take the largest logits.
+
+    argmax(logits - log(e)) with e from the exponential distribution is a sample of the softmax.
+    """
     if env.action_masks is not None:
         legal = torch.from_numpy(env.action_masks).to(logits.device)
         logits = logits.masked_fill(~legal, -torch.inf)
@@ -187,17 +192,17 @@ def _choices(
     return picks.cpu().numpy()
 
 
-def _begin_lives(policy: Policy, state: torch.Tensor, which: npt.NDArray[np.bool_]) -> None:
-    """Give these agents (A,) the initial state: a life of theirs ended, or they had none."""
-    if which.any():
-        index = torch.from_numpy(np.flatnonzero(which)).to(state.device)
+def _reset_state(policy: Policy, state: torch.Tensor, reset: npt.NDArray[np.bool_]) -> None:
+    """Set the recurrent state of the agents in `reset` (A,) to the initial state."""
+    if reset.any():
+        index = torch.from_numpy(np.flatnonzero(reset)).to(state.device)
         state[index] = cast(torch.Tensor, policy.initial_state(len(index)))
 
 
 def _ended(
     env: PufferVectorEnv, infos: dict[str, Any], quota: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Return the logs (n, L) of episodes that ended and count, and take them off `quota` (E,)."""
+    """Return the logs (n, L) of ended episodes that count, and subtract them from `quota` (E,)."""
     each = slice(None, None, env.env_agents)  # all agents of an env have the same log
     counts = infos["_final_info"][each] & (quota > 0)
     quota -= counts

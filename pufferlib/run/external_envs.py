@@ -1,8 +1,8 @@
 """External envs by name: `gym:LunarLander-v3`, `ale:Pong`, `pettingzoo:mpe.simple_spread_v3`.
 
-A name stands wherever a game's does on the command line and in a run's config; the config's `env`
-is then what the env is made with. Packages are imported when an env is made; of one that is not
-installed the error names the extra that brings it. No torch here.
+Such a name can replace a game's name on the command line and in a run's config, whose `env`
+section then holds the arguments that the env is made with. A package is imported when an env of it
+is made; if it is missing, the error names the extra that installs it. This file imports no torch.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from pufferenv.external.game import ExternalGame
 
-EXTRAS = {  # a module: the extra that brings it
+EXTRAS = {  # module -> the extra that installs it
     "Box2D": "box2d",
     "minigrid": "minigrid",
     "ale_py": "atari",
@@ -26,9 +26,11 @@ EXTRAS = {  # a module: the extra that brings it
     "pettingzoo": "pettingzoo",
     "mpe2": "pettingzoo",
 }
-FAMILIES = {"MiniGrid": "minigrid", "BabyAI": "minigrid", "ALE": "ale_py"}  # ids a module registers
-HIDDEN = ("self", "render_mode", "game", "obs_type", "frameskip", "sound_obs")  # not for a flag
-ATARI = {  # of Machado et al. 2018 and Mnih et al. 2015; the rest are ale_py.AtariEnv's own
+# First part of an id -> the module that registers it.
+FAMILIES = {"MiniGrid": "minigrid", "BabyAI": "minigrid", "ALE": "ale_py"}
+# Parameters that are set here and get no flag.
+HIDDEN = ("self", "render_mode", "game", "obs_type", "frameskip", "sound_obs")
+ATARI = {  # Mnih et al. 2015, Machado et al. 2018; other defaults are those of ale_py.AtariEnv
     "frame_skip": 4,
     "frame_stack": 4,
     "screen_size": 84,
@@ -38,81 +40,87 @@ ATARI = {  # of Machado et al. 2018 and Mnih et al. 2015; the rest are ale_py.At
 
 
 class MissingExtra(ImportError):
-    """A package that an env needs is not installed."""
+    """A package that an env needs is not installed; the message says how to install it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes one env of a name; this is what a worker process is given."""
+    """Makes one env by name. It can be pickled, so that worker processes can be given it."""
 
-    spec: str
+    name: str
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self) -> Any:
-        """Make it. Raise MissingExtra, or ValueError for a name that there is not."""
-        kind, _, name = self.spec.partition(":")
+        """Make one env. Raise MissingExtra, or ValueError for an unknown name."""
+        kind, _, env_id = self.name.partition(":")
         make: dict[str, Callable[..., Any]] = {"gym": _gym, "ale": _ale, "pettingzoo": _parallel}
         try:
-            return make[kind](name, dict(self.kwargs))
+            return make[kind](env_id, dict(self.kwargs))
         except (ImportError, gymnasium.error.Error) as error:
-            raise _explained(self.spec, error) from error
+            raise _explained(self.name, error) from error
 
 
 def load(
-    spec: str,
+    name: str,
     kwargs: Mapping[str, Any],
     backend: str = "serial",
     workers: int | None = None,
     timeout: float | None = None,
 ) -> ExternalGame:
-    """Make the game of a name; `kwargs` are what its envs are made with."""
-    make = Maker(spec, kwargs)
-    return ExternalGame(make, name=spec, backend=backend, num_workers=workers, timeout=timeout)
+    """Return the game of an external env, whose envs are made with `kwargs`."""
+    make = Maker(name, kwargs)
+    return ExternalGame(make, name=name, backend=backend, num_workers=workers, timeout=timeout)
 
 
 def in_process(game: ExternalGame) -> ExternalGame:
-    """Return the same game with its envs in this process."""
+    """Return the same game with its envs in this process instead of in workers."""
     return game if game.backend == "serial" else ExternalGame(game.make, name=game.name)
 
 
-def parameters(spec: str) -> tuple[dict[str, Any], bool]:
-    """Return what an env can be made with, with defaults, and whether it takes others too."""
-    kind, _, name = spec.partition(":")
+def parameters(name: str) -> tuple[dict[str, Any], bool]:
+    """Return the parameters of an env with their defaults, and whether it accepts others too.
+
+    A parameter without a default has None.
+    """
+    kind, _, env_id = name.partition(":")
     try:
         if kind == "pettingzoo":
-            module = _module(name)
+            module = _module(env_id)
             return _signature(getattr(module, "raw_env", module.parallel_env))
         if kind == "ale":
             known, _ = _signature(_import("ale_py").AtariEnv)
             return {**known, **ATARI}, False
-        about = gymnasium.spec(_register(name))
-        entry = about.entry_point
+        registered = gymnasium.spec(_register(env_id))
+        entry = registered.entry_point
         creator = load_env_creator(entry) if isinstance(entry, str) else entry
     except (ImportError, gymnasium.error.Error) as error:
-        raise _explained(spec, error) from error
-    known, more = _signature(creator) if creator else ({}, True)
-    own = {key: value for key, value in about.kwargs.items() if key not in HIDDEN}
-    return {**known, **own, "max_episode_steps": about.max_episode_steps}, more
+        raise _explained(name, error) from error
+    known, accepts_others = _signature(creator) if creator else ({}, True)
+    own = {key: value for key, value in registered.kwargs.items() if key not in HIDDEN}
+    return {**known, **own, "max_episode_steps": registered.max_episode_steps}, accepts_others
 
 
 def _signature(creator: Any) -> tuple[dict[str, Any], bool]:
-    """Return the keyword arguments with defaults, and whether others are taken."""
+    """Return the parameters with their defaults, and whether others are accepted.
+
+    A class that accepts `**kwargs` passes them on to its base class, whose parameters follow.
+    """
     known: dict[str, Any] = {}
     for function in _initializers(creator):
-        more = False
+        accepts_others = False
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:
-                more = True
+                accepts_others = True
             elif name not in HIDDEN and parameter.kind is not parameter.VAR_POSITIONAL:
                 default = parameter.default
                 known.setdefault(name, None if default is parameter.empty else default)
-        if not more:
+        if not accepts_others:
             return known, False
     return known, True
 
 
 def _initializers(creator: Any) -> Iterator[Callable[..., Any]]:
-    """Yield what takes the arguments: a function, or a class's and its bases' __init__."""
+    """Yield the functions that receive the arguments: `creator`, or a class's __init__ methods."""
     if not inspect.isclass(creator):
         yield creator
         return
@@ -126,7 +134,7 @@ def _gym(name: str, kwargs: dict[str, Any]) -> Any:
     space = env.observation_space
     if isinstance(space, gymnasium.spaces.Dict) and "mission" in space.keys():  # noqa: SIM118
         kind = type(space["mission"]).__name__
-        if kind in ("MissionSpace", "Text"):  # MiniGrid: the task in words
+        if kind in ("MissionSpace", "Text"):  # MiniGrid: the task as text, which is left out
             kept = [key for key in space.keys() if key != "mission"]  # noqa: SIM118
             return gymnasium.wrappers.FilterObservation(env, kept)
     return env
@@ -134,16 +142,16 @@ def _gym(name: str, kwargs: dict[str, Any]) -> Any:
 
 def _ale(name: str, kwargs: dict[str, Any]) -> Any:
     ale = _import("ale_py")
-    _import("cv2")  # scales the screen
+    _import("cv2")  # AtariPreprocessing scales the screen with it
     ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)
-    about = {key: kwargs.pop(key, default) for key, default in ATARI.items()}
-    stack = about.pop("frame_stack")
+    preprocessing = {key: kwargs.pop(key, default) for key, default in ATARI.items()}
+    frame_stack = preprocessing.pop("frame_stack")
     gymnasium.register_envs(ale)
     full = name if "/" in name else f"ALE/{name}"
     full = full if "-v" in full else f"{full}-v5"
     env = gymnasium.make(full, frameskip=1, **kwargs)
-    env = gymnasium.wrappers.AtariPreprocessing(env, **about)
-    return gymnasium.wrappers.FrameStackObservation(env, stack)
+    env = gymnasium.wrappers.AtariPreprocessing(env, **preprocessing)
+    return gymnasium.wrappers.FrameStackObservation(env, frame_stack)
 
 
 def _parallel(name: str, kwargs: dict[str, Any]) -> Any:
@@ -151,7 +159,7 @@ def _parallel(name: str, kwargs: dict[str, Any]) -> Any:
 
 
 def _module(name: str) -> ModuleType:
-    """Import the PettingZoo module of a name: in pettingzoo, in mpe2, or any at all."""
+    """Import a module that has a parallel_env: one of pettingzoo or mpe2, or any other."""
     family, _, rest = name.partition(".")
     places = [f"mpe2.{rest}", f"pettingzoo.{name}"] if family == "mpe" else [f"pettingzoo.{name}"]
     for place in [*places, name]:
@@ -161,7 +169,7 @@ def _module(name: str) -> ModuleType:
             if error.name is None or not (
                 place == error.name or place.startswith(f"{error.name}.")
             ):
-                raise  # it is there, and needs something
+                raise  # the module exists, but a package that it imports is missing
             continue
         if hasattr(module, "parallel_env"):
             return module
@@ -169,13 +177,14 @@ def _module(name: str) -> ModuleType:
     if family == "mpe":
         _import("mpe2")
     raise ValueError(
-        f"pettingzoo:{name}: no module {' or '.join([*places, name])} has a parallel_env; "
-        "as in pettingzoo:mpe.simple_spread_v3 or pettingzoo:my_package.my_env"
+        f"pettingzoo:{name}: there is no module {' or '.join([*places, name])} with a "
+        "parallel_env; give a name such as pettingzoo:mpe.simple_spread_v3 or "
+        "pettingzoo:my_package.my_env"
     )
 
 
 def _register(name: str) -> str:
-    """Import what registers an id, `my_module:MyEnv-v0` or a known family; return the id."""
+    """Import the module that registers an id such as `my_module:MyEnv-v0`; return the id alone."""
     module, _, env_id = name.rpartition(":")
     module = module or FAMILIES.get(env_id.partition("-")[0].partition("/")[0], "")
     if module:
@@ -188,15 +197,17 @@ def _import(module: str) -> Any:
     return importlib.import_module(module)
 
 
-def _explained(spec: str, error: BaseException) -> Exception:
-    """Make the error that says what to install, or which name there is instead."""
+def _explained(name: str, error: BaseException) -> Exception:
+    """Return an error that says which package to install, or else what was wrong with the name."""
     cause: BaseException | None = error
     while cause is not None:
         missing = cause.name if isinstance(cause, ImportError) else None
         if missing:
             module = missing.partition(".")[0]
             extra = EXTRAS.get(module)
-            how = f"pip install 'pufferenv[{extra}]'" if extra else f"install {module}"
-            return MissingExtra(f"{spec} needs {module}, which is not installed: {how}")
+            how = "install the package that provides it"
+            if extra:
+                how = f"run `pip install 'pufferenv[{extra}]'`"
+            return MissingExtra(f"{name} needs {module}, which is not installed: {how}")
         cause = cause.__cause__ or cause.__context__
-    return ValueError(f"{spec}: {error}")
+    return ValueError(f"{name}: {error}")

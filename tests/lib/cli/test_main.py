@@ -59,11 +59,11 @@ def metrics(run):
 
 def error_of(capsys, *words, code=2):
     assert main(list(words)) == code
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert said.startswith("puffer: ")
-    assert len(said.splitlines()) <= 4
-    return said
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.startswith("puffer: ")
+    assert len(error.splitlines()) <= 4
+    return error
 
 
 # --- training ----------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_a_run_of_an_own_network_works_anywhere_and_after_its_file_moved(
     assert main(["eval", str(run), "--episodes", "2"]) == 0
     play = ["eval", "squared", "--episodes", "2", "--policy", str(run / "policy.safetensors")]
     capsys.readouterr()
-    said = error_of(capsys, *play)
-    advice = shlex.split(said[said.index("--policy.path") :])
+    error = error_of(capsys, *play)
+    advice = shlex.split(error[error.index("--policy.path") :])
     assert main([*play, *advice]) == 0
     (tmp_path / "code").mkdir()
     (tmp_path / "my.py").rename(tmp_path / "code" / "my.py")
@@ -334,8 +334,8 @@ def test_a_resumed_run_ends_where_one_run_would_have_ended(monkeypatch, capsys):
         stop_after(patch, 4, number=signal.SIGTERM)
         assert main(["train", "squared", "--name", "x", *SHORT]) == 130
     run = str(Path("runs/squared/x").resolve())
-    said = error_of(capsys, "train", "cartpole", "--resume", run)
-    assert f"{run} is a run of squared, not of cartpole" in said
+    error = error_of(capsys, "train", "cartpole", "--resume", run)
+    assert f"{run} is a run of squared, not of cartpole" in error
     assert main(["train", "squared", "--resume", run]) == 0
     steps = [line["agent_steps"] for line in metrics(run)]
     assert steps[-1] == 640
@@ -350,12 +350,12 @@ def test_a_run_is_trained_for_longer_and_says_so_in_its_config(capsys):
     assert main(["train", "squared", "--name", "x", *SHORT]) == 0
     run, config = Path("runs/squared/x"), Path("runs/squared/x/config.toml")
     before = config.read_text()
-    for words, said in [
+    for words, message in [
         ([], "is complete: 640 of 640 steps"),
         (["--train.total-timesteps", "640"], "give --train.total-timesteps and a larger number"),
         (["--train.total-timesteps", "1280", "--train.gamma", "0.9"], "--resume continues"),
     ]:
-        assert said in error_of(capsys, "train", "--resume", str(run), *words)
+        assert message in error_of(capsys, "train", "--resume", str(run), *words)
     assert config.read_text() == before
     assert main(["train", "--resume", str(run), "--train.total-timesteps", "1_280"]) == 0
     assert metrics(run)[-1]["agent_steps"] == 1280
@@ -416,8 +416,8 @@ def test_rewards_that_are_nan_stop_the_run(capsys):
 
 def test_a_rule_that_a_game_breaks_is_named_where_debug_is_asked_for(capsys):
     game = str(GAME_HEADERS / "double_kill.h")
-    said = error_of(capsys, "train", game, "--vec.debug", "true", *SHORT, code=1)
-    assert "double_kill kills a dead agent: env 0, agent 1, step 4" in said
+    error = error_of(capsys, "train", game, "--vec.debug", "true", *SHORT, code=1)
+    assert "double_kill kills a dead agent: env 0, agent 1, step 4" in error
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(monkeypatch, capsys):
@@ -435,9 +435,9 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_bytes", write)
         assert main(["train", "squared", "--name", "x", *SHORT, *words]) == 1
-    said = capsys.readouterr()
-    assert "No space left on device" in said.err
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert "No space left on device" in output.err
+    assert "Traceback" not in output.err
     assert main(["eval", "runs/squared/x", "--policy", "last", "--episodes", "2"]) == 0
     assert main(["train", "--resume", "runs/squared/x"]) == 0
 
@@ -474,23 +474,23 @@ def test_eval_takes_the_header_of_a_game_from_outside_and_a_policy_file_of_it(ca
     file = "runs/namesake/x/policy.safetensors"
     for words in ([header], ["namesake", "--policy", file], [header, "--policy", file]):
         assert main(["eval", *words, "--episodes", "2"]) == 0
-    said = error_of(capsys, "eval", "namesake", "--policy", "nope")
-    assert "--policy nope is neither best, last nor a file" in said
+    error = error_of(capsys, "eval", "namesake", "--policy", "nope")
+    assert "--policy nope is neither best, last nor a file" in error
 
 
 def test_eval_refuses_a_policy_of_another_game_or_size(trained, capsys):
     file = str(trained / "policy.safetensors")
-    said = error_of(capsys, "eval", "cartpole", "--policy", file)
-    assert "its game is squared, here it is cartpole" in said
-    said = error_of(capsys, "eval", "squared", "--policy", file, "--env.size", "5")
-    assert "obs_shape is [11, 11], here it is [5, 5]" in said
+    error = error_of(capsys, "eval", "cartpole", "--policy", file)
+    assert "its game is squared, here it is cartpole" in error
+    error = error_of(capsys, "eval", "squared", "--policy", file, "--env.size", "5")
+    assert "obs_shape is [11, 11], here it is [5, 5]" in error
 
 
 def test_eval_refuses_pickles_and_files_that_are_cut_short(trained, capsys):
     file = trained / "best.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert "cut short or damaged" in error_of(capsys, "eval", str(trained))
+    assert "truncated or damaged" in error_of(capsys, "eval", str(trained))
     file.write_bytes(pickle.dumps({"weights": 1}))
     assert "looks like a pickle" in error_of(capsys, "eval", str(trained))
 
@@ -503,8 +503,8 @@ def test_resume_refuses_a_checkpoint_of_other_sizes(monkeypatch, capsys):
     file.write_text(file.read_text().replace("hidden_size = 8", "hidden_size = 16"))
     assert "does not fit its config.toml" in error_of(capsys, "train", "--resume", str(file.parent))
     file.write_text(file.read_text().replace("size = 11", "size = 7"))
-    said = error_of(capsys, "train", "--resume", str(file.parent))
-    assert "obs_shape is [11, 11], here it is [7, 7]" in said
+    error = error_of(capsys, "train", "--resume", str(file.parent))
+    assert "obs_shape is [11, 11], here it is [7, 7]" in error
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -537,30 +537,30 @@ def test_resume_refuses_a_checkpoint_of_other_sizes(monkeypatch, capsys):
     ],
 )
 def test_bad_input_gets_a_clear_line_and_exit_code_2(capsys, words, parts):
-    said = error_of(capsys, *words)
+    error = error_of(capsys, *words)
     for part in parts:
-        assert part in said
+        assert part in error
 
 
 def test_an_unknown_key_in_a_config_file_names_the_file_and_the_nearest_key(capsys):
     Path("mine.toml").write_text("[train]\nlearning_rte = 1\n")
-    said = error_of(capsys, "train", "squared", "--config", "mine.toml")
-    assert "mine.toml: train.learning_rte" in said
-    assert "did you mean train.learning_rate?" in said
+    error = error_of(capsys, "train", "squared", "--config", "mine.toml")
+    assert "mine.toml: train.learning_rte" in error
+    assert "did you mean train.learning_rate?" in error
     assert not Path("runs").exists()
 
 
 def test_a_run_folder_that_cannot_be_written_is_said_before_training(capsys, monkeypatch):
     monkeypatch.setattr(Trainer, "update", lambda self: pytest.fail("training began"))
     Path("file").write_text("in the way")
-    assert "cannot be made" in error_of(capsys, "train", "squared", *SHORT, "--run-dir", "file")
+    assert "cannot be created" in error_of(capsys, "train", "squared", *SHORT, "--run-dir", "file")
     assert main(["train", "squared", "--name", "a/b", *SHORT]) == 2
 
 
 def test_a_logger_that_is_not_installed_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    said = error_of(capsys, "train", "squared", "--wandb", *SHORT)
-    assert "pip install 'pufferenv[wandb]'" in said
+    error = error_of(capsys, "train", "squared", "--wandb", *SHORT)
+    assert "pip install 'pufferenv[wandb]'" in error
     assert not Path("runs").exists()
 
 
@@ -582,9 +582,9 @@ def test_too_little_memory_is_said_in_one_line(capsys, monkeypatch):
 
     monkeypatch.setattr("pufferenv.engine.arrays.mmap.mmap", refuse)
     words = ["--vec.num-envs", "16384", "--train.horizon", "8"]
-    said = error_of(capsys, "train", "squared", *SHORT, *words, code=1)
-    assert re.search(r"GiB of memory.* num_envs.* horizon", said)
-    assert "--traceback" not in said
+    error = error_of(capsys, "train", "squared", *SHORT, *words, code=1)
+    assert re.search(r"GiB of memory.* num_envs.* horizon", error)
+    assert "--traceback" not in error
 
 
 def test_a_traceback_is_shown_only_where_asked_for(capsys):
@@ -623,13 +623,13 @@ def test_help_of_a_game_shows_every_option_with_the_games_own_default(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("PUFFER_CACHE", str(tmp_path / "cache"))
     assert main(["train", "./squared.h", "--help"]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for section, known in options.SECTIONS.items():
         for option in known.options():
-            assert flag_name(section, option.name) in said
-    assert re.search(r"--env.size +11 +3 \.\. 64 +side", said)
-    assert re.search(r"--train.gamma +0.125 +0 \.\. 1 +discount", said)
-    assert re.search(r"--policy.name +auto +auto\|mlp\|cnn\|lstm\|mingru", said)
+            assert flag_name(section, option.name) in output
+    assert re.search(r"--env.size +11 +3 \.\. 64 +side", output)
+    assert re.search(r"--train.gamma +0.125 +0 \.\. 1 +discount", output)
+    assert re.search(r"--policy.name +auto +auto\|mlp\|cnn\|lstm\|mingru", output)
 
 
 def test_settings_are_split_off_with_hyphens_or_underscores_and_either_form():
@@ -643,9 +643,9 @@ def test_games_are_listed_and_one_is_described(capsys):
     assert main(["games"]) == 0
     assert re.search(r"^squared +\S", capsys.readouterr().out, re.MULTILINE)
     assert main(["games", "squared"]) == 0
-    said = capsys.readouterr().out
-    assert "--env.size 11 in 3 .. 64" in said
-    assert "move, 5 choices" in said
+    output = capsys.readouterr().out
+    assert "--env.size 11 in 3 .. 64" in output
+    assert "move, 5 choices" in output
 
 
 def test_bench_env_prints_rates_compiler_and_flags(capsys):

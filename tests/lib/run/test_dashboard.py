@@ -33,9 +33,9 @@ METRICS = {
 }
 
 
-def live(width, height, title="runs/breakout/first", picked="cpu, 2 threads"):
+def live(width, height, title="runs/breakout/first", setup="cpu, 2 threads"):
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
-    display = LiveDisplay(console, title, picked, 30_000_000)
+    display = LiveDisplay(console, title, setup, 30_000_000)
     return console, display
 
 

@@ -36,7 +36,7 @@ def test_a_new_run_has_its_config_and_a_place_for_metrics(tmp_path):
 
 def test_a_run_is_never_written_over(tmp_path):
     new(tmp_path, "first")
-    with pytest.raises(RunError, match="is there already: give another --name"):
+    with pytest.raises(RunError, match="already exists: give another --name"):
         new(tmp_path, "first")
 
 
@@ -46,17 +46,17 @@ def test_runs_without_a_name_get_folders_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "/tmp"])
 def test_a_name_must_be_one_folders_name(tmp_path, name):
-    with pytest.raises(RunError, match="must be one folder's name"):
+    with pytest.raises(RunError, match="must be the name of one folder"):
         new(tmp_path, name)
 
 
 def test_a_run_folder_that_cannot_be_made_says_why(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunError, match=r"run folder .*file/squared/x cannot be made: Not a dir"):
+    with pytest.raises(RunError, match=r"run folder .*file/squared/x cannot be created: Not a dir"):
         RunDirectory.create(tmp_path / "file", "squared", "x", SETTINGS)
     (tmp_path / "squared").mkdir()
     (tmp_path / "squared" / "x").write_text("in the way")
-    with pytest.raises(RunError, match="a file is in its place"):
+    with pytest.raises(RunError, match="a file has its name"):
         new(tmp_path, "x")
 
 
@@ -79,7 +79,7 @@ def test_a_run_whose_first_files_cannot_be_written_leaves_its_name_free(
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux's /proc")
 def test_a_run_folder_on_a_file_system_that_takes_no_files_says_why():
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         RunDirectory.create("/proc", "squared", "x", SETTINGS)
 
 
@@ -153,7 +153,7 @@ def test_files_of_two_checkpoints_do_not_pass_for_one(tmp_path):
     for each in (run, other):
         each.save(state(1), {"agent_steps": 1})
     (run.path / "state.json").write_bytes((other.path / "state.json").read_bytes())
-    with pytest.raises(CheckpointError, match="do not belong together"):
+    with pytest.raises(CheckpointError, match="belong to different checkpoints"):
         run.load()
 
 
@@ -172,7 +172,7 @@ def test_a_state_that_names_a_file_elsewhere_is_refused(tmp_path):
     path = run.path / "state.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps({**found, "tensors": "../" + found["tensors"]}))
-    with pytest.raises(CheckpointError, match="names a file of another folder"):
+    with pytest.raises(CheckpointError, match="names a file in another folder"):
         run.load()
 
 

@@ -35,9 +35,9 @@ def empty_folder(tmp_path, monkeypatch):
 
 def error_of(capsys, *words, code=2):
     assert main(list(words)) == code
-    said = capsys.readouterr().err
-    assert said.startswith("puffer: ") and "Traceback" not in said
-    return said
+    error = capsys.readouterr().err
+    assert error.startswith("puffer: ") and "Traceback" not in error
+    return error
 
 
 def settings(**env):
@@ -47,8 +47,8 @@ def settings(**env):
 def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     words = [*TINY, "--train.total-timesteps=256", "--env.sutton-barto-reward"]
     assert main(["train", CARTPOLE, "--name", "first", *words]) == 0
-    said = capsys.readouterr().out
-    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, normalized: observations" in said
+    output = capsys.readouterr().out
+    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, normalized: observations" in output
     run = Path("runs/gym-CartPole-v1/first")
     held = toml_file.read(run / "config.toml")
     assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
@@ -58,11 +58,11 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     assert answer["episodes"] == 3 and answer["game"] == CARTPOLE
     assert answer["fields"]["score"]["mean"] == -1  # sutton_barto_reward: -1 for the fall alone
     again = run.parent / "second"
-    told = (run / "config.toml").read_text().replace("steps = 256", "steps = 512")
+    longer = (run / "config.toml").read_text().replace("steps = 256", "steps = 512")
     again.mkdir()
     for file in run.iterdir():
         (again / file.name).write_bytes(file.read_bytes())
-    (again / "config.toml").write_text(told)
+    (again / "config.toml").write_text(longer)
     assert main(["train", "--resume", str(again)]) == 0
     last = json.loads((again / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["agent_steps"] == 512
@@ -85,9 +85,9 @@ def test_an_env_that_raises_ends_the_run_with_its_error_and_what_was_saved(capsy
     monkeypatch.setattr(external_envs.Maker, "__call__", lambda self: Fails(make(self)))
     words = [*TINY, "--train.total-timesteps=512", "--train.checkpoint-interval=1e-9"]
     assert main(["train", CARTPOLE, "--name", "x", *words]) == 1
-    said = capsys.readouterr().out
-    assert "gym:CartPole-v1: env 0, step 40: KeyError: 'lost'" in said
-    assert "resume it: puffer train --resume runs/gym-CartPole-v1/x" in said
+    output = capsys.readouterr().out
+    assert "gym:CartPole-v1: env 0, step 40: KeyError: 'lost'" in output
+    assert "resume it: puffer train --resume runs/gym-CartPole-v1/x" in output
     assert Path("runs/gym-CartPole-v1/x/policy.safetensors").exists()
 
 
@@ -138,12 +138,12 @@ def test_a_class_passes_on_what_its_bases_take():
 
 def test_bad_names_are_answered(capsys):
     assert "Did you mean: `CartPole`" in error_of(capsys, "train", "gym:CartPol-v1")
-    said = error_of(capsys, "train", CARTPOLE, "--policy.name=cnn", *TINY)
-    assert "needs an image" in said and "float32 of shape (4,)" in said
-    said = error_of(capsys, "train", CARTPOLE, "--train.horzon=3")
-    assert "did you mean --train.horizon" in said
-    said = error_of(capsys, "train", "gymnasium:CartPole-v1")
-    assert "envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE" in said
+    error = error_of(capsys, "train", CARTPOLE, "--policy.name=cnn", *TINY)
+    assert "needs an image" in error and "float32 of shape (4,)" in error
+    error = error_of(capsys, "train", CARTPOLE, "--train.horzon=3")
+    assert "did you mean --train.horizon" in error
+    error = error_of(capsys, "train", "gymnasium:CartPole-v1")
+    assert "envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE" in error
     assert "games written in C" in error_of(capsys, "train", CARTPOLE, "--vec.debug")
 
 
@@ -164,17 +164,18 @@ def test_a_missing_package_is_an_error_that_names_the_extra(
     monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d", raising=False)
     monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
-    said = error_of(capsys, "train", spec, *TINY, code=1)
+    error = error_of(capsys, "train", spec, *TINY, code=1)
     assert (
-        f"{spec} needs {module}, which is not installed: pip install 'pufferenv[{extra}]'" in said
+        f"{spec} needs {module}, which is not installed: run `pip install 'pufferenv[{extra}]'`"
+        in error
     )
 
 
 def test_help_shows_the_env_and_its_defaults(capsys):
     assert main(["train", "gym:FrozenLake-v1", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "--env.is-slippery" in said and "--env.max-episode-steps      100" in said
-    assert "with the defaults for gym:FrozenLake-v1" in said
+    output = capsys.readouterr().out
+    assert "--env.is-slippery" in output and "--env.max-episode-steps      100" in output
+    assert "with the defaults for gym:FrozenLake-v1" in output
 
 
 def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monkeypatch):
@@ -191,8 +192,8 @@ def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monk
     try:
         env = external_envs.Maker("gym:Talks-v0")()
         assert list(env.observation_space.keys()) == ["place"]
-        said = error_of(capsys, "train", "gym:Talks-v0", "--env.key=word", *TINY)
-        assert "'word' is Text" in said
+        error = error_of(capsys, "train", "gym:Talks-v0", "--env.key=word", *TINY)
+        assert "'word' is Text" in error
     finally:
         del gymnasium.registry["Talks-v0"]
 
@@ -258,8 +259,8 @@ def test_a_runs_folder_has_nothing_that_a_path_would_read():
 def test_minigrid_learns_from_image_and_direction(capsys):
     pytest.importorskip("minigrid", reason="pip install 'pufferenv[minigrid]'")
     assert main(["train", "gym:MiniGrid-Empty-5x5-v0", *TINY, "--train.total-timesteps=64"]) == 0
-    said = capsys.readouterr().out
-    assert "direction 1 choices, image 7x7x3 image; policy cnn" in said
+    output = capsys.readouterr().out
+    assert "direction 1 choices, image 7x7x3 image; policy cnn" in output
 
 
 def test_atari_is_seen_as_four_grey_pictures():
