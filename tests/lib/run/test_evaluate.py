@@ -103,7 +103,7 @@ def test_masked_choices_are_never_made():
 
 
 def test_many_agents_that_die_and_are_spawned_are_one_episode_per_env():
-    spec = GameSpec.of("probe", dict(agents=3, steps=10, die=0.2, spawn=0.3))
+    spec = GameSpec.of("probe", {"agents": 3, "steps": 10, "die": 0.2, "spawn": 0.3})
     result = evaluate(policy_for(spec), spec, episodes=7, num_envs=7)
     assert result.episodes == 7
     assert result.fields["length"] == (10, 0, 10, 10)
@@ -130,7 +130,16 @@ class Counter(Policy):
 
 def test_a_recurrent_state_begins_anew_with_each_life():
     spec = GameSpec.of(
-        "probe", dict(agents=3, steps=9, shorter=5, die=0.2, respawn=0.5, cut=0.1, spawn=0.3)
+        "probe",
+        {
+            "agents": 3,
+            "steps": 9,
+            "shorter": 5,
+            "die": 0.2,
+            "respawn": 0.5,
+            "cut": 0.1,
+            "spawn": 0.3,
+        },
     )
     policy = Counter(policy_for(spec).spec)
     evaluate(policy, spec, episodes=20, num_envs=5)
