@@ -22,7 +22,9 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
         from pufferlib.run import external_config, external_envs
 
         game = external_envs.load(name, {})
-        layers = [Layer(name, external_config.defaults(game.description.observations))]
+        about = game.description
+        suited = external_config.defaults(about.observations, limit=about.max_episode_steps)
+        layers = [Layer(name, suited)]
     elif name:
         from pufferenv import games
 

@@ -65,26 +65,26 @@ class RunDirectory:
         return run
 
     @classmethod
-    def find(cls, spec: str, root: str | Path) -> "RunDirectory":
+    def find(cls, target: str, root: str | Path) -> "RunDirectory":
         """Return the run at this path, or the newest run of this game that has saved a policy."""
-        path = Path(spec)
+        path = Path(target)
         if (path / "config.toml").is_file():
             return cls(path)
-        if is_external(spec):
-            return cls._newest(spec, Path(root) / folder_name(spec))
+        if is_external(target):
+            return cls._newest(target, Path(root) / folder_name(target))
         if path.is_file() and path.suffix != ".h":
-            raise RunError(f"{spec} is a file; give the folder of the run")
-        if path.name != spec and path.suffix != ".h":
-            raise RunError(f"{spec} is not a run's folder: it has no config.toml")
-        return cls._newest(spec, Path(root) / path.stem)
+            raise RunError(f"{target} is a file; give the folder of the run")
+        if path.name != target and path.suffix != ".h":
+            raise RunError(f"{target} is not a run's folder: it has no config.toml")
+        return cls._newest(target, Path(root) / path.stem)
 
     @classmethod
-    def _newest(cls, spec: str, folder: Path) -> "RunDirectory":
+    def _newest(cls, target: str, folder: Path) -> "RunDirectory":
         runs = [p.parent for p in folder.glob("*/policy.safetensors")]
         if not runs:
             raise RunError(
-                f"{spec} is neither a run's folder nor a game with a trained run in "
-                f"{folder}; to train one: puffer train {spec}"
+                f"{target} is neither a run's folder nor a game with a trained run in "
+                f"{folder}; to train one: puffer train {target}"
             )
         return cls(max(runs, key=lambda run: (run / "policy.safetensors").stat().st_mtime_ns))
 
@@ -180,9 +180,8 @@ class RunDirectory:
 
     def _open_metrics(self) -> io.FileIO:
         if self._metrics is None:
-            self._metrics = io.FileIO(
-                self.path / "metrics.jsonl", "a"
-            )  # unbuffered: each line is written at once
+            # FileIO has no buffer: each line is in the file at once.
+            self._metrics = io.FileIO(self.path / "metrics.jsonl", "a")
         return self._metrics
 
 

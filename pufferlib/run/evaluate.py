@@ -115,6 +115,7 @@ def evaluate(
     if not spec.log_fields:
         raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
     start = time.perf_counter()
+    # How many episodes of each env count is decided before the first step.
     envs_per_make = getattr(spec.game, "envs_per_make", 1)  # of a wrapped vector env
     num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
     quota = np.full(num_envs, episodes // num_envs)
@@ -125,6 +126,7 @@ def evaluate(
     random = torch.Generator(device).manual_seed(seed)
     logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
     steps = 0
+    # eval() matters to layers such as dropout, which act differently in training.
     was_training = policy.training
     policy.eval()
     try:
@@ -133,7 +135,7 @@ def evaluate(
         while quota.any() and steps < max_steps:
             output, state = policy(torch.from_numpy(obs).to(device), state)
             dead = ~env.alive
-            if env.counted is not None:
+            if env.counted is not None:  # the numbers in an external env's infos count alike
                 env.counted[:] = quota > 0
             obs, _, terminated, truncated, infos = env.step(
                 _actions(env, output, None if greedy else random)
@@ -144,13 +146,14 @@ def evaluate(
                 _reset_state(policy, state, terminated | truncated | dead)
             if "final_info" in infos:
                 logged.append(_ended(env, infos, quota))
-        log = env.log()
+        env_log = env.log()
     finally:
         policy.train(was_training)
         env.close()
     logs = np.concatenate([np.empty((0, len(spec.log_fields))), *logged])
     fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(spec.log_fields) if len(logs)}
-    fields |= {n: Stats(*s) for n, s in log.items() if n not in fields and n != "episodes"}
+    # Numbers in an external env's infos are no log fields; the env itself has collected them.
+    fields |= {n: Stats(*s) for n, s in env_log.items() if n not in fields and n != "episodes"}
     return Evaluation(
         episodes=int((requested - quota).sum()),
         unfinished=int(quota.sum()),

@@ -31,9 +31,9 @@ from pufferlib.run.signals import SignalHandler
 
 LOG_INTERVAL = 0.5  # seconds between two logs, at least
 MAX_EVAL_SHARE = 0.03  # of the run's time, for periodic evaluation
-EVAL_SEED = (
-    2**32 - 5
-)  # `puffer eval` plays other episodes: those that chose the best policy flatter it
+# With its default seed `puffer eval` plays other episodes. The score on the episodes that selected
+# the best policy is biased upwards.
+EVAL_SEED = 2**32 - 5
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
 
@@ -56,12 +56,13 @@ def train(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(spec, {}, config.vec, config.train, config.policy)
-    # The thread count was measured; the config keeps it, so that the run can be repeated.
+    # The config of the run keeps what was measured at the start, so that the run can be repeated.
     train_options = dataclasses.replace(trainer.train, threads=trainer.threads.value)
     config = dataclasses.replace(config, train=train_options)
     try:
         directory = resume or RunDirectory.create(run_dir, spec.name, name, config.asdict())
         training = TrainingRun(directory, trainer, config)
+        # The dashboard does not exist yet; it shows these messages first.
         messages = [str(warning.message) for warning in caught]
         if isinstance(spec.game, ExternalGame):
             messages.append(external_config.describe_choices(config, spec.game))

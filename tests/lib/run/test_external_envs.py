@@ -176,6 +176,8 @@ def test_help_shows_the_env_and_its_defaults(capsys):
     output = capsys.readouterr().out
     assert "--env.is-slippery" in output and "--env.max-episode-steps      100" in output
     assert "with the defaults for gym:FrozenLake-v1" in output
+    gamma = external_config.configure("gym:FrozenLake-v1", [])[0].train.gamma
+    assert f"--train.gamma                {gamma:g} " in output
 
 
 def test_a_text_in_a_dict_is_refused_but_minigrids_mission_left_out(capsys, monkeypatch):
