@@ -30,6 +30,7 @@ from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
 from pufferlib.fused.network import FusedNetwork, Workspace, record_forward
 from pufferlib.kernels import _kernels
+from pufferlib.kernels._kernels import LossParams
 from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import (
     AdvantageNormalization,
@@ -268,7 +269,8 @@ class PaddedLearner(Learner):
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
         hand, timer, metrics = self.hands[0], self.timer, np.zeros(len(LossStats._fields))
         timer.enter("copy")
-        numbers = np.array(self.standard(rows).numbers(self.train))
+        params = LossParams()
+        self.standard(rows).set_params(params, self.train)
         hand.network.sync_weights()
         hand.network.zero_folded_grads()
         for part in torch.split(rows, self.rows):
@@ -277,7 +279,7 @@ class PaddedLearner(Learner):
             timer.enter("loss_backward")
             forward, back, lesson = self._lessons(len(part))
             forward.replay()
-            self._loss(lesson.output, lesson.gradient, made, part, numbers, metrics)
+            self._loss(lesson.output, lesson.gradient, made, part, params, metrics)
             back.replay()
         hand.network.unfold_grads()
         return LossStats(*metrics.tolist())
@@ -300,7 +302,7 @@ class PaddedLearner(Learner):
         gradient: Output,
         minibatch: Minibatch,
         rows: Tensor,
-        numbers: npt.NDArray[np.float64],
+        params: LossParams,
         metrics: npt.NDArray[np.float64],
     ) -> None:
         """Write the gradient of the loss over the live slots, 0 for the others."""
@@ -314,7 +316,7 @@ class PaddedLearner(Learner):
         steps = Transitions(*(None if x is None else x[live] for x in minibatch.transitions))
         mine = _of(output, live, slots)
         into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
-        record_loss(EAGER, mine, into, steps, self.head_sizes, self.train, numbers, metrics)
+        record_loss(EAGER, mine, into, steps, self.head_sizes, self.train, params, metrics)
         for whole, part in zip(gradient, into, strict=True):
             if whole is not None and len(whole) == slots:
                 whole.index_copy_(0, live, part)

@@ -204,7 +204,7 @@ class FusedNetwork(abc.ABC):
         if not isinstance(source, GraphInput):
             source = GraphInput(converted.shape[0], converted.shape[1], matrix.dtype)
             source.bind(cast(Tensor, matrix).numpy())
-        graph.call(_kernels.to_float, rows=source.given, out=as_array(converted), **statistics)
+        graph.call(_kernels.to_float, input=source, out=as_array(converted), **statistics)
         return converted
 
 

@@ -5,7 +5,6 @@ heads say, losses and advantages are float32. What can do without autograd has i
 manual.py; of anything else torch's autocast chooses what takes bfloat16.
 """
 
-import contextlib
 import statistics
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from pufferlib.policies.mingru import MinGRU
 from pufferlib.policies.mlp import MLP
 from pufferlib.policies.recurrent import Recurrent
 from pufferlib.runtime.choice import Choice
-from pufferlib.runtime.graph import Graph, watched
+from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.tensors import as_bfloat16
 from pufferlib.runtime.timer import seconds_of
 
@@ -55,8 +54,8 @@ def choose(given: str, policy: Policy, device: torch.device, steps: int, width: 
         return Choice("float32", "in a network of your own unless told otherwise")
     if not supported():
         return Choice("float32", "this CPU has no bfloat16")
-    with contextlib.nullcontext() if fused else watched():  # as autocast has it: torch's products
-        times = measure(*shape(policy, steps, width))
+    # Autocast's products are torch's.
+    times = measure(*shape(policy, steps, width), not fused)
     if times >= WORTH:
         return Choice("bfloat16", f"{times:.1f} times as fast")
     return Choice("float32", f"bfloat16 would be {times:.1f} times as fast")
@@ -85,16 +84,17 @@ def supported(cpuinfo: Path = CPUINFO) -> bool:
 
 
 @torch.no_grad()
-def measure(rows: int, inputs: int, outputs: int) -> float:
+def measure(rows: int, inputs: int, outputs: int, torch_products: bool = False) -> float:
     """Return how many times as fast as in float32 a layer is in bfloat16, its rounding included.
 
-    Forward and back, on so many rows; medians of rounds in turn.
+    Forward and backward, on this many rows; medians of rounds in turn. `torch_products`: by torch
+    although its BLAS was found.
     """
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
     sums, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []
     for rounded in (None, weight.bfloat16()):
         layer = Linear(weight, bias, sums, "relu", rounded)
-        graph, x = Graph(), torch.ones((rows, inputs), dtype=layer.dtype)
+        graph, x = Graph(torch_products), torch.ones((rows, inputs), dtype=layer.dtype)
         made, grad = torch.ones((2, rows, outputs))
         y = made if layer.dtype == made.dtype else as_bfloat16(made)
         layer.forward(graph, x, y, made)

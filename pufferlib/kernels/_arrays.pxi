@@ -16,8 +16,11 @@ cdef class Arrays:
 
     cdef Py_buffer *views
     cdef int count
+    cdef list objects  # what else must live as long: parameters and inputs of a recorded call
+    cdef str index_name  # what the caller calls the array that a fault names "index"
 
     def __cinit__(self):
+        self.objects, self.index_name = [], "index"
         self.views = <Py_buffer *>malloc(MAX_ARRAYS * sizeof(Py_buffer))
         if self.views == NULL:
             raise MemoryError("out of memory for a call's arrays")
@@ -27,6 +30,10 @@ cdef class Arrays:
         for i in range(self.count):
             PyBuffer_Release(&self.views[i])
         free(self.views)
+
+    cdef void keep(self, object what):
+        """Hold an object too."""
+        self.objects.append(what)
 
     cdef int settle(self) except -1:
         """Give back what was kept for more arrays: there will be none. The next call takes it."""
@@ -224,18 +231,8 @@ cdef int64_t slots_of(str name, object array) except -1:
 
 cdef int raise_fault(const PufFault *fault, str index_name) except -1:
     if fault.array == NULL:
-        raise MemoryError("out of memory in a native pass")
+        raise MemoryError("out of memory in a kernel")
     name = fault.array.decode()
     name = index_name if name == "index" else name
-    raise IndexError(
-        f"{name}[{fault.index}] = {fault.value} is outside [{fault.begin}, {fault.end})"
-    )
-
-
-cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:
-    cdef int64_t k, total = 0
-    for k in range(num_heads):
-        if sizes[k] < 1:
-            raise ValueError(f"sizes[{k}] = {sizes[k]}: a head needs at least one choice")
-        total += sizes[k]
-    return total
+    place = name if fault.index < 0 else f"{name}[{fault.index}]"
+    raise IndexError(f"{place} = {fault.value} is outside [{fault.begin}, {fault.end})")

@@ -10,6 +10,25 @@
 #ifndef PUF_ADAM_H
 #define PUF_ADAM_H
 
+#include "kernels.h"
+
+// What changes from step to step.
+typedef struct PufAdamParams {
+    float grad_scale;    // gradients are multiplied by it
+    float step_size;     // learning rate / (1 - beta1^t)
+    float root_scale;    // 1 / sqrt(1 - beta2^t)
+    float weight_factor; // 1 - learning rate * weight decay
+} PufAdamParams;
+
+typedef struct PufAdam {
+    int64_t size;           // W
+    float *weights, *grads; // (W) in and out; gradients are 0 afterwards
+    float *mean, *square;   // (W) in and out, moments of the gradient
+    float beta1, beta2, eps;
+    const PufAdamParams *params;
+} PufAdam;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 #define PUF_ADAM_LEAST_MEAN 1e-30f   // divided by a large root it is not denormal yet
@@ -19,51 +38,27 @@ PUF_INLINE PufFloats adam_moment(PufFloats x, float least) {
     return puf_select((x < least) & (x > -least), puf_all(0.0f), x);
 }
 
-PUF_INLINE void adam_some(const PufAdam *args, int64_t at, int64_t n) {
-    const PufFloats g = puf_load_some(args->grads + at, n) * args->scale;
+PUF_INLINE void adam_some(const PufAdam *args, PufAdamParams params, int64_t at, int64_t n) {
+    const PufFloats g = puf_load_some(args->grads + at, n) * params.grad_scale;
     PufFloats w = puf_load_some(args->weights + at, n), m = puf_load_some(args->mean + at, n);
     PufFloats v = puf_load_some(args->square + at, n);
     m = adam_moment(m + (1.0f - args->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
     v = adam_moment(args->beta2 * v + (1.0f - args->beta2) * g * g, PUF_ADAM_LEAST_SQUARE);
-    const PufFloats root = puf_sqrt(v) * args->root_scale + args->eps;
-    w = w * args->keep - args->step_size * (m / root);
+    const PufFloats root = puf_sqrt(v) * params.root_scale + args->eps;
+    w = w * params.weight_factor - params.step_size * (m / root);
     puf_store_some(args->weights + at, w, n);
     puf_store_some(args->mean + at, m, n);
     puf_store_some(args->square + at, v, n);
     puf_store_some(args->grads + at, puf_all(0.0f), n);
 }
 
-static void puf_adam(const PufAdam *args) {
+static int puf_adam(const PufAdam *args, PufFault *fault) {
+    const PufAdamParams params = *args->params;
     int64_t at = 0;
-    for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_some(args, at, PUF_LANES);
-    if (at < args->size) adam_some(args, at, args->size - at);
+    for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_some(args, params, at, PUF_LANES);
+    if (at < args->size) adam_some(args, params, at, args->size - at);
+    return 0;
 }
 
-PUF_INLINE void reduce_some(const PufReduceGrads *args, int64_t at, int64_t n) {
-    PufFloats sum = puf_load_some(args->out + at, n);
-    for (int64_t row = 0; row < args->num_rows; row++) {
-        float *more = puf_row(args->more, row) + at;
-        sum += puf_load_some(more, n);
-        puf_store_some(more, puf_all(0.0f), n);
-    }
-    puf_store_some(args->out + at, sum, n);
-}
-
-// Squares are summed in 16 columns of doubles, whatever the width: the same bits everywhere.
-#define PUF_SQUARE_COLUMNS 16
-
-static void puf_reduce_grads(const PufReduceGrads *args) {
-    const float *x = args->out;
-    double columns[PUF_SQUARE_COLUMNS] = {0}, sum = 0.0;
-    int64_t at = 0;
-    for (; at + PUF_LANES <= args->size; at += PUF_LANES) reduce_some(args, at, PUF_LANES);
-    if (at < args->size) reduce_some(args, at, args->size - at);
-    for (at = 0; at + PUF_SQUARE_COLUMNS <= args->size; at += PUF_SQUARE_COLUMNS)
-        for (int c = 0; c < PUF_SQUARE_COLUMNS; c++)
-            columns[c] += (double)x[at + c] * (double)x[at + c];
-    for (; at < args->size; at++) columns[0] += (double)x[at] * (double)x[at];
-    for (int c = 0; c < PUF_SQUARE_COLUMNS; c++) sum += columns[c];
-    *args->squares = sum;
-}
-
+#endif
 #endif

@@ -11,6 +11,25 @@
 #ifndef PUF_ADVANTAGE_H
 #define PUF_ADVANTAGE_H
 
+#include "kernels.h"
+
+typedef struct PufAdvantage {
+    int64_t num_rows, batch_rows, horizon; // R, B, H
+    int in_place;                          // advantage and target are (R x H), not (B x H)
+    const int32_t *rows;                   // (B)
+    const float *pool_reward;              // (R x H)
+    const float *pool_value;               // (R x H)
+    const float *pool_next_value;          // (R x H)
+    const uint8_t *pool_done;              // (R x H) 0 LIVE, 1 TERMINAL, 2 TRUNCATED
+    const uint8_t *pool_segment_start;     // (R x H)
+    const float *ratio;                    // (B x H), or NULL: 1
+    float gamma, gae_lambda, rho_clip, c_clip;
+    float reward_scale, reward_clip; // reward_clip <= 0: not clipped
+    float *advantage;                // (B x H) out
+    float *target;                   // (B x H) out
+} PufAdvantage;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
@@ -73,4 +92,5 @@ static int puf_advantage(const PufAdvantage *args, PufFault *fault) {
     return 0;
 }
 
+#endif
 #endif

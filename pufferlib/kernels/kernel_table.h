@@ -1,5 +1,8 @@
-// pufferlib/kernels/kernel_table.h - all passes for one vector width: included by kernels_avx512.c,
-// kernels_avx2.c and kernels_baseline.c, which set PUF_LANES and the target.
+// pufferlib/kernels/kernel_table.h - the table of all kernels, for one vector width.
+//
+// A new kernel is one header, which holds its arguments and its function, one include and one row
+// here, and one binding in a _bindings_*.pxi. avx512.c, avx2.c and dispatch.c include this file after
+// they set PUF_LANES and the target.
 #ifndef PUF_KERNEL_TABLE_H
 #define PUF_KERNEL_TABLE_H
 
@@ -7,31 +10,46 @@
 #include "advantage.h"
 #include "gather.h"
 #include "linear.h"
+#include "lstm.h"
+#include "mingru.h"
+#include "moments.h"
 #include "ppo_loss.h"
-#include "recurrent.h"
+#include "reduce_grads.h"
 #include "sample.h"
 #include "state.h"
+#include "to_float.h"
 
-#define PUF_KERNELS(name) \
-    {name, \
-     puf_sample, \
-     puf_advantage, \
-     puf_ppo_loss, \
-     puf_gather, \
-     puf_moments, \
-     puf_to_float, \
-     puf_linear, \
-     puf_linear_backward, \
-     puf_lstm, \
-     puf_lstm_backward, \
-     puf_mingru, \
-     puf_mingru_backward, \
-     puf_transpose_rows, \
-     puf_not_reset, \
-     puf_mask_state, \
-     puf_init_states, \
-     puf_fill, \
-     puf_reduce_grads, \
-     puf_adam}
+// ROW(name, Args): static int puf_NAME(const ARGS *args, PufFault *fault)
+#define PUF_KERNEL_ROWS(ROW) \
+    ROW(sample, PufSample) \
+    ROW(advantage, PufAdvantage) \
+    ROW(ppo_loss, PufPPOLoss) \
+    ROW(reduce_grads, PufReduceGrads) \
+    ROW(adam, PufAdam) \
+    ROW(gather, PufGather) \
+    ROW(moments, PufMoments) \
+    ROW(to_float, PufToFloat) \
+    ROW(linear, PufLinear) \
+    ROW(linear_backward, PufLinearBackward) \
+    ROW(lstm, PufLSTM) \
+    ROW(lstm_backward, PufLSTMBackward) \
+    ROW(mingru, PufMinGRU) \
+    ROW(mingru_backward, PufMinGRUBackward) \
+    ROW(transpose_rows, PufTransposeRows) \
+    ROW(not_reset, PufNotReset) \
+    ROW(mask_state, PufMaskState) \
+    ROW(init_states, PufInitStates) \
+    ROW(fill, PufFill)
+
+// From each row: a function of the table's one signature, and its entry in the table.
+#define PUF_RUN(name, Args) \
+    static int puf_run_##name(const void *args, PufFault *fault) { \
+        return puf_##name((const Args *)args, fault); \
+    }
+PUF_KERNEL_ROWS(PUF_RUN)
+#define PUF_ENTRY(name, Args) {#name, puf_run_##name},
+static const PufKernel PUF_ENTRIES[] = {PUF_KERNEL_ROWS(PUF_ENTRY)};
+
+#define PUF_KERNELS(width) {width, sizeof PUF_ENTRIES / sizeof *PUF_ENTRIES, PUF_ENTRIES}
 
 #endif

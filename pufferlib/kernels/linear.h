@@ -8,6 +8,28 @@
 #ifndef PUF_LINEAR_H
 #define PUF_LINEAR_H
 
+#include "kernels.h"
+
+typedef enum { PUF_IDENTITY, PUF_RELU, PUF_TANH } PufActivation;
+
+typedef struct PufLinear {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    PufMatrix product; // (N x D) without bias
+    const float *bias; // (D)
+    PufOperand y;      // (N x D) out; may be the product
+} PufLinear;
+
+typedef struct PufLinearBackward {
+    int64_t num_rows, size; // N, D
+    PufActivation activation;
+    PufOperand y;     // (N x D)
+    PufMatrix grad;   // (N x D) of y
+    PufOperand out;   // (N x D) out, of the product; may be grad
+    float *grad_bias; // (D) added to
+} PufLinearBackward;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 PUF_INLINE PufFloats linear_value(PufActivation f, PufFloats x) {
@@ -47,8 +69,9 @@ PUF_INLINE void linear_rows(const PufLinear *args, PufActivation f, int narrow) 
     }
 }
 
-static void puf_linear(const PufLinear *args) {
+static int puf_linear(const PufLinear *args, PufFault *fault) {
     PUF_EACH_WIDTH(args->y, PUF_EACH_ACTIVATION(args->activation, linear_rows(args, f, narrow)));
+    return 0;
 }
 
 // Sums of a few rows at a time are added to the bias's gradient: fewer visits to it.
@@ -78,13 +101,15 @@ PUF_INLINE void linear_backward_rows(const PufLinearBackward *args, PufActivatio
     }
 }
 
-static void puf_linear_backward(const PufLinearBackward *args) {
+static int puf_linear_backward(const PufLinearBackward *args, PufFault *fault) {
     if (args->y.narrow)
         PUF_EACH_WIDTH(args->out, PUF_EACH_ACTIVATION(args->activation,
                                                       linear_backward_rows(args, f, 1, narrow)));
     else
         PUF_EACH_WIDTH(args->out, PUF_EACH_ACTIVATION(args->activation,
                                                       linear_backward_rows(args, f, 0, narrow)));
+    return 0;
 }
 
+#endif
 #endif

@@ -14,10 +14,57 @@
 #ifndef PUF_PPO_LOSS_H
 #define PUF_PPO_LOSS_H
 
+#include "kernels.h"
+
+// What changes from minibatch to minibatch.
+typedef struct PufLossParams {
+    float adv_mean, adv_scale; // the advantage is used as (advantage - adv_mean) * adv_scale
+    float ent_coef;
+    double count; // slots that the means are taken over, M or more
+} PufLossParams;
+
+typedef struct PufPPOLoss {
+    int64_t num_slots;                        // M
+    int64_t num_heads, num_choices, num_axes; // K, C, X
+    PufMatrix logits;                         // (M x C)
+    PufMatrix mean;                           // (M x X)
+    const float *log_std;                     // (M x X), or (X) if log_std_shared
+    PufMatrix values;                         // (M x 1)
+    const int32_t *sizes;                     // (K)
+    const uint8_t *mask;                      // (M x C), or NULL
+    const int32_t *action;                    // (M x K)
+    const float *axis;                        // (M x X)
+    const float *logprob;                     // (M)
+    const float *old_value;                   // (M)
+    const float *advantage;                   // (M)
+    const float *target;                      // (M)
+    float clip_coef, vf_coef, vf_clip_coef;
+    const PufLossParams *params;
+    int log_std_shared;    // boolean
+    PufMatrix grad_logits; // (M x C) out
+    PufMatrix grad_mean;   // (M x X) out
+    float *grad_log_std;   // as log_std, out
+    PufMatrix grad_values; // (M x 1) out
+    double *metrics;       // (PUF_NUM_METRICS) added to: sums over M / count
+} PufPPOLoss;
+
+enum {
+    PUF_LOSS,
+    PUF_POLICY_LOSS,
+    PUF_VALUE_LOSS,
+    PUF_ENTROPY,
+    PUF_APPROX_KL,     // (r - 1) - log r
+    PUF_CLIP_FRACTION, // share of |r - 1| > clip_coef
+    PUF_OLD_APPROX_KL, // -log r
+    PUF_NUM_METRICS
+};
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 typedef struct Work {
     const PufPPOLoss *args;
+    PufLossParams params;
     float *z, *p;        // (C x LANES) each: logit - max, probability
     float *log_total;    // (K x LANES) log of the sum of exp(z)
     float *head_entropy; // (K x LANES)
@@ -86,7 +133,7 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
 PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
     const PufPPOLoss *args = work->args;
     const int32_t n = args->sizes[head];
-    const float entropy_slope = args->ent_coef / (float)args->count;
+    const float entropy_slope = work->params.ent_coef / (float)work->params.count;
     const PufFloats log_total = puf_load(work->log_total + head * PUF_LANES);
     const PufFloats entropy = puf_load(work->head_entropy + head * PUF_LANES);
     const float *z = work->z + offset * PUF_LANES;
@@ -130,7 +177,7 @@ PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis
     const Axis x = load_axis(args, block, axis);
     const PufFloats mean_slope = block->slope * x.z / x.std;
     const PufFloats log_std_slope =
-        block->slope * (x.z * x.z - 1.0f) - args->ent_coef / (float)args->count;
+        block->slope * (x.z * x.z - 1.0f) - work->params.ent_coef / (float)work->params.count;
     for (int l = 0; l < block->used; l++) {
         const int64_t at = block->slot[l] * args->num_axes + axis;
         puf_row(args->grad_mean, block->slot[l])[axis] = mean_slope[l];
@@ -145,14 +192,15 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
     const float low = 1.0f - args->clip_coef, high = 1.0f + args->clip_coef;
     const PufFloats log_ratio = block->logprob - load_column(block, args->logprob);
     const PufFloats advantage =
-        (load_column(block, args->advantage) - args->adv_mean) * args->adv_scale;
+        (load_column(block, args->advantage) - work->params.adv_mean) * work->params.adv_scale;
     const PufFloats r = puf_exp(log_ratio);
     const PufFloats clipped = puf_at_most(puf_at_least(r, puf_all(low)), puf_all(high));
     const PufFloats free_loss = -advantage * r, clipped_loss = -advantage * clipped;
     const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
     const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
     const PufFloats kl = (r - 1.0f) - log_ratio;
-    block->slope = puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)args->count));
+    block->slope =
+        puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)work->params.count));
     for (int l = 0; l < block->used; l++) {
         work->sums[PUF_POLICY_LOSS] += (double)policy[l];
         work->sums[PUF_ENTROPY] += (double)block->entropy[l];
@@ -164,7 +212,7 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
 
 PUF_INLINE void value_terms(const Work *work, const Steps *block) {
     const PufPPOLoss *args = work->args;
-    const float c = args->vf_clip_coef, share = args->vf_coef / (float)args->count;
+    const float c = args->vf_clip_coef, share = args->vf_coef / (float)work->params.count;
     for (int l = 0; l < block->used; l++) {
         const int64_t m = block->slot[l];
         const float value = *puf_row(args->values, m);
@@ -214,6 +262,7 @@ static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
     if (!memory) return puf_no_memory(fault);
     const Work work = {
         .args = args,
+        .params = *args->params,
         .sums = memory,
         .log_std_sum = memory + PUF_NUM_METRICS,
         .z = (float *)(memory + doubles),
@@ -225,8 +274,8 @@ static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
     loss_blocks(&work);
     double *sums = work.sums;
     sums[PUF_LOSS] = sums[PUF_POLICY_LOSS] + (double)args->vf_coef * sums[PUF_VALUE_LOSS] -
-                     (double)args->ent_coef * sums[PUF_ENTROPY];
-    for (int i = 0; i < PUF_NUM_METRICS; i++) args->metrics[i] += sums[i] / args->count;
+                     (double)work.params.ent_coef * sums[PUF_ENTROPY];
+    for (int i = 0; i < PUF_NUM_METRICS; i++) args->metrics[i] += sums[i] / work.params.count;
     if (args->log_std_shared)
         for (int64_t x = 0; x < args->num_axes; x++)
             args->grad_log_std[x] += (float)work.log_std_sum[x];
@@ -234,4 +283,5 @@ static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
     return 0;
 }
 
+#endif
 #endif

@@ -6,6 +6,44 @@
 #ifndef PUF_SAMPLE_H
 #define PUF_SAMPLE_H
 
+#include "kernels.h"
+
+// What changes from step to step.
+typedef struct PufSampleParams {
+    int64_t num_acting; // N, at most max_acting
+    int32_t version;    // of the policy that acts
+} PufSampleParams;
+
+typedef struct PufSample {
+    int64_t max_acting, num_agents, num_slots; // rows of the outputs, A, S
+    int64_t num_heads, num_choices, num_axes;  // K, C, X
+    PufMatrix logits;                          // (N x C)
+    PufMatrix mean;                            // (N x X)
+    PufMatrix log_std;                         // (N x X); of stride 0: one for all
+    PufMatrix values;                          // (N x 1)
+    const int32_t *sizes;                      // (K)
+    const uint8_t *pool_mask;                  // (S x C) 0: never chosen; or NULL
+    const float *low, *high;                   // (X)
+    const int32_t *agents;                     // (N), or NULL: [first, first + N)
+    int64_t first;                             // first of the agents that act
+    const int64_t *slot;                       // (A)
+    int64_t *bootstrap_slot;                   // (A) in and out
+    uint64_t *counts;                          // (A) in and out
+    uint64_t seed;                             // key of the random numbers
+    int greedy;                                // boolean
+    int32_t *action;                           // (A x K) out
+    float *axis;                               // (A x X) out, clipped
+    int32_t *pool_action;                      // (S x K) out
+    float *pool_axis;                          // (S x X) out, unclipped
+    float *pool_logprob;                       // (S) out
+    float *pool_value;                         // (S) out
+    float *pool_next_value;                    // (S) out, at bootstrap_slot[a]
+    int32_t *pool_version;                     // (S) out
+    float *entropy;                            // (N) out, or NULL
+    const PufSampleParams *params;
+} PufSample;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 enum { BLOCK = 64 }; // agents that are gathered, sampled for and written back together
@@ -29,8 +67,7 @@ PUF_INLINE int64_t agent_of(const PufSample *args, int64_t i) {
     return args->agents ? args->agents[i] : args->first + i;
 }
 
-PUF_INLINE void begin_block(const PufSample *args, int64_t begin, Acting *block) {
-    const int64_t left = args->num_acting - begin;
+PUF_INLINE void begin_block(const PufSample *args, int64_t begin, int64_t left, Acting *block) {
     const int64_t *restrict slot = args->slot;
     const uint64_t *restrict counts = args->counts;
     block->used = left < BLOCK ? (int)left : BLOCK;
@@ -205,9 +242,10 @@ PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
     const float *values = puf_row(args->values, block->begin);
     const int64_t stride = args->values.stride;
     const int used = block->used;
+    const int32_t version = args->params->version;
     for (int i = 0; i < used; i++) args->pool_logprob[block->slot[i]] = block->logprob[i];
     for (int i = 0; i < used; i++) args->pool_value[block->slot[i]] = values[i * stride];
-    for (int i = 0; i < used; i++) args->pool_version[block->slot[i]] = args->version;
+    for (int i = 0; i < used; i++) args->pool_version[block->slot[i]] = version;
     for (int i = 0; i < used; i++) {
         const int64_t a = block->agent[i];
         args->counts[a]++;
@@ -220,7 +258,9 @@ PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
 }
 
 static int puf_sample(const PufSample *args, PufFault *fault) {
-    for (int64_t i = 0; i < args->num_acting; i++) {
+    const int64_t num_acting = args->params->num_acting;
+    if (puf_outside(fault, "params.num_acting", -1, num_acting, 0, args->max_acting + 1)) return -1;
+    for (int64_t i = 0; i < num_acting; i++) {
         const int64_t a = agent_of(args, i);
         if (puf_outside(fault, "agents", i, a, 0, args->num_agents) ||
             puf_outside(fault, "slot", a, args->slot[a], 0, args->num_slots) ||
@@ -233,8 +273,8 @@ static int puf_sample(const PufSample *args, PufFault *fault) {
     float *scratch = calloc((size_t)largest * 2 * BLOCK, sizeof(float));
     if (!scratch) return puf_no_memory(fault);
     Acting block = {.x = scratch, .sums = scratch + (size_t)largest * BLOCK};
-    for (int64_t begin = 0; begin < args->num_acting; begin += BLOCK) {
-        begin_block(args, begin, &block);
+    for (int64_t begin = 0; begin < num_acting; begin += BLOCK) {
+        begin_block(args, begin, num_acting - begin, &block);
         int64_t offset = 0;
         for (int64_t k = 0; k < args->num_heads; offset += args->sizes[k++])
             sample_head(args, &block, k, offset);
@@ -245,4 +285,5 @@ static int puf_sample(const PufSample *args, PufFault *fault) {
     return 0;
 }
 
+#endif
 #endif

@@ -3,25 +3,67 @@
 #ifndef PUF_STATE_H
 #define PUF_STATE_H
 
+#include "kernels.h"
+
+typedef struct PufTransposeRows {
+    int64_t num_rows, num_steps, size; // B, H, D
+    const float *from;                 // (B x H x D)
+    float *out;                        // (H x B x D)
+} PufTransposeRows;
+
+typedef struct PufNotReset {
+    int64_t num_rows, num_steps; // B, H
+    const uint8_t *reset;        // (B x H) boolean
+    float *out;                  // (B x H) or (H x B)
+    int steps_first;             // which of both
+} PufNotReset;
+
+typedef struct PufMaskState {
+    int64_t num_rows, size; // B, D
+    PufMatrix state;        // (B x D)
+    const float *keep;      // (B)
+    PufOperand out;         // (B x D) out
+} PufMaskState;
+
+typedef struct PufInitStates {
+    int64_t num_acting, num_agents, num_rows, horizon, size; // N, A, R, H, S
+    const int32_t *agents;                                   // (N), or NULL: [first, first + N)
+    int64_t first;                                           // of the agents that act
+    const uint8_t *life_start;                               // (A) boolean: a life begins
+    const int64_t *slot;                                     // (A)
+    const float *initial;                                    // (S)
+    PufMatrix state;                                         // (N x S) in and out
+    float *row_state;                                        // (R x S) out, of rows that begin
+} PufInitStates;
+
+typedef struct PufFill {
+    int64_t num_rows, size; // B, D
+    PufMatrix out;          // (B x D)
+    float value;
+} PufFill;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 // out[t][row] = from[row][t], D numbers each.
-static void puf_transpose_rows(const PufTransposeRows *args) {
+static int puf_transpose_rows(const PufTransposeRows *args, PufFault *fault) {
     const size_t bytes = (size_t)args->size * sizeof(float);
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t t = 0; t < args->num_steps; t++)
             memcpy(args->out + (t * args->num_rows + row) * args->size,
                    args->from + (row * args->num_steps + t) * args->size, bytes);
+    return 0;
 }
 
 // 0 where a life begins, else 1.
-static void puf_not_reset(const PufNotReset *args) {
+static int puf_not_reset(const PufNotReset *args, PufFault *fault) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t t = 0; t < args->num_steps; t++) {
             const int64_t step = row * args->num_steps + t;
             const int64_t to = args->steps_first ? t * args->num_rows + row : step;
             args->out[to] = args->reset[step] ? 0.0f : 1.0f;
         }
+    return 0;
 }
 
 // A state before the first step, 0 where a life begins with it.
@@ -34,8 +76,9 @@ PUF_INLINE void mask_state_rows(const PufMaskState *args, int narrow) {
         }
 }
 
-static void puf_mask_state(const PufMaskState *args) {
+static int puf_mask_state(const PufMaskState *args, PufFault *fault) {
     PUF_EACH_WIDTH(args->out, mask_state_rows(args, narrow));
+    return 0;
 }
 
 // A life begins with the initial state; a row remembers the state that its first step is seen with.
@@ -59,9 +102,11 @@ static int puf_init_states(const PufInitStates *args, PufFault *fault) {
     return 0;
 }
 
-static void puf_fill(const PufFill *args) {
+static int puf_fill(const PufFill *args, PufFault *fault) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t d = 0; d < args->size; d++) puf_row(args->out, row)[d] = args->value;
+    return 0;
 }
 
+#endif
 #endif

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
+from pufferlib.kernels._kernels import LossParams
 from pufferlib.ops import reference
 from pufferlib.ops.output import Output
 from pufferlib.runtime.graph import Executor
@@ -80,9 +81,14 @@ class AdvantageNormalization(NamedTuple):
             **_fixed(train),
         }
 
-    def numbers(self, train: TrainOptions) -> tuple[float, ...]:
-        """Return the scalars that change between minibatches, in the loss kernel's order."""
-        return self.mean, self.scale, train.ent_coef, self.num_transitions
+    def set_params(self, params: LossParams, train: TrainOptions) -> None:
+        """Set the scalars of the loss that change between minibatches."""
+        params.set(
+            adv_mean=self.mean,
+            adv_scale=self.scale,
+            ent_coef=train.ent_coef,
+            count=self.num_transitions,
+        )
 
 
 def _fixed(train: TrainOptions) -> dict[str, float]:
@@ -140,21 +146,20 @@ def record_loss(
     transitions: Transitions,
     sizes: npt.NDArray[np.int32] | None,
     train: TrainOptions,
-    numbers: npt.NDArray[np.float64],
+    params: LossParams,
     metrics: npt.NDArray[np.float64],
 ) -> None:
     """Write the gradient of the loss over a chunk of a minibatch into `grads`.
 
-    When it runs, it reads `numbers` (4,), which are `AdvantageNormalization.numbers`, and adds this
+    When it runs, it reads `params`, as `AdvantageNormalization.set_params` sets them, and adds this
     chunk's part of LossStats to `metrics` (7,). The gradient of a log_std (X,) is added to.
     """
     executor.call(
         _kernels.ppo_loss,
         sizes=sizes,
-        ent_coef=train.ent_coef,
         **_fixed(train),
         **_arrays(output, grads, transitions),
-        numbers=numbers,
+        params=params,
         metrics=metrics,
     )
 

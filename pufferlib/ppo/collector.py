@@ -20,6 +20,7 @@ from pufferenv.row_env import RowEnv
 from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels import _kernels
+from pufferlib.kernels._kernels import SampleParams
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
 from pufferlib.runtime import allocator
@@ -246,8 +247,9 @@ class Collector:
             self.who[:n] = agents
             share = -(-n // self._hands(n))
             turn = self._live_turn(*(-(-some // self._grain) * self._grain for some in (share, n)))
-        turn.moments[:, 0] = version
-        turn.moments[:, 1] = np.clip(n - turn.begins, 0, turn.sizes)
+        for params, place in zip(turn.params, turn.places, strict=True):
+            acting = min(max(n - place.start, 0), place.stop - place.start)
+            params.set(version=version, num_acting=acting)
         self.timer.enter("forward")
         with (
             self.thread_pool.on_first_core()
@@ -386,7 +388,7 @@ class Collector:
             where = agents if isinstance(agents, slice) else self._index(agents)
             cast(Tensor, self.state)[where] = state
 
-    def sample(self, do: Executor, output: Output, agents: Agents, **moment: Any) -> None:
+    def sample(self, do: Executor, output: Output, agents: Agents, **options: Any) -> None:
         do.call(
             _kernels.sample,
             values=output.value.cpu().numpy(),
@@ -394,7 +396,7 @@ class Collector:
             mean=_rows(output.mean),
             log_std=_rows(output.log_std),
             **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
-            **moment,
+            **options,
             **self.sampling,
         )
 
@@ -422,11 +424,10 @@ class Turn:
             for network, share in shares
             for part in parts(share.stop - share.start, network.chunk_size)
         ]
-        self.begins = np.array([place.start for place in places])
-        self.sizes = np.array([place.stop - place.start for place in places])
-        self.moments = np.zeros((len(places), 2), np.int64)  # of each: version, how many act
+        self.places = places
+        self.params = [SampleParams() for _ in places]
         tracks: list[list[tuple[str, Graph]]] = [[] for _ in shares]
-        for place, moment in zip(places, self.moments, strict=True):
+        for place, params in zip(places, self.params, strict=True):
             i = place.start // share
             forward, sample = Graph(), Graph()
             own = None if state is None else state[place]
@@ -437,7 +438,7 @@ class Turn:
                 who: Agents = collector.who[place]
             else:
                 who = slice(first + place.start, first + place.stop)
-            collector.sample(sample, output, who, moment=moment)
+            collector.sample(sample, output, who, params=params)
             tracks[i] += [("forward", forward), ("sample", sample)]
         self.work = LaunchPlan(tracks)
 

@@ -18,6 +18,7 @@ from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.factory import can_fuse, chunk_rows, make_fused
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.fused.precision import Autocast
+from pufferlib.kernels._kernels import LossParams
 from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Batch, MinibatchBuffer
@@ -71,7 +72,7 @@ class Learner:
             memory = batch.memory(self.rows, network.input_dtype)
             self.hands.append(Hand(network, memory, self._metrics[i]))
         self.runner = EagerRunner(self.hands[0].network) if self.hands else None
-        self._numbers = np.zeros(4)  # of the minibatch in hand, as AdvantageNormalization has them
+        self._loss_params = LossParams()  # of the current minibatch
         self._rows = np.zeros(most, np.int32)  # its rows of the pool
         self._work = functools.lru_cache(maxsize=2)(self._note)
         if not self.hands:
@@ -92,9 +93,9 @@ class Learner:
             return self._by_autograd(rows, standard)
         count = len(rows)
         self._rows[:count] = self.batch.rows[rows.numpy()]
-        self._numbers[:] = standard.numbers(self.train)
+        standard.set_params(self._loss_params, self.train)
         work = self._work(count)
-        hands = self.hands[: len(work.streams)]
+        hands = self.hands[: len(work)]
         self._metrics.fill(0)
         for hand in hands:
             hand.network.sync_weights()
@@ -141,6 +142,6 @@ class Learner:
         graph, (minibatch, _) = Graph(), hand.memory.views(rows)
         lesson = hand.network.record_unroll(graph, minibatch.obs, minibatch.state, minibatch.reset)
         given = (lesson.output, lesson.gradient, minibatch.transitions, self.head_sizes, self.train)
-        record_loss(graph, *given, self._numbers, hand.metrics)
+        record_loss(graph, *given, self._loss_params, hand.metrics)
         lesson.backward(graph)
         return graph

@@ -15,6 +15,7 @@ from torch.optim.adamw import adamw
 
 from pufferlib.config.options import TrainOptions
 from pufferlib.kernels import _kernels
+from pufferlib.kernels._kernels import AdamParams
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
@@ -58,7 +59,7 @@ class Optimizer:
         self.more = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
         self._scale = 1.0  # of the gradients in hand
-        self._numbers = np.zeros(4)  # of the step in hand, as the native pass has them
+        self._params = AdamParams()  # of the current step
         self._work: dict[str, LaunchPlan] = {}  # for the native passes; empty: torch's do it
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
             self._note(rest)
@@ -91,7 +92,7 @@ class Optimizer:
             graph.call(
                 _kernels.adam,
                 **dict(zip(names, arrays, strict=True)),
-                numbers=self._numbers,
+                params=self._params,
                 beta1=train.adam_beta1,
                 beta2=train.adam_beta2,
                 eps=train.adam_eps,
@@ -149,15 +150,14 @@ class Optimizer:
         if self._work:
             self._count += 1
             steps = int(self._count)
-            self._numbers[:] = (
-                self._scale,
-                rate / (1 - train.adam_beta1**steps),
-                (1 - train.adam_beta2**steps) ** -0.5,
-                1 - rate * train.weight_decay,
-            )
-            if self._muon is not None:
+            if self._muon is not None:  # its gradients are scaled too
                 self.grads.mul_(self._scale)
-                self._numbers[0] = 1.0
+            self._params.set(
+                grad_scale=1.0 if self._muon is not None else self._scale,
+                step_size=rate / (1 - train.adam_beta1**steps),
+                root_scale=(1 - train.adam_beta2**steps) ** -0.5,
+                weight_factor=1 - rate * train.weight_decay,
+            )
             self.thread_pool.run(self._work["step"])
         else:
             weights, grads, mean, square = self._adam

@@ -1,12 +1,13 @@
 """What a policy's matrix products cost: how many operations, and how long they take by themselves.
 
-The products are those that torch runs when the policy acts once and when it learns from one
-minibatch, noted as they pass by, so that any module is counted. Each is then run by itself, at the
-same shapes, strides, type and number of threads. A loop that did nothing else would run at the
+The products are those of acting once and of learning from one minibatch: of a fused network what
+its graphs recorded, of any other policy what torch runs. Each is then run by itself, at the same
+shapes, strides, type and number of threads. A loop that did nothing else would run at the
 roofline. Counted are multiply-adds, times 2, of products and convolutions; not activations, the
 loss, or values at the ends of rows.
 """
 
+import collections
 import statistics
 import time
 from collections.abc import Callable
@@ -19,10 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
-from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.network import FusedNetwork, record_forward
 from pufferlib.policies.base import Policy
-from pufferlib.runtime.graph import Graph, watched
+from pufferlib.runtime.graph import Graph
+from pufferlib.runtime.graph import Product as GraphProduct
 
 aten = torch.ops.aten
 MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
@@ -57,15 +58,18 @@ class Product(NamedTuple):
     calls: int
 
 
+class Counts(NamedTuple):
+    """The products of one pass, and the names of operators that hide further ones."""
+
+    products: list[Product]
+    opaque: set[str]
+
+
 class Counter(TorchDispatchMode):
-    """While entered, notes the products that torch runs; `opaque` names what hides some.
+    """While entered, counts the products that torch runs; `opaque` names what hides some."""
 
-    `by_tape`: they stand for a graph's, which has its own of bfloat16.
-    """
-
-    def __init__(self, by_tape: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.by_tape = by_tape
         self.opaque: set[str] = set()
         self._seen: dict[tuple[Any, str], tuple[Any, int]] = {}  # arguments, flops
         self._calls: dict[tuple[Any, str], int] = {}
@@ -93,60 +97,68 @@ class Counter(TorchDispatchMode):
     def products(self) -> list[Product]:
         """Return what was noted, ready to run again."""
         return [
-            Product(_name(key[0], said), self._again(key[0], said), flops, self._calls[key])
-            for key, (said, flops) in self._seen.items()
+            Product(_name(key[0], operands), _runner(key[0], operands), flops, self._calls[key])
+            for key, (operands, flops) in self._seen.items()
         ]
 
-    def _again(self, operator: Any, described: Any) -> Callable[[], object]:
-        """Make a call of the operator on operands of its own, into memory that is there already."""
-        made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
-        if operator is not torch.matmul:
-            return lambda: cast(object, operator(*made))
-        if self.by_tape and made[0].dtype == torch.bfloat16:
-            graph, (left, right) = Graph(), made
+
+def _runner(operator: Any, described: Any) -> Callable[[], object]:
+    """Make a call of the operator on operands of its own, into memory that is there already."""
+    made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
+    if operator is not torch.matmul:
+        return lambda: cast(object, operator(*made))
+    out = torch.matmul(*made)
+    return lambda: torch.matmul(*made, out=out)
+
+
+def recorded(*graphs: Graph) -> list[Product]:
+    """Return the products of graphs, ready to run again."""
+    calls = sum((graph.products for graph in graphs), collections.Counter[GraphProduct]())
+    products = []
+    for product, count in calls.items():
+        operands = [Operand(*factor, torch.device("cpu")) for factor in product]
+        run = _runner(torch.matmul, operands)
+        if product.left.dtype == torch.bfloat16:  # torch has no such product with float32 sums
+            graph, (left, right) = Graph(), [operand.make() for operand in operands]
             graph.product(left, right, torch.empty(left.shape[0], right.shape[1]))
-            return graph.replay
-        out = torch.matmul(*made)
-        return lambda: torch.matmul(*made, out=out)
+            run = graph.replay
+        products.append(Product(_name(torch.matmul, operands), run, product.flops, count))
+    return products
 
 
-def acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counter:
+def acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
     """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
-    counter, state, graphs = Counter(network is not None), policy.initial_state(len(obs)), []
+    state = policy.initial_state(len(obs))
     if network:
+        graphs = []
         for x in torch.split(obs.view(len(obs), -1), network.chunk_size):
             own = None if state is None else state[: len(x)]
             graphs.append(record_forward(network, x, own))
-    with torch.no_grad(), watched(), counter:
-        for graph in graphs:
-            graph.replay()
-        if not network:
-            policy(obs, state)
-    return counter
+        return Counts(recorded(*graphs), set())
+    with torch.no_grad(), Counter() as counter:
+        policy(obs, state)
+    return Counts(counter.products(), counter.opaque)
 
 
-def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counter:
+def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
     """Count one minibatch, forward and backward: obs (B, H, *O), or the part that `network` learns.
 
     Gradients by autograd are as they were.
     """
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
-    counter = Counter(network is not None)
     if network:
-        runner = EagerRunner(network)
-        with torch.no_grad(), watched(), counter:
-            runner.unroll(obs, policy.initial_state(len(obs)), reset)
-            runner.backward()
-        return counter
+        graph = Graph()
+        network.record_unroll(graph, obs, policy.initial_state(len(obs)), reset).backward(graph)
+        return Counts(recorded(graph), set())
     before = [(parameter, parameter.grad) for parameter in policy.parameters()]
     policy.zero_grad(set_to_none=True)
-    with torch.enable_grad(), counter:
+    with torch.enable_grad(), Counter() as counter:
         output = policy.unroll(obs, policy.initial_state(len(obs)), reset)
         parts = [part for part in output if part is not None and part.requires_grad]
         torch.autograd.backward(parts, [torch.ones_like(part) for part in parts])
     for parameter, grad in before:
         parameter.grad = grad
-    return counter
+    return Counts(counter.products(), counter.opaque)
 
 
 class Roofline:
@@ -159,15 +171,15 @@ class Roofline:
 
     def __init__(
         self,
-        act: Counter,
+        act: Counts,
         agents: int,
-        learn: Counter,
+        learn: Counts,
         steps: int,
         epochs: int,
         synchronize: Callable[[], None] | None = None,
         threads: int = 1,
     ) -> None:
-        self.passes = {"act": act.products(), "learn": learn.products()}
+        self.passes = {"act": act.products, "learn": learn.products}
         self.opaque = sorted(act.opaque | learn.opaque)
         self.share = {"act": 1 / agents, "learn": epochs / steps}  # of a pass, per agent step
         self.threads = threads

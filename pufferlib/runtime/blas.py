@@ -17,21 +17,41 @@ from pufferlib.runtime.tensors import as_array
 
 @functools.cache
 def gemm_dtypes() -> frozenset[torch.dtype]:
-    """Find the BLAS in torch's library, see what it multiplies as torch does, and use it for that:
-    factors of float32, or of these and bfloat16."""
+    """Find the BLAS in torch's library and let graphs multiply by it -> the dtypes of the factors.
+
+    Those are float32 and bfloat16, or float32, or none, where graphs call torch for each product. A
+    function counts if its products are those of torch.
+    """
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return frozenset()  # elsewhere it is another library, whose threads were not tried
+        return _through_torch()  # elsewhere it is another library, whose threads were not tried
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
     except OSError:
-        return frozenset()
+        return _through_torch()
     names = ("sgemm_", "gemm_bf16bf16f32_", "MKL_Set_Num_Threads_Local")
     sgemm, bgemm, set_num_threads = (_address(library, name) for name in names)
-    if not sgemm or not set_num_threads:  # it keeps its BLAS to itself
-        return frozenset()
+    if not sgemm or not set_num_threads:  # the library does not export its BLAS
+        return _through_torch()
     _kernels.use_blas(sgemm, bgemm, set_num_threads)
     dtypes = [torch.float32, torch.bfloat16] if bgemm else [torch.float32]
-    return frozenset(dtype for dtype in dtypes if _multiplies(dtype))
+    found = frozenset(dtype for dtype in dtypes if _multiplies(dtype))
+    return found or _through_torch()
+
+
+def _set_torch_threads(count: int) -> int:
+    """Limit the threads of the calling thread's products, as a BLAS's own function does."""
+    torch.set_num_threads(count)
+    return count
+
+
+# Kept for good: C calls it.
+_SET_TORCH_THREADS = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(_set_torch_threads)
+
+
+def _through_torch() -> frozenset[torch.dtype]:
+    """Use no BLAS; threads that replay graphs limit torch instead."""
+    _kernels.use_blas(0, 0, ctypes.cast(_SET_TORCH_THREADS, ctypes.c_void_p).value)
+    return frozenset()
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:
@@ -49,5 +69,5 @@ def _multiplies(dtype: torch.dtype) -> bool:
     _kernels.product(
         left=as_array(left), right=as_array(right), out=out.numpy(), add=True, graph=graph
     )
-    _kernels.ThreadPool(1).run(_kernels.LaunchPlan([[graph]]))
+    graph.replay()
     return torch.allclose(out, wanted, atol=1e-5)

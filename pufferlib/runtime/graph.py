@@ -1,177 +1,125 @@
-"""Matrix products and native passes, noted once and played without Python's lock between them.
+"""Matrix products and kernel calls, recorded once as a graph and replayed without Python.
 
-A thread that plays a graph needs Python once, not once per operator: threads that share the work do
-not wait for each other's lock, whose hand-over takes longer than a small product. Products are the
-BLAS's that torch multiplies with, found in torch's own library. Where it is not found a graph does
-the same through torch, call by call. Factors are float32 or both bfloat16, sums float32; torch,
-which has no such product, rounds the sums to bfloat16 too.
+A thread that replays a graph needs Python's lock once, not once per operator: threads that share
+the work do not wait for each other's lock, whose hand-over takes longer than a small product.
+Products are those of torch's BLAS (blas.py). Factors are float32 or both bfloat16, sums float32.
+Where no BLAS is found, a replay calls torch for each product: slower, and torch rounds the sums of
+bfloat16 factors to bfloat16 too.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pufferlib.kernels import _kernels
+from pufferlib.kernels._kernels import GraphInput
 from pufferlib.runtime import blas
 from pufferlib.runtime.tensors import as_array
 
+__all__ = ["EAGER", "Eager", "Executor", "Factor", "Graph", "GraphInput", "Matrix", "Product"]
 
-class GraphInput:
-    """A matrix (N, F) that a graph reads and that changes: what was put last."""
-
-    def __init__(self, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> None:
-        self.dtype, self.shape = dtype, (rows, columns)
-        self.given = _kernels.GraphInput(rows, columns, as_array(torch.empty(0, dtype=dtype)))
-        self._array: npt.NDArray[Any] | None = None  # what was put, and which rows of it
-        self._first, self._step = 0, 1
-        self._whole, self._begin = self, 0
-
-    def bind(self, array: npt.NDArray[Any], first: int = 0, step: int = 0) -> None:
-        """Be rows `first`, first + step, ... of this one, as `shown`, of which only the rows are
-        contiguous; with step 0 all of it, (N, F)."""
-        self.given.bind(array, first, step)
-        self._array, self._first, self._step = array, first, step or 1
-
-    def rows(self, begin: int, end: int) -> "GraphInput":
-        """Return rows [begin, end) of whatever this is."""
-        part = GraphInput.__new__(GraphInput)
-        part.dtype, part.shape = self.dtype, (end - begin, self.shape[1])
-        part.given = self.given.rows(begin, end)
-        part._whole, part._begin = self._whole, self._begin + begin
-        return part
-
-    @property
-    def tensor(self) -> Tensor:
-        """What this is now."""
-        whole = self._whole
-        if whole._array is None:
-            raise ValueError(f"a matrix {whole.shape} that this graph reads was never put")
-        first = whole._first + self._begin * whole._step
-        last = first + (self.shape[0] - 1) * whole._step
-        return torch.from_numpy(whole._array[first : last + 1 : whole._step]).view(self.dtype)
+Factor = Tensor | GraphInput
 
 
 class Executor(Protocol):
-    """Does products and passes, or notes them."""
+    """What does products and kernel calls: `EAGER` at once, a `Graph` when it is replayed."""
 
-    def product(
-        self,
-        left: Tensor | GraphInput,
-        right: Tensor | GraphInput,
-        out: Tensor,
-        *,
-        add: bool = False,
-    ) -> None:
-        """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
+    def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
+        """Multiply left (N, F) by right (F, D) into out (N, D), or add the product to it."""
 
-    def call(self, native: Callable[..., object], **given: Any) -> None:
-        """Run a pass with these arrays."""
+    def call(self, kernel: Callable[..., object], **arguments: Any) -> None:
+        """Call a kernel of pufferlib.kernels with these arrays."""
 
 
 class Eager:
-    """Does at once what it is told, through torch."""
+    """Does products, by torch, and kernel calls at once."""
 
-    def product(
-        self,
-        left: Tensor | GraphInput,
-        right: Tensor | GraphInput,
-        out: Tensor,
-        *,
-        add: bool = False,
-    ) -> None:
-        """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
-        factors = [part.tensor if isinstance(part, GraphInput) else part for part in (left, right)]
-        if left.dtype != out.dtype:
-            product = torch.mm(*factors)
+    @torch.no_grad()
+    def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
+        """Multiply left (N, F) by right (F, D) into out (N, D), or add the product to it."""
+        a, b = _as_tensor(left), _as_tensor(right)
+        if a.dtype != out.dtype:
+            product = torch.mm(a, b)
             (out.add_ if add else out.copy_)(product)
         elif add:
-            torch.addmm(out, *factors, out=out)
+            torch.addmm(out, a, b, out=out)
         else:
-            torch.mm(*factors, out=out)
+            torch.mm(a, b, out=out)
 
-    def call(self, native: Callable[..., object], **given: Any) -> None:
-        """Run a pass with these arrays."""
-        native(**given)
+    def call(self, kernel: Callable[..., object], **arguments: Any) -> None:
+        """Call a kernel of pufferlib.kernels with these arrays."""
+        kernel(**arguments)
 
 
 EAGER = Eager()
-ALONE = _kernels.ThreadPool(1)
 
 
-class Graph:
-    """Notes products and passes on memory that stays where it is; `replay` does them.
+class Matrix(NamedTuple):
+    """What a factor of a product is like."""
 
-    That is done without Python in between if torch's BLAS was found and multiplies such factors,
-    else through torch.
-    """
+    shape: tuple[int, int]
+    stride: tuple[int, int]
+    dtype: torch.dtype
 
-    def __init__(self) -> None:
-        self._native = _kernels.Graph() if torch.float32 in blas.gemm_dtypes() else None
-        self._calls: list[Callable[[], object]] = []
+
+class Product(NamedTuple):
+    """A product that a graph recorded."""
+
+    left: Matrix  # (N, F)
+    right: Matrix  # (F, D)
 
     @property
-    def native(self) -> _kernels.Graph | None:
-        """What is played without Python, if this can be."""
-        return self._native
-
-    def product(
-        self,
-        left: Tensor | GraphInput,
-        right: Tensor | GraphInput,
-        out: Tensor,
-        *,
-        add: bool = False,
-    ) -> None:
-        """Left (N, F) @ right (F, D) -> out (N, D), or added to it."""
-        self._calls.append(functools.partial(EAGER.product, left, right, out, add=add))
-        if left.dtype not in blas.gemm_dtypes():
-            self._native = None
-        if self._native is not None:
-            factors = {"left": _factor(left), "right": _factor(right)}
-            _kernels.product(**factors, out=out.numpy(), add=add, graph=self._native)
-
-    def call(self, native: Callable[..., object], **given: Any) -> None:
-        """Run a pass with these arrays."""
-        self._calls.append(functools.partial(native, **given))
-        if self._native is not None:
-            native(**given, graph=self._native)
-
-    @functools.cached_property
-    def _alone(self) -> _kernels.LaunchPlan:
-        return _kernels.LaunchPlan([[self._native]] if self._native else [])
-
-    def replay(self) -> None:
-        """Do all that was noted, in its order."""
-        if self.native is not None and not is_watched():
-            ALONE.run(self._alone)
-            return
-        for call in self._calls:
-            call()
+    def flops(self) -> int:
+        """Multiply-adds, times 2."""
+        return 2 * self.left.shape[0] * self.left.shape[1] * self.right.shape[1]
 
 
-class _Watched:
-    by = 0  # who watch torch's operators
+class Graph(_kernels.Graph):
+    """Products and kernel calls on memory that stays where it is; `replay` runs them.
+
+    `torch_products`: multiply by torch although its BLAS was found.
+    """
+
+    def __init__(self, torch_products: bool = False) -> None:
+        self.products: Counter[Product] = Counter()  # how often each is done in a replay
+        self._dtypes = frozenset() if torch_products else blas.gemm_dtypes()
+
+    @property
+    def flops(self) -> int:
+        """Multiply-adds of all products of a replay, times 2."""
+        return sum(product.flops * count for product, count in self.products.items())
+
+    def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
+        """Record left (N, F) @ right (F, D) -> out (N, D), or added to it."""
+        self.products[Product(_describe(left), _describe(right))] += 1
+        if left.dtype in self._dtypes:
+            factors = {"left": _as_factor(left), "right": _as_factor(right)}
+            _kernels.product(**factors, out=as_array(out), add=add, graph=self)
+        else:
+            self.record_python(functools.partial(EAGER.product, left, right, out, add=add))
+
+    def call(self, kernel: Callable[..., object], **arguments: Any) -> None:
+        """Record a call of a kernel of pufferlib.kernels with these arrays."""
+        kernel(**arguments, graph=self)
 
 
-@contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Have graphs played through torch meanwhile, where its operators can be watched."""
-    _Watched.by += 1
-    try:
-        yield
-    finally:
-        _Watched.by -= 1
+def _as_factor(factor: Factor) -> Any:
+    return factor if isinstance(factor, GraphInput) else as_array(factor)
 
 
-def is_watched() -> bool:
-    """Return whether somebody does."""
-    return _Watched.by > 0
+def _as_tensor(factor: Factor) -> Tensor:
+    """Return a factor as a tensor; of an input, the rows that are bound now."""
+    if isinstance(factor, Tensor):
+        return factor
+    return torch.from_numpy(factor.array).view(factor.dtype)
 
 
-def _factor(part: Tensor | GraphInput) -> Any:
-    return part.given if isinstance(part, GraphInput) else as_array(part)
+def _describe(factor: Factor) -> Matrix:
+    """Describe a factor; the rows of an input lie side by side, as far as is known."""
+    rows, columns = factor.shape
+    stride = (columns, 1) if isinstance(factor, GraphInput) else factor.stride()
+    return Matrix((rows, columns), (stride[0], stride[1]), factor.dtype)

@@ -6,7 +6,8 @@
 // sanitizer sees what reaches past one. Ends with 77 where the CPU lacks the width.
 #include <stdio.h>
 
-#include "pufferlib/kernels/recurrent.h"
+#include "pufferlib/kernels/lstm.h"
+#include "pufferlib/kernels/mingru.h"
 #include "pufferlib/kernels/state.h"
 
 static float *made(int64_t count) { return malloc((size_t)count * sizeof(float)); }
@@ -33,7 +34,7 @@ static void lstm(int64_t rows, int64_t size) {
                           .out = {out, size, 0},
                           .next_cell = {next_cell, size},
                           .next_hidden = {next_hidden, size, 0}};
-    puf_lstm(&args);
+    puf_lstm(&args, NULL);
     give(gates, four), give(out, one), give(next_cell, one), give(next_hidden, one);
     free(bias), free(keep), free(cell);
 }
@@ -53,7 +54,7 @@ static void lstm_back(int64_t rows, int64_t size) {
                                   .grad_cell = {grad_cell, size},
                                   .grad_gates = {grad_gates, 4 * size, 0},
                                   .grad_bias = grad_bias};
-    puf_lstm_backward(&args);
+    puf_lstm_backward(&args, NULL);
     give(grad_cell, one), give(grad_gates, four), give(grad_bias, 4 * size);
     free(gates), free(keep), free(cell), free(grad_out), free(grad_hidden);
 }
@@ -64,7 +65,7 @@ static void mingru(int64_t rows, int64_t horizon, int64_t size) {
     float *x = given(all), *state = given(rows * size), *hidden = made(all), *out = made(all);
     const PufMinGRU args = {rows, horizon,      size,          gates,          bias,
                             keep, {x, size, 0}, {state, size}, {hidden, size}, {out, size, 0}};
-    puf_mingru(&args);
+    puf_mingru(&args, NULL);
     give(gates, 2 * all), give(hidden, all), give(out, all);
     free(bias), free(keep), free(x), free(state);
 }
@@ -78,7 +79,7 @@ static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
         rows,          horizon, size,     gates,      keep,
         {state, size}, hidden,  grad_out, grad_state, {gates, 2 * size, 0},
         grad_bias};
-    puf_mingru_backward(&args);
+    puf_mingru_backward(&args, NULL);
     give(grad_state, rows * size), give(gates, 2 * all), give(grad_bias, 2 * size);
     free(keep), free(state), free(hidden), free(grad_out);
 }
@@ -88,7 +89,7 @@ static void carry(int64_t rows, int64_t size) {
     float *state = given(rows * size), *keep = given(rows), *wide = made(rows * size);
     uint16_t *out = malloc((size_t)(rows * size) * sizeof *out);
     const PufMaskState args = {rows, size, {state, size}, keep, {out, size, 1}};
-    puf_mask_state(&args);
+    puf_mask_state(&args, NULL);
     for (int64_t i = 0; i < rows * size; i++) {
         const uint32_t bits = (uint32_t)out[i] << 16;
         memcpy(wide + i, &bits, sizeof bits);

@@ -21,7 +21,6 @@ from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
 from pufferlib.runtime.choice import Choice
-from pufferlib.runtime.graph import is_watched
 from tests.lib.cli.test_main import SHORT, stop_after
 from tests.lib.ops.test_linear import CONTINUOUS, DISCRETE
 from tests.lib.ppo.test_trainer import MORTAL, collect, make
@@ -304,7 +303,7 @@ def test_auto_takes_bfloat16_where_it_pays(
     monkeypatch.setattr(precision, "supported", lambda: True)
     monkeypatch.setattr(precision, "measure", lambda *sizes: asked.append(sizes) or times)
     choice = chosen("auto")
-    assert (choice.value, asked) == (want, [(512, 64, 64)])
+    assert (choice.value, asked) == (want, [(512, 64, 64, False)])
     assert f"{times:.1f} times" in choice.reason
     assert chosen("auto", "lstm").value == want
     assert chosen("auto", device=torch.device("cuda")).value == "float32"
@@ -339,9 +338,9 @@ def test_measuring_gives_a_ratio_of_going_there_and_back(monkeypatch: pytest.Mon
     assert 0 < precision.measure(32, 16, 8) < 1000
 
     def seconds(play: Any, least: float) -> float:
-        calls = play.__self__._calls
-        assert len(calls) == 5  # a product and a pass, a pass and two products
-        return 3.0 if calls[0].args[0].dtype == torch.float32 else 2.0
+        graph = play.__self__
+        assert len(graph) == 5  # a product and a kernel, a kernel and two products
+        return 3.0 if next(iter(graph.products)).left.dtype == torch.float32 else 2.0
 
     monkeypatch.setattr(precision, "seconds_of", seconds)
     assert precision.measure(32, 16, 8) == 1.5
@@ -352,7 +351,7 @@ def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
 ) -> None:
     seen = []
     monkeypatch.setattr(precision, "supported", lambda: True)
-    monkeypatch.setattr(precision, "measure", lambda *_: seen.append(is_watched()) or 2.0)
+    monkeypatch.setattr(precision, "measure", lambda *given: seen.append(given[3]) or 2.0)
     picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
     gelu = {"activation": "gelu"}
     for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE), (gelu, DISCRETE)):

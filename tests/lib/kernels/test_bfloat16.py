@@ -43,9 +43,9 @@ def gone_back(x: Any) -> Any:
 
 
 def converted(x: Any) -> Any:
-    y, given = np.zeros(x.shape, np.uint16), _kernels.GraphInput(*x.shape, x)
+    y, given = np.zeros(x.shape, np.uint16), _kernels.GraphInput(*x.shape, x.dtype)
     given.bind(x)
-    _kernels.to_float(rows=given, out=y)
+    _kernels.to_float(input=given, out=y)
     return y
 
 
@@ -86,11 +86,11 @@ def test_numbers_become_floats_normal_ones_too(
     rng = np.random.default_rng(seed)
     pool = rng.integers(-(2**20), 2**20, (3 * rows, size)).astype(np.int32).astype(kind)
     mean, scale = rng.normal(0, 9, (2, size)).astype(np.float32)
-    given = _kernels.GraphInput(rows, size, pool)
+    given = _kernels.GraphInput(rows, size, pool.dtype)
     given.bind(pool, 1, 3)
     around = np.full((rows, size + 2), 7, np.uint16 if narrow else np.float32)
     statistics = {"mean": mean, "scale": scale} if normal else {}
-    _kernels.to_float(rows=given, out=around[:, 1:-1], **statistics)
+    _kernels.to_float(input=given, out=around[:, 1:-1], **statistics)
     want = pool[1::3].astype(np.float32)
     want = (want - mean) * scale if normal else want
     assert_array_equal(around[:, 1:-1], words(rounded(want)) if narrow else want)
@@ -219,9 +219,9 @@ def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
     given: dict[str, Any] = {"product": np.zeros((2, 4), np.float32), "activation": "relu"}
     with pytest.raises(ValueError, match="y: is written to, but the array is read-only"):
         _kernels.linear(y=fixed, bias=np.zeros(4, np.float32), **given)
-    rows = _kernels.GraphInput(2, 4, np.empty(0, np.float32))
+    rows = _kernels.GraphInput(2, 4, "float32")
     with pytest.raises(TypeError, match="mean and scale: give both, or neither"):
-        _kernels.to_float(rows=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
+        _kernels.to_float(input=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
 
 
 def test_a_layer_may_leave_its_result_where_it_found_it() -> None:

@@ -120,16 +120,16 @@ def test_a_read_only_out_is_refused() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_given_becomes_floats_where_it_lies(dtype: Any) -> None:
     wide, out = filled((7, 5, 6), dtype), np.full((7, 6), np.nan, np.float32)
-    given = _kernels.GraphInput(7, 6, wide)
+    given = _kernels.GraphInput(7, 6, wide.dtype)
     given.bind(wide[:, 3])
-    _kernels.to_float(rows=given, out=out)
+    _kernels.to_float(input=given, out=out)
     assert_array_equal(out, wide[:, 3].astype(np.float32))
 
 
 def test_what_cannot_be_given_is_named() -> None:
-    given, out = _kernels.GraphInput(2, 3, np.empty(0, np.uint8)), np.zeros((2, 3), np.float32)
-    with pytest.raises(ValueError, match="nothing was put"):
-        _kernels.to_float(rows=given, out=out)
+    given, out = _kernels.GraphInput(2, 3, "uint8"), np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match="nothing was bound"):
+        _kernels.to_float(input=given, out=out)
     for array, message in (
         (np.zeros((2, 3), np.int32), r"expected uint8 or bool of shape \(2, 3\), got int32"),
         (np.zeros((3, 3), np.uint8), r"got uint8 or bool of shape \(3, 3\)"),

@@ -329,17 +329,17 @@ def read_only() -> Call:
 
 
 def test_version_and_number_of_those_who_act_are_read_when_it_is_run() -> None:
-    moment, graph, logits = np.array([5, 2]), _kernels.Graph(), np.zeros((4, 3))
+    params, graph, logits = _kernels.SampleParams(), _kernels.Graph(), np.zeros((4, 3))
+    params.set(version=5, num_acting=2)
     given, alone = call(logits=logits), call(logits=logits[:2], agents=4, version=5)
-    _kernels.sample(**{**given, "version": 99}, moment=moment, graph=graph)
-    thread_pool = _kernels.ThreadPool(1)
-    thread_pool.run(_kernels.LaunchPlan([[graph]]))
+    _kernels.sample(**{**given, "version": 99}, params=params, graph=graph)
+    graph.replay()
     _kernels.sample(**alone)
     for name in ("action", "pool_action", "pool_version", "pool_logprob", "counts"):
         assert_array_equal(given[name], alone[name], err_msg=name)
-    moment[1] = 5
-    with pytest.raises(IndexError, match=r"moment\[1\] = 5 is outside \[0, 5\)"):
-        thread_pool.run(_kernels.LaunchPlan([[graph]]))
+    params.set(version=5, num_acting=5)
+    with pytest.raises(IndexError, match=r"params\.num_acting = 5 is outside \[0, 5\)"):
+        graph.replay()
     assert_array_equal(given["counts"], [1, 1, 0, 0])
 
 

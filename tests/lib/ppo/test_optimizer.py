@@ -75,10 +75,16 @@ def test_weights_go_where_torchs_optimizers_bring_them(kind, max_norm):
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6)
 
 
-def adam_numbers(steps, rate, beta1, beta2, weight_decay=0.0, **_):
-    """What a step that scales no gradient is given."""
-    step_size, root_scale = rate / (1 - beta1**steps), (1 - beta2**steps) ** -0.5
-    return np.array([1, step_size, root_scale, 1 - rate * weight_decay])
+def adam_params(steps, rate, beta1, beta2, weight_decay=0.0, grad_scale=1, **_):
+    """The parameters of one step, the `steps`-th."""
+    params = _kernels.AdamParams()
+    params.set(
+        grad_scale=grad_scale,
+        step_size=rate / (1 - beta1**steps),
+        root_scale=(1 - beta2**steps) ** -0.5,
+        weight_factor=1 - rate * weight_decay,
+    )
+    return params
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1000])
@@ -99,10 +105,10 @@ def test_the_native_step_is_torchs_fused_one(size):
         lr=0.02,
         **given,
     )
-    numbers = adam_numbers(7, 0.02, **given)
-    numbers[0], arrays["grads"] = 0.25, arrays["grads"] * 4
+    params = adam_params(7, 0.02, grad_scale=0.25, **given)
+    arrays["grads"] *= 4
     given.pop("weight_decay")
-    _kernels.adam(**arrays, numbers=numbers, **given)
+    _kernels.adam(**arrays, params=params, **given)
     for name, tensor in zip(names, tensors, strict=True):
         wanted = np.zeros(size) if name == "grads" else tensor.numpy()
         assert_allclose(arrays[name], wanted, rtol=2e-6, atol=1e-7, err_msg=name)
@@ -112,7 +118,7 @@ def test_moments_of_gradients_that_ceased_become_0():
     arrays = {n: np.ones(20, np.float32) for n in ("weights", "grads", "mean", "square")}
     given = {"beta1": 0.5, "beta2": 0.5, "eps": 1e-5}
     for step in range(1, 150):
-        _kernels.adam(**arrays, numbers=adam_numbers(step, 0.01, **given), **given)
+        _kernels.adam(**arrays, params=adam_params(step, 0.01, **given), **given)
     assert not arrays["mean"].any() and not arrays["square"].any()
     assert np.isfinite(arrays["weights"]).all()
 
@@ -123,7 +129,7 @@ def test_a_tiny_gradient_moves_a_weight_no_further_than_a_large_one():
         arrays = {n: np.zeros(20, np.float32) for n in ("weights", "mean", "square")}
         given = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-16}
         arrays["grads"] = np.full(20, grad, np.float32)
-        _kernels.adam(**arrays, numbers=adam_numbers(1, 0.01, **given), **given)
+        _kernels.adam(**arrays, params=adam_params(1, 0.01, **given), **given)
         moved.append(arrays["weights"])
     assert_allclose(moved[0], -0.01, rtol=1e-5)
     assert_allclose(moved[1], -0.01, rtol=0.01)

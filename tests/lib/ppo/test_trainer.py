@@ -243,7 +243,9 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     seen = []
     turn, play, turns = trainer.collector._turn, trainer.thread_pool.run, []
     trainer.collector._turn = lambda *agents: turns.append(turn(*agents)) or turns[-1]
-    trainer.thread_pool.run = lambda work: seen.append(turns[-1].seen.tensor) or play(work)
+    trainer.thread_pool.run = lambda work: (
+        seen.append(torch.from_numpy(turns[-1].seen.array)) or play(work)
+    )
     pool = trainer.env.arrays["pool_observation"]
     for _ in range(10):
         seen.clear()

@@ -1,6 +1,5 @@
 """Graphs: what is noted and played later is what would have been done at once, to the bit."""
 
-import contextlib
 import ctypes
 
 import numpy as np
@@ -16,7 +15,7 @@ from pufferlib.kernels import _kernels
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
 from pufferlib.runtime import blas
-from pufferlib.runtime.graph import EAGER, Graph, GraphInput, watched
+from pufferlib.runtime.graph import EAGER, Graph, GraphInput
 
 SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
 
@@ -52,7 +51,7 @@ def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, 
     right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
     out = matrix(n, d, apart=apart[2])
     wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
-    noted, changing = Graph(), GraphInput(n, f)
+    noted, changing = Graph(), GraphInput(n, f, torch.float32)
     noted.product(changing if put else left, right, out, add=add)
     assert torch.equal(out, around)  # nothing is done yet
     changing.bind(np.full((n, f), np.nan, np.float32))
@@ -69,7 +68,7 @@ def overlapping():
 
 def changing(dtype):
     """A matrix (2, 3) or (3, 2), as its place needs, that changes."""
-    return lambda shape: _kernels.GraphInput(*shape, np.empty(0, dtype))
+    return lambda shape: _kernels.GraphInput(*shape, dtype)
 
 
 @pytest.mark.usefixtures("native_products")
@@ -84,9 +83,12 @@ def changing(dtype):
         ({"left": np.broadcast_to(np.float32(1), (2, 3))}, "left: neither its rows nor"),
         ({"left": np.broadcast_to(np.ones(3, np.float32), (2, 3))}, "left: its lines overlap"),
         ({"left": memoryview(b"123456").cast("B", (2, 3))}, r"left: expected float32 or .*uint8"),
-        ({"left": changing(np.float64)}, r"left: expected float32 or bfloat16 .*, got float64"),
-        ({"right": changing(np.uint16)}, r"right: expected float32, got bfloat16"),
-        ({"left": changing(np.uint16)}, r"left: a matrix that changes is float32, not bfloat16"),
+        ({"left": changing("float64")}, r"left: expected float32 or bfloat16 .*, got float64"),
+        ({"right": changing("bfloat16")}, r"right: expected float32, got bfloat16"),
+        (
+            {"left": changing("bfloat16")},
+            r"left: a GraphInput in a product is float32, not bfloat16",
+        ),
         ({"out": overlapping()}, "out: its lines overlap"),
         ({"out": np.zeros((2, 3), np.float32)}, r"out: expected float32 of shape \(2, 2\)"),
         ({"out": np.zeros((2, 2), np.float32).T}, "out: its rows are not contiguous"),
@@ -102,24 +104,23 @@ def test_bad_factors_are_named(change, message):
 
 @pytest.mark.parametrize("through_torch", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
-def test_rows_of_what_was_put_are_those_of_the_moment(dtype, through_torch):
+def test_rows_of_what_was_bound_are_those_of_the_moment(dtype, through_torch):
     pool = torch.arange(60 * 2).view(60, 2).to(dtype)
     whole, out = GraphInput(8, 2, dtype), torch.zeros(3, 2)
-    part, noted = whole.rows(1, 7).rows(2, 5), Graph()  # 3, 4 and 5 of those that are put
+    part, noted = whole.rows(1, 7).rows(2, 5), Graph(through_torch)  # rows 3, 4 and 5 of `whole`
     if dtype == torch.float32:
         noted.product(part, torch.eye(2), out)
     else:
-        noted.call(_kernels.to_float, rows=part.given, out=out.numpy())
+        noted.call(_kernels.to_float, input=part, out=out.numpy())
     del part
     for first, step in [(0, 1), (4, 7), (52, 1), (11, 5)]:
         whole.bind(pool.numpy(), first, step)
-        with watched() if through_torch else contextlib.nullcontext():
-            noted.replay()
+        noted.replay()
         assert out.tolist() == pool[[first + i * step for i in (3, 4, 5)]].tolist()
 
 
-def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
-    given, out = _kernels.GraphInput(3, 4, np.empty(0, np.float32)), np.zeros((3, 4), np.float32)
+def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
+    given, out = GraphInput(3, 4, "float32"), np.zeros((3, 4), np.float32)
     given.bind(np.full((3, 4), 7, np.float32))
     for wrong, message in [
         ((np.ones((2, 4), np.float32),), r"expected float32 of shape \(3, 4\)"),
@@ -133,22 +134,22 @@ def test_what_was_put_is_held_and_a_wrong_one_changes_nothing():
         with pytest.raises(ValueError, match=message):
             given.bind(*wrong)
     beside = [np.zeros((3, 4), np.float32) for _ in range(50)]  # where it would be, if it were free
-    _kernels.to_float(rows=given, out=out)
+    _kernels.to_float(input=given, out=out)
     assert (out == 7).all() and not np.any(beside)
-    with pytest.raises(ValueError, match="put that"):
+    with pytest.raises(ValueError, match="bind that one"):
         given.rows(0, 2).bind(np.ones((2, 4), np.float32))
     for begin, end in [(-1, 2), (2, 2), (1, 4)]:
         with pytest.raises(ValueError, match=f"rows {begin} to {end} of 3"):
             given.rows(begin, end)
     with pytest.raises(ValueError, match="has no rows to read"):
-        _kernels.GraphInput(0, 4, np.empty(0, np.float32))
+        GraphInput(0, 4, "float32")
 
 
 @pytest.mark.usefixtures("native_products")
-def test_what_was_never_put_and_what_has_another_shape_is_refused():
-    noted, changing = Graph(), GraphInput(2, 3)
+def test_what_was_never_bound_and_what_has_another_shape_is_refused():
+    noted, changing = Graph(), GraphInput(2, 3, torch.float32)
     noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
-    with pytest.raises(ValueError, match=r"\(2, 3\) that this graph reads was never put"):
+    with pytest.raises(ValueError, match=r"an input \(2, 3\) of this graph was never bound"):
         noted.replay()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
         changing.bind(np.zeros((3, 2), np.float32))
@@ -176,13 +177,8 @@ def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
-def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(
-    name, narrow, monkeypatch
-):
-    wanted = run(name, narrow)
-    with watched():
-        seen = run(name, narrow)
-    others = [seen]
+def test_without_the_blas_the_same_is_done_through_torch(name, narrow, monkeypatch):
+    wanted, others = run(name, narrow), []
     for dtypes in ((), (torch.float32,)):
         monkeypatch.setattr(blas, "gemm_dtypes", lambda dtypes=dtypes: dtypes)
         others.append(run(name, narrow))
@@ -192,6 +188,35 @@ def test_without_the_blas_and_while_watched_the_same_is_done_through_torch(
                 assert (got - want).norm() < 0.03 * want.norm()
             else:
                 torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("through_torch", [False, True])
+def test_a_graph_counts_its_products(through_torch):
+    x, weight, out, noted = (
+        torch.ones(4, 3),
+        torch.ones(5, 3),
+        torch.zeros(4, 5),
+        Graph(through_torch),
+    )
+    noted.product(x, weight.t(), out)
+    noted.product(GraphInput(4, 3, torch.float32), weight.t(), out, add=True)
+    noted.product(x.t(), out, torch.zeros(3, 5))
+    noted.call(_kernels.fill, out=out.numpy())
+    assert len(noted) == 4
+    assert sorted(noted.products.values()) == [1, 2]
+    assert noted.flops == 3 * 2 * 4 * 3 * 5
+    (twice,) = (product for product, count in noted.products.items() if count == 2)
+    assert twice.left == ((4, 3), (3, 1), torch.float32)
+    assert twice.right == ((3, 5), (1, 3), torch.float32)
+
+
+def test_what_a_python_function_raises_on_a_graph_is_raised_by_the_replay():
+    noted, out = Graph(), np.zeros((1, 1), np.float32)
+    noted.record_python(lambda: [][1])
+    noted.call(_kernels.fill, out=out, value=1)
+    with pytest.raises(IndexError, match="list index out of range"):
+        noted.replay()
+    assert out == 0
 
 
 def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):

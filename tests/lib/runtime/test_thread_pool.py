@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from pufferlib.kernels import _kernels
-from pufferlib.profiling.roofline import Counter
 from pufferlib.runtime import blas
-from pufferlib.runtime.graph import Graph, watched
+from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
 
@@ -165,19 +164,9 @@ def test_a_fork_ends_though_the_threads_stayed_behind():
     assert subprocess.check_output(words, text=True, timeout=60).strip() == "7"
 
 
-def test_what_is_watched_is_played_where_it_can_be_seen():
-    thread_pool, totals = ThreadPool(2), [torch.zeros(1, 1) for _ in range(2)]
-    work = LaunchPlan([[("", adding(total, 3))] for total in totals])
-    with watched(), Counter() as seen:
-        thread_pool.run(work)
-    thread_pool.close()
-    assert [total.item() for total in totals] == [3, 3]
-    assert len(seen.products()) > 0
-
-
 def test_only_graphs_are_run():
     with pytest.raises(TypeError, match="streams: expected graphs, got NoneType"):
-        _kernels.LaunchPlan([[None]])
+        _kernels.LaunchPlan([[("", None)]])
 
 
 def test_no_thread_pool_of_nobody_and_none_after_its_end():

@@ -7,9 +7,35 @@
 //     h_t = (1 - z_t) * keep_t * h_(t-1) + z_t * c_t,    out_t = x_t + h_t
 // `keep` is 0 where a life begins, so that nothing before it is seen, else 1. A row is D units;
 // PUF_LANES of them are done at once. What a product takes next may be bfloat16: PufOperand.
-#ifndef PUF_RECURRENT_H
-#define PUF_RECURRENT_H
+#ifndef PUF_LSTM_H
+#define PUF_LSTM_H
 
+#include "kernels.h"
+
+typedef struct PufLSTM {
+    int64_t num_rows, size; // B, D
+    PufMatrix gates;        // (B x 4 D) in: products without bias; out: after their functions
+    const float *bias;      // (4 D)
+    const float *keep;      // (B) of the next step, or NULL: 1
+    PufMatrix cell;         // (B x D)
+    PufOperand out;         // (B x D) out, hidden state
+    PufMatrix next_cell;    // (B x D) out, times keep; may be the cell
+    PufOperand next_hidden; // (B x D) out, times keep; or none
+} PufLSTM;
+
+typedef struct PufLSTMBackward {
+    int64_t num_rows, size; // B, D
+    PufMatrix gates;        // (B x 4 D) after their functions
+    const float *keep;      // (B) of the next step, or NULL: 1
+    PufMatrix cell;         // (B x D)
+    PufMatrix grad_out;     // (B x D)
+    PufMatrix grad_hidden;  // (B x D) of next_hidden
+    PufMatrix grad_cell;    // (B x D) in: of next_cell; out: of cell
+    PufOperand grad_gates;  // (B x 4 D) out, of the products
+    float *grad_bias;       // (4 D) added to
+} PufLSTMBackward;
+
+#ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
 
 // A row's gates, and its cell: two short loops keep more of a core busy than a long one.
@@ -54,9 +80,10 @@ PUF_INLINE void lstm_rows(const PufLSTM *args, int narrow, int narrow_next) {
     }
 }
 
-static void puf_lstm(const PufLSTM *args) {
+static int puf_lstm(const PufLSTM *args, PufFault *fault) {
     if (args->next_hidden.narrow) PUF_EACH_WIDTH(args->out, lstm_rows(args, narrow, 1));
     else PUF_EACH_WIDTH(args->out, lstm_rows(args, narrow, 0));
+    return 0;
 }
 
 // With t = tanh(c), dh and dc the gradients of h and of c:
@@ -93,78 +120,10 @@ PUF_INLINE void lstm_rows_back(const PufLSTMBackward *args, int narrow) {
     }
 }
 
-static void puf_lstm_backward(const PufLSTMBackward *args) {
+static int puf_lstm_backward(const PufLSTMBackward *args, PufFault *fault) {
     PUF_EACH_WIDTH(args->grad_gates, lstm_rows_back(args, narrow));
+    return 0;
 }
 
-// `step` is row * H + t; `before` is h_(t-1), of the first step the state.
-PUF_INLINE void mingru_units(const PufMinGRU *args, int64_t step, const float *before, int64_t d,
-                             int64_t n, int narrow_x, int narrow) {
-    const int64_t size = args->size;
-    float *gates = args->gates + step * 2 * size + d;
-    const PufFloats z = puf_sigmoid(puf_load_some(gates, n) + puf_load_some(args->bias + d, n));
-    const PufFloats c = puf_load_some(gates + size, n) + puf_load_some(args->bias + size + d, n);
-    const float keep = args->keep ? args->keep[step] : 1.0f;
-    const PufFloats h = (1.0f - z) * (keep * puf_load_some(before + d, n)) + z * c;
-    puf_store_some(gates, z, n);
-    puf_store_some(gates + size, c, n);
-    puf_store_some(puf_row(args->hidden, step) + d, h, n);
-    puf_leave(args->out, step, d, puf_take(args->x, step, d, n, narrow_x) + h, n, narrow);
-}
-
-PUF_INLINE void mingru_rows(const PufMinGRU *args, int narrow_x, int narrow) {
-    const int64_t size = args->size;
-    for (int64_t step = 0; step < args->num_rows * args->horizon; step++) {
-        const int64_t row = step / args->horizon;
-        const float *before =
-            step % args->horizon ? puf_row(args->hidden, step - 1) : puf_row(args->state, row);
-        int64_t d = 0;
-        for (; d + PUF_LANES <= size; d += PUF_LANES)
-            mingru_units(args, step, before, d, PUF_LANES, narrow_x, narrow);
-        if (d < size) mingru_units(args, step, before, d, size - d, narrow_x, narrow);
-    }
-}
-
-static void puf_mingru(const PufMinGRU *args) {
-    if (args->x.narrow) PUF_EACH_WIDTH(args->out, mingru_rows(args, 1, narrow));
-    else PUF_EACH_WIDTH(args->out, mingru_rows(args, 0, narrow));
-}
-
-// dh = grad_out_t + what comes from t + 1, and to t - 1 goes dh * (1 - z) * keep: `grad_state`.
-PUF_INLINE void mingru_units_back(const PufMinGRUBackward *args, int64_t step, const float *before,
-                                  float *grad_state, int64_t d, int64_t n, int narrow) {
-    const int64_t size = args->size;
-    const float *gates = args->gates + step * 2 * size + d;
-    float *sum = args->grad_bias + d;
-    const float keep = args->keep[step];
-    const PufFloats z = puf_load_some(gates, n), c = puf_load_some(gates + size, n);
-    const PufFloats dh =
-        puf_load_some(args->grad_out + step * size + d, n) + puf_load_some(grad_state + d, n);
-    const PufFloats seen = keep * puf_load_some(before + d, n);
-    const PufFloats grad_z = dh * (c - seen) * (z - z * z), grad_c = dh * z;
-    puf_leave(args->grad_gates, step, d, grad_z, n, narrow);
-    puf_leave(args->grad_gates, step, size + d, grad_c, n, narrow);
-    puf_store_some(sum, puf_load_some(sum, n) + grad_z, n);
-    puf_store_some(sum + size, puf_load_some(sum + size, n) + grad_c, n);
-    puf_store_some(grad_state + d, dh * (1.0f - z) * keep, n);
-}
-
-PUF_INLINE void mingru_rows_back(const PufMinGRUBackward *args, int narrow) {
-    const int64_t size = args->size;
-    for (int64_t step = args->num_rows * args->horizon - 1; step >= 0; step--) {
-        const int64_t row = step / args->horizon;
-        const float *before =
-            step % args->horizon ? args->hidden + (step - 1) * size : puf_row(args->state, row);
-        float *grad_state = args->grad_state + row * size;
-        int64_t d = 0;
-        for (; d + PUF_LANES <= size; d += PUF_LANES)
-            mingru_units_back(args, step, before, grad_state, d, PUF_LANES, narrow);
-        if (d < size) mingru_units_back(args, step, before, grad_state, d, size - d, narrow);
-    }
-}
-
-static void puf_mingru_backward(const PufMinGRUBackward *args) {
-    PUF_EACH_WIDTH(args->grad_gates, mingru_rows_back(args, narrow));
-}
-
+#endif
 #endif

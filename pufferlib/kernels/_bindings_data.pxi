@@ -1,0 +1,176 @@
+# Bindings of the kernels that copy and convert data: gather.h, to_float.h, moments.h, fill.
+
+cdef extern from "gather.h" nogil:
+    ctypedef enum PufConvert:
+        PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32
+    ctypedef struct PufGather:
+        int64_t num_items, num_taken, item_elements, item_bytes
+        const char *pool
+        const int32_t *index32
+        const int64_t *index64
+        PufConvert convert
+        int to_bf16
+        float scale
+        void *out
+
+cdef extern from "to_float.h" nogil:
+    ctypedef struct PufToFloat:
+        int64_t num_rows, size, begin
+        const PufInput *input
+        PufConvert convert
+        const float *mean
+        const float *scale
+        PufOperand out
+
+cdef extern from "moments.h" nogil:
+    ctypedef struct PufMoments:
+        int64_t num_rows, num_taken, size
+        const float *pool
+        const int32_t *index
+        double *mean
+        double *deviation
+
+cdef extern from "state.h" nogil:
+    ctypedef struct PufFill:
+        int64_t num_rows, size
+        PufMatrix out
+        float value
+
+
+cdef PufRun GATHER = find_kernel(b"gather"), TO_FLOAT = find_kernel(b"to_float")
+cdef PufRun MOMENTS = find_kernel(b"moments"), FILL = find_kernel(b"fill")
+
+CONVERT = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}
+
+# A copy of fewer bytes ends sooner than the GIL comes back from another thread.
+cdef enum:
+    RELEASE_GIL_BYTES = 1 << 16
+
+
+cdef gather_items(str index_name, pool, index, out, float scale, int leading, Graph graph):
+    """Gather items by `index`, which runs over the `leading` first dimensions of the pool; 0: any."""
+    cdef PufGather p
+    cdef Arrays a = Arrays()
+    cdef Py_buffer *from_view = a.hold("pool", pool)
+    cdef Py_buffer *index_view = a.hold(index_name, index)
+    cdef Py_buffer *out_view = a.hold("out", out, True)
+    cdef Kind kind = kind_of(from_view), out_kind = kind_of(out_view)
+    cdef Kind index_kind = kind_of(index_view)
+    cdef int i, spare = from_view.ndim - (out_view.ndim - 1)
+    cdef bint fits = out_view.ndim >= 1 and spare >= 1 and (spare == leading or leading == 0)
+    a.index_name = index_name
+    if index_view.ndim != 1 or index_kind not in (I32, I64):
+        raise ValueError(
+            f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}"
+        )
+    if kind not in (F32, I32, U8, I8):
+        raise ValueError(f"pool: expected uint8, int8, int32 or float32, got {described(from_view)}")
+    # The dimensions of the pool that `out` lacks are those that an index runs over.
+    p.num_taken, p.num_items, p.item_elements = index_view.shape[0], 1, 1
+    if fits:
+        for i in range(spare):
+            p.num_items *= from_view.shape[i]
+        for i in range(spare, from_view.ndim):
+            p.item_elements *= from_view.shape[i]
+            fits = fits and from_view.shape[i] == out_view.shape[i - spare + 1]
+        fits = fits and out_view.shape[0] == p.num_taken
+    if not fits:
+        raise ValueError(
+            f"out: expected one item of pool, {described(from_view)}, for each of {p.num_taken}"
+            f" {index_name}, got {described(out_view)}"
+        )
+    if out_kind not in (F32, BF16) and (out_kind != kind or scale != 1.0):
+        raise ValueError(
+            "out: expected float32, bfloat16 as uint16, or the dtype of pool and scale 1; got"
+            f" {described(out_view)}"
+            f" for pool of {described(from_view)} and scale {scale:g}"
+        )
+    p.item_bytes = p.item_elements * from_view.itemsize
+    p.pool, p.out, p.scale = <const char *>from_view.buf, out_view.buf, scale
+    p.index32 = <const int32_t *>index_view.buf if index_kind == I32 else NULL
+    p.index64 = <const int64_t *>index_view.buf if index_kind == I64 else NULL
+    p.to_bf16 = out_kind == BF16
+    if out_kind == kind and scale == 1.0:
+        p.convert = PUF_COPY
+    else:
+        p.convert = CONVERT[kind]
+    call_or_record(GATHER, &p, sizeof(p), a, graph, p.num_taken * p.item_bytes >= RELEASE_GIL_BYTES)
+
+
+def gather(pool, rows, out, float scale=1.0, Graph graph=None):
+    """Copy whole rows of a pool.
+
+    pool  (R, H, ...) uint8, int8, int32 or float32
+    rows  (m,) int32 or int64
+    out   (m, H, ...) of the pool's dtype, and scale is 1; or float32 or bfloat16: value * scale
+    """
+    gather_items("rows", pool, rows, out, scale, 1, graph)
+
+
+def gather_slots(pool, slots, out, float scale=1.0, Graph graph=None):
+    """Copy single slots of a pool.
+
+    pool   (S, ...) or (R, H, ...) uint8, int8, int32 or float32
+    slots  (n,) int32 or int64
+    out    (n, ...), otherwise as in `gather`
+    """
+    gather_items("slots", pool, slots, out, scale, 0, graph)
+
+
+def moments(pool, rows):
+    """Return the mean and the standard deviation (over n, not n - 1) of whole rows.
+
+    pool  (R, H) float32
+    rows  (m,) int32
+    """
+    cdef PufMoments p
+    cdef Arrays a = Arrays()
+    cdef double mean, deviation
+    p.num_rows, p.size, p.num_taken = length("pool", pool), length("pool", pool, 1), length("rows", rows)
+    if not p.num_taken or not p.size:
+        raise ValueError("rows: nothing has no mean")
+    p.pool = <const float *>a.take("pool", pool, F32, p.num_rows, p.size)
+    p.index = <const int32_t *>a.take("rows", rows, I32, p.num_taken)
+    p.mean, p.deviation = &mean, &deviation
+    a.index_name = "rows"
+    call_or_record(MOMENTS, &p, sizeof(p), a, None)
+    return mean, deviation
+
+
+def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph graph=None):
+    """Convert an input to floats, and normalize it if `scale` is given: (x - mean) * scale.
+
+    input  (N, F) uint8, int8, int32 or float32
+    out    (N, F) operand, out
+    mean   (F,) or None
+    scale  (F,) or None, as mean
+    """
+    cdef PufToFloat p
+    cdef Arrays a = Arrays()
+    cdef GraphInput source = input.source()
+    p.num_rows, p.size = input.shape
+    p.mean, p.scale = NULL, NULL
+    if input.kind not in (F32, I32, U8, I8):
+        raise ValueError(f"input: expected uint8, int8, int32 or float32, got {KIND_NAMES[input.kind]}")
+    if (mean is None) != (scale is None):
+        raise TypeError("mean and scale: give both, or neither")
+    if scale is not None:
+        p.mean = <const float *>a.take("mean", mean, F32, p.size)
+        p.scale = <const float *>a.take("scale", scale, F32, p.size)
+    p.convert = CONVERT[input.kind]
+    p.out = a.operand("out", out, p.num_rows, p.size, True)
+    p.input, p.begin = &source.current, input.begin
+    if graph is not None:
+        graph.inputs.append(source)
+    elif source.current.data == NULL:
+        raise ValueError("input: nothing was bound to it")
+    call_or_record(TO_FLOAT, &p, sizeof(p), a, graph)
+
+
+def fill(*, out, float value=0.0, Graph graph=None):
+    """Write one number everywhere in out (n, D), contiguous rows."""
+    cdef PufFill p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("out", out), length("out", out, 1)
+    p.out, p.value = a.rows("out", out, p.num_rows, p.size, True), value
+    call_or_record(FILL, &p, sizeof(p), a, graph)

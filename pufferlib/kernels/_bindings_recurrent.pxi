@@ -1,0 +1,258 @@
+# Bindings of the kernels of recurrent layers: lstm.h, mingru.h, state.h.
+
+cdef extern from "lstm.h" nogil:
+    ctypedef struct PufLSTM:
+        int64_t num_rows, size
+        PufMatrix gates, cell, next_cell
+        PufOperand out, next_hidden
+        const float *bias
+        const float *keep
+    ctypedef struct PufLSTMBackward:
+        int64_t num_rows, size
+        PufMatrix gates, cell, grad_out, grad_hidden, grad_cell
+        PufOperand grad_gates
+        const float *keep
+        float *grad_bias
+
+cdef extern from "mingru.h" nogil:
+    ctypedef struct PufMinGRU:
+        int64_t num_rows, horizon, size
+        float *gates
+        const float *bias
+        const float *keep
+        PufMatrix state, hidden
+        PufOperand x, out
+    ctypedef struct PufMinGRUBackward:
+        int64_t num_rows, horizon, size
+        const float *gates
+        const float *keep
+        PufMatrix state
+        const float *hidden
+        const float *grad_out
+        float *grad_state
+        PufOperand grad_gates
+        float *grad_bias
+
+cdef extern from "state.h" nogil:
+    ctypedef struct PufTransposeRows:
+        int64_t num_rows, num_steps, size
+        const float *from_ "from"
+        float *out
+    ctypedef struct PufNotReset:
+        int64_t num_rows, num_steps
+        const uint8_t *reset
+        float *out
+        int steps_first
+    ctypedef struct PufMaskState:
+        int64_t num_rows, size
+        PufMatrix state
+        const float *keep
+        PufOperand out
+    ctypedef struct PufInitStates:
+        int64_t num_acting, num_agents, num_rows, horizon, size, first
+        const int32_t *agents
+        const uint8_t *life_start
+        const int64_t *slot
+        const float *initial
+        PufMatrix state
+        float *row_state
+
+
+cdef PufRun LSTM = find_kernel(b"lstm"), LSTM_BACKWARD = find_kernel(b"lstm_backward")
+cdef PufRun MINGRU = find_kernel(b"mingru"), MINGRU_BACKWARD = find_kernel(b"mingru_backward")
+cdef PufRun TRANSPOSE_ROWS = find_kernel(b"transpose_rows"), NOT_RESET = find_kernel(b"not_reset")
+cdef PufRun MASK_STATE = find_kernel(b"mask_state"), INIT_STATES = find_kernel(b"init_states")
+
+
+def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Graph graph=None):
+    """Apply the gates of one LSTM step to its products. All arrays of two dimensions: contiguous rows.
+
+    gates        (B, 4 * D) in: products without bias; out: input, forget, output gate, cell candidate
+    bias         (4 * D,) in the same order
+    cell         (B, D)
+    keep         (B,) 0 where a life begins after this step, else 1; None: 1
+    out          (B, D) operand, out: hidden state
+    next_cell    (B, D) out: cell * keep; may be the cell
+    next_hidden  (B, D) operand, out: hidden state * keep; or None
+
+    Gates are within 4e-7 of the true values, tanh of the cell within 2e-7.
+    """
+    cdef PufLSTM p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
+    p.num_rows, p.size, p.keep = n, size, NULL
+    p.next_hidden.at, p.next_hidden.narrow = NULL, 0
+    p.gates = a.rows("gates", gates, n, 4 * size, True)
+    p.bias = <const float *>a.take("bias", bias, F32, 4 * size)
+    p.cell = a.rows("cell", cell, n, size)
+    p.out = a.operand("out", out, n, size, True)
+    p.next_cell = a.rows("next_cell", next_cell, n, size, True)
+    if next_hidden is not None:
+        p.next_hidden = a.operand("next_hidden", next_hidden, n, size, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, n)
+    call_or_record(LSTM, &p, sizeof(p), a, graph)
+
+
+def lstm_backward(
+    *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
+    Graph graph=None,
+):
+    """Compute the gradients of one LSTM step. All arrays of two dimensions: contiguous rows.
+
+    gates        (B, 4 * D) as `lstm` leaves them
+    cell         (B, D) before the step
+    keep         (B,) as given to `lstm`
+    grad_out     (B, D)
+    grad_hidden  (B, D) of next_hidden
+    grad_cell    (B, D) in: of next_cell; out: of cell
+    grad_gates   (B, 4 * D) operand, out: of the products
+    grad_bias    (4 * D,) added to
+    """
+    cdef PufLSTMBackward p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
+    p.num_rows, p.size, p.keep = n, size, NULL
+    p.gates = a.rows("gates", gates, n, 4 * size)
+    p.cell = a.rows("cell", cell, n, size)
+    p.grad_out = a.rows("grad_out", grad_out, n, size)
+    p.grad_hidden = a.rows("grad_hidden", grad_hidden, n, size)
+    p.grad_cell = a.rows("grad_cell", grad_cell, n, size, True)
+    p.grad_gates = a.operand("grad_gates", grad_gates, n, 4 * size, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, n)
+    call_or_record(LSTM_BACKWARD, &p, sizeof(p), a, graph)
+
+
+def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
+    """Apply the gates of all steps of a minGRU layer to its product. Gates are within 2e-7.
+
+    gates   (B, H, 2 * D) in: product without bias; out: gate and candidate
+    bias    (2 * D,)
+    keep    (B, H) 0 where a life begins with this step, else 1; None: 1
+    x       (B, H, D) operand
+    state   (B, D) before the first step, contiguous rows
+    hidden  (B, H, D) out; contiguous in the last dimension, all steps equally far apart
+    out     (B, H, D) operand, out: x + hidden; may be x
+    """
+    cdef PufMinGRU p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("x", x), horizon = length("x", x, 1), size = length("x", x, 2)
+    cdef int64_t steps = n * horizon
+    p.num_rows, p.horizon, p.size, p.keep = n, horizon, size, NULL
+    p.gates = <float *>a.take("gates", gates, F32, steps, 2 * size, True, True)
+    p.bias = <const float *>a.take("bias", bias, F32, 2 * size)
+    p.x = a.operand("x", x, steps, size, False, True)
+    p.state = a.rows("state", state, n, size)
+    p.hidden = a.steps("hidden", hidden, n, horizon, size)
+    p.out = a.operand("out", out, steps, size, True, True)
+    if keep is not None:
+        p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
+    call_or_record(MINGRU, &p, sizeof(p), a, graph)
+
+
+def mingru_backward(
+    *, gates, keep, state, hidden, grad_out, grad_state, grad_gates, grad_bias, Graph graph=None,
+):
+    """Compute the gradients of all steps of a minGRU layer.
+
+    gates       (B, H, 2 * D) as `mingru` leaves them
+    keep        (B, H)
+    state       (B, D), contiguous rows
+    hidden      (B, H, D)
+    grad_out    (B, H, D)
+    grad_state  (B, D) 0; out
+    grad_gates  (B, H, 2 * D) operand, out: of the product; may be the gates
+    grad_bias   (2 * D,) added to
+    """
+    cdef PufMinGRUBackward p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("hidden", hidden), horizon = length("hidden", hidden, 1)
+    cdef int64_t size = length("hidden", hidden, 2), steps = n * horizon
+    p.num_rows, p.horizon, p.size = n, horizon, size
+    p.gates = <const float *>a.take("gates", gates, F32, steps, 2 * size, False, True)
+    p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
+    p.state = a.rows("state", state, n, size)
+    p.hidden = <const float *>a.take("hidden", hidden, F32, steps, size, False, True)
+    p.grad_out = <const float *>a.take("grad_out", grad_out, F32, steps, size, False, True)
+    p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
+    p.grad_gates = a.operand("grad_gates", grad_gates, steps, 2 * size, True, True)
+    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
+    call_or_record(MINGRU_BACKWARD, &p, sizeof(p), a, graph)
+
+
+def transpose_rows(*, rows, out, Graph graph=None):
+    """Copy rows (B, H, D) to out (H, B, D): minibatches hold rows, an LSTM goes step by step."""
+    cdef PufTransposeRows p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("rows", rows), steps = length("rows", rows, 1)
+    p.num_rows, p.num_steps, p.size = n, steps, length("rows", rows, 2)
+    p.from_ = <const float *>a.take("rows", rows, F32, n * steps, p.size, False, True)
+    if tuple(out.shape) != (steps, n, p.size):
+        raise ValueError(f"out: expected shape {(steps, n, p.size)}, got {tuple(out.shape)}")
+    p.out = <float *>a.take("out", out, F32, n * steps, p.size, True, True)
+    call_or_record(TRANSPOSE_ROWS, &p, sizeof(p), a, graph)
+
+
+def not_reset(*, reset, out, bint steps_first=False, Graph graph=None):
+    """Write 0 where a life begins, else 1.
+
+    reset  (B, H) bool: a life begins with this step
+    out    (B, H) out, or (H, B) if `steps_first`
+    """
+    cdef PufNotReset p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("reset", reset), steps = length("reset", reset, 1)
+    p.num_rows, p.num_steps, p.steps_first = n, steps, steps_first
+    p.reset = <const uint8_t *>a.take("reset", reset, U8, n, steps)
+    n, steps = (steps, n) if steps_first else (n, steps)
+    p.out = <float *>a.take("out", out, F32, n, steps, True)
+    call_or_record(NOT_RESET, &p, sizeof(p), a, graph)
+
+
+def mask_state(*, state, keep, out, Graph graph=None):
+    """Copy the states before the first step; 0 where a life begins with it.
+
+    state  (B, D), contiguous rows
+    keep   (B,) 0 where a life begins, else 1
+    out    (B, D) operand, out, contiguous rows
+    """
+    cdef PufMaskState p
+    cdef Arrays a = Arrays()
+    p.num_rows, p.size = length("state", state), length("state", state, 1)
+    p.state = a.rows("state", state, p.num_rows, p.size)
+    p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
+    p.out = a.operand("out", out, p.num_rows, p.size, True)
+    call_or_record(MASK_STATE, &p, sizeof(p), a, graph)
+
+
+def init_states(
+    *, state, agents=None, int64_t first=0, life_start, slot, initial, row_state, int64_t horizon,
+):
+    """Set the states that agents act from: the initial one where a life begins.
+
+    A row whose slot 0 is acted on now keeps a copy of that state, to unroll from. S: size of a state.
+
+    state       (N, S) of the agents that act, in and out, contiguous rows
+    agents      (N,) int32, or None: agents [first, first + N)
+    life_start  (A,) bool: a life begins
+    slot        (A,) int64: the slot of each agent's current observation
+    initial     (S,)
+    row_state   (R, S) out
+    """
+    cdef PufInitStates p
+    cdef Arrays a = Arrays()
+    cdef int64_t n = length("state", state)
+    if horizon < 1:
+        raise ValueError(f"horizon={horizon}: a row has at least one slot")
+    p.num_acting, p.num_agents, p.num_rows = n, length("slot", slot), length("row_state", row_state)
+    p.horizon, p.size, p.first, p.agents = horizon, length("initial", initial), first, NULL
+    if agents is not None:
+        p.agents = <const int32_t *>a.take("agents", agents, I32, n)
+    p.life_start = <const uint8_t *>a.take("life_start", life_start, U8, p.num_agents)
+    p.slot = <const int64_t *>a.take("slot", slot, I64, p.num_agents)
+    p.initial = <const float *>a.take("initial", initial, F32, p.size)
+    p.state = a.rows("state", state, n, p.size, True)
+    p.row_state = <float *>a.take("row_state", row_state, F32, p.num_rows, p.size, True)
+    call_or_record(INIT_STATES, &p, sizeof(p), a, None)

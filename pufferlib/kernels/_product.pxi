@@ -1,0 +1,115 @@
+# Matrix products by a BLAS: how a graph records one, and which functions multiply.
+
+cdef extern from "product.h" nogil:
+    ctypedef void (*PufGemm)(
+        const char *, const char *, const int64_t *, const int64_t *, const int64_t *,
+        const float *, const void *, const int64_t *, const void *, const int64_t *,
+        const float *, float *, const int64_t *,
+    ) noexcept nogil
+    ctypedef struct PufFactor:
+        const void *at
+        int64_t stride
+        const PufInput *input
+        int64_t begin
+        char transposed
+    ctypedef struct PufProduct:
+        PufGemm gemm
+        int64_t num_rows, inner, num_columns
+        PufFactor left, right
+        PufMatrix out
+        float beta
+    int puf_product(const void *args, PufFault *fault)
+
+
+cdef PufGemm[2] GEMM  # of float32, of bfloat16
+GEMM[0], GEMM[1] = NULL, NULL
+
+
+def use_blas(sgemm, bgemm, set_num_threads):
+    """Multiply by the functions at these addresses from now on; 0: there is none.
+
+    sgemm            gemm as BLAS defines it
+    bgemm            the same for bfloat16 factors, with float32 sums
+    set_num_threads  int -> int, limits the threads of products that the calling thread starts; the
+                     workers of a ThreadPool limit theirs to 1
+    """
+    global SET_NUM_THREADS
+    GEMM[0], GEMM[1] = <PufGemm><size_t>int(sgemm), <PufGemm><size_t>int(bgemm)
+    SET_NUM_THREADS = <PufSetNumThreads><size_t>int(set_num_threads)
+
+
+def product(*, left, right, out, bint add=False, Graph graph not None):
+    """Record out = left @ right, or out += left @ right.
+
+    left   (N, F) float32 or bfloat16; its rows or its columns are contiguous. Or a GraphInput, float32
+    right  (F, D) of the same dtype, as left
+    out    (N, D) float32, contiguous rows
+
+    Raise RuntimeError where `use_blas` has no function for this dtype.
+    """
+    cdef PufProduct p
+    cdef Arrays a = Arrays()
+    cdef Kind kind = kind_of_factor("left", left)
+    if kind not in (F32, BF16):
+        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {named(kind)}")
+    p.gemm = GEMM[kind == BF16]
+    if p.gemm == NULL:
+        raise RuntimeError(f"there is no BLAS to multiply {KIND_NAMES[kind]} with; call use_blas first")
+    p.num_rows, p.inner = length("left", left), length("left", left, 1)
+    p.num_columns = length("right", right, 1)
+    if length("right", right) != p.inner:
+        raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
+    take_factor(&p.left, "left", left, kind, a, graph)
+    take_factor(&p.right, "right", right, kind, a, graph)
+    p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
+    p.out.stride = gemm_stride("out", p.out.stride, p.num_rows, p.num_columns)
+    p.beta = 1.0 if add else 0.0
+    call_or_record(puf_product, &p, sizeof(p), a, graph)
+
+
+cdef Kind kind_of_factor(str name, object matrix) except *:
+    cdef Arrays a
+    if isinstance(matrix, GraphInput):
+        return (<GraphInput>matrix).kind
+    a = Arrays()
+    return kind_of(a.hold(name, matrix, False, False))
+
+
+cdef int take_factor(
+    PufFactor *factor, str name, object matrix, Kind kind, Arrays a, Graph graph
+) except -1:
+    """Fill in a factor: a GraphInput, or a matrix whose rows or columns are contiguous."""
+    cdef Py_buffer *view
+    cdef GraphInput source
+    cdef int along
+    factor.input, factor.begin, factor.transposed = NULL, 0, b"N"
+    if isinstance(matrix, GraphInput):
+        if (<GraphInput>matrix).kind != kind:
+            raise ValueError(f"{name}: expected {named(kind)}, got {named((<GraphInput>matrix).kind)}")
+        if kind != F32:
+            raise ValueError(f"{name}: a GraphInput in a product is float32, not {named(kind)}")
+        source = (<GraphInput>matrix).source()
+        factor.input, factor.begin = &source.current, (<GraphInput>matrix).begin
+        graph.inputs.append(source)
+        return 0
+    view = a.hold(name, matrix, False, False)
+    if kind_of(view) != kind or view.ndim != 2:
+        raise ValueError(f"{name}: expected {KIND_NAMES[kind]} of two dimensions, got {described(view)}")
+    along = 1 if view.shape[1] == 1 or view.strides[1] == view.itemsize else 0  # the lines' axis
+    if (view.shape[along] > 1 and view.strides[along] != view.itemsize) or (
+        view.strides[1 - along] % view.itemsize
+    ):
+        raise ValueError(f"{name}: neither its rows nor its columns are contiguous")
+    factor.transposed = b"N" if along else b"T"
+    factor.at = view.buf
+    factor.stride = gemm_stride(
+        name, view.strides[1 - along] // view.itemsize, view.shape[1 - along], view.shape[along]
+    )
+    return 0
+
+
+cdef int64_t gemm_stride(str name, int64_t stride, int64_t lines, int64_t width) except -1:
+    """Return the elements between two lines as BLAS wants them: at least the width, also of one line."""
+    if lines > 1 and stride < width:
+        raise ValueError(f"{name}: its lines overlap; pass numpy.ascontiguousarray({name})")
+    return max(stride if lines > 1 else width, 1)
