@@ -88,7 +88,7 @@ def _resolved_policy(config: Config, spec: "GameSpec") -> PolicyOptions:
     if policy.name == "auto" and not policy.path:
         from pufferlib.policies import observation_kinds
 
-        policy = dataclasses.replace(policy, name=observation_kinds.network(spec.layout))
+        policy = dataclasses.replace(policy, name=observation_kinds.auto_network(spec.layout))
     code, colon, class_name = policy.path.rpartition(":")
     if code:
         policy = dataclasses.replace(policy, path=f"{_absolute(code)}{colon}{class_name}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pufferenv.spaces import Packing
 from pufferlib.ops.output import Output
 from pufferlib.policies.normalization import ObservationNorm, flat_float
-from pufferlib.policies.observation_kinds import plain
+from pufferlib.policies.observation_kinds import array_layout
 from pufferlib.policies.observation_layout import Parts
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class PolicySpec(NamedTuple):
-    """What a game shows and asks for: all that a network must know of it."""
+    """All that a network must know of a game: its observations and its actions."""
 
     obs_shape: tuple[int, ...]
     obs_dtype: torch.dtype
     sizes: tuple[int, ...]  # (K,) choices of each discrete head
     low: tuple[float, ...]  # (X,) bounds of each continuous axis
     high: tuple[float, ...]
-    packing: Packing | None = None  # how an observation lies in its slot; None: one array
+    packing: Packing | None = None  # layout of an observation in its slot; None: one array
 
     @classmethod
     def of(cls, game: "GameSpec") -> "PolicySpec":
-        """Return what a policy must know of a game under its config."""
+        """Return the spec of a game bound to its config."""
         return cls(
             game.obs_shape,
             getattr(torch, game.obs_dtype.name),
@@ -45,38 +45,40 @@ class PolicySpec(NamedTuple):
 
     @property
     def layout(self) -> Packing:
-        """How an observation lies in its slot."""
+        """The layout of an observation in its slot."""
         if self.packing is not None:
             return self.packing
-        return plain(self.obs_shape, torch.empty((), dtype=self.obs_dtype).numpy().dtype)
+        return array_layout(self.obs_shape, torch.empty((), dtype=self.obs_dtype).numpy().dtype)
 
     @property
     def parts(self) -> Parts:
-        """An observation as a network reads it."""
+        """The observation's parts, as a network reads them."""
         return Parts(self.layout)
 
     @property
     def obs_size(self) -> int:
-        """Entries of one observation."""
+        """The number of entries of one observation."""
         return math.prod(self.obs_shape)
 
     @property
     def num_choices(self) -> int:
-        """Choices of all discrete heads together."""
+        """The number of choices of all discrete heads together."""
         return sum(self.sizes)
 
 
 class Policy(nn.Module):
-    """The interface. A feed-forward network defines `forward` only and ignores the state.
+    """The interface of a network. A feed-forward one defines only `forward`, and ignores the state.
 
-    `my_file.py:MyPolicy` may be a subclass, made as `MyPolicy(spec, options)`, or any nn.Module
-    made in the same way whose `forward(obs)` returns `(logits, value)` or an Output. Observations
-    come as the game wrote them: its dtype, its shape, perhaps strided. Those of an external env
-    with Dict or Tuple observations are packed: `spec.parts.nest(obs, norm)` has them by name, and a
-    plain module gets that.
+    `policy.path=my_file.py:MyPolicy` may name a subclass, made as `MyPolicy(spec, options)`, or any
+    nn.Module made in the same way whose `forward(obs)` returns `(logits, value)` or an Output.
+
+    Observations come as the game wrote them: in its dtype and shape, and not always contiguous.
+    Those of an external env with Dict or Tuple observations are packed into one array:
+    `spec.parts.nest(obs, norm)` returns them as the env's own dicts and tuples, and this is what a
+    plain module is called with.
     """
 
-    state_size = 0  # S; 0: not recurrent
+    state_size = 0  # entries S of a recurrent state; 0: the network is feed-forward
 
     def __init__(self, spec: PolicySpec) -> None:
         super().__init__()
@@ -85,11 +87,11 @@ class Policy(nn.Module):
 
     @functools.cached_property
     def parts(self) -> Parts:
-        """An observation as a network reads it."""
+        """The observation's parts, as a network reads them."""
         return self.spec.parts
 
     def initial_state(self, n: int) -> Tensor | None:
-        """State (n, S) at the start of a life, on the policy's device; None if not recurrent."""
+        """Return the state (n, S) at the start of a life, on the policy's device, or None."""
         if not self.state_size:
             return None
         return next(self.parameters()).new_zeros((n, self.state_size))
@@ -99,16 +101,16 @@ class Policy(nn.Module):
         raise NotImplementedError(f"{type(self).__name__}.forward(obs, state) is missing")
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Act H times: obs (B, H, *O), state (B, S) before the first -> output of B * H.
+        """Act H times: obs (B, H, *O), state (B, S) before the first step -> output of B * H.
 
-        Where `reset` (B, H) bool is set, a life begins: the state before it is the initial one.
-        Must give what `forward` gives, called step by step.
+        Where `reset` (B, H) bool is True a life begins, from the initial state. The output must be
+        what `forward` gives when it is called step by step.
         """
         if self.state_size:
             raise NotImplementedError(f"{type(self).__name__} is recurrent: define unroll()")
         return cast(Output, self(obs.flatten(0, 1), None)[0])
 
     def inputs(self, obs: Tensor) -> Tensor:
-        """Observations (N, *O) as float32 (N, F), normalized where that is on."""
+        """Return observations (N, *O) as float32 (N, F), normalized if `norm` is set."""
         flat = flat_float(obs, 1)
         return flat if self.norm is None else cast(Tensor, self.norm(flat))

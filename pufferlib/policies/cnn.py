@@ -3,7 +3,7 @@
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.mlp import MLP
-from pufferlib.policies.observation_kinds import network
+from pufferlib.policies.observation_kinds import auto_network
 
 
 class CNN(MLP):
@@ -12,7 +12,7 @@ class CNN(MLP):
     images = True
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
-        if network(spec.layout) != "cnn":
+        if auto_network(spec.layout) != "cnn":
             shown = ", ".join(f"{part.dtype} of shape {part.shape}" for part in spec.layout.parts)
             raise ValueError(
                 f"policy.name=cnn needs an image, uint8 of 3 dimensions; the game shows {shown}: "

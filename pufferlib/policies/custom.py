@@ -1,4 +1,4 @@
-"""A user's own network: loaded from a Python file, adapted to Policy, and tried once.
+"""A user's own network: loaded from a Python file, adapted to Policy, and checked.
 
 Letters as in base.py.
 """
@@ -17,31 +17,35 @@ from pufferlib.policies.base import Policy, PolicySpec
 
 
 class Adapted(Policy):
-    """A plain module whose `forward(obs)` returns `(logits, value)` or an Output, as a Policy."""
+    """A Policy of a plain module, whose `forward(obs)` returns `(logits, value)` or an Output."""
 
     def __init__(self, spec: PolicySpec, module: nn.Module) -> None:
         super().__init__(spec)
         self.module = module
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
-        """Obs (N, *O) -> output of N; there is no state."""
+        """Act once: obs (N, *O) -> output of N; there is no state."""
         if not self.parts.flat:
-            said = self.module(self.parts.nest(obs, self.norm))
+            output = self.module(self.parts.nest(obs, self.norm))
         else:
-            said = self.module(obs if self.norm is None else self.inputs(obs).view(obs.shape))
-        if not isinstance(said, Output):
-            if not isinstance(said, tuple) or len(said) != 2:
+            output = self.module(obs if self.norm is None else self.inputs(obs).view(obs.shape))
+        if not isinstance(output, Output):
+            if not isinstance(output, tuple) or len(output) != 2:
                 name = type(self.module).__name__
                 raise TypeError(
-                    f"{name}.forward(obs) returned {type(said).__name__}; "
+                    f"{name}.forward(obs) returned {type(output).__name__}; "
                     "it must return (logits, value) or a pufferlib.policy.Output"
                 )
-            said = Output(said[0], None, None, said[1])
-        value = said.value
-        return said._replace(value=value.squeeze(-1) if value.dim() == 2 else value), None
+            output = Output(output[0], None, None, output[1])
+        value = output.value
+        return output._replace(value=value.squeeze(-1) if value.dim() == 2 else value), None
 
 
 def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
+    """Make the network that `policy.path` names.
+
+    Raise ValueError where there is no such file or class, TypeError where it cannot be made.
+    """
     file, colon, name = options.path.rpartition(":")
     if not colon or not name.isidentifier():
         raise ValueError(f"policy.path={options.path!r} must be FILE:CLASS, as my_file.py:MyPolicy")
@@ -62,15 +66,15 @@ def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
         made = cls(spec, options)
     except TypeError as error:
         raise TypeError(
-            f"policy.path={options.path!r}: a network is made as {name}(spec, options), a "
-            f"PolicySpec and the PolicyOptions; that failed: {error}"
+            f"policy.path={options.path!r}: a network is made as {name}(spec, options), with a "
+            f"PolicySpec and PolicyOptions; this failed: {error}"
         ) from error
     return made if isinstance(made, Policy) else Adapted(spec, made)
 
 
 @torch.no_grad()
 def check_custom_policy(policy: Policy, path: str) -> None:
-    """Run a user's network once, so that a wrong shape is found before training."""
+    """Call a user's network once, and raise ValueError for a wrong shape or dtype."""
     spec, n = policy.spec, 3
     obs = torch.zeros((n, *spec.obs_shape), dtype=spec.obs_dtype)
     state = policy.initial_state(n)
@@ -82,24 +86,24 @@ def check_custom_policy(policy: Policy, path: str) -> None:
         "log_std": [(len(spec.low),), (n, len(spec.low))] if spec.low else [],
         "value": [(n,)],
     }
-    for where, said in (("forward", output), ("unroll", unrolled)):
+    for where, returned in (("forward", output), ("unroll", unrolled)):
         for name, legal in want.items():
-            part = cast(Tensor | None, getattr(said, name))
+            part = cast(Tensor | None, getattr(returned, name))
             shape = None if part is None else tuple(part.shape)
             if shape not in legal if legal else shape is not None:
                 wanted = " or ".join(map(str, legal)) or "None"
                 raise ValueError(
-                    f"policy.path={path!r}: {where} gave {name} of shape {shape} for {n} "
+                    f"policy.path={path!r}: {where} returned {name} of shape {shape} for {n} "
                     f"observations, not {wanted}"
                 )
     given = None if new_state is None else tuple(new_state.shape)
     legal_state = (n, policy.state_size) if policy.state_size else None
     if given != legal_state:
         raise ValueError(
-            f"policy.path={path!r}: forward gave a state of shape {given}, not {legal_state}"
+            f"policy.path={path!r}: forward returned a state of shape {given}, not {legal_state}"
         )
     for where, part in (("initial_state", state), ("forward", new_state)):
         if part is not None and part.dtype != torch.float32:
             raise ValueError(
-                f"policy.path={path!r}: {where} gave a state of {part.dtype}, not torch.float32"
+                f"policy.path={path!r}: {where} returned a state of {part.dtype}, not torch.float32"
             )

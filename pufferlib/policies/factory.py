@@ -1,4 +1,7 @@
-"""make_policy: the network that the options name, or the user's own."""
+"""make_policy: the network that the options name, or the user's own.
+
+config/networks.py lists the names; a module of a network is imported when it is made.
+"""
 
 import dataclasses
 import importlib
@@ -11,7 +14,7 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.custom import check_custom_policy, load_custom_policy
 from pufferlib.policies.normalization import ObservationNorm
-from pufferlib.policies.observation_kinds import network
+from pufferlib.policies.observation_kinds import auto_network
 
 
 def network_class(name: str) -> Callable[[PolicySpec, PolicyOptions], Policy]:
@@ -25,11 +28,11 @@ def network_class(name: str) -> Callable[[PolicySpec, PolicyOptions], Policy]:
 def make_policy(
     options: PolicyOptions, spec: PolicySpec, *, norm_obs: bool = False, seed: int = 0
 ) -> Policy:
-    """Make the network that `options` describe, on the CPU; `seed` decides its weights.
+    """Make the network that `options` describe, on the CPU, with weights that follow from `seed`.
 
-    Raise ValueError or TypeError, with what is missing, for a user's own that does not fit.
+    Raise ValueError or TypeError for a network that does not fit the game, saying what is wrong.
     """
-    name = network(spec.layout) if options.name == "auto" else options.name
+    name = auto_network(spec.layout) if options.name == "auto" else options.name
     options = dataclasses.replace(options, name=name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

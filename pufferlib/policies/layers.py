@@ -21,59 +21,69 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "elu": nn.ELU,
 }
-LOG_STD = -0.5  # a new policy's log deviation, in halves of an axis's range
+LOG_STD = -0.5  # of a new policy: log of the deviation, in units of half an axis's range
 
 
 def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
-    """Give `layer` an orthogonal weight (Saxe et al. 2014) of this gain and a bias of 0."""
+    """Initialize a layer: orthogonal weight (Saxe et al. 2014) of this gain, bias 0. Return it."""
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)
     return layer
 
 
 class InputLayer(nn.Linear):
-    """The first layer: reads raw observations where they are, strided or not, and normalizes by
-    changed weights instead of changed observations."""
+    """The first layer, which reads raw observations where they are.
+
+    It normalizes by weights: the products are those of normalized observations, and no observation
+    is copied.
+    """
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__(spec.obs_size, hidden_size)
         orthogonal(self, math.sqrt(2))
 
     def weights(self, norm: ObservationNorm | None) -> tuple[Tensor, Tensor]:
-        """Weight (D, F) and bias (D,) for raw observations, the normalization folded in."""
+        """Return weight (D, F) and bias (D,) for raw observations, with `norm` folded in."""
         return (self.weight, self.bias) if norm is None else norm.fold(self.weight, self.bias)
 
     def forward(self, obs: Tensor, norm: ObservationNorm | None = None) -> Tensor:
-        """Obs (N, *O) of any dtype -> (N, D)."""
+        """Apply the layer: obs (N, *O) of any dtype -> (N, D)."""
         flat = flat_float(obs, 1)
         if norm is not None and torch.is_autocast_enabled(flat.device.type):
-            flat, norm = norm(flat), None  # before digits are lost
+            flat, norm = norm(flat), None  # before the product rounds observations to bfloat16
         return F.linear(flat, *self.weights(norm))
 
 
 class LastLayer(nn.Linear):
-    """The heads': of the weights' own dtype under autocast too, for it costs little, and a value
-    of bfloat16's three digits would drown what an action is worth."""
+    """The heads' layer, which autocast leaves in the dtype of its weights.
+
+    It costs little, and bfloat16 has too few digits for a value: an action's advantage is small
+    beside it.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Units (N, D) of any dtype -> (N, C + X + 1)."""
+        """Apply the layer: x (N, D) of any dtype -> (N, C + X + 1)."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype))
 
 
 class Heads(nn.Module):
-    """The last layer: hidden units to logits, means and value, in one product."""
+    """The last layer: logits, means and value of all heads in one product.
 
-    middle: Tensor  # (X,) of each axis's range, and half its width; without a range 0 and 1
-    reach: Tensor
+    Means and deviations are relative to the range of each axis: mean = middle + reach * output.
+    """
+
+    middle: Tensor  # (X,) middle of each axis's range; 0 where it is unbounded
+    reach: Tensor  # (X,) half its width; 1 where it is unbounded
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__()
         self.sizes = [spec.num_choices, len(spec.low), 1]
         self.out = orthogonal(LastLayer(hidden_size, sum(self.sizes)), 1.0)
-        for part, gain in zip(self.parts(), (0.01, 0.01, 1.0), strict=True):
-            if len(part):
-                nn.init.orthogonal_(part, gain)
+        # Small gains: a new policy chooses almost uniformly, from all observations alike.
+        for weight, gain in zip(self.weights(), (0.01, 0.01, 1.0), strict=True):
+            if len(weight):
+                nn.init.orthogonal_(weight, gain)
         if spec.low:
             bounds = [
                 ((low + high) / 2, (high - low) / 2) if math.isfinite(high - low) else (0.0, 1.0)
@@ -83,16 +93,16 @@ class Heads(nn.Module):
             self.register_buffer("reach", torch.tensor([h for _, h in bounds]), persistent=False)
             self.log_std = nn.Parameter(torch.full((len(bounds),), LOG_STD))
 
-    def parts(self) -> tuple[Tensor, ...]:
-        """Return the weights (C, D) of the logits, (X, D) of the means, (1, D) of the value."""
+    def weights(self) -> tuple[Tensor, ...]:
+        """Return views of the weights of logits (C, D), means (X, D) and value (1, D)."""
         return torch.split(self.out.weight.detach(), self.sizes)
 
     def forward(self, hidden: Tensor) -> Output:
-        """Hidden (N, D) -> output of N."""
+        """Apply the heads: hidden (N, D) -> output of N."""
         return self.split(self.out(hidden))
 
     def split(self, out: Tensor) -> Output:
-        """Tell apart what the product (N, C + X + 1) holds."""
+        """Split the product (N, C + X + 1) into the output of N."""
         logits, mean, value = torch.split(out, self.sizes, dim=1)
         log_std = None
         if self.sizes[1]:

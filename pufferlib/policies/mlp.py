@@ -1,4 +1,4 @@
-"""The feed-forward network. Letters as in layers.py."""
+"""The feed-forward network. Letters as in base.py."""
 
 import math
 
@@ -14,7 +14,7 @@ from pufferlib.policies.layers import ACTIVATIONS, Heads, orthogonal
 class MLP(Policy):
     """`num_layers` hidden layers of `hidden_size` units, then the heads.
 
-    On the CPU the trainer acts and learns by manual.py instead, in the same weights.
+    On the CPU the trainer mostly uses fused/mlp.py instead, which shares these weights.
     """
 
     images = False  # whether the input layer reads images by convolutions
@@ -30,7 +30,7 @@ class MLP(Policy):
         self.heads = Heads(spec, size)
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
-        """Obs (N, *O) -> output of N; there is no state."""
+        """Act once: obs (N, *O) -> output of N; there is no state."""
         activation = ACTIVATIONS[self.activation]()
         x = activation(self.first(obs, self.norm))
         for layer in self.hidden:

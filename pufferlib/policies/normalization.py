@@ -1,7 +1,9 @@
 """Running statistics: of observations, for the policy's first layer, and of returns, for rewards.
 
-Both merge counts, means and sums of squared deviations (Chan, Golub, LeVeque 1979) in float64, and
-are used frozen: what a batch was acted with is what it is trained with.
+Both merge counts, means and sums of squared deviations (Chan, Golub and LeVeque 1979) in float64.
+They are frozen within an update: a batch is trained with the statistics that it was collected with.
+
+Letters: N observations, F entries of each, D hidden units, A agents.
 """
 
 import math
@@ -16,15 +18,15 @@ EPSILON = 1e-8  # added to a variance, so that a constant entry becomes 0 and no
 
 
 class ObservationNorm(nn.Module):
-    """Mean 0 and deviation 1 for each of F observation entries; part of the policy's weights.
+    """Scales each of F entries of an observation to mean 0 and deviation 1.
 
-    `update` gathers, `publish` makes what was gathered take effect. Before the first `publish` it
-    changes nothing.
+    It is saved with the policy's weights. `update` gathers statistics, and `publish` brings those
+    gathered so far into use. Before the first `publish`, observations are unchanged.
     """
 
     mean: Tensor  # (F,) float32, in use
     scale: Tensor  # (F,) float32, in use: 1 / deviation
-    count: Tensor  # () float64, gathered
+    count: Tensor  # () float64, gathered: number of observations
     running_mean: Tensor  # (F,) float64, gathered
     running_square: Tensor  # (F,) float64, gathered: sum of squared deviations
 
@@ -43,9 +45,9 @@ class ObservationNorm(nn.Module):
     def fold(
         self, weight: Tensor, bias: Tensor, out: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Weight (D, F), bias (D,) of a layer that does to raw entries what it did to normal.
+        """Return weight (D, F) and bias (D,) that give for raw entries what these give for normal.
 
-        Without gradient into `out`, if it is given.
+        W' = W * scale, b' = b - W' mean. They are written to `out`, if given, without gradient.
         """
         into = out or (None, None)
         weight = torch.mul(weight, self.scale, out=into[0])
@@ -53,7 +55,7 @@ class ObservationNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Gather observations x (N, F)."""
+        """Gather the statistics of observations x (N, F)."""
         n = x.shape[0]
         variance, mean = torch.var_mean(x.float(), dim=0, correction=0)
         total = self.count + n
@@ -64,14 +66,17 @@ class ObservationNorm(nn.Module):
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Use the statistics gathered so far from now on."""
+        """Bring the statistics gathered so far into use."""
         if self.count > 0:
             self.mean.copy_(self.running_mean)
             self.scale.copy_((self.running_square / self.count + EPSILON).rsqrt())
 
 
 class ReturnNorm:
-    """The running deviation of the discounted return that each agent's life has gathered so far."""
+    """The running deviation of returns, by which rewards are divided.
+
+    Return here is the discounted sum of the rewards that an agent's life has had so far.
+    """
 
     def __init__(self, num_agents: int, gamma: float) -> None:
         self.gamma = gamma
@@ -81,7 +86,7 @@ class ReturnNorm:
     def update(
         self, rewards: npt.NDArray[Any], acted: npt.NDArray[Any], over: npt.NDArray[Any]
     ) -> None:
-        """Take one step: rewards (A,), who acted (A,) bool, whose life is over now (A,) bool."""
+        """Add one step: rewards (A,), bool (A,) of agents that acted, and of lives that ended."""
         self.returns *= self.gamma
         self.returns += rewards
         seen = self.returns[acted]
@@ -96,20 +101,23 @@ class ReturnNorm:
 
     @property
     def deviation(self) -> float:
-        """1 before anything was seen, and while returns are all the same."""
+        """The deviation; 1 before the first step, and while all returns are the same."""
         variance = self.square / self.count if self.count else 0.0
         return math.sqrt(variance) if variance > EPSILON else 1.0
 
     def state(self) -> dict[str, float]:
-        """What `load` needs; the open lives' returns are not in it."""
+        """Return what `load` needs; the returns of lives under way are not in it."""
         return {"count": self.count, "mean": self.mean, "square": self.square}
 
     def load(self, state: dict[str, float]) -> None:
-        """Go on with the statistics of `state`."""
+        """Continue from the statistics of `state()`."""
         self.count, self.mean, self.square = (state[k] for k in ("count", "mean", "square"))
 
 
 def flat_float(obs: Tensor, leading: int) -> Tensor:
-    """Observations (`leading` dimensions, *O) as float32 (leading, F); a float view stays one."""
+    """Return observations (..., *O) as floats (..., F), where ... is `leading` dimensions.
+
+    Integers become float32; a view of floats stays a view.
+    """
     flat = obs.flatten(leading) if obs.dim() > leading else obs.unsqueeze(-1)
     return flat if flat.is_floating_point() else flat.float()

@@ -1,9 +1,9 @@
-"""Kinds of observation, and the network and the training defaults that suit each. No torch here.
+"""Kinds of observation, and what follows from them for a network. No torch here.
 
-image    uint8 or bool of 2 or 3 dimensions, height x width x channels or channels first
-choices  Discrete, MultiDiscrete: one-hot
-bits     whole numbers that are 0 or 1: as they are
-numbers  everything else: running mean 0 and deviation 1 where norm_obs is on
+image    uint8 or bool of 2 or 3 dimensions: height x width x channels, or channels first
+choices  Discrete, MultiDiscrete: encoded one-hot
+bits     integers that are 0 or 1: read as they are
+numbers  everything else: normalized to mean 0 and deviation 1 where train.norm_obs is on
 """
 
 from typing import Any, NamedTuple
@@ -15,55 +15,60 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from pufferenv.spaces import Packing, Part
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
-MIN_SIDE = 5  # pixels of an image; less is no picture
-NATURE_SIDE = 36  # pixels from which on the three layers of Mnih et al. 2015 have something to see
+MIN_SIDE = 5  # pixels: what is smaller is read as numbers, not as an image
+NATURE_SIDE = 36  # pixels: the least that the three convolutions of Mnih et al. 2015 can read
 
 
-class Picture(NamedTuple):
-    """Sizes of an image; `channel` says where its channels are: 0 first, 2 last, -1 none."""
+class ImageSize(NamedTuple):
+    """The size of an image; `channel_axis` is 0 or 2, or -1 for an image without channels."""
 
     height: int
     width: int
     channels: int
-    channel: int
+    channel_axis: int
 
     @property
     def large(self) -> bool:
-        """Whether it is for the network of Mnih et al. 2015: photographs rather than maps."""
+        """Whether the network of Mnih et al. 2015 reads it: screens rather than small maps."""
         return min(self.height, self.width) >= NATURE_SIDE
 
 
-def picture(part: Part) -> Picture | None:
-    """Return the sizes of an image; None: the part is none. The fewest are the channels."""
+def image_size(part: Part) -> ImageSize | None:
+    """Return the size of an image, None for what is not an image.
+
+    Of three dimensions the first or the last holds the channels, whichever is smaller.
+    """
     if not isinstance(part.space, Box) or part.dtype != np.uint8:
         return None
     shape = part.shape
     if len(shape) == 2 and min(shape) >= NATURE_SIDE:
-        return Picture(shape[0], shape[1], 1, -1)
+        return ImageSize(shape[0], shape[1], 1, -1)
     if len(shape) != 3:
         return None
     first = shape[0] < shape[2]
     height, width = shape[1:] if first else shape[:2]
     if min(height, width) < MIN_SIDE:
         return None
-    return Picture(height, width, shape[0] if first else shape[2], 0 if first else 2)
+    return ImageSize(height, width, shape[0] if first else shape[2], 0 if first else 2)
 
 
 def kind(part: Part) -> str:
-    """Return which of the four a part is."""
+    """Return the kind of a part: IMAGE, CHOICES, BITS or NUMBERS."""
     if isinstance(part.space, (Discrete, MultiDiscrete)):
         return CHOICES
-    if picture(part):
+    if image_size(part):
         return IMAGE
     space: Any = part.space
-    whole = part.dtype.kind in "iu"
-    if isinstance(space, MultiBinary) or (whole and space.low.min() >= 0 and space.high.max() <= 1):
+    integers = part.dtype.kind in "iu"
+    if isinstance(space, MultiBinary):
+        return BITS
+    if integers and space.low.min() >= 0 and space.high.max() <= 1:
         return BITS
     return NUMBERS
 
 
 def choices(part: Part) -> list[tuple[int, int]]:
-    """Return (how many, the lowest) of each entry of a part of choices."""
+    """Return (number of choices, lowest choice) of each entry of a part of kind CHOICES."""
     space: Any = part.space
     if isinstance(space, Discrete):
         return [(int(space.n), int(space.start))]
@@ -71,28 +76,28 @@ def choices(part: Part) -> list[tuple[int, int]]:
     return [(int(n), int(start)) for n, start in pairs]
 
 
-def normalized(part: Part) -> bool:
-    """Whether norm_obs is about this part: numbers, and small images, whose pixels are numbers."""
-    image = picture(part)
+def is_normalized(part: Part) -> bool:
+    """Return whether norm_obs normalizes a part: numbers, and small images of uint8."""
+    image = image_size(part)
     if image:
         return not image.large and part.space.dtype != np.bool_
     return kind(part) == NUMBERS
 
 
 def is_flat(packing: Packing) -> bool:
-    """Whether an observation is one array that a linear layer reads as it is."""
+    """Return whether an observation is one array that a linear layer reads as it is."""
     return packing.is_plain and kind(packing.parts[0]) in (BITS, NUMBERS)
 
 
-def network(packing: Packing) -> str:
-    """Return the network that `policy.name=auto` stands for."""
+def auto_network(packing: Packing) -> str:
+    """Return the network that `policy.name=auto` chooses: cnn where there is an image, else mlp."""
     return "cnn" if any(kind(part) == IMAGE for part in packing.parts) else "mlp"
 
 
-def plain(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
-    """Return the layout of an observation that is one array, as a game written in C shows it."""
+def array_layout(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
+    """Return the layout of an observation that is one array, as games written in C have it."""
     kind = np.dtype(dtype)
-    ends: tuple[Any, Any] = (-np.inf, np.inf)
+    bounds: tuple[Any, Any] = (-np.inf, np.inf)
     if kind.kind in "iu":
-        ends = (np.iinfo(kind).min, np.iinfo(kind).max)
-    return Packing.of(Box(*ends, shape, dtype=kind.type))
+        bounds = (np.iinfo(kind).min, np.iinfo(kind).max)
+    return Packing.of(Box(*bounds, shape, dtype=kind.type))

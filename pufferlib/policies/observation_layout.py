@@ -1,4 +1,4 @@
-"""Parts: a packed observation as a network reads it, part by part, as views of the slot.
+"""Parts: a packed observation as a network reads it, part by part, in views of its slot.
 
 Letters: N observations, F entries of all parts that are normalized, *O one slot, *P one part.
 """
@@ -11,39 +11,42 @@ from torch import Tensor
 
 from pufferenv.spaces import Packing
 from pufferlib.policies.normalization import ObservationNorm, flat_float
-from pufferlib.policies.observation_kinds import is_flat, normalized
+from pufferlib.policies.observation_kinds import is_flat, is_normalized
 
-BOUND = 10.0  # deviations from the mean that a normalized entry is clipped to
+BOUND = 10.0  # deviations from the mean at which the encoders' normalized entries are clipped
 
 
 class Parts:
-    """The torch side of a Packing. What is flat is read as it is, and normalized whole."""
+    """The torch side of a Packing. A flat observation is one part, and is normalized whole."""
 
     def __init__(self, packing: Packing) -> None:
         self.packing = packing
         self.flat = is_flat(packing)
         parts = packing.parts
-        self.normalized = [i for i, part in enumerate(parts) if self.flat or normalized(part)]
+        self.normalized = [i for i, part in enumerate(parts) if self.flat or is_normalized(part)]
         self.sizes = [int(np.prod(parts[i].shape)) for i in self.normalized]
 
     @property
     def num_normalized(self) -> int:
-        """F: what an ObservationNorm for these observations has to know."""
+        """Entries F that an ObservationNorm for these observations has."""
         return sum(self.sizes)
 
     def views(self, obs: Tensor) -> list[Tensor]:
-        """Slots (N, *O) -> one (N, *P) per part, no copies."""
+        """Return slots (N, *O) as one view (N, *P) per part."""
         return self.packing.views(obs, lambda dtype: getattr(torch, dtype.name))
 
     def numbers(self, obs: Tensor) -> Tensor:
-        """Slots (N, *O) -> the entries (N, F) that are normalized, float32."""
+        """Return the entries (N, F) of slots (N, *O) that are normalized, as float32."""
         if self.flat:
             return flat_float(obs, 1)
         views = self.views(obs)
         return torch.cat([flat_float(views[i], 1) for i in self.normalized], 1)
 
     def normal(self, obs: Tensor, norm: ObservationNorm | None) -> list[Tensor]:
-        """Slots (N, *O) -> one (N, *P) per part; what is normalized is float32 and clipped."""
+        """Return slots (N, *O) as one tensor (N, *P) per part.
+
+        With `norm`, parts that are normalized become float32, normalized and clipped to BOUND.
+        """
         views = self.views(obs)
         if norm is None:
             return views
@@ -56,5 +59,5 @@ class Parts:
         return views
 
     def nest(self, obs: Tensor, norm: ObservationNorm | None) -> Any:
-        """Slots (N, *O) -> dicts and tuples of (N, *P), as the env's own space nests them."""
+        """Return slots (N, *O) as the env's dicts and tuples, with leaves (N, *P)."""
         return self.packing.nest(list(self.normal(obs, norm)))

@@ -63,9 +63,9 @@ def defaults(
     unknown; the discount's horizon is twice as long. Rewards, whose scale is unknown, are divided
     by the running deviation of returns. docs/external.md has the measurements.
     """
-    images = [image for part in packing.parts if (image := observation_kinds.picture(part))]
+    images = [image for part in packing.parts if (image := observation_kinds.image_size(part))]
     large = any(image.large for image in images)
-    norm_obs = any(observation_kinds.normalized(part) for part in packing.parts)
+    norm_obs = any(observation_kinds.is_normalized(part) for part in packing.parts)
     train = {
         "total_timesteps": 1_000_000,
         "horizon": 64,
@@ -80,7 +80,7 @@ def defaults(
         "eval_episodes": 20,
         "threads": 0 if large else 1,  # the envs make better use of a second core
     }
-    auto = observation_kinds.network(packing)
+    auto = observation_kinds.auto_network(packing)
     policy: dict[str, Any] = {"name": auto, "hidden_size": 128, "activation": "relu"}
     if auto == "mlp":  # tanh, because Acrobot is never solved with relu
         policy |= {"hidden_size": 64, "activation": "tanh"}

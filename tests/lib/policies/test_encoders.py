@@ -16,7 +16,13 @@ from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoder, OneH
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.mlp import MLP
-from pufferlib.policies.observation_kinds import is_flat, kind, network, normalized, picture
+from pufferlib.policies.observation_kinds import (
+    auto_network,
+    image_size,
+    is_flat,
+    is_normalized,
+    kind,
+)
 from pufferlib.policies.observation_layout import BOUND
 
 PIXELS = sp.Box(0, 255, (84, 84, 4), np.uint8)
@@ -73,8 +79,8 @@ def made(space: sp.Space, name: str = "auto", *, norm_obs: bool = False, **optio
 )
 def test_a_part_is_of_the_kind_that_its_space_says(space, what, normal):
     part = Packing.of(space).parts[0]
-    assert (kind(part), normalized(part)) == (what, normal)
-    assert network(Packing.of(space)) == ("cnn" if what == "image" else "mlp")
+    assert (kind(part), is_normalized(part)) == (what, normal)
+    assert auto_network(Packing.of(space)) == ("cnn" if what == "image" else "mlp")
     assert is_flat(Packing.of(space)) == (what in ("numbers", "bits"))
 
 
@@ -86,7 +92,7 @@ def test_an_images_fewest_are_its_channels():
         (7, 7, 7): (7, 7, 7, 2),
     }.items():
         part = Packing.of(sp.Box(0, 255, shape, np.uint8)).parts[0]
-        assert tuple(picture(part)) == want
+        assert tuple(image_size(part)) == want
 
 
 @pytest.mark.parametrize("name", NAMES)

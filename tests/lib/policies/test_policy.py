@@ -48,7 +48,7 @@ def test_new_weights_are_orthogonal_with_their_gains_and_follow_the_seed():
     torch.testing.assert_close(hidden @ hidden.T, 2 * torch.eye(32), atol=1e-5, rtol=0)
     first = policy.first.weight
     torch.testing.assert_close(first.T @ first, 2 * torch.eye(7), atol=1e-5, rtol=0)
-    logits, _, value = policy.heads.parts()
+    logits, _, value = policy.heads.weights()
     torch.testing.assert_close(logits @ logits.T, 1e-4 * torch.eye(3), atol=1e-8, rtol=0)
     assert value.norm().item() == pytest.approx(1.0)
     assert all((p == 0).all() for n, p in policy.named_parameters() if n.endswith("bias"))

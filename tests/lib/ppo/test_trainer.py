@@ -457,7 +457,7 @@ def test_an_update_stops_early_at_the_target_kl():
     trainer = make("cartpole", num_envs=32, update_epochs=50, target_kl=1e-9, minibatch_size=512)
     steps = []
     trainer.optimizer.step = lambda: (steps.append(1), trainer.optimizer.zero_grad())
-    trainer.policy.heads.parts()[0].mul_(100)
+    trainer.policy.heads.weights()[0].mul_(100)
     trainer.update()
     assert len(steps) == 50  # nothing moves: no divergence
     trainer.close()
