@@ -1,8 +1,9 @@
-"""The games' ids in Gymnasium's registry, `puffer/breakout-v0` and so on, by `import pufferenv`.
+"""Registers the games in Gymnasium's registry, as `puffer/breakout-v0` and so on.
 
-Gymnasium has no plugins since 1.0: an id exists once its package was imported, which an id may ask
-for itself, `pufferenv:puffer/breakout-v0`. pufferenv does not import Gymnasium, so the ids are
-registered when both are there, whichever comes first. Registering loads no game and no numpy.
+Since 1.0 Gymnasium has no plugins: an id exists when its package has been imported, which the id
+itself can request (`pufferenv:puffer/breakout-v0`). `import pufferenv` does not import Gymnasium,
+so the ids are registered when both are imported, in either order. Registering imports no game and
+no numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ REGISTRY = "gymnasium.envs.registration"
 
 
 def register() -> None:
-    """Register every game of the ocean package: one env by `make`, many by `make_vec`."""
+    """Register every game of the ocean package, for `make` and `make_vec`."""
     from gymnasium.envs.registration import register, registry
 
     from pufferenv import games
@@ -32,8 +33,8 @@ def register() -> None:
             )
 
 
-class _WhenGymnasiumComes:
-    """A finder that finds nothing by itself: it adds `register` to the loading of the registry."""
+class _GymnasiumImportHook:
+    """An import finder that calls `register` after Gymnasium's registry has been imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -54,8 +55,8 @@ class _WhenGymnasiumComes:
 
 
 def install() -> None:
-    """Register now if Gymnasium is there, else as soon as it comes."""
+    """Register the games now if Gymnasium is imported, else when it is."""
     if REGISTRY in sys.modules:
         register()
     else:
-        sys.meta_path.insert(0, _WhenGymnasiumComes())
+        sys.meta_path.insert(0, _GymnasiumImportHook())

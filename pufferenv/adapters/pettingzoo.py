@@ -1,9 +1,10 @@
-"""A game's env as PettingZoo's ParallelEnv: agents leave and enter, an id lives once an episode.
+"""A game's env as a PettingZoo ParallelEnv. Each id has one life in an episode.
 
-An agent's first life in an episode is `agent_3`, its next ones are `agent_3_life_2` and so on. Who
-enters in a step stands in all that the step returns, with reward 0; who leaves stands there for
-the last time. `agents` are those who act next, by place; it is empty exactly when the episode is
-over: while nobody lives but somebody may yet enter, `step` lets the time pass.
+The first life of an agent in an episode is `agent_3`, the next ones `agent_3_life_2` and so on. An
+agent that enters in a step is in everything that the step returns, with reward 0; an agent that
+leaves is there for the last time. `agents` lists those that act next, by place (the index of the
+agent in the game). It is empty if and only if the episode is over: while no agent is alive but
+some may still enter, `step` steps the game until one does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from gymnasium import Space
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Dict
 
-from pufferenv import Game, make
 from pufferenv.game_config import MOST, not_drawn
 from pufferenv.game_config import count as bounded
+from pufferenv.game_spec import GameLike
+from pufferenv.vector_env import make
 
 try:
     from pettingzoo import AECEnv, ParallelEnv
@@ -32,40 +33,41 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: run `pip install 'pufferenv[pettingzoo]'`"
     ) from None
 
-PATIENCE = 1_000_000  # steps with nobody alive after which a game is taken to have died out
+MAX_EMPTY_STEPS = 1_000_000  # steps with no live agent after which no agent is expected to enter
 
 Observations = dict[str, npt.NDArray[Any]]
 Infos = dict[str, dict[str, Any]]
 Step = tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]
 
 
-def parallel_env(game: str | PathLike[str] | Game, **options: Any) -> PufferParallelEnv:
-    """Return one env of a game as a ParallelEnv; PufferParallelEnv says what it takes."""
+def parallel_env(game: GameLike, **options: Any) -> PufferParallelEnv:
+    """Return one env of a game as a ParallelEnv; see PufferParallelEnv for the arguments."""
     return PufferParallelEnv(game, **options)
 
 
-def env(game: str | PathLike[str] | Game, **options: Any) -> AECEnv[str, Any, Any]:
-    """Return the same as an AECEnv, by PettingZoo's own conversion."""
+def env(game: GameLike, **options: Any) -> AECEnv[str, Any, Any]:
+    """Return one env of a game as an AECEnv, by PettingZoo's own conversion."""
     return parallel_to_aec(PufferParallelEnv(game, **options))
 
 
 class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
-    """One env of a game; made by `parallel_env`. What it returns is the caller's to keep.
+    """One env of a game; `parallel_env` makes it. It returns copies.
 
-    Observations are (*O) in the game's dtype, actions as `single_action_space` of a vector env has
-    them. Infos hold `action_mask` in games with masks, as `action_space(agent).sample(mask)` takes
-    it, for those who act next; and each log field as a float, for those in the step in which the
-    episode ended. Who dies sees zeros at last; whose life or episode is cut short, what it saw.
+    Observations are (*O) in the game's dtype; actions are as in `single_action_space` of a vector
+    env. Infos of agents that act next hold `action_mask` in games with masks, in the form that
+    `action_space(agent).sample(mask)` takes. In the step that ends an episode, infos of agents that
+    acted hold each log field as a float. The last observation of an agent that dies is zeros; that
+    of an agent whose life or episode is cut short is what it saw.
     """
 
     metadata: dict[str, Any]
-    agents: list[str]  # who acts in the next step, by place
-    possible_agents: list[str]  # only with `lives`
-    num_places: int  # as many may live at once
+    agents: list[str]  # those that act in the next step, by place
+    possible_agents: list[str]  # only if `lives` is given
+    num_places: int  # agents of the game
 
     def __init__(
         self,
-        game: str | PathLike[str] | Game,
+        game: GameLike,
         *,
         lives: int | None = None,
         seed: int | None = None,
@@ -74,13 +76,13 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         config: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
-        """Take the same as `pufferenv.make`, and
+        """Make the env; the arguments are those of `pufferenv.make`, and `lives`.
 
-        lives: at most so many lives has an agent in one episode, as the caller knows. Then there is
-            `possible_agents`, which some learners need; `step` raises RuntimeError for one more.
-            None: lives are not counted beforehand, and there is no `possible_agents`.
+        lives: the most lives that an agent has in one episode, known to the caller. It defines
+            `possible_agents`, which some learners need; `step` raises RuntimeError for one life
+            more. None: no limit, and no `possible_agents`.
 
-        Raises ValueError for a render_mode: games are not drawn.
+        Raise ValueError for a render_mode: games are not drawn.
         """
         not_drawn(render_mode)
         self._envs = make(
@@ -97,23 +99,24 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
             self.possible_agents = ids
         self._observation_spaces = _spaces(self._envs.single_observation_space, count)
         self._action_spaces = _spaces(self._envs.single_action_space, count)
-        self._ids = [""] * count  # of each place's life; "": nobody there
-        self._lives = [0] * count  # of each place in this episode
-        self._choices = np.cumsum([head.n for head in self._envs.heads])[:-1]  # bounds of masks
+        self._ids = [""] * count  # id of the life at each place; "": no live agent
+        self._lives = [0] * count  # lives begun at each place in this episode
+        # Where a mask over all choices is split into one mask per head.
+        self._head_bounds = np.cumsum([head.n for head in self._envs.heads])[:-1]
 
     def observation_space(self, agent: str) -> Space[Any]:
-        """Return the space of what this agent sees: one object per place, for all its lives."""
+        """Return the observation space of an agent: one object per place, for all its lives."""
         return self._observation_spaces[self.place(agent)]
 
     def action_space(self, agent: str) -> Space[Any]:
-        """Return the space of this agent's actions: one object per place, for all its lives."""
+        """Return the action space of an agent: one object per place, for all its lives."""
         return self._action_spaces[self.place(agent)]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, Infos]:
-        """Begin an episode; with a seed in an env made afresh. No options are known; any pass."""
-        self._seen, _ = self._envs.reset(seed=seed)
+        """Begin an episode. A seed makes the env anew; options are ignored."""
+        self._observations, _ = self._envs.reset(seed=seed)
         self._ids = [""] * self._envs.num_envs
         self._lives = [0] * self._envs.num_envs
         result: Step = ({}, {}, {}, {}, {})
@@ -121,23 +124,24 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         return result[0], result[4]
 
     def step(self, actions: Mapping[str, Any]) -> Step:
-        """Act with all agents -> observations, rewards, terminations, truncations, infos by id.
+        """Step all agents; return observations, rewards, terminations, truncations, infos by id.
 
-        Raises ResetNeeded once the episode is over, ValueError for a missing or unknown agent and
-        for illegal actions, before anything has moved, RuntimeError for more than
-        `lives` lives.
+        Raise ResetNeeded when the episode is over; ValueError, before the game has stepped, for a
+        missing or unknown agent or an illegal action; RuntimeError for more than `lives` lives.
         """
         if not self.agents:
             raise ResetNeeded("step() was called with no agents left: call reset() first")
         if actions.keys() != set(self.agents):
             raise ValueError(self._mismatch(actions))
-        seen, rewards, terminations, truncations, infos = self._envs.step(self._batch(actions))
-        seen = seen.copy()
-        # Who died sees zeros, not what the next life already sees from the same place.
-        seen[terminations & ~(self._envs.needs_reset[0] & self._envs.alive)] = 0
+        observations, rewards, terminations, truncations, infos = self._envs.step(
+            self._batch(actions)
+        )
+        observations = observations.copy()
+        # An agent that died sees zeros, not the first observation of the next life at its place.
+        observations[terminations & ~(self._envs.needs_reset[0] & self._envs.alive)] = 0
         acted = [(place, name) for place, name in enumerate(self._ids) if name]
         result: Step = (
-            {name: seen[place] for place, name in acted},
+            {name: observations[place] for place, name in acted},
             {name: float(rewards[place]) for place, name in acted},
             {name: bool(terminations[place]) for place, name in acted},
             {name: bool(truncations[place]) for place, name in acted},
@@ -149,23 +153,26 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         return result
 
     def close(self) -> None:
-        """Give the env back; twice is fine."""
+        """Close the env. A second call does nothing."""
         self._envs.close()
 
     def _enter(self, result: Step, infos: dict[str, Any]) -> None:
-        """Add to a step's result who enters now, masks and logs; let time pass if nobody lives."""
-        envs, acted, waited = self._envs, list(result[4]), 0
+        """Add agents that enter, masks and logs to a step's result; step until one is alive."""
+        envs, acted, empty_steps = self._envs, list(result[4]), 0
         while not (envs.alive.any() or envs.needs_reset[0]):
-            if waited == PATIENCE:
-                raise RuntimeError(f"{self.game.name}: nobody has been alive for {waited} steps")
+            if empty_steps == MAX_EMPTY_STEPS:
+                raise RuntimeError(
+                    f"{self.game.name}: no agent has been alive for {empty_steps} steps; the game "
+                    "must let one enter or end the episode"
+                )
             infos = envs.step(self._batch({}))[4]
-            waited += 1
-        seen = self._seen.copy()
+            empty_steps += 1
+        observations = self._observations.copy()
         for place in np.flatnonzero(envs.alive & ~envs.needs_reset[0]).tolist():
             if self._ids[place]:
                 continue
-            name = self._ids[place] = self._born(place)
-            result[0][name], result[1][name] = seen[place], 0.0
+            name = self._ids[place] = self._next_id(place)
+            result[0][name], result[1][name] = observations[place], 0.0
             result[2][name] = result[3][name] = False
             result[4][name] = {}
         self.agents = [name for name in self._ids if name]
@@ -177,37 +184,37 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         for name in acted:
             result[4][name].update(logs)
 
-    def _born(self, place: int) -> str:
+    def _next_id(self, place: int) -> str:
         """Return the id of the life that begins at this place."""
         self._lives[place] += 1
         name = _id(place, self._lives[place])
         if self._lives[place] > self._most:
             raise RuntimeError(
-                f"{self.game.name}: {name} enters, but lives={self._most} says that no agent has "
-                f"more lives in an episode: give more, or leave it out"
+                f"{self.game.name}: {name} enters, but lives={self._most} limits the lives of an "
+                "agent in an episode: raise `lives`, or leave it out"
             )
         return name
 
     def place(self, agent: str) -> int:
-        """Return which of the game's agents this id is a life of."""
+        """Return the index in the game of the agent that an id is a life of."""
         found = re.fullmatch(r"agent_(\d+)(_life_\d+)?", agent)
         if found and int(found[1]) < len(self._ids):
             return int(found[1])
         raise ValueError(
-            f"{self.game.name} has no {agent!r}, but agent_0 to agent_{len(self._ids) - 1}, "
-            f"in later lives of an episode agent_0_life_2 and so on"
+            f"{self.game.name} has no agent {agent!r}: its agents are agent_0 to "
+            f"agent_{len(self._ids) - 1}, in later lives of an episode agent_0_life_2 and so on"
         )
 
     def _mismatch(self, actions: Mapping[str, Any]) -> str:
-        """Say whose action is missing, or who is given one and does not act."""
+        """Return an error message that names the agents with a missing or an extra action."""
         missing = [name for name in self.agents if name not in actions]
         if missing:
-            return f"no action was given for {', '.join(missing)}: each of agents must act"
+            return f"no action was given for {', '.join(missing)}: give one for each of `agents`"
         extra = [str(name) for name in actions if name not in self.agents]
-        return f"{', '.join(extra)} cannot act: agents are {', '.join(self.agents)}"
+        return f"{', '.join(extra)} cannot act: `agents` are {', '.join(self.agents)}"
 
     def _batch(self, actions: Mapping[str, Any]) -> Any:
-        """Return the vector env's actions: these by place, zeros for who does not act."""
+        """Return the vector env's actions: the given ones by place, zeros for the others."""
         spaces = self._envs.single_action_space
         if not isinstance(spaces, Dict):
             return self._stacked(spaces, actions)
@@ -222,19 +229,19 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         for name, row in zip(self._ids, rows, strict=True):
             if row.shape != idle.shape:
                 raise ValueError(
-                    f"{name}: an action of shape {row.shape} was given, must be of {idle.shape}"
+                    f"{name}: its action has shape {row.shape}, must have {idle.shape}"
                 )
         return np.stack(rows)
 
     def _mask(self, mask: npt.NDArray[np.bool_]) -> Any:
-        """Return one agent's (C,) as `action_space.sample` takes it: int8, a tuple of heads."""
-        parts = tuple(np.split(mask.astype(np.int8), self._choices))
+        """Return the mask (C,) of an agent as `action_space.sample` takes it: int8, by head."""
+        parts = tuple(np.split(mask.astype(np.int8), self._head_bounds))
         discrete = parts[0] if len(parts) == 1 else parts
         return {"discrete": discrete, "continuous": None} if self._envs.axes else discrete
 
 
 def _spaces(space: Space[Any], count: int) -> list[Space[Any]]:
-    """One copy for each place, so that each has random numbers of its own."""
+    """Return a copy of a space for each place, so that each has its own random generator."""
     return [deepcopy(space) for _ in range(count)]
 
 

@@ -1,8 +1,8 @@
-"""A game of many agents as RLlib's MultiAgentEnv, over PettingZoo's ParallelEnv of this package.
+"""A game of many agents as an RLlib MultiAgentEnv, on top of this package's ParallelEnv.
 
-RLlib's own ParallelPettingZooEnv ends an episode only when all in its last step are terminated, or
-all truncated, and knows the spaces of those only who are there at first. Games of one agent need
-no adapter: RLlib makes `pufferenv:puffer/breakout-v0` by Gymnasium's registry.
+RLlib's own ParallelPettingZooEnv does not fit: it ends an episode only if in its last step all
+agents are terminated or all are truncated, and it knows the spaces of the first agents only. Games
+of one agent need no adapter: RLlib makes `pufferenv:puffer/breakout-v0` from Gymnasium's registry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box
 
 try:
-    import pettingzoo  # noqa: F401 (so that its absence names the extra that brings both)
+    import pettingzoo  # noqa: F401 (if it is missing, the error names the extra that installs both)
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -26,20 +26,20 @@ from pufferenv.adapters.pettingzoo import Observations, Step, parallel_env
 
 
 class PufferMultiAgentEnv(MultiAgentEnv):
-    """What `AlgorithmConfig.environment(PufferMultiAgentEnv, env_config={"game": "snake"})` makes.
+    """The env of `AlgorithmConfig.environment(PufferMultiAgentEnv, env_config={"game": "snake"})`.
 
-    `env_config` is what `pufferenv.adapters.pettingzoo.parallel_env` takes, the game among it, and
-    `flatten`: True gives observations as vectors of float32, as RLlib's own networks want them.
-    `lives` is 1 if it is not given, for RLlib wants to know all ids beforehand: a game whose agents
-    come back needs the most lives that one may have in an episode.
+    `env_config` holds the arguments of `pufferenv.pettingzoo.parallel_env`, the game included, and
+    `flatten`: True returns observations as vectors of float32, which RLlib's own networks need.
+    `lives` defaults to 1, since RLlib needs to know all ids in advance: give the most lives that an
+    agent may have in an episode if agents of the game come back.
     """
 
     possible_agents: list[str]
-    agents: list[str]  # whom the last results name: RLlib's checks compare the two
+    agents: list[str]  # those in the last results, as RLlib's checks require
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         if "game" not in (config or {}):
-            raise ValueError('env_config has no game, for example {"game": "snake"}')
+            raise ValueError('env_config has no game: give one, for example {"game": "snake"}')
         super().__init__()
         options = dict(config or {})
         self._flatten = bool(options.pop("flatten", False))
@@ -56,48 +56,49 @@ class PufferMultiAgentEnv(MultiAgentEnv):
         self.action_spaces = {name: self.get_action_space(name) for name in self.possible_agents}
 
     def get_observation_space(self, agent_id: str) -> Space[Any]:
-        """Return the space of what this agent sees, of whichever life."""
+        """Return the observation space of an agent, the same for all its lives."""
         return self._spaces[self.env.place(agent_id)]
 
     def get_action_space(self, agent_id: str) -> Space[Any]:
-        """Return the space of this agent's actions, of whichever life."""
+        """Return the action space of an agent, the same for all its lives."""
         return self.env.action_space(agent_id)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Begin an episode; with a seed in an env made afresh."""
+        """Begin an episode. A seed makes the env anew; options are ignored."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        self._flat(observations)
+        self._flatten_all(observations)
         self.agents = list(observations)
         return observations, infos
 
     def step(self, action_dict: Mapping[str, Any]) -> Step:
-        """Act with all agents. The episode is over when nobody is left who acted: `__all__`.
+        """Step all agents. The episode ends (`__all__`) when no agent that acted is left.
 
-        RLlib's episodes end there, even if somebody enters in the same step, who is left out then.
-        It is called truncated if somebody's life or the game's episode was, else terminated.
+        Agents that enter in that same step are left out, since RLlib's episodes end there. The
+        episode counts as truncated if the life of an agent or the game's episode was cut short,
+        else as terminated.
         """
         result = self.env.step(action_dict)
-        self._flat(result[0])
+        self._flatten_all(result[0])
         terminateds, truncateds = result[2], result[3]
-        left = not any(name in action_dict for name in self.env.agents)
-        if left:
+        ended = not any(name in action_dict for name in self.env.agents)
+        if ended:
             for name in self.env.agents:
                 for part in result:
                     del part[name]
         self.agents = list(result[0])
-        truncateds["__all__"] = left and any(truncateds.values())
-        terminateds["__all__"] = left and not truncateds["__all__"]
+        truncateds["__all__"] = ended and any(truncateds.values())
+        terminateds["__all__"] = ended and not truncateds["__all__"]
         return result
 
-    def _flat(self, observations: Observations) -> None:
+    def _flatten_all(self, observations: Observations) -> None:
         if self._flatten:
-            for name, seen in observations.items():
-                observations[name] = seen.ravel().astype(np.float32)
+            for name, observation in observations.items():
+                observations[name] = observation.ravel().astype(np.float32)
 
     def close(self) -> None:
-        """Give the env back; twice is fine."""
+        """Close the env. A second call does nothing."""
         self.env.close()
 
 

@@ -1,22 +1,21 @@
-"""torchrl's EnvBase over a game: `make("breakout", num_envs=256)`, batched over the envs.
+"""A game as torchrl's EnvBase, batched over envs: `torchrl.make("breakout", num_envs=256)`.
 
     one agent (E,)                        several agents (E,), "agents" (E, N)
     observation  (E, *O)                  agents/observation  (E, N, *O)
     action       (E,), (E, K), (E, X)     agents/action       (E, N), (E, N, K), (E, N, X)
     action_mask  (E, C)                   agents/action_mask  (E, N, C)    games with masks
     reward       (E, 1)                   agents/reward       (E, N, 1)
-                                          agents/mask         (E, N)       who acts in this step
+                                          agents/mask         (E, N)       those that act now
     done, terminated, truncated (E, 1)    the same, of the episode, and agents/done, ... (E, N, 1)
 
 E envs of N agents, K heads, X axes, C choices of all heads; with both heads and axes, action is
 action/discrete and action/continuous. An env whose episode is over waits until torchrl resets it,
-so "next" holds final observations as the game showed them.
+so "next" holds the final observations of the game.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import Any
 
 import torch
@@ -24,7 +23,8 @@ from gymnasium import Space, spaces
 from gymnasium.vector import AutoresetMode
 
 import pufferenv
-from pufferenv import Game, PufferVectorEnv
+from pufferenv import PufferVectorEnv
+from pufferenv.game_spec import GameLike
 
 try:
     from tensordict import TensorDict, TensorDictBase
@@ -39,7 +39,7 @@ DONES = ("done", "terminated", "truncated")
 
 
 def make(
-    game: str | PathLike[str] | Game,
+    game: GameLike,
     num_envs: int = 1,
     *,
     num_threads: int = 1,
@@ -50,10 +50,10 @@ def make(
     config: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> PufferTorchEnv:
-    """Return `num_envs` copies of a game as an EnvBase; `pufferenv.make` says what it takes.
+    """Return `num_envs` copies of a game as an EnvBase.
 
-    device: where the tensors are; other than "cpu", each step's are sent there.
-    copy: PufferTorchEnv says what False means.
+    device: where the tensors are; each step's tensors are sent to a device other than "cpu".
+    copy: see PufferTorchEnv. The other arguments are those of `pufferenv.make`.
     """
     vector_env = pufferenv.make(
         game,
@@ -71,15 +71,16 @@ def make(
 class PufferTorchEnv(EnvBase):
     """An EnvBase over a vector env in DISABLED mode.
 
-    copy: rollouts and collectors keep what each step returns, so a step returns copies, the least
-        that they need. False returns views of the engine's memory (observations, rewards, masks):
-        the next `step` or reset writes into them, also into those of the tensordict that it is
-        given. It is for a loop that is done with a step before the next, such as an evaluation.
+    copy: True returns copies, since rollouts and collectors keep what each step returns. False
+        returns views of the engine's memory (observations, rewards, masks), which the next `step`
+        or reset overwrites, in the tensordict that it is given too. Use it in a loop that is done
+        with a step before the next one, such as an evaluation.
 
-    One agent: its episode ends with its life or with the game's own episode, whichever is first.
-    Several: the root's done is the game's episode and asks for its reset; an agent's own is its
-    life. A dead agent is masked out and terminated, sees zeros and may do anything. The root is
-    truncated if anybody's life was cut short in the last step, else terminated.
+    One agent: its episode ends with its life or with the game's episode, whichever ends first.
+    Several: the root's `done` is that of the game's episode and requests a reset; an agent's `done`
+    is that of its life. A dead agent is masked out and terminated, its observations are zeros and
+    its actions are ignored. The root is truncated if a life was cut short in the last step, else
+    terminated.
     """
 
     def __init__(
@@ -87,8 +88,8 @@ class PufferTorchEnv(EnvBase):
     ) -> None:
         if env.autoreset_mode is not AutoresetMode.DISABLED:
             raise ValueError(
-                f"autoreset_mode is {env.autoreset_mode.value}, torchrl resets the envs itself: "
-                f"make the env with autoreset_mode='disabled'"
+                f"autoreset_mode is {env.autoreset_mode.value}, but torchrl resets the envs "
+                "itself: make the env with autoreset_mode='disabled'"
             )
         num_envs = env.num_envs // env.env_agents
         super().__init__(device=device, batch_size=[num_envs])
@@ -97,25 +98,25 @@ class PufferTorchEnv(EnvBase):
         self._next_seed: int | None = None
         self._many = env.env_agents > 1
         self._places = (num_envs, env.env_agents) if self._many else (num_envs,)
-        self._nobody = torch.zeros(*self._places, 1, dtype=torch.bool)
-        self._terminated, self._truncated = self._nobody, self._nobody  # until the next reset
+        self._all_false = torch.zeros(*self._places, 1, dtype=torch.bool)
+        self._terminated, self._truncated = self._all_false, self._all_false  # until the next reset
         self._set_specs()
 
     def _set_specs(self) -> None:
         env, places = self.vector_env, self._places
         space = env.single_observation_space
         dtype = getattr(torch, str(space.dtype))
-        seen = {"observation": Unbounded((*places, *(space.shape or ())), self.device, dtype)}
+        observed = {"observation": Unbounded((*places, *(space.shape or ())), self.device, dtype)}
         if env.action_masks is not None:
-            seen["action_mask"] = self._flags(*places, env.action_masks.shape[1])
+            observed["action_mask"] = self._flags(*places, env.action_masks.shape[1])
         action = {"action": self._action_spec(env.single_action_space)}
         reward = {"reward": Unbounded((*places, 1), self.device, torch.float32)}
         dones = {name: self._flags(*self.batch_size, 1) for name in DONES}
         if self._many:
-            seen["mask"] = self._flags(*places)
+            observed["mask"] = self._flags(*places)
             lives = {name: self._flags(*places, 1) for name in DONES}
             dones["agents"] = Composite(lives, shape=places, device=self.device)
-        self.observation_spec = self._composite(seen)
+        self.observation_spec = self._composite(observed)
         self.full_action_spec = self._composite(action)
         self.full_reward_spec = self._composite(reward)
         self.full_done_spec = Composite(dones, shape=self.batch_size, device=self.device)
@@ -124,7 +125,7 @@ class PufferTorchEnv(EnvBase):
         return Binary(shape[-1], shape, self.device, torch.bool)
 
     def _composite(self, specs: dict[str, Any]) -> Any:
-        """Put what is one per agent together, below "agents" where there are several."""
+        """Return the specs per agent as one, under "agents" if an env has several."""
         agents = Composite(specs, shape=self._places, device=self.device)
         if not self._many:
             return agents
@@ -146,92 +147,95 @@ class PufferTorchEnv(EnvBase):
         return Categorical(int(space.n), places, device, torch.int64)
 
     def _set_seed(self, seed: int | None) -> None:
-        """Make the envs afresh from this seed at the next reset of all of them."""
+        """Make the envs anew from this seed at the next reset of all envs."""
         self._next_seed = seed
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDict:
-        """Begin a new episode in the envs of the mask `_reset` (E, 1), or in all."""
+        """Begin a new episode in the envs of the mask `_reset` (E, 1), or in all envs."""
         env = self.vector_env
         mask = None if tensordict is None else tensordict.get("_reset", None)
         if mask is None or mask.all():
-            self._seen = env.reset(seed=self._next_seed)[0]
+            self._observations = env.reset(seed=self._next_seed)[0]
             self._next_seed = None
-            self._terminated = self._truncated = self._nobody
+            self._terminated = self._truncated = self._all_false
         elif mask.any():
             begins = mask.reshape(-1).cpu()
             places = begins.numpy().repeat(env.env_agents)
-            self._seen = env.reset(options={"reset_mask": places})[0]
+            self._observations = env.reset(options={"reset_mask": places})[0]
             others = ~begins.reshape(-1, *[1] * len(self._places))
             self._terminated = self._terminated & others
             self._truncated = self._truncated & others
         if not self._many and not (env.alive | self._waiting().numpy()[:, 0]).all():
             raise RuntimeError(
-                f"{env.game.name} begins an episode without its only agent, which torchrl cannot"
+                f"{env.game.name} begins an episode without its only agent, which torchrl cannot "
+                "express: choose a config whose episodes begin with the agent"
             )
-        return self._shown()
+        return self._result()
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
-        """Act in all envs; those that wait for their reset are done as they were."""
+        """Step all envs; those that wait for their reset keep their dones."""
         env, waiting = self.vector_env, self._waiting()
         self._check_steps(tensordict, waiting)
         dead = ~torch.from_numpy(env.alive.copy())
         action = tensordict.get(("agents", "action") if self._many else "action")
-        self._seen, rewards, *ends, _ = env.step(self._actions(action))
+        self._observations, rewards, *ends, _ = env.step(self._actions(action))
         terminated, truncated = (torch.from_numpy(end).view(*self._places, 1) for end in ends)
-        if self._many:  # who did not act has no value to come
+        if self._many:  # an agent that did not act has no future value
             terminated = terminated | dead.view(*self._places, 1)
         self._terminated = torch.where(waiting, self._terminated, terminated)
         self._truncated = torch.where(waiting, self._truncated, truncated)
         reward = torch.from_numpy(rewards).view(*self._places, 1)
-        return self._shown({"reward": self._out(reward)})
+        return self._result({"reward": self._out(reward)})
 
     def _waiting(self) -> torch.Tensor:
-        """Return which envs wait for their reset: (E, 1), (E, 1, 1) with several agents."""
+        """Return the envs that wait for a reset: (E, 1), or (E, 1, 1) with several agents."""
         if self._many:
             return torch.tensor(self.vector_env.needs_reset).view(-1, 1, 1)
         return self._terminated | self._truncated
 
     def _check_steps(self, tensordict: TensorDictBase, waiting: torch.Tensor) -> None:
-        """Refuse to leave out (`_step`, (E, 1)) an env whose episode is on."""
+        """Raise ValueError if `_step` (E, 1) leaves out an env in the middle of an episode."""
         steps = tensordict.get("_step", None)
         if steps is None:
             return
         wrong = ~(steps.cpu().reshape(-1) | waiting.reshape(-1))
         if wrong.any():
             raise ValueError(
-                f"_step leaves out env {int(wrong.nonzero()[0])}, whose episode is on: all envs "
-                f"step together"
+                f"_step leaves out env {int(wrong.nonzero()[0])}, which is in the middle of an "
+                "episode: all envs step together"
             )
 
     def _actions(self, given: Any) -> Any:
-        """Return one agent after the other: (A,), (A, K) or (A, X), or a dict of both kinds."""
+        """Return actions of all agents: (A,), (A, K) or (A, X), or a dict of both kinds."""
         if isinstance(given, TensorDictBase):
             return {key: self._actions(given.get(key)) for key in ("discrete", "continuous")}
         return given.detach().cpu().flatten(0, len(self._places) - 1).numpy()
 
-    def _shown(self, results: Mapping[str, torch.Tensor] | None = None) -> TensorDict:
-        """Return what agents see now and who is done, with the `results` of a step."""
+    def _result(self, step_results: Mapping[str, torch.Tensor] | None = None) -> TensorDict:
+        """Return observations, masks and dones, with the results of a step if there was one."""
         env = self.vector_env
-        seen = torch.from_numpy(self._seen).view(*self._places, *self._seen.shape[1:])
-        shown = {"observation": self._out(seen), **(results or {})}
+        observation = torch.from_numpy(self._observations).view(
+            *self._places, *self._observations.shape[1:]
+        )
+        result = {"observation": self._out(observation), **(step_results or {})}
         if env.action_masks is not None:
             legal = torch.from_numpy(env.action_masks | ~env.alive[:, None])
-            shown["action_mask"] = legal.view(*self._places, -1)
+            result["action_mask"] = legal.view(*self._places, -1)
         dones = _dones(self._terminated, self._truncated)
         if not self._many:
-            return TensorDict({**shown, **dones}, self.batch_size, device=self.device)
-        shown["mask"] = self._out(torch.from_numpy(env.alive).view(self._places))
+            return TensorDict({**result, **dones}, self.batch_size, device=self.device)
+        result["mask"] = self._out(torch.from_numpy(env.alive).view(self._places))
         over, cut = self._waiting()[:, 0], self._truncated.any(1)
-        agents = TensorDict({**shown, **dones}, self._places, device=self.device)
+        agents = TensorDict({**result, **dones}, self._places, device=self.device)
         root = {"agents": agents, **_dones(over & ~cut, over & cut)}
         return TensorDict(root, self.batch_size, device=self.device)
 
     def _out(self, view: torch.Tensor) -> torch.Tensor:
-        """Return what a caller may keep of a view of the engine's memory, if it asked for that."""
+        """Return a copy of a view of the engine's memory if `copy` is on, else the view."""
         return view.clone() if self._copy and self.device.type == "cpu" else view
 
     def close(self, *, raise_if_closed: bool = True) -> None:
-        """Stop the threads; tensors that somebody holds stay valid."""
+        """Stop the threads. Returned tensors stay valid."""
         super().close(raise_if_closed=raise_if_closed)
         self.vector_env.close()
 

@@ -91,7 +91,7 @@ def test_of_a_game_of_many_agents_make_vec_makes_places_and_make_says_who_has_ma
     env = gymnasium.make_vec(f"puffer/{name}-v0", num_envs=3)
     assert env.num_envs == 3 * agents(name)
     message = (
-        rf"{name} has {agents(name)} agents .* a gymnasium.Env has one: PettingZoo's ParallelE"
+        rf"{name} has {agents(name)} agents .* a gymnasium.Env has one: use a PettingZoo ParallelE"
     )
     with pytest.raises(ValueError, match=message):
         gymnasium.make(f"puffer/{name}-v0")
@@ -204,14 +204,14 @@ def test_single_envs_run_in_processes():
 # --- the single env, by hand ---------------------------------------------------------------------
 def test_the_life_of_its_agent_is_its_episode():
     env = pufferenv.PufferEnv(load_game("script"), agents=1)
-    with pytest.raises(ResetNeeded, match="without an episode"):
+    with pytest.raises(ResetNeeded, match="outside an episode"):
         env.step([0, 0, 0])
     seen = [env.reset(seed=1)[0]]
     for fate, end in ((0, 0), (1, 0), (0, 0), (2, 0), (3, 0), (0, 1), (0, 2)):
         obs, reward, terminated, truncated, info = env.step(np.array([fate, end, 0]))
         seen.append((obs[2:].tolist(), reward, terminated, truncated, info))
         if terminated or truncated:
-            with pytest.raises(ResetNeeded, match="without an episode"):
+            with pytest.raises(ResetNeeded, match="outside an episode"):
                 env.step([0, 0, 0])
             env.reset()
     assert seen[0][1:].tolist() == [0, 1, 0]

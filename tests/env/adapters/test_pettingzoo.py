@@ -207,7 +207,7 @@ def test_the_bound_of_lives_is_held_to():
     assert env.possible_agents == ["agent_0", "agent_1", "agent_0_life_2", "agent_1_life_2"]
     env.reset()
     env.step({"agent_0": [0, 0, 0], "agent_1": [3, 0, 0]})
-    with pytest.raises(RuntimeError, match="agent_1_life_3 enters, but lives=2 says that no agent"):
+    with pytest.raises(RuntimeError, match="agent_1_life_3 enters, but lives=2 limits the lives"):
         env.step({"agent_0": [0, 0, 0], "agent_1_life_2": [3, 0, 0]})
     assert not hasattr(parallel_env("snake"), "possible_agents")
     with pytest.raises(ValueError, match="lives=0 is outside"):
@@ -253,7 +253,9 @@ def test_spaces_belong_to_places():
     assert env.action_space("agent_3") is env.action_space("agent_3_life_7")
     assert env.action_space("agent_3") is not env.action_space("agent_2")
     for name in ("agent_4", "bob", "agent_1_life_"):
-        with pytest.raises(ValueError, match=f"snake has no '{name}', but agent_0 to agent_3, in"):
+        with pytest.raises(
+            ValueError, match=f"snake has no agent '{name}': its agents are agent_0 to agent_3, in"
+        ):
             env.observation_space(name)
 
 
@@ -261,9 +263,12 @@ def test_spaces_belong_to_places():
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ({"agent_0": 1}, "no action was given for agent_1: each of agents must act"),
-        ({"agent_0": 1, "agent_1": 1, "agent_2": 1}, "agent_2 cannot act: agents are agent_0, ag"),
-        ({"agent_0": 1, "agent_1": [1]}, r"agent_1: an action of shape \(1,\) .* must be of \(\)"),
+        ({"agent_0": 1}, "no action was given for agent_1: give one for each of `agents`"),
+        (
+            {"agent_0": 1, "agent_1": 1, "agent_2": 1},
+            "agent_2 cannot act: `agents` are agent_0, ag",
+        ),
+        ({"agent_0": 1, "agent_1": [1]}, r"agent_1: its action has shape \(1,\), must have \(\)"),
         ({"agent_0": 1, "agent_1": 3}, r"actions\[1\]: turn=3 is outside \[0, 2\]"),
         ({"agent_0": 1, "agent_1": 0.5}, "dtype float64; it must be .* int32 or int64"),
     ],

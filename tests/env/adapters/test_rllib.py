@@ -111,6 +111,6 @@ def test_its_env_runner_steps_games_of_many_agents(name):
 
 def test_a_config_without_a_game_says_how_to_give_one():
     with pytest.raises(
-        ValueError, match=r'env_config has no game, for example \{"game": "snake"\}'
+        ValueError, match=r'env_config has no game: give one, for example \{"game": "snake"\}'
     ):
         PufferMultiAgentEnv({})

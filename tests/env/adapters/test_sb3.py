@@ -247,16 +247,16 @@ def test_attributes_are_one_per_place():
 
 def test_wrong_uses_name_what_is_legal():
     env = sb3.make("squared", 3)
-    with pytest.raises(AttributeError, match=r"has no attribute 'sizes', but .*size"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'sizes'; it has .*size"):
         env.get_attr("sizes")
-    with pytest.raises(AttributeError, match="squared: size cannot be set afterwards"):
+    with pytest.raises(AttributeError, match="squared: size cannot be changed; give it to"):
         env.set_attr("size", 5)
     with pytest.raises(AttributeError, match="squared has no action masks"):
         env.action_masks()
     env.set_options({"level": 1})
     with pytest.raises(ValueError, match="squared takes no options at reset"):
         env.reset()
-    with pytest.raises(ValueError, match="stable-baselines3 takes SameStep"):
+    with pytest.raises(ValueError, match="stable-baselines3 needs SameStep"):
         sb3.PufferVecEnv(pufferenv.make("squared", 3, autoreset_mode="next_step"))
 
 

@@ -159,7 +159,7 @@ def test_only_envs_that_wait_can_be_left_out_of_a_step():
     assert after["done"].flatten().tolist() == [True, False]
     assert after["reward"].flatten().tolist() == [0, 1]
     middle["_step"] = torch.tensor([[True], [False]])
-    with pytest.raises(ValueError, match="_step leaves out env 1, whose episode is on"):
+    with pytest.raises(ValueError, match="_step leaves out env 1, which is in the middle of an"):
         env.step(middle)
 
 
