@@ -8,11 +8,12 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from pufferenv._installation import Variant, selected
 from pufferenv.toolchain import targets
 
 
 def sources(name: str) -> list[str]:
-    """What an extension module is made of, relative to this folder."""
+    """Return the files of an extension module, relative to this folder."""
     files = [targets.ROOT / f"{name.replace('.', os.sep)}.pyx", *targets.c_files(name)]
     return [os.path.relpath(file, targets.ROOT) for file in files]
 
@@ -21,9 +22,11 @@ class BuildExt(build_ext):
     """Leaves the work to pufferenv.toolchain; setuptools records what is built and where."""
 
     def run(self) -> None:
-        into = targets.ROOT if self.inplace else Path(self.build_lib).resolve()
+        # In place they are tuned for this CPU unless PUFFER_ISA=baseline; a wheel's are portable.
+        variant = selected() if self.inplace else Variant(portable=True)
+        into = None if self.inplace else Path(self.build_lib).resolve()
         try:
-            targets.build_all(into=into, portable=not self.inplace)
+            targets.build_all(variant, into=into)
         except targets.BuildError as error:
             raise SystemExit(f"error: {error}") from None
 

@@ -50,15 +50,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name != "games" and name not in _HOME:
         raise AttributeError(f"module 'pufferenv' has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"pufferenv.{_HOME.get(name, name)}")
-    except ModuleNotFoundError as error:
-        if error.name != "pufferenv.engine._engine":
-            raise
-        raise ImportError(
-            "pufferenv's engine is not built for this Python: run `python build.py` in the "
-            "folder of the checkout, or `pip install -e .`"
-        ) from None
+    module = importlib.import_module(f"pufferenv.{_HOME.get(name, name)}")
     return module if name == "games" else getattr(module, name)
 
 

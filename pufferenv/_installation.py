@@ -1,23 +1,101 @@
-"""Where the built modules of this installation are, and which package conflicts with it."""
+"""Which build of this installation is used and where it is, and which package conflicts with it.
+
+PUFFER_BUILD=debug|sanitize   use what `python build.py --debug` or `--sanitize` built
+PUFFER_ISA=baseline           use portable objects, and the kernels for any CPU
+PUFFER_ISA=avx2|avx512        use the kernels for this instruction set
+"""
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.metadata
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 __version__ = "0.1.0"
 
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("release", "debug", "sanitize")
+ISAS = ("baseline", "avx2", "avx512")  # narrowest first; the names of PufISA in contract/cpu.h
 
-def built_path(package: str) -> list[str]:
-    """Return where `package` ("pufferenv.engine") looks for its extension module first.
 
-    PUFFER_BUILD=debug or sanitize selects what `python build.py --debug` or `--sanitize` made.
+class Variant(NamedTuple):
+    """One way to build everything. Release objects are tuned for this CPU unless portable."""
+
+    kind: str = "release"
+    portable: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of the variant's folder below build/."""
+        return f"{self.kind}-{ISAS[0]}" if self.portable else self.kind
+
+
+TUNED = Variant()
+
+
+def selected(kind: str | None = None) -> Variant:
+    """Return the variant that the environment selects; without PUFFER_BUILD its kind is `kind`.
+
+    Raise ValueError for an unknown PUFFER_BUILD. An unknown PUFFER_ISA is an error of `choose_isa`,
+    which knows what this CPU has.
     """
-    kind = os.environ.get("PUFFER_BUILD")
-    if not kind:
-        return []
-    return [str(Path(__file__).resolve().parents[1].joinpath("build", kind, *package.split(".")))]
+    chosen = os.environ.get("PUFFER_BUILD") or kind or KINDS[0]
+    if chosen not in KINDS:
+        raise ValueError(f"PUFFER_BUILD={chosen}: legal are {', '.join(KINDS)}")
+    return Variant(chosen, os.environ.get("PUFFER_ISA") == ISAS[0])
+
+
+def choose_isa(available: Sequence[str]) -> str:
+    """Return the instruction set that PUFFER_ISA names; without PUFFER_ISA, the widest.
+
+    `available` are the names of those that this CPU and this build have, narrowest first. Raise
+    ImportError for a name that is not among them.
+    """
+    given = os.environ.get("PUFFER_ISA")
+    if not given:
+        return available[-1]
+    if given in available:
+        return given
+    legal = "" if given in ISAS else f"legal are {', '.join(ISAS)}, and "
+    raise ImportError(
+        f"PUFFER_ISA={given}: {legal}this build can use {', '.join(available)} on this CPU; "
+        "set PUFFER_ISA to one of these, or unset it for the widest"
+    )
+
+
+def is_checkout() -> bool:
+    """Return whether the engine's sources are here; an installed wheel has only built modules."""
+    return (ROOT / "pufferenv" / "engine" / "engine.c").is_file()
+
+
+def built_path(module: str, package_path: Sequence[str]) -> list[str]:
+    """Return the folders to search before `package_path` for `module`, "pufferenv.engine._engine".
+
+    There are none for the tuned release build, nor in an installed wheel: their modules are in the
+    package itself. Raise ImportError with the command that builds the module where it is missing,
+    ValueError for an unknown PUFFER_BUILD.
+    """
+    variant = selected()
+    *folders, name = module.split(".")
+    own = [] if variant == TUNED or not is_checkout() else [ROOT / "build" / variant.label]
+    searched = [str(folder.joinpath(*folders)) for folder in own] or package_path
+    files = [f"{name}{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
+    if not any(Path(folder, file).is_file() for folder in searched for file in files):
+        raise ImportError(
+            f"{module} is not built for this Python: run `{build_command(variant)}` in the folder "
+            f"of the checkout{', or `pip install -e .`' if not own else ''}"
+        )
+    return [] if searched is package_path else list(searched)
+
+
+def build_command(variant: Variant = TUNED) -> str:
+    """Return what to type to build: in a checkout the script, else the module."""
+    script = "python build.py" if is_checkout() else "python -m pufferenv.build"
+    flag = "" if variant.kind == "release" else f" --{variant.kind}"
+    return f"{'PUFFER_ISA=baseline ' if variant.portable else ''}{script}{flag}"
 
 
 def conflict() -> str | None:

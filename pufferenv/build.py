@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import os
 import platform
 import shutil
@@ -15,7 +16,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pufferenv._installation import conflict
+from pufferenv._installation import (
+    ISAS,
+    KINDS,
+    TUNED,
+    Variant,
+    build_command,
+    conflict,
+    is_checkout,
+    selected,
+)
 from pufferenv.toolchain import targets
 from pufferenv.toolchain.incremental import BuildError, compiler, compiler_version, run_stages
 
@@ -27,17 +37,17 @@ def _shown(path: Path) -> str:
 
 def _list() -> None:
     for name, header in targets.headers().items():
-        shipped = not targets.is_checkout() and targets.object_path(header).is_file()
-        state = "built" if shipped or targets.built_game(header) else "not built"
+        shipped = not is_checkout() and targets.object_path(header).is_file()
+        state = "built" if shipped or targets.built_game(header, selected()) else "not built"
         print(f"{name:<16} {state:<10} {_shown(header)}")
 
 
 def _clean() -> None:
-    if targets.is_checkout():
+    if is_checkout():
         made = [
-            targets.object_path(header, kind)
+            targets.object_path(header, Variant(kind))
             for header in targets.headers().values()
-            for kind in targets.KINDS
+            for kind in KINDS
         ]
         for path in (*made, *map(targets.module_path, targets.MODULES)):
             path.unlink(missing_ok=True)
@@ -49,10 +59,10 @@ def _clean_cache() -> None:
     """Remove objects and stamps; PUFFER_CACHE may name a folder that holds other things too."""
     key = "[0-9a-f]" * 16
     stamps = targets.cache_dir() / "stamps"
-    for kind in targets.KINDS:
-        for stamp in stamps.glob(f"*-{kind}-{key}.json"):
-            game = glob.escape(stamp.name.rpartition(f"-{kind}-")[0])
-            pattern = targets.cached_object(Path(f"{game}.h"), kind, key).name
+    for variant in itertools.starmap(Variant, itertools.product(KINDS, (False, True))):
+        for stamp in stamps.glob(f"*-{variant.label}-{key}.json"):
+            game = glob.escape(stamp.name.rpartition(f"-{variant.label}-")[0])
+            pattern = targets.cached_object(Path(f"{game}.h"), variant, key).name
             for path in (*targets.cache_dir().glob(pattern), stamp):
                 path.unlink(missing_ok=True)
     for folder in (stamps, targets.cache_dir()):
@@ -60,33 +70,31 @@ def _clean_cache() -> None:
             folder.rmdir()
 
 
-def _how_to_run(kind: str) -> str:
-    if kind == "debug":
-        return "to use the debug builds: PUFFER_BUILD=debug python ..."
-    clang = "clang" in compiler_version()
-    library = f"libclang_rt.asan-{platform.machine()}.so" if clang else "libasan.so"
-    library = "libclang_rt.asan_osx_dynamic.dylib" if targets.MAC else library
-    told = subprocess.run(
-        [*compiler(), f"-print-file-name={library}"], capture_output=True, text=True
-    )
-    preload = "DYLD_INSERT_LIBRARIES" if targets.MAC else "LD_PRELOAD"
-    # Python never frees some of its memory, and its own allocator would hide overruns.
-    quiet = "ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc"
-    return (
-        "to use the sanitized builds: "
-        f"PUFFER_BUILD=sanitize {preload}={told.stdout.strip()} {quiet} python ..."
-    )
+def _how_to_use(variant: Variant) -> str:
+    """Return the line that says how to start Python so that it uses this variant."""
+    words = [f"PUFFER_ISA={ISAS[0]}"] if variant.portable else []
+    words += [f"PUFFER_BUILD={variant.kind}"] if variant.kind != "release" else []
+    if variant.kind == "sanitize":
+        clang = "clang" in compiler_version()
+        library = f"libclang_rt.asan-{platform.machine()}.so" if clang else "libasan.so"
+        library = "libclang_rt.asan_osx_dynamic.dylib" if targets.MAC else library
+        printed = subprocess.run(
+            [*compiler(), f"-print-file-name={library}"], capture_output=True, text=True
+        )
+        preload = "DYLD_INSERT_LIBRARIES" if targets.MAC else "LD_PRELOAD"
+        # Python never frees some of its memory, and its own allocator would hide overruns.
+        words += [f"{preload}={printed.stdout.strip()}"]
+        words += ["ASAN_OPTIONS=detect_leaks=0", "PYTHONMALLOC=malloc"]
+    return f"to use these builds: {' '.join(words)} python ..."
 
 
 def _build(games: Sequence[str], kind: str) -> None:
+    variant = Variant(kind, selected().portable)
     if games:
-        steps = [
-            targets.game_step(targets.header_of(game), kind, targets.ROOT, False, strict=True)
-            for game in games
-        ]
-        made, idle = run_stages([steps])
-    elif targets.is_checkout():
-        made, idle = targets.build_all(kind, strict=True)
+        found = [targets.header_of(game) for game in games]
+        made, idle = run_stages([[targets.game_step(h, variant, strict=True) for h in found]])
+    elif is_checkout():
+        made, idle = targets.build_all(variant, strict=True)
     else:
         raise BuildError("what is installed is built already; name a header, my_game.h")
     for path in made:
@@ -94,14 +102,14 @@ def _build(games: Sequence[str], kind: str) -> None:
             print(_shown(path))
     if not made:
         print(f"nothing to do: {idle} {'file is' if idle == 1 else 'files are'} up to date")
-    if kind != "release":
-        print(_how_to_run(kind))
+    if variant != TUNED:
+        print(_how_to_use(variant))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line -> 0, or 1 after printing what went wrong."""
     parser = argparse.ArgumentParser(
-        prog=targets.command(),
+        prog=build_command(),
         description="Build the engine and all games, or the games that are named.",
     )
     parser.add_argument("game", nargs="*", help="name of a game, or path/to/my_game.h")
@@ -111,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="show the games and what is built")
     parser.add_argument("--clean", action="store_true", help="remove all that was built, and stop")
     args = parser.parse_args(argv)
+    if (isa := os.environ.get("PUFFER_ISA")) and isa not in ISAS:
+        parser.error(f"PUFFER_ISA={isa}: legal are {', '.join(ISAS)}")
     if clash := conflict():
         print(f"warning: {clash}", file=sys.stderr)
     try:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pufferenv._installation import ROOT, is_checkout, selected
 from pufferenv.toolchain import targets
 
 if sys.version_info >= (3, 11):
@@ -37,15 +38,12 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
     message, or with the package to install where there is no compiler.
     """
     header = targets.header_of(game)
-    kind = os.environ.get("PUFFER_BUILD") or ("debug" if debug else "release")
-    if kind not in targets.KINDS:
-        raise ValueError(f"PUFFER_BUILD={kind}: legal are {', '.join(targets.KINDS)}")
-    shipped = targets.object_path(header, kind)
-    if header.parent == targets.OCEAN and not targets.is_checkout() and shipped.is_file():
-        return shipped
-    if made := targets.built_game(header, kind):
-        return made
-    return targets.build_game(header, debug=kind == "debug", sanitize=kind == "sanitize")
+    variant = selected("debug" if debug else None)
+    if header.parent == targets.OCEAN and not is_checkout():
+        shipped = targets.object_path(header, variant, into=ROOT)
+        if shipped.is_file():
+            return shipped
+    return targets.built_game(header, variant) or targets.build_game(header, variant)
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:
@@ -53,7 +51,7 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
 
     Raises what `find` raises, and ValueError where PUF_NAME is not the header's file name.
     """
-    from pufferenv import Game
+    from pufferenv.engine._engine import Game
 
     loaded = Game(str(find(game, debug=debug)))
     header = targets.header_of(game)

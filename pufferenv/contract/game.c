@@ -7,6 +7,7 @@
 #ifndef PUF_ENV_H
 #error "the game lacks #include \"pufferenv/env.h\", which goes right below its PUF_ macros"
 #endif
+#include "pufferenv/contract/cpu.h"
 
 #ifndef PUF_SYMBOL
 #define PUF_SYMBOL puf_spec
@@ -197,6 +198,7 @@ const PufSpec PUF_SYMBOL = {
     .log = LOG,
     .num_log = sizeof(LOG) / sizeof(LOG[0]) - 1,
     .obs_dtype = DTYPE_((obs_t)0),
+    .cpu_needs = PUF_CPU_NEEDS,
 #ifdef PUF_MASK
     .has_mask = 1,
 #endif

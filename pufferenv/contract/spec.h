@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUF_ABI 2        // bumped whenever a struct below changes
+#define PUF_ABI 3        // bumped whenever a struct below changes
 #define PUF_MAX_DIMS 4   // dimensions of one observation
 #define PUF_MAX_HEADS 16 // discrete heads of one action
 #define PUF_MAX_AXES 64  // continuous axes of one action
@@ -95,6 +95,7 @@ typedef struct PufSpec {
     uint32_t num_config, num_log;
     uint32_t obs_dtype;
     uint8_t has_mask, debug;
+    const char *cpu_needs; // CPU features that the object may use, as PUF_CPU_NEEDS lists them
     int (*obs_shape)(const void *config, int32_t dims[PUF_MAX_DIMS]); // -> number of dimensions
     int (*heads)(const void *config, PufHead heads[PUF_MAX_HEADS]);   // -> number of heads
     int (*axes)(const void *config, PufAxis axes[PUF_MAX_AXES]);      // -> number of axes

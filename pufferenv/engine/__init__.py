@@ -2,4 +2,4 @@
 
 from pufferenv._installation import built_path
 
-__path__[:0] = built_path("pufferenv.engine")
+__path__[:0] = built_path("pufferenv.engine._engine", __path__)

@@ -34,6 +34,7 @@ cdef extern from "pufferenv/contract/spec.h" nogil:
         const PufField *log
         uint32_t num_config, num_log, obs_dtype
         uint8_t has_mask, debug
+        const char *cpu_needs
         int (*obs_shape)(const void *config, int32_t *dims) noexcept nogil
         int (*heads)(const void *config, PufHead *heads) noexcept nogil
         int (*axes)(const void *config, PufAxis *axes) noexcept nogil

@@ -6,6 +6,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from pufferenv._installation import ISAS, choose_isa
 from pufferenv.engine.arrays import given_memory, own_memory
 
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -38,6 +39,10 @@ cdef extern from *:
     const char *PUF_FLAGS
     int PUF_ASSERTS
 
+cdef extern from "pufferenv/contract/cpu.h":
+    const char *puf_cpu_lacks(const char *needs) noexcept nogil
+    int puf_widest_isa() noexcept nogil
+
 ABI = PUF_ABI
 ROWS, SAME_STEP, NEXT_STEP, DISABLED = PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED
 DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
@@ -45,7 +50,12 @@ DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
 
 def compiled():
     """Compiler, flags and kind of this build: what a benchmark must print."""
-    return {"compiler": PUF_COMPILER.decode(), "flags": PUF_FLAGS.decode(), "debug": bool(PUF_ASSERTS)}
+    flags = PUF_FLAGS.decode()
+    return {"compiler": PUF_COMPILER.decode(), "flags": flags, "debug": bool(PUF_ASSERTS),
+            "native": "=native" in flags}
+
+
+choose_isa(ISAS[:<int>puf_widest_isa() + 1])  # an error now where PUFFER_ISA is not one of these
 
 
 def mix_seed(seed, count, begin=0):
@@ -91,6 +101,13 @@ cdef class Game:
             dlclose(handle)
             raise ImportError(f"{self.path} was built for ABI {abi}, this engine has ABI {PUF_ABI}: "
                               "build the game again", path=self.path)
+        cdef const char *lacks = puf_cpu_lacks(spec.cpu_needs)
+        if lacks != NULL:
+            name = spec.name.decode()
+            dlclose(handle)
+            raise ImportError(f"{self.path} was built for a CPU with {lacks.decode()}, which this CPU "
+                              f"lacks: run `python build.py {name}` here, or set PUFFER_ISA=baseline "
+                              "and run it", path=self.path)
         return spec
 
     cdef _describe(self):

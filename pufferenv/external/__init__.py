@@ -2,4 +2,4 @@
 
 from pufferenv._installation import built_path
 
-__path__[:0] = built_path("pufferenv.external")
+__path__[:0] = built_path("pufferenv.external._external", __path__)

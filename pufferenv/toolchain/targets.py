@@ -3,6 +3,7 @@
     game              contract/game.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
     game elsewhere    the same -> the user's cache, with a hash of its inputs in its name
     engine, kernels   the package's .pyx and *.c -> beside the .pyx; debug, sanitize: below build/
+    portable objects  all of these -> below build/; in a wheel beside the sources
 
 Only what is out of date is built (incremental.py). Needs a C compiler; the engine and the kernels
 also need Python's headers and Cython.
@@ -19,6 +20,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from pufferenv._installation import ROOT, TUNED, Variant, is_checkout, selected
 from pufferenv.toolchain.incremental import (
     BuildError,
     Step,
@@ -30,21 +32,20 @@ from pufferenv.toolchain.incremental import (
     up_to_date,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
-ENV = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compiled with
-THREADS = ROOT / "pufferenv" / "engine" / "thread_pool.c"
+GAME_C = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compiled with
+THREAD_POOL_C = ROOT / "pufferenv" / "engine" / "thread_pool.c"
 MODULES = ("pufferenv.engine._engine", "pufferenv.external._external", "pufferlib.kernels._kernels")
 
 # -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
 # -fno-math-errno: a square root is one instruction, of a vector too.
 STANDARD = ("-std=c17", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-pthread")
-# -Wno-psabi: a note about vectors passed by value, as only static functions do here.
+# -Wno-psabi: a note about vectors passed by value, which only static functions do here.
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
-# Other people's games: what is wrong, not what could be spelled out.
+# For games from outside the ocean package: errors and likely mistakes, no matters of style.
 OUTSIDE_WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
-KINDS = {
+FLAGS = {
     "release": ("-O3", "-DNDEBUG"),
     "debug": ("-O1", "-g", "-DPUF_DEBUG"),
     "sanitize": (
@@ -53,19 +54,17 @@ KINDS = {
     ),
 }
 MAC = sys.platform == "darwin"
+ARM = platform.machine() in ("arm64", "aarch64")
+
+# Linked into every module: Python calls the first one, which is compiled for any CPU and asks the
+# CPU for what the second one, compiled as the module is, says that the module needs.
+MODULE_INIT_C = ROOT / "pufferenv" / "toolchain" / "module_init.c"
+MODULE_NEEDS_C = ROOT / "pufferenv" / "toolchain" / "module_needs.c"
+# On x86 these are compiled for an instruction set that is fixed in the file, tuned or not.
+DISPATCHED = ("dispatch.c", "avx2.c", "avx512.c")
 
 
 # --- where things are ---------------------------------------------------------------------
-
-
-def is_checkout() -> bool:
-    """Whether the engine's sources are here; an installed wheel has only what a game needs."""
-    return THREADS.is_file()
-
-
-def command() -> str:
-    """What to type to build: in a checkout the script, else the module."""
-    return "python build.py" if is_checkout() else "python -m pufferenv.build"
 
 
 def headers() -> dict[str, Path]:
@@ -106,85 +105,94 @@ def c_files(module: str) -> list[Path]:
     """Return the C files linked into a module: those of its folder, and the thread pool."""
     folder = ROOT.joinpath(*module.split(".")[:-1])
     files = sorted(folder.glob("*.c"))
-    return [*files, THREADS] if module.startswith("pufferlib.") else files
+    return [*files, THREAD_POOL_C] if module.startswith("pufferlib.") else files
 
 
-def module_path(name: str, into: Path = ROOT) -> Path:
-    """Where the extension module `name` is built, for this Python."""
+def module_path(name: str, variant: Variant = TUNED, into: Path | None = None) -> Path:
+    """Return where the extension module `name` is built, for this Python."""
+    into = into or (ROOT if variant == TUNED else BUILD / variant.label)
     return into / f"{name.replace('.', os.sep)}{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def object_path(header: Path, variant: Variant = TUNED, into: Path | None = None) -> Path:
+    """Return where the object of a game of the ocean package is built."""
+    into = into or (BUILD / variant.label if variant.portable else ROOT)
+    return into / "ocean" / f"{header.stem}{_suffix(variant)}"
+
+
+def cached_object(header: Path, variant: Variant, key: str) -> Path:
+    """Return where the object of a game from outside is built; `key` may be a pattern."""
+    return cache_dir() / f"{header.stem}-{key}{_suffix(variant)}"
+
+
+def _suffix(variant: Variant) -> str:
+    return ".so" if variant.kind == "release" else f".{variant.kind}.so"
 
 
 def _in_tree(header: Path) -> bool:
     return header.parent == OCEAN and is_checkout()
 
 
-def object_path(header: Path, kind: str = "release", into: Path = ROOT) -> Path:
-    """Where the object of a game of the ocean package is built."""
-    return into / "ocean" / (header.stem + (".so" if kind == "release" else f".{kind}.so"))
-
-
 def _stamp(output: Path) -> Path:
-    """All stamps of the tree stand in build/, where no wheel picks them up."""
+    """Return the stamp of a file of the tree: in build/, where no wheel picks it up."""
     return BUILD / "stamps" / (os.path.relpath(output, ROOT).replace(os.sep, "~") + ".json")
 
 
-def cached_object(header: Path, kind: str, key: str) -> Path:
-    """Where the object of a game from outside is built; `key` may be a pattern."""
-    return cache_dir() / object_path(header, kind).name.replace(".", f"-{key}.", 1)
-
-
-def _game_stamp(header: Path, kind: str) -> Path:
-    """The stamp of a game's object; its place depends only on where the header is."""
+def _game_stamp(header: Path, variant: Variant) -> Path:
+    """Return the stamp of a game's object; its place depends only on where the header is."""
     if _in_tree(header):
-        return _stamp(object_path(header, kind))
-    return cache_dir() / "stamps" / f"{header.stem}-{kind}-{digest(str(header).encode())}.json"
+        return _stamp(object_path(header, variant))
+    key = digest(str(header).encode())
+    return cache_dir() / "stamps" / f"{header.stem}-{variant.label}-{key}.json"
 
 
-def built_game(header: Path, kind: str = "release") -> Path | None:
+def built_game(header: Path, variant: Variant = TUNED) -> Path | None:
     """Return a game's object if it is what this tree makes of `header` now; needs no compiler."""
-    return up_to_date(_game_stamp(header, kind), (ENV, header))
+    return up_to_date(_game_stamp(header, variant), (GAME_C, header))
 
 
 # --- steps --------------------------------------------------------------------------------
 
 
 def _tuning(portable: bool) -> tuple[str, ...]:
-    """Flags that make an object fast on this CPU and perhaps illegal on another."""
-    if portable or os.environ.get("PUFFER_PORTABLE", "0") != "0":
+    """Return the flags that make an object fast on this CPU and perhaps illegal on another."""
+    if portable:
         return ()
-    arm = platform.machine() in ("arm64", "aarch64")
-    return ("-mcpu=native",) if arm else ("-march=native",)
+    return ("-mcpu=native",) if ARM else ("-march=native",)
 
 
 def _c_step(
     output: Path, stamp: Path, args: Sequence[str], inputs: Sequence[Path], scan: bool
 ) -> Step:
-    """One run of the C compiler."""
-    tuned = "-march=native" in args or "-mcpu=native" in args
+    """Return the step that is one run of the C compiler."""
+    tuned = any(arg.endswith("=native") for arg in args)
     line = (*compiler(), *STANDARD, *args)
     return Step(output, stamp, line, tuple(inputs), compiler_version(), tuned, scan)
 
 
-def game_step(header: Path, kind: str, into: Path, portable: bool, strict: bool) -> Step:
-    """One game: env.c compiled with the header in it."""
+def game_step(
+    header: Path, variant: Variant, into: Path | None = None, *, strict: bool = False
+) -> Step:
+    """Return the step that compiles one game: game.c with the header in it."""
     if _in_tree(header):
-        output = object_path(header, kind, into)
+        output = object_path(header, variant, into)
         stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
     else:
-        output = cached_object(header, kind, "{key}")
-        stamp, warnings = _game_stamp(header, kind), OUTSIDE_WARNINGS
-    # A function that the game forgot is an error here, not when the object is loaded.
-    whole = ["-Wl,-z,defs"] if sys.platform == "linux" and kind != "sanitize" else []
-    args = [*KINDS[kind], *_tuning(portable), *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
+        output = cached_object(header, variant, "{key}")
+        stamp, warnings = _game_stamp(header, variant), OUTSIDE_WARNINGS
+    # A function that the game lacks is an error here, and not only when the object is loaded.
+    whole = ["-Wl,-z,defs"] if sys.platform == "linux" and variant.kind != "sanitize" else []
+    flags = (*FLAGS[variant.kind], *_tuning(variant.portable))
+    args = [*flags, *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
     return _c_step(
-        output, stamp, [*args, "-shared", *whole, str(ENV), "-lm"], (ENV, header), scan=True
+        output, stamp, [*args, "-shared", *whole, str(GAME_C), "-lm"], (GAME_C, header), scan=True
     )
 
 
 def _python_headers() -> str:
     include = sysconfig.get_paths()["include"]
     if Path(include, "Python.h").is_file():
-        return f"-I{include}"
+        return include
     raise BuildError(
         f"Python.h is not in {include}: install Python's headers "
         "(`apt install python3-dev` or `dnf install python3-devel`)"
@@ -202,26 +210,27 @@ def _cython_version() -> str:
 
 
 def _module_stages(
-    name: str, kind: str, into: Path, portable: bool, strict: bool
+    name: str, variant: Variant, into: Path | None, strict: bool
 ) -> tuple[list[Step], list[Step], list[Step]]:
-    """An extension module: Cython to C, C to objects, objects to the module."""
+    """Return the steps of an extension module: Cython to C, C to objects, objects to the module."""
     *folders, stem = name.split(".")
-    source = ROOT.joinpath(*folders)
-    work = BUILD / (f"{kind}-portable" if portable else kind)
-    objects = work / f"{sys.implementation.cache_tag}-objects" / source.relative_to(ROOT)
-    flags = [*KINDS[kind], *_tuning(portable)]
+    package, tag = ROOT.joinpath(*folders), sys.implementation.cache_tag
+    objects = BUILD / variant.label / f"{tag}-objects" / Path(*folders)
+    flags, tuning = FLAGS[variant.kind], _tuning(variant.portable)
     python = _python_headers()
 
-    def compiled(file: Path, *more: str) -> Step:
+    def compiled(file: Path, *more: str, tuning: Sequence[str] = tuning) -> Step:
         output = objects / f"{file.stem}.o"
-        include = (f"-I{ROOT}", f"-I{source}", "-fvisibility=hidden")
-        args = [*flags, *include, *more, "-c", str(file)]
+        include = (f"-I{ROOT}", f"-I{package}", "-fvisibility=hidden")
+        args = [*flags, *tuning, *include, *more, "-c", str(file)]
         return _c_step(output, _stamp(output), args, [file], scan=True)
 
-    # These two are given here and in no .pyx, whose own directives would win over the command line.
-    checks = kind != "release"
+    # Tuned and portable objects are made of the same C, debug ones of C with more checks. These two
+    # are given here and in no .pyx, whose own directives would win over the command line.
+    checks = variant.kind != "release"
     directives = (f"-Xboundscheck={checks}", f"-Xinitializedcheck={checks}")
-    pyx, generated = source / f"{stem}.pyx", objects / f"{stem}.c"
+    translated = BUILD / f"{tag}-{'checked' if checks else 'release'}-c" / Path(*folders)
+    pyx, generated = package / f"{stem}.pyx", translated / f"{stem}.c"
     translate = Step(
         generated,
         _stamp(generated),
@@ -229,46 +238,53 @@ def _module_stages(
         (*sorted(ROOT.glob("puffer*/*/*.px[di]")), pyx),
         f"Cython {_cython_version()}",
     )
-    told = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags])}"'
-    own = (*WARNINGS, "-Werror") if strict else WARNINGS
-    compiles = [compiled(generated, "-w", python, told)]
-    compiles += [compiled(file, *own) for file in c_files(name)]
 
-    module = module_path(name, into)
+    # The module that Python asks for is module_init.c, which asks the CPU and then starts Cython's.
+    shown = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags, *tuning])}"'
+    renamed = f"-DPyInit_{stem}=puf_cython_init"
+    names = (f"-DPUF_INIT=PyInit_{stem}", f'-DPUF_MODULE="{name}"')
+    own = (*WARNINGS, "-Werror") if strict else WARNINGS
+    compiles = [
+        compiled(generated, "-w", f"-I{python}", shown, renamed),
+        compiled(MODULE_INIT_C, *own, f"-isystem{python}", *names, tuning=()),
+        compiled(MODULE_NEEDS_C, *own),
+    ]
+    for file in c_files(name):
+        fixed = file.name in DISPATCHED and "-march=native" in tuning
+        compiles.append(compiled(file, *own, tuning=("-mtune=native",) if fixed else tuning))
+
+    module = module_path(name, variant, into)
     parts = [step.output for step in compiles]
     how = ["-bundle", "-undefined", "dynamic_lookup"] if MAC else ["-shared"]
     libraries = ["-lm"] if MAC else ["-lm", "-ldl"]
-    args = [*flags, *how, *map(str, parts), *libraries]
+    args = [*flags, *tuning, *how, *map(str, parts), *libraries]
     link = _c_step(module, _stamp(module), args, parts, scan=False)
     return [translate], compiles, [link]
 
 
 def build_all(
-    kind: str = "release", *, into: Path = ROOT, portable: bool = False, strict: bool = False
+    variant: Variant = TUNED, *, into: Path | None = None, strict: bool = False
 ) -> tuple[list[Path], int]:
-    """Build everything below `into` -> files made now, and how many were not due.
+    """Build all modules and games -> the files made now, and how many were up to date.
 
-    `portable`: for any CPU of this kind. `strict`: a warning in the project's own C is an error.
+    `into`: the folder that gets them, in place of the variant's own. `strict`: a warning in the
+    project's own C is an error.
     """
-    compiler()  # the first to be missed, on most machines that miss something
-    modules_into = into if kind == "release" else BUILD / kind
+    compiler()  # first, as it is what most machines lack that lack anything
     stages: list[list[Step]] = [[], [], []]
     for name in MODULES:
-        of_module = _module_stages(name, kind, modules_into, portable, strict)
+        of_module = _module_stages(name, variant, into, strict)
         for stage, steps in zip(stages, of_module, strict=True):
             stage += steps
-    # In the last stage, where a game that does not compile keeps no module from being linked.
-    stages[2] += [game_step(h, kind, into, portable, strict) for h in headers().values()]
+    # In the last stage, so that a game that does not compile keeps no module from being linked.
+    stages[2] += [game_step(h, variant, into, strict=strict) for h in headers().values()]
     return run_stages(stages)
 
 
-def build_game(
-    header: str | os.PathLike[str], *, debug: bool = False, sanitize: bool = False
-) -> Path:
-    """Compile a game's header where that is due -> its object.
+def build_game(header: str | os.PathLike[str], variant: Variant | None = None) -> Path:
+    """Compile a game's header where that is due -> its object; without `variant` the selected one.
 
-    A game of a checkout's ocean package is built beside its header, any other in the user's cache.
+    A game of a checkout's ocean package is built in the tree, any other in the user's cache.
     Raises BuildError with the compiler's message, ValueError where there is no such header.
     """
-    kind = "sanitize" if sanitize else "debug" if debug else "release"
-    return run_step(game_step(header_of(header), kind, ROOT, portable=False, strict=False))[0]
+    return run_step(game_step(header_of(header), variant or selected()))[0]

@@ -2,4 +2,4 @@
 
 from pufferenv._installation import built_path
 
-__path__[:0] = built_path("pufferlib.kernels")
+__path__[:0] = built_path("pufferlib.kernels._kernels", __path__)

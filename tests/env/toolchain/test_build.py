@@ -94,9 +94,28 @@ def test_new_time_with_old_content_builds_nothing(tree: Path) -> None:
 
 
 def test_other_flags_build_anew(tree: Path) -> None:
-    run(tree, "build.py", "squared", PUFFER_PORTABLE="1")
-    assert run(tree, "build.py", "squared", PUFFER_PORTABLE="1").stdout.startswith("nothing to do")
+    run(tree, "build.py", "squared")
+    targets = tree / "pufferenv/toolchain/targets.py"
+    targets.write_text(targets.read_text().replace('"-fno-math-errno"', '"-fmath-errno"'))
     assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+
+
+def test_portable_objects_stand_beside_the_tuned_ones_and_both_are_kept(tree: Path) -> None:
+    portable = "build/release-baseline/ocean/squared.so"
+    first = run(tree, "build.py", "squared", PUFFER_ISA="baseline").stdout.splitlines()
+    assert first == [portable, "to use these builds: PUFFER_ISA=baseline python ..."]
+    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    script = "from pufferenv import games; print(games.find('squared'))"
+    for isa, path in (("baseline", portable), ("", "ocean/squared.so")):
+        again = run(tree, "build.py", "squared", PUFFER_ISA=isa).stdout
+        assert again.startswith("nothing to do")
+        assert run(tree, "-c", script, PUFFER_ISA=isa).stdout == f"{tree / path}\n"
+
+
+def test_instruction_set_that_no_cpu_has_is_refused_by_the_command(tree: Path) -> None:
+    done = run(tree, "build.py", "squared", PUFFER_ISA="avx3")
+    assert done.returncode == 2
+    assert "PUFFER_ISA=avx3: legal are baseline, avx2, avx512" in done.stderr
 
 
 def test_object_that_something_else_overwrote_is_built_anew(tree: Path) -> None:

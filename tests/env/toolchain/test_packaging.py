@@ -88,16 +88,35 @@ def test_without_a_built_engine_the_error_names_the_command(tmp_path: Path, used
     assert re.match(r"ImportError: .*not built.*`python build\.py`", last)
 
 
-def test_puffer_build_chooses_where_the_extension_modules_come_from() -> None:
+@pytest.mark.parametrize(
+    ("variables", "folder", "command"),
+    [
+        ({"PUFFER_BUILD": "debug"}, "debug", "python build.py --debug"),
+        ({"PUFFER_ISA": "baseline"}, "release-baseline", "PUFFER_ISA=baseline python build.py"),
+    ],
+)
+def test_the_environment_chooses_where_the_extension_modules_come_from(
+    tmp_path: Path, variables: dict[str, str], folder: str, command: str
+) -> None:
+    for package in ("pufferenv", "pufferlib"):
+        kept = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(targets.ROOT / package, tmp_path / package, ignore=kept)
+    setting = f"import os; os.environ.update({variables!r})\n"
+    missing = python(f"{setting}import pufferenv.engine", tmp_path).stderr.splitlines()[-1]
+    assert "pufferenv.engine._engine is not built for this Python" in missing
+    assert f"`{command}`" in missing
+    folders = []
+    for name in targets.MODULES:
+        module = targets.module_path(name, into=tmp_path / "build" / folder)
+        module.parent.mkdir(parents=True)
+        module.touch()
+        folders.append(str(module.parent))
     code = """
-import os; os.environ["PUFFER_BUILD"] = "debug"
 import pufferenv.engine, pufferenv.external, pufferlib.kernels
 for package in (pufferenv.engine, pufferenv.external, pufferlib.kernels):
     print(package.__path__[0])
 """
-    folders = ("pufferenv/engine", "pufferenv/external", "pufferlib/kernels")
-    debug = targets.BUILD / "debug"
-    assert python(code).stdout.splitlines() == [str(debug / folder) for folder in folders]
+    assert python(setting + code, tmp_path).stdout.splitlines() == folders
 
 
 def test_pypis_pufferlib_beside_ours_is_noticed(
