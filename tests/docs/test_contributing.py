@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 
 DOCUMENT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`([\w./]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-MOST_FILES = {"game": 2, "policy": 2, "logger": 1}
+MOST_FILES = {"game": 2, "kernel": 3, "policy": 2, "logger": 1}
 LEFT_OUT = (".git", ".*_cache", ".hypothesis", "__pycache__", "test-cache", "runs", "*.egg-info")
 
 
@@ -43,19 +43,21 @@ def example(name: str) -> list[Block]:
 
 
 def apply(block: Block, checkout: Path) -> None:
-    """Write a new file, or make the change that a diff shows."""
+    """Write a new file, or make the changes that a diff shows; `@@` separates them."""
     file = checkout / block.file
     if block.language != "diff":
         assert not file.exists(), f"{block.file} exists already"
         file.write_text(block.text, encoding="utf-8")
         return
-    lines = block.text.splitlines(keepends=True)
-    assert all(line[0] in " +-\n" for line in lines), block.text
-    old = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
-    new = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
     text = file.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{block.file} has {text.count(old)} times:\n{old}"
-    file.write_text(text.replace(old, new), encoding="utf-8")
+    for hunk in re.split(r"^@@\n", block.text, flags=re.MULTILINE):
+        lines = hunk.splitlines(keepends=True)
+        assert all(line[0] in " +-" for line in lines), hunk
+        old = "".join(line[1:] for line in lines if line[0] != "+")
+        new = "".join(line[1:] for line in lines if line[0] != "-")
+        assert text.count(old) == 1, f"{block.file} has {text.count(old)} times:\n{old}"
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
 
 
 def run(checkout: Path, *command: str) -> None:
