@@ -15,6 +15,7 @@ from pufferlib.config import resolve, toml_file
 from pufferlib.config.section import ConfigError
 from pufferlib.run import external_config, external_envs
 from pufferlib.run.directory import folder_name
+from tests.support.command import error_of
 from tests.support.external_envs import Village
 
 CARTPOLE = "gym:CartPole-v1"
@@ -31,13 +32,6 @@ TINY = [
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def error_of(capsys, *words, code=2):
-    assert main(list(words)) == code
-    error = capsys.readouterr().err
-    assert error.startswith("puffer: ") and "Traceback" not in error
-    return error
 
 
 def settings(**env):

@@ -1,0 +1,10 @@
+"""Every command runs in an empty folder of its own."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PUFFER_DEBUG", raising=False)
+    return tmp_path
