@@ -24,7 +24,7 @@ FUSED: dict[type[Policy], Callable[..., FusedNetwork]] = {
 # `policy.name` of the networks that can be fused for most games.
 FUSED_NAMES = ("auto", "mlp", "lstm", "mingru")
 
-# Steps of a chunk: of two layers of 128 units, outputs and gradients take 2 MB, a core's cache.
+# Steps of a chunk: outputs and gradients of two layers of 128 units take 2 MB, a core's cache.
 TRAIN_CHUNK_STEPS = 1024
 # Rows of an LSTM's chunk: each of its products is of one step of all rows of the chunk.
 LSTM_CHUNK_ROWS = 128

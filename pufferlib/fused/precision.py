@@ -1,19 +1,18 @@
-"""Which floats matrix products take: float32, or bfloat16 where the CPU has it and it pays.
+"""The precision of matrix products: float32, or bfloat16 where the CPU has it and it is faster.
 
-Either way the optimizer's weights and sums of gradients, all arithmetic between products, what the
-heads say, losses and advantages are float32. What can do without autograd has its products in
-manual.py; of anything else torch's autocast chooses what takes bfloat16.
+Only the factors of products are affected. The optimizer's weights, sums of products and gradients,
+everything between products, the heads' outputs, losses and advantages are float32 in either case.
+Fused networks have bfloat16 products of their own (fused/network.py); of other networks, torch's
+autocast chooses what is bfloat16 (policies/autocast.py).
 """
 
 import statistics
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pufferlib.fused.factory import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.ops.linear import Linear
-from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
 from pufferlib.policies.lstm import LSTM
 from pufferlib.policies.mingru import MinGRU
@@ -25,59 +24,59 @@ from pufferlib.runtime.tensors import as_bfloat16
 from pufferlib.runtime.timer import seconds_of
 
 CPUINFO = Path("/proc/cpuinfo")
-FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and arm64
-ROUNDS = 5
-AT_LEAST = 2e-3  # seconds of one measurement
-WORTH = 1.3  # times the speed that bfloat16 has to bring
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names, on x86 and arm64
+ROUNDS = 5  # measurements of each precision
+MEASURE_SECONDS = 2e-3  # the least that one measurement takes
+MIN_SPEEDUP = 1.3  # bfloat16 is chosen if it is so many times as fast
 
 
 def choose(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Choice[str]:
-    """Return what products shall take: `given`, or where that is auto what is best.
+    """Choose the precision of a run: `given`, unless that is auto.
 
-    On a CPU with bfloat16 that is measured, on the layer that `shape` says; takes some hundredths
-    of a second. Raise ValueError for bfloat16 in a network that has none.
+    On a CPU with bfloat16, auto measures both on the layer that `product_shape` describes, which
+    takes some hundredths of a second. `steps` is the size of a minibatch, `width` that of a hidden
+    layer. Raise ValueError for bfloat16 in a network that cannot use it.
     """
-    if given == "bfloat16" and isinstance(policy, Recurrent) and not can_fuse(policy):
+    fused = can_fuse(policy)
+    if given == "bfloat16" and isinstance(policy, Recurrent) and not fused:
         raise ValueError(
-            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it on "
-            "a CPU, with one flat observation and relu or tanh; take auto or float32"
+            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it "
+            "only on a CPU, with one flat observation and relu or tanh; take auto or float32"
         )
     if given != "auto":
         emulated = given == "bfloat16" and device.type == "cpu" and not supported()
         return Choice(given, "emulated: this CPU has none" if emulated else "as given")
     if device.type != "cpu":
-        return Choice("float32", "on a GPU unless told otherwise")
-    fused = can_fuse(policy)
+        return Choice("float32", "the default on a GPU")
     if isinstance(policy, Recurrent) and not fused:
-        return Choice("float32", "all that this kind of network has")
-    if not fused and not isinstance(policy, MLP):  # it may not bear it
-        return Choice("float32", "in a network of your own unless told otherwise")
+        return Choice("float32", "the only one for this kind of network")
+    if not fused and not isinstance(policy, MLP):  # unknown: it may need the digits
+        return Choice("float32", "the default for a network of your own")
     if not supported():
         return Choice("float32", "this CPU has no bfloat16")
-    # Autocast's products are torch's.
-    times = measure(*shape(policy, steps, width), not fused)
-    if times >= WORTH:
-        return Choice("bfloat16", f"{times:.1f} times as fast")
-    return Choice("float32", f"bfloat16 would be {times:.1f} times as fast")
+    # Of networks that are not fused, torch computes the products.
+    speedup = measure(*product_shape(policy, steps, width), not fused)
+    if speedup >= MIN_SPEEDUP:
+        return Choice("bfloat16", f"{speedup:.1f} times as fast")
+    return Choice("float32", f"bfloat16 would be {speedup:.1f} times as fast")
 
 
-def shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
-    """Return rows, inputs and outputs of the product that takes the most of the time, in a network
-    `width` units wide that is shown up to `steps` steps."""
+def product_shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int]:
+    """Return rows, inputs and outputs of the product that takes most of a policy's time."""
     if isinstance(policy, LSTM):
         return min(LSTM_CHUNK_ROWS, steps), 2 * width, 4 * width
     return min(TRAIN_CHUNK_STEPS, steps), width, 2 * width if isinstance(policy, MinGRU) else width
 
 
 def supported(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether the CPU multiplies bfloat16; False where the OS does not say."""
+    """Return whether the CPU multiplies bfloat16; False where the OS does not tell."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return False
     names = (line.partition(":") for line in lines)
     return any(
-        FLAGS.intersection(value.split())
+        BFLOAT16_FLAGS.intersection(value.split())
         for name, _, value in names
         if name.strip() in ("flags", "Features")
     )
@@ -85,51 +84,24 @@ def supported(cpuinfo: Path = CPUINFO) -> bool:
 
 @torch.no_grad()
 def measure(rows: int, inputs: int, outputs: int, torch_products: bool = False) -> float:
-    """Return how many times as fast as in float32 a layer is in bfloat16, its rounding included.
+    """Return how many times as fast a layer is in bfloat16 as in float32.
 
-    Forward and backward, on this many rows; medians of rounds in turn. `torch_products`: by torch
-    although its BLAS was found.
+    Forward and backward passes over N = rows are timed, rounding included; the ratio is that of
+    medians over rounds in which both take turns. torch_products: by torch, even where its BLAS was
+    found and graphs would call it.
     """
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
-    sums, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []
+    grads, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []
     for rounded in (None, weight.bfloat16()):
-        layer = Linear(weight, bias, sums, "relu", rounded)
+        layer = Linear(weight, bias, grads, "relu", rounded)
         graph, x = Graph(torch_products), torch.ones((rows, inputs), dtype=layer.dtype)
-        made, grad = torch.ones((2, rows, outputs))
-        y = made if layer.dtype == made.dtype else as_bfloat16(made)
-        layer.forward(graph, x, y, made)
-        layer.backward(graph, x, y, grad, torch.ones((rows, inputs)))
+        product, grad_y = torch.ones((2, rows, outputs))
+        y = product if layer.dtype == product.dtype else as_bfloat16(product)
+        layer.forward(graph, x, y, product)
+        layer.backward(graph, x, y, grad_y, torch.ones((rows, inputs)))
         graphs.append(graph)
-    taken: list[list[float]] = [[], []]
+    seconds: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
-        for graph, found in zip(graphs, taken, strict=True):
-            found.append(seconds_of(graph.replay, AT_LEAST))
-    return statistics.median(taken[0]) / statistics.median(taken[1])
-
-
-class Autocast(Policy):
-    """A policy whose products take bfloat16 where torch's autocast says so; it speaks float32."""
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__(policy.spec)
-        self.policy, self.norm, self.state_size = policy, policy.norm, policy.state_size
-
-    def initial_state(self, n: int) -> Tensor | None:
-        """State (n, S) at the start of a life."""
-        return self.policy.initial_state(n)
-
-    def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor | None]:
-        """Act once, as Policy.forward."""
-        with torch.autocast(obs.device.type, torch.bfloat16):
-            output, new = self.policy(obs, state)
-        return _float32(output), None if new is None else new.float()
-
-    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Act H times, as Policy.unroll."""
-        with torch.autocast(obs.device.type, torch.bfloat16):
-            output = self.policy.unroll(obs, state, reset)
-        return _float32(output)
-
-
-def _float32(output: Output) -> Output:
-    return Output._make(part if part is None else part.float() for part in output)
+        for graph, measured in zip(graphs, seconds, strict=True):
+            measured.append(seconds_of(graph.replay, MEASURE_SECONDS))
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])

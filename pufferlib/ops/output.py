@@ -1,4 +1,4 @@
-"""What a network says about observations: the heads' outputs, which sampling and the loss read.
+"""Output: what a network returns for observations; sampling and the loss read it.
 
 Letters: N observations, C choices of all discrete heads together, X continuous axes.
 """
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """What a network says about N observations. Games without heads have no logits, and so on."""
+    """A network's outputs for N observations; None where a game has no such heads or axes."""
 
     logits: Tensor | None  # (N, C), head after head
-    mean: Tensor | None  # (N, X), in the axes' own units
+    mean: Tensor | None  # (N, X) in the units of the axes
     log_std: Tensor | None  # (X,) or (N, X)
     value: Tensor  # (N,)

@@ -1,10 +1,12 @@
-"""The native passes once more, to be read: what they mean, step by step, in Python and torch.
+"""The readable reference of the kernels: sampling, advantages, PPO's loss, gathering.
 
-The tests hold the native passes against these. `ppo_loss` and `gather` are vectorized torch that
-runs on any device and in any float type; the trainer uses that loss on a GPU. The rest is slow.
+The tests hold each kernel against the function of the same name here. `logprob_and_entropy`,
+`ppo_loss` and `gather` are torch operators that run on any device and in any float dtype; the
+trainer uses this loss on a GPU. The rest are plain loops, for reading. ops/reference_cells.py has
+the recurrent cells.
 
-Letters as in _kernels.pyi: N agents that act now, R rows, H horizon, B rows of a batch, M slots of
-a minibatch, K discrete heads, C the sum of their choices, X continuous axes.
+Letters: N agents that act, R rows of the pool, H horizon, B rows of a batch, M transitions of a
+minibatch, K discrete heads, n choices of one head, C choices of all heads, X continuous axes.
 """
 
 import math
@@ -22,39 +24,48 @@ Array = npt.NDArray[Any]
 
 
 def threefry(key: Sequence[int], counter: Sequence[int]) -> list[int]:
-    """Turn a key and a counter, four 32-bit words each, into four random words.
+    """Return four random words that are a function of a key and a counter, four words each.
 
-    Threefry4x32-20, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
+    Words have 32 bits. Threefry4x32-20, Salmon et al. 2011, "Parallel random numbers: as easy as 1,
+    2, 3", section 3.3: 20 rounds of additions, rotations and exclusive ors, with a word of the key
+    added after every fourth.
     """
-    turns = ((10, 26), (11, 21), (13, 27), (23, 5), (6, 20), (17, 11), (25, 10), (18, 20))
-    word = 0xFFFFFFFF
+    rotations = ((10, 26), (11, 21), (13, 27), (23, 5), (6, 20), (17, 11), (25, 10), (18, 20))
+    mask = 0xFFFFFFFF
     keys = [*key, 0x1BD11BDA ^ key[0] ^ key[1] ^ key[2] ^ key[3]]
-    x = [(c + k) & word for c, k in zip(counter, keys, strict=False)]
+    x = [(c + k) & mask for c, k in zip(counter, keys, strict=False)]
     for i in range(20):
-        partners = ((0, 1), (2, 3)) if i % 2 == 0 else ((0, 3), (2, 1))
-        for (a, b), turn in zip(partners, turns[i % 8], strict=True):
-            x[a] = (x[a] + x[b]) & word
-            x[b] = ((x[b] << turn | x[b] >> (32 - turn)) & word) ^ x[a]
+        pairs = ((0, 1), (2, 3)) if i % 2 == 0 else ((0, 3), (2, 1))
+        for (a, b), bits in zip(pairs, rotations[i % 8], strict=True):
+            x[a] = (x[a] + x[b]) & mask
+            x[b] = ((x[b] << bits | x[b] >> (32 - bits)) & mask) ^ x[a]
         if i % 4 == 3:
-            step = i // 4 + 1
-            x = [(x[j] + keys[(step + j) % 5] + step * (j == 3)) & word for j in range(4)]
+            s = i // 4 + 1
+            x = [(x[j] + keys[(s + j) % 5] + s * (j == 3)) & mask for j in range(4)]
     return x
 
 
 def random_words(seed: int, agent: int, count: int, number: int) -> list[int]:
-    """Return the four words that an agent has in its step `count` for its heads or axes."""
+    """Return an agent's four random words of its step `count`.
+
+    A `number` stands for four heads, from 0, or four axes, from 2**31. The words depend on nothing
+    else: neither on other agents nor on threads.
+    """
     halves = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     return threefry([*halves, 0, 0], [count & 0xFFFFFFFF, count >> 32, agent, number])
 
 
 def uniform(seed: int, agent: int, count: int, head: int) -> float:
-    """Return the number in (0, 1) that decides one head: one of 2**23 midpoints."""
+    """Return the number in (0, 1) that chooses in one head: the middle of a 2**-23 interval."""
     word = random_words(seed, agent, count, head // 4)[head % 4]
     return ((word >> 9) + 0.5) / 2**23
 
 
 def normal(seed: int, agent: int, count: int, axis: int) -> float:
-    """Return the standard normal number that decides one axis (Box and Muller 1958)."""
+    """Return the standard normal number of one axis (Box and Muller 1958).
+
+    Two words give two numbers, radius * cos(angle) and radius * sin(angle).
+    """
     pair = axis % 4 // 2 * 2
     words = random_words(seed, agent, count, 0x80000000 + axis // 4)[pair : pair + 2]
     radius = math.sqrt(-2 * math.log(((words[0] >> 1) + 0.5) / 2**31))
@@ -63,7 +74,10 @@ def normal(seed: int, agent: int, count: int, axis: int) -> float:
 
 
 def heads(logits: Tensor, sizes: Sequence[int] | Array, mask: Tensor | None) -> list[Tensor]:
-    """Split logits (N, C) into log-probabilities (N, n) per head; masked choices get -inf."""
+    """Return the log-probabilities (N, n) of each head from logits (N, C).
+
+    Choices where `mask` (N, C) is 0 get -inf.
+    """
     if mask is not None:
         logits = logits.masked_fill(mask == 0, -torch.inf)
     return [head.log_softmax(1) for head in torch.split(logits, [int(n) for n in sizes], dim=1)]
@@ -79,12 +93,16 @@ def logprob_and_entropy(
     action: Tensor | None = None,
     axis: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy (N,), summed over action (N, K) and axis (N, X)."""
+    """Return log-probability and entropy (N,) of actions, summed over heads and axes.
+
+    logits (N, C), sizes (K,), mask (N, C) and action (N, K) describe the discrete heads; mean
+    (N, X), log_std (X,) or (N, X) and axis (N, X) the axes, which are normal and independent.
+    """
     logprobs, entropies = [], []
     if logits is not None and action is not None and sizes is not None:
         for k, logp in enumerate(heads(logits, sizes, mask)):
             logprobs.append(logp.gather(1, action[:, k : k + 1].long()).squeeze(1))
-            # 0 * log 0 is 0, in the gradient too
+            # p * log p is 0 where p is 0, and so is its gradient.
             finite = torch.where(torch.isneginf(logp), torch.zeros_like(logp), logp)
             entropies.append(-(logp.exp() * finite).sum(1))
     if mean is not None and log_std is not None and axis is not None:
@@ -96,9 +114,11 @@ def logprob_and_entropy(
 
 
 def choose(logp: Tensor, numbers: Sequence[float] | None) -> list[int]:
-    """Choose by log-probabilities (N, n) without NaN.
+    """Return one choice for each row of log-probabilities (N, n) without NaN.
 
-    The likeliest, ties to the lowest; with numbers (N,) the first where the running sum passes one.
+    With uniform numbers (N,), the first choice where the running sum of probabilities exceeds the
+    number times their sum (inverse transform sampling); without, the most likely one, of equals the
+    lowest.
     """
     if numbers is None:
         return [int(choice) for choice in logp.argmax(1)]
@@ -119,9 +139,10 @@ def sample(
     mean: Tensor | None = None,
     log_std: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return action (N, K) and unclipped axis (N, X) of agents in their step `counts`, both (N,).
+    """Return action (N, K) and unclipped axis (N, X) of `agents` (N,) in steps `counts` (N,).
 
-    `mask` (N, C) are those of the agents' slots. `logprob_and_entropy` says the rest.
+    `greedy` takes the most likely choice and the mean. The other arguments are those of
+    `logprob_and_entropy`.
     """
     keys = [(seed, int(a), int(c)) for a, c in zip(agents, counts, strict=True)]
     action = axis = None
@@ -155,31 +176,39 @@ def advantage(
     reward_scale: float = 1.0,
     reward_clip: float = 0.0,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return advantages and value targets (B, H) of these rows of the pool's columns (R, H).
+    """Return advantages and value targets (B, H) of `rows` (B,) of the pool's columns (R, H).
 
-    GAE (Schulman et al. 2016) where the ratio is 1; with lambda 1 the target is V-trace's v_s
-    (Espeholt et al. 2018, equation 1).
+    rho = min(ratio, rho_clip), c = min(ratio, c_clip)
+    delta_t = rho_t * (reward_t + gamma * next_value_t - value_t)
+    adv_t = delta_t + gamma * gae_lambda * c_t * adv_{t+1}, the latter within a life and a segment
+    target_t = value_t + adv_t
+
+    `ratio` (B, H) is that of present to acting probabilities; None: the weights have not changed,
+    and this is generalized advantage estimation (Schulman et al. 2016); with gae_lambda 1 the
+    target is V-trace's v_s (Espeholt et al. 2018, equation 1).
     """
     horizon = pool_reward.shape[1]
     advantages, targets = np.zeros((len(rows), horizon)), np.zeros((len(rows), horizon))
     for b, row in enumerate(rows):
-        after = 0.0
+        adv = 0.0  # of step t + 1
         for t in reversed(range(horizon)):
             ends = t + 1 == horizon or pool_segment_start[row, t + 1]
             goes_on = pool_done[row, t] == LIVE and not ends
+            # The value after the step: 0 after a death, else that of the next slot if the life goes
+            # on there, else the stored one: of a final observation, or of the agent's next row.
             if pool_done[row, t] == TERMINAL:
-                following = 0.0
+                next_value = 0.0
             else:
-                following = float(pool_value[row, t + 1] if goes_on else pool_next_value[row, t])
-            scaled = float(pool_reward[row, t]) * reward_scale
+                next_value = float(pool_value[row, t + 1] if goes_on else pool_next_value[row, t])
+            reward = float(pool_reward[row, t]) * reward_scale
             if reward_clip > 0:
-                scaled = min(max(scaled, -reward_clip), reward_clip)
+                reward = min(max(reward, -reward_clip), reward_clip)
             weight = 1.0 if ratio is None else float(ratio[b, t])
-            now = float(pool_value[row, t])
-            after_weight = gamma * gae_lambda * min(weight, c_clip) if goes_on else 0.0
-            delta = min(weight, rho_clip) * (scaled + gamma * following - now)
-            after = delta + after_weight * after
-            advantages[b, t], targets[b, t] = after, now + after
+            value = float(pool_value[row, t])
+            delta = min(weight, rho_clip) * (reward + gamma * next_value - value)
+            decay = gamma * gae_lambda * min(weight, c_clip) if goes_on else 0.0
+            adv = delta + decay * adv
+            advantages[b, t], targets[b, t] = adv, value + adv
     return advantages, targets
 
 
@@ -204,14 +233,19 @@ def ppo_loss(
     vf_clip_coef: float = 0.0,
     ent_coef: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return PPO's loss (Schulman et al. 2017), to go backward from, and what it is made of.
+    """Return PPO's loss (Schulman et al. 2017, equations 7 and 9) and its parts, means over M.
 
-    (loss, policy loss, value loss, entropy, approximate KL (r - 1) - log r, share of
-    |r - 1| > clip_coef, old approximate KL -log r), means over M. The value loss is half the larger
-    of two squared errors, that of the value and that of the value moved at most vf_clip_coef away
-    from the old one; vf_clip_coef <= 0: half the first.
+    r = exp(log-probability - `logprob`), A = (advantage - adv_mean) * adv_scale
+    policy = mean(max(-A * r, -A * clip(r, 1 - clip_coef, 1 + clip_coef)))
+    value = mean((values - target)^2) / 2
+    loss = policy + vf_coef * value - ent_coef * mean(entropy)
+
+    With vf_clip_coef > 0 the value's squared error is the larger of two, the other being that of
+    the value moved at most vf_clip_coef away from `old_value`. The parts are: loss, policy, value,
+    entropy, the KL estimate (r - 1) - log r, the share of |r - 1| > clip_coef, and the KL estimate
+    -log r.
     """
-    taken, entropies = logprob_and_entropy(
+    new_logprob, entropies = logprob_and_entropy(
         logits=logits,
         sizes=sizes,
         mask=mask,
@@ -220,22 +254,23 @@ def ppo_loss(
         action=action,
         axis=axis,
     )
-    log_ratio = taken - logprob
+    log_ratio = new_logprob - logprob
     r = log_ratio.exp()
-    weight = (advantage - adv_mean) * adv_scale
+    adv = (advantage - adv_mean) * adv_scale
     clipped = r.clamp(1 - clip_coef, 1 + clip_coef)
-    policy = torch.max(-weight * r, -weight * clipped).mean()
+    policy = torch.max(-adv * r, -adv * clipped).mean()
     errors = (values - target) ** 2
     if vf_clip_coef > 0:
         near = old_value + (values - old_value).clamp(-vf_clip_coef, vf_clip_coef)
         errors = torch.max(errors, (near - target) ** 2)
     value, entropy = 0.5 * errors.mean(), entropies.mean()
     loss = policy + vf_coef * value - ent_coef * entropy
-    far = ((r < 1 - clip_coef) | (r > 1 + clip_coef)).to(r.dtype).mean()
-    return loss, policy, value, entropy, ((r - 1) - log_ratio).mean(), far, -log_ratio.mean()
+    clip_frac = ((r < 1 - clip_coef) | (r > 1 + clip_coef)).to(r.dtype).mean()
+    approx_kl, old_approx_kl = ((r - 1) - log_ratio).mean(), -log_ratio.mean()
+    return loss, policy, value, entropy, approx_kl, clip_frac, old_approx_kl
 
 
 def gather(pool: Tensor, index: Tensor, dtype: torch.dtype, scale: float = 1.0) -> Tensor:
-    """Return items of the pool's first dimension; as float32 scaled, else as they are."""
-    taken = pool[index.long()]
-    return taken if dtype == pool.dtype and scale == 1 else taken.to(dtype) * scale
+    """Return the items of the pool at `index`, in `dtype` and multiplied by `scale`."""
+    items = pool[index.long()]
+    return items if dtype == pool.dtype and scale == 1 else items.to(dtype) * scale

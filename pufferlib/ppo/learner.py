@@ -17,7 +17,7 @@ from pufferlib.config.options import TrainOptions
 from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.factory import can_fuse, chunk_rows, make_fused
 from pufferlib.fused.network import FusedNetwork
-from pufferlib.fused.precision import Autocast
+from pufferlib.policies.autocast import Autocast
 from pufferlib.kernels._kernels import LossParams
 from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
 from pufferlib.policies.base import Policy

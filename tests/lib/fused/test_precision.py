@@ -14,9 +14,9 @@ from pufferlib.fused import precision
 from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.factory import make_fused
 from pufferlib.fused.mlp import MLPWorkspace
-from pufferlib.fused.precision import Autocast
 from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import ppo_loss
+from pufferlib.policies.autocast import Autocast
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
@@ -275,7 +275,7 @@ def test_what_is_measured_is_the_product_that_takes_longest() -> None:
         "mingru": (512, 64, 128),
     }.items():
         policy = make_policy(PolicyOptions(name=name, hidden_size=64), DISCRETE)
-        assert precision.shape(policy, 512, 64) == wanted
+        assert precision.product_shape(policy, 512, 64) == wanted
 
 
 @pytest.mark.parametrize(
