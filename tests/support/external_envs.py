@@ -1,8 +1,8 @@
-"""Envs in Python that say who and when they are, and write down what was lived through in them.
+"""External envs with identifiable observations, which record every transition that they make.
 
-An observation is (tag of the env, agent, life, step of that life), together found nowhere else;
-`LIVED` has, by observation, the action, reward, end and next observation of each step that an env
-really made. Envs of worker processes write into a LIVED of their own.
+An observation is (tag of the env, agent, life, step of that life), which occurs only once.
+`RECORDED` maps it to the action, reward, end and next observation of the step that followed. Envs
+in worker processes write to the RECORDED of their own process.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
-class Step(NamedTuple):
-    """What came of one step of one agent."""
+class Transition(NamedTuple):
+    """One step of one agent."""
 
     action: int
     reward: float
-    done: int
-    after: tuple[float, ...]
+    done: int  # LIVE, TERMINAL or TRUNCATED
+    after: tuple[float, ...]  # the next observation
 
 
-LIVED: dict[tuple[float, ...], Step] = {}
+RECORDED: dict[tuple[float, ...], Transition] = {}
 
 
-def live(seen: tuple[float, ...], action: int, done: int) -> tuple[float, tuple[float, ...]]:
-    """Write one step down -> its reward, the next observation."""
+def record(seen: tuple[float, ...], action: int, done: int) -> tuple[float, tuple[float, ...]]:
+    """Record one step; return its reward and the next observation."""
     tag, agent, life, step = seen
     after = (tag, agent, life, step + 1)
     reward = float((7 * tag + 5 * agent + 3 * life + step) % 97 + 100 * action)
-    assert seen not in LIVED
-    LIVED[seen] = Step(action, reward, done, after)
+    assert seen not in RECORDED
+    RECORDED[seen] = Transition(action, reward, done, after)
     return reward, after
 
 
-class Teller(gymnasium.Env):
-    """One agent. Episodes end by chance, some of them by truncation."""
+class RecordingEnv(gymnasium.Env):
+    """One agent. Each step ends the episode with probability `end`, half of them by truncation."""
 
     observation_space = Box(-1e9, 1e9, (4,), np.float32)
     action_space = Discrete(3)
@@ -57,13 +57,13 @@ class Teller(gymnasium.Env):
 
     def step(self, action):
         done = int(self.np_random.integers(1, 3)) if self.np_random.random() < self.end else LIVE
-        reward, self.seen = live(self.seen, int(action), done)
+        reward, self.seen = record(self.seen, int(action), done)
         seen = np.array(self.seen, np.float32)
         return seen, reward, done == TERMINAL, done == TRUNCATED, {}
 
 
-class Nested(Teller):
-    """The same, told in a nest of spaces of several dtypes, and asked in one."""
+class Nested(RecordingEnv):
+    """The same with nested spaces of several dtypes for observations and actions."""
 
     observation_space = Dict(
         {
@@ -74,23 +74,24 @@ class Nested(Teller):
     )
     action_space = Dict({"push": Box(-1, 1, (2,), np.float64), "choice": MultiDiscrete([3, 2])})
 
-    def _told(self, seen):
+    def _observations(self, seen):
         who = np.array(seen[:2], np.float64)
         return {"who": who, "life": int(seen[2]), "step": np.array([[seen[3]]], np.uint8)}
 
     def reset(self, *, seed=None, options=None):
-        return self._told(super().reset(seed=seed)[0]), {}
+        return self._observations(super().reset(seed=seed)[0]), {}
 
     def step(self, action):
         assert self.action_space.contains(action), action
         seen, *rest = super().step(action["choice"][0])
-        return self._told(seen), *rest
+        return self._observations(seen), *rest
 
 
 class Village:
-    """A ParallelEnv of up to `places` agents: some die, some are cut short, some enter.
+    """A ParallelEnv of up to `places` agents: some die, some are truncated, some enter.
 
-    `fresh`: who enters has a new id, and possible_agents is empty; otherwise nobody comes back.
+    `fresh`: agents that enter have new ids, and possible_agents is empty; otherwise no agent comes
+    back.
     """
 
     metadata: ClassVar = {"name": "village"}
@@ -103,10 +104,10 @@ class Village:
         self.random = np.random.default_rng(0)
 
     def observation_space(self, agent):
-        return Teller.observation_space
+        return RecordingEnv.observation_space
 
     def action_space(self, agent):
-        return Teller.action_space
+        return RecordingEnv.action_space
 
     def _enter(self, name: str) -> None:
         self.agents.append(name)
@@ -120,9 +121,9 @@ class Village:
         for n in range(self.places if self.random.random() < 0.5 else 2):
             self._enter(f"agent_{self.born if self.fresh else n}")
             self.born += 1
-        return self._told(self.agents), {name: {} for name in self.agents}
+        return self._observations(self.agents), {name: {} for name in self.agents}
 
-    def _told(self, names):
+    def _observations(self, names):
         return {name: np.array(self.seen[name], np.float32) for name in names}
 
     def step(self, actions):
@@ -132,13 +133,13 @@ class Village:
         for name in names:
             by_chance = self.random.choice([LIVE, TERMINAL, TRUNCATED], p=[0.8, 0.1, 0.1])
             done[name] = int(by_chance) if self.last or by_chance else TRUNCATED
-            rewards[name], self.seen[name] = live(self.seen[name], int(actions[name]), done[name])
+            rewards[name], self.seen[name] = record(self.seen[name], int(actions[name]), done[name])
         self.agents = [name for name in names if not done[name]]
         if self.agents and self.fresh and len(names) < self.places and self.random.random() < 0.5:
             self._enter(f"agent_{self.born}")
             self.born += 1
         return (
-            self._told([*names, *(a for a in self.agents if a not in names)]),
+            self._observations([*names, *(a for a in self.agents if a not in names)]),
             rewards,
             {name: done[name] == TERMINAL for name in names},
             {name: done[name] == TRUNCATED for name in names},
@@ -146,4 +147,4 @@ class Village:
         )
 
     def close(self):
-        """Nothing was opened."""
+        """Close nothing."""

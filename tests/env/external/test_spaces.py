@@ -1,4 +1,4 @@
-"""Packing: what is packed comes back, for any nest of spaces; what cannot be packed is refused."""
+"""Packing: any nest of spaces comes back from its slots; what cannot be packed is refused."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ NESTS = st.recursive(
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """The same nest with the same values; floats as float32 has them."""
+    """Assert equal nests with equal values, floats compared as float32."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
@@ -107,9 +107,9 @@ def test_a_batch_is_packed_like_its_observations(space: spaces.Space, seed: int)
     one_by_one = np.zeros((4, *packing.shape), packing.dtype)
     for sample, slot in zip(samples, one_by_one, strict=True):
         packing.pack(sample, slot)
-    at_once = np.zeros_like(one_by_one)
-    packing.pack_batch(together, at_once)
-    np.testing.assert_array_equal(one_by_one, at_once)
+    batch = np.zeros_like(one_by_one)
+    packing.pack_batch(together, batch)
+    np.testing.assert_array_equal(one_by_one, batch)
 
 
 @settings(deadline=None, max_examples=150)

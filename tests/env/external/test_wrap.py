@@ -1,4 +1,4 @@
-"""wrap: what an external env tells is in the rows, once and in order, whoever plays it."""
+"""wrap: the transitions of an external env are in the rows, once and in order, in every backend."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from pufferenv.row_env import RowEnv
 from tests.support import external_envs
 from tests.support.external_envs import (
     LIVE,
-    LIVED,
+    RECORDED,
     TERMINAL,
     TRUNCATED,
     Nested,
-    Teller,
+    RecordingEnv,
     Village,
-    live,
+    record,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
-POISON = -12345.0
+POISON = -12345.0  # a value that no env returns
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    """No test sees what was lived in another."""
-    LIVED.clear()
+    """Begin each test with no recorded transitions."""
+    RECORDED.clear()
 
 
 def vector_of(mode, count=3):
-    return SyncVectorEnv([Teller] * count, autoreset_mode=mode)
+    return SyncVectorEnv([RecordingEnv] * count, autoreset_mode=mode)
 
 
 KINDS = {
-    "single": (Teller, 6),
-    "immortal": (functools.partial(Teller, end=0.0), 6),
+    "single": (RecordingEnv, 6),
+    "immortal": (functools.partial(RecordingEnv, end=0.0), 6),
     "village": (Village, 3),
     "births": (functools.partial(Village, fresh=True), 3),
     **{mode.value: (functools.partial(vector_of, mode), 6) for mode in AutoresetMode},
@@ -58,7 +58,7 @@ def game_of(kind, backend="serial", **options):
 
 
 def play(env, steps, each=lambda env: None, groups=1, seed=5):
-    """Step with random actions, noting them as a sampler does, and yield each batch's rows."""
+    """Step with random actions, stored as a sampler stores them; yield each batch's rows."""
     random = np.random.default_rng(seed)
     arrays = env.arrays
     action = arrays["pool_action"].reshape(-1, arrays["pool_action"].shape[-1])
@@ -90,7 +90,7 @@ def play(env, steps, each=lambda env: None, groups=1, seed=5):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_lived_is_in_one_slot_once_and_in_order(kind, backend):
     game, num_envs = game_of(kind, backend, num_workers=2)
-    LIVED.clear()
+    RECORDED.clear()
     ends = []
     with RowEnv(game, num_envs, horizon=5, batch_rows=4, seed=3, check=True) as env:
         arrays = env.arrays
@@ -98,7 +98,7 @@ def test_what_was_lived_is_in_one_slot_once_and_in_order(kind, backend):
             for row in rows:
                 for t in range(env.horizon):
                     seen = tuple(arrays["pool_observation"][row, t].tolist())
-                    step = LIVED.pop(seen)
+                    step = RECORDED.pop(seen)
                     assert arrays["pool_action"][row, t, 0] == step.action
                     assert arrays["pool_reward"][row, t] == np.float32(step.reward)
                     assert arrays["pool_done"][row, t] == step.done
@@ -113,24 +113,24 @@ def test_what_was_lived_is_in_one_slot_once_and_in_order(kind, backend):
                         assert following == step.after
                     else:
                         assert following[3] == 0  # first of a life
-        waiting = arrays["pool_observation"][arrays["pool_version"] == 0]
-        assert sorted(map(tuple, waiting.tolist())) == sorted(LIVED)
+        remaining = arrays["pool_observation"][arrays["pool_version"] == 0]
+        assert sorted(map(tuple, remaining.tolist())) == sorted(RECORDED)
     assert set(ends) == ({LIVE} if kind == "immortal" else {LIVE, TERMINAL, TRUNCATED})
 
 
 @pytest.mark.parametrize("kind", ["single", "village", "NextStep"])
 def test_logs_are_those_of_whole_episodes(kind):
     game, num_envs = game_of(kind)
-    LIVED.clear()
+    RECORDED.clear()
     with RowEnv(game, num_envs, horizon=50, batch_rows=600, seed=3) as env:
         assert not list(play(env, 40))
         log = env.log()
-    told: dict[tuple[float, float], list[tuple[float, external_envs.Step]]] = {}
-    for seen, step in LIVED.items():
-        told.setdefault((seen[0], seen[2]), []).append((seen[3], step))  # by env and episode
-    whole = [  # whose every life that began has ended
+    episodes: dict[tuple[float, float], list[tuple[float, external_envs.Transition]]] = {}
+    for seen, step in RECORDED.items():
+        episodes.setdefault((seen[0], seen[2]), []).append((seen[3], step))  # by env and episode
+    whole = [  # episodes in which every life that began has ended
         [step for _, step in steps]
-        for steps in told.values()
+        for steps in episodes.values()
         if sum(at == 0 for at, _ in steps) == sum(step.done != LIVE for _, step in steps)
     ]
     scores = [sum(step.reward for step in steps) for steps in whole]
@@ -142,7 +142,7 @@ def test_logs_are_those_of_whole_episodes(kind):
 
 
 def test_an_observation_goes_straight_to_its_slot():
-    """Steady state: nothing passes the mailbox, and the slot is right before the engine steps."""
+    """In the steady state the mailbox is unused: slots are written before the engine steps."""
     with RowEnv(game_of("immortal")[0], 6, horizon=8, seed=1) as env:
         box = env.engine._mailbox.arrays["obs"]
         slots = env.arrays["pool_observation"].reshape(-1, 4)
@@ -153,13 +153,13 @@ def test_an_observation_goes_straight_to_its_slot():
                 assert slots[slot + 1].tolist() == [slots[slot][0], 0, 0, t + 1], agent
             env.engine.receive()
             assert (box == POISON).all()
-        env.step()  # every row is full: this time the mailbox is used
+        env.step()  # every row is full, so the mailbox is used
         assert (box[:, 3] == 8).all()
 
 
 def pool_of(kind, backend, num_workers, groups=1):
     game, num_envs = game_of(kind, backend, num_workers=num_workers)
-    LIVED.clear()
+    RECORDED.clear()
     taken = []
     with RowEnv(game, num_envs, horizon=4, batch_rows=6, seed=9) as env:
         for rows, _ in play(env, 60, groups=groups):
@@ -201,34 +201,34 @@ def test_a_nest_of_spaces_is_told_and_asked_as_it_is():
         obs, rewards, terminated, truncated, infos = env.step(actions)
         for i in range(3):
             key = (*before["who"][i], float(before["life"][i]), float(before["step"][i, 0, 0]))
-            lived = LIVED[key]
-            assert lived.action == actions["choice"][i, 0]
-            assert rewards[i] == np.float32(lived.reward)
+            step = RECORDED[key]
+            assert step.action == actions["choice"][i, 0]
+            assert rewards[i] == np.float32(step.reward)
             assert (terminated[i], truncated[i]) == (
-                lived.done == TERMINAL,
-                lived.done == TRUNCATED,
+                step.done == TERMINAL,
+                step.done == TRUNCATED,
             )
-            told = infos["final_obs"] if lived.done else obs
-            assert (*told["who"][i], told["life"][i], told["step"][i, 0, 0]) == lived.after
+            last = infos["final_obs"] if step.done else obs
+            assert (*last["who"][i], last["life"][i], last["step"][i, 0, 0]) == step.after
     env.close()
 
 
 @pytest.mark.parametrize("mode", ["same_step", "next_step", "disabled"])
 def test_a_vector_env_of_each_autoreset_mode_is_as_gymnasiums(mode):
-    ours = pufferlib.wrap(Teller, 4, seed=7, autoreset_mode=mode)
+    ours = pufferlib.wrap(RecordingEnv, 4, seed=7, autoreset_mode=mode)
     seeds = [int(s) for s in first_seeds(7, 4)]
     gym_mode = {m.name.lower(): m for m in AutoresetMode}[mode]
-    theirs = SyncVectorEnv([Teller] * 4, autoreset_mode=gym_mode)
+    theirs = SyncVectorEnv([RecordingEnv] * 4, autoreset_mode=gym_mode)
     assert ours.metadata["autoreset_mode"] is gym_mode
     obs, _ = ours.reset()
-    LIVED.clear()
+    RECORDED.clear()
     np.testing.assert_array_equal(obs, theirs.reset(seed=seeds)[0])
     random = np.random.default_rng(0)
     for _ in range(40):
         actions = random.integers(0, 3, 4)
-        LIVED.clear()
+        RECORDED.clear()
         a = ours.step(actions)
-        LIVED.clear()
+        RECORDED.clear()
         b = theirs.step(actions)
         for one, other in zip(a[:4], b[:4], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -256,21 +256,22 @@ def first_seeds(seed, count):
 
 
 def test_one_env_as_it_is_can_be_played_alone():
-    env = Teller()
+    env = RecordingEnv()
     wrapped = pufferlib.wrap(env)
     wrapped.reset(seed=1)
     wrapped.step(np.array([1]))
-    assert len(LIVED) == 1
+    assert len(RECORDED) == 1
     with pytest.raises(
-        ValueError, match="one Teller that is made already allows num_envs=1 and 'serial' only"
+        ValueError,
+        match="one RecordingEnv that is made already allows num_envs=1 and 'serial' only",
     ):
         pufferlib.wrap(env, 2)
 
 
 def space_of(observation=None, action=None):
-    class Spaced(Teller):
-        observation_space = observation or Teller.observation_space
-        action_space = action or Teller.action_space
+    class Spaced(RecordingEnv):
+        observation_space = observation or RecordingEnv.observation_space
+        action_space = action or RecordingEnv.action_space
 
     return Spaced
 
@@ -294,7 +295,7 @@ def test_what_cannot_be_handled_is_refused_by_name(make, words):
 
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="backend='process', must be one of 'serial', 'threads'"):
-        pufferlib.wrap(Teller, backend="process")
+        pufferlib.wrap(RecordingEnv, backend="process")
 
 
 def test_agents_must_be_alike():
@@ -306,18 +307,18 @@ def test_agents_must_be_alike():
         pufferlib.wrap(Uneven)
 
 
-class Amiss(Village):
-    """Leaves somebody, or everybody, out."""
+class Incomplete(Village):
+    """Leaves one agent, or all agents, out of its results."""
 
     def __init__(self, how):
         super().__init__()
         self.how = how
 
     def reset(self, seed=None, options=None):
-        told = super().reset(seed, options)
-        if self.how == "nobody":
+        result = super().reset(seed, options)
+        if self.how == "no agents":
             self.agents = []
-        return told
+        return result
 
     def step(self, actions):
         seen, *rest = super().step(actions)
@@ -327,20 +328,20 @@ class Amiss(Village):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("nobody", "env 0, reset 0: ValueError: a new episode begins with no agents"),
+        ("no agents", "env 0, reset 0: ValueError: a new episode begins with no agents"),
         ("unseen", r"env 0, step \d+: ValueError: there is no observation of 'agent_\d'"),
     ],
 )
 def test_parallel_envs_that_leave_agents_out_are_told(how, words):
-    env = pufferlib.wrap(functools.partial(Amiss, how), 1, seed=1)
+    env = pufferlib.wrap(functools.partial(Incomplete, how), 1, seed=1)
     with pytest.raises(EnvError, match=words):
         env.reset()
         for _ in range(20):
             env.step(np.zeros(env.num_envs, np.int64))
 
 
-class Wrong(Teller):
-    """Misbehaves in its third step, as it is told."""
+class Wrong(RecordingEnv):
+    """Misbehaves in its third step, in the way `how` says."""
 
     def __init__(self, how):
         super().__init__(end=0.0)
@@ -369,7 +370,7 @@ class Wrong(Teller):
         ("shape", r"env 0, step 3: ValueError: the observation has shape \(3,\)"),
         ("dtype", "env 0, step 3: ValueError: the observation is <U1"),
         ("nan", "env 0, step 3: ValueError: its reward is nan"),
-        ("huge", r"env 0, step 3: ValueError: its reward is 1e\+300"),  # not of float32
+        ("huge", r"env 0, step 3: ValueError: its reward is 1e\+300"),  # beyond float32
         ("raise", "env 0, step 3: KeyError: 'lost'"),
     ],
 )
@@ -387,7 +388,7 @@ def test_what_an_env_does_wrong_is_told_with_env_and_step(how, words, backend):
 def test_threads_play_where_the_envs_were_made():
     homes = {}
 
-    class Home(Teller):
+    class Home(RecordingEnv):
         def __init__(self):
             super().__init__(end=0.0)
             homes[id(self)] = threading.current_thread()
@@ -399,19 +400,21 @@ def test_threads_play_where_the_envs_were_made():
     env = pufferlib.wrap(Home, 4, backend="threads", num_workers=2)
     env.reset()
     env.step(np.zeros(4, np.int64))
-    assert len(set(homes.values())) == 3  # two, and the one that looked at the spaces
+    assert len(set(homes.values())) == 3  # two workers, and the main thread for the inspected env
     env.close()
 
 
 def test_lived_is_what_the_other_tests_take_it_for():
-    env = Teller(end=0.0)
+    env = RecordingEnv(end=0.0)
     env.reset(seed=3)
     env.step(2)
-    assert {(3.0, 0.0, 0.0, 0.0): external_envs.Step(2, 221.0, LIVE, (3.0, 0.0, 0.0, 1.0))} == LIVED
+    assert {
+        (3.0, 0.0, 0.0, 0.0): external_envs.Transition(2, 221.0, LIVE, (3.0, 0.0, 0.0, 1.0))
+    } == RECORDED
 
 
 def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
-    """Gymnasium's own numpy CartPole: it takes one seed, and shows new episodes a step later."""
+    """Gymnasium's numpy CartPole takes one seed, and shows new episodes a step later."""
     make = functools.partial(
         gymnasium.make_vec, "CartPole-v1", 3, vectorization_mode="vector_entry_point"
     )
@@ -422,35 +425,35 @@ def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
     random, between = np.random.default_rng(0), np.zeros(3, np.bool_)
     for _ in range(60):
         actions = random.integers(0, 2, 3)
-        told, rewards, terminated, truncated, infos = env.step(actions)
+        obs, rewards, terminated, truncated, infos = env.step(actions)
         seen, gains, ends, cuts, _ = twin.step(actions)
         np.testing.assert_array_equal(rewards, np.where(between, 0, gains))
         np.testing.assert_array_equal(terminated | truncated, ends | cuts)
         between = ends | cuts
-        np.testing.assert_array_equal(env.alive, ~between)  # nobody acts in the step in between
-        np.testing.assert_array_equal(told[~between], seen[~between])
+        np.testing.assert_array_equal(env.alive, ~between)  # no agent acts between episodes
+        np.testing.assert_array_equal(obs[~between], seen[~between])
         if between.any():
             np.testing.assert_array_equal(infos["final_obs"][between], seen[between])
     assert env.log()["episodes"][0] > 3
 
 
 class Relay(Village):
-    """One agent at a time: whoever dies, in its third step, is followed by a new one at once."""
+    """One agent at a time: it dies in its third step, and a new one enters in the same step."""
 
     def reset(self, seed=None, options=None):
         super().reset(seed, options)
         self.agents = self.agents[:1]
-        return self._told(self.agents), {}
+        return self._observations(self.agents), {}
 
     def step(self, actions):
         (name,) = self.agents
-        _, self.seen[name] = live(self.seen[name], 0, LIVE)
+        _, self.seen[name] = record(self.seen[name], 0, LIVE)
         dead = self.seen[name][3] == 3
-        seen = self._told([name])
+        seen = self._observations([name])
         if dead:
             self.agents = []
             self._enter(f"agent_{int(name[6:]) + 1}")
-            seen |= self._told(self.agents)
+            seen |= self._observations(self.agents)
         return seen, {name: 0.0}, {name: dead}, {name: False}, {name: {}}
 
 

@@ -1,4 +1,4 @@
-"""wrap: numbers in infos reach the log, and values that are no finite float32 are refused."""
+"""wrap: numbers in infos reach the log, and values that are not finite as float32 are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
-from tests.support.external_envs import LIVED, Teller, Village
+from tests.support.external_envs import RECORDED, RecordingEnv, Village
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not import torch
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows", "ignore:overflow en
 
 @pytest.fixture(autouse=True)
 def forget():
-    """No test sees what was lived in another."""
-    LIVED.clear()
+    """Begin each test with no recorded transitions."""
+    RECORDED.clear()
 
 
 # --- infos --------------------------------------------------------------------------------
-class Success(Teller):
-    """Tells numbers in the last step of an episode, and others, that do not count, before."""
+class Success(RecordingEnv):
+    """Has numbers in the infos of last steps, and others, which do not count, before."""
 
     def step(self, action):
         seen, reward, terminated, truncated, _ = super().step(action)
@@ -58,7 +58,7 @@ class Success(Teller):
 
 
 class Elders(Village):
-    """Its agents tell how old they became."""
+    """Its agents' infos have their ages."""
 
     def step(self, actions):
         seen, rewards, terminated, truncated, infos = super().step(actions)
@@ -68,13 +68,13 @@ class Elders(Village):
 
 
 def ended(env, steps=30):
-    """Step -> the lives of the envs' episodes that ended, and the log."""
+    """Step; return the numbers of the envs' episodes that ended, and the log."""
     random, lives = np.random.default_rng(0), []
     for _ in range(steps):
         env.arrays["action"][:] = random.integers(0, 3, env.arrays["action"].shape)
         env.step()
         env.engine.clear_finals()
-    lives = [seen[2] for seen, step in LIVED.items() if step.done]
+    lives = [seen[2] for seen, step in RECORDED.items() if step.done]
     return lives, env.log()
 
 
@@ -93,12 +93,12 @@ def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
     expected: Any = None
     for one in ("serial", backend):
         game = ExternalGame(make, backend=one, num_workers=2)
-        LIVED.clear()
+        RECORDED.clear()
         with RowEnv(game, 4, horizon=50, batch_rows=400, seed=3) as env:
             lives, log = ended(env)
             if one == "serial":
                 expected = lives, log
-                assert "is_success" not in env.log()  # it begins anew
+                assert "is_success" not in env.log()  # the log starts over
             else:
                 assert log == expected[1]
     lives, log = expected
@@ -109,18 +109,18 @@ def test_numbers_of_the_last_info_are_in_the_log(kind, backend):
     )
     assert log["info/score"][3] == max(lives)  # `score` is the log's own
     assert log["third"][0] == pytest.approx(np.mean([life for life in lives if life % 3 == 2]))
-    told = {"is_success", "inner/life", "info/score", "third"}
-    assert set(log) == {"episodes", "score", "length"} | told
+    numbers_in_infos = {"is_success", "inner/life", "info/score", "third"}
+    assert set(log) == {"episodes", "score", "length"} | numbers_in_infos
 
 
 def test_agents_tell_of_their_lives_when_these_end():
     with RowEnv(ExternalGame(Elders), 3, horizon=50, batch_rows=400, seed=3) as env:
         _, log = ended(env)
-    ages = [step.after[3] for step in LIVED.values() if step.done]
+    ages = [step.after[3] for step in RECORDED.values() if step.done]
     whole = [
         step.after[3]
-        for seen, step in LIVED.items()
-        if step.done and seen[2] < max(other[2] for other in LIVED if other[0] == seen[0])
+        for seen, step in RECORDED.items()
+        if step.done and seen[2] < max(other[2] for other in RECORDED if other[0] == seen[0])
     ]
     assert min(ages) <= log["age"][2] and log["age"][3] <= max(ages)
     assert np.mean(whole) == pytest.approx(log["age"][0], rel=0.2)
@@ -130,8 +130,8 @@ def test_agents_tell_of_their_lives_when_these_end():
 def test_gymnasiums_episode_statistics_are_in_the_log(vector):
     def make():
         if not vector:
-            return RecordEpisodeStatistics(Teller())
-        envs = SyncVectorEnv([Teller] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+            return RecordEpisodeStatistics(RecordingEnv())
+        envs = SyncVectorEnv([RecordingEnv] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
         return gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
 
     with RowEnv(ExternalGame(make), 4, horizon=50, batch_rows=400, seed=3) as env:
@@ -149,7 +149,7 @@ def test_they_arrive_in_a_trainers_metrics():
 
 
 class Gone(Village):
-    """Its agents tell which episode they left."""
+    """Its agents' infos have the number of the episode."""
 
     def step(self, actions):
         *rest, infos = super().step(actions)
@@ -159,7 +159,7 @@ class Gone(Village):
 @pytest.mark.parametrize("backend", ["serial", "processes"])
 def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
     def play(make):
-        LIVED.clear()
+        RECORDED.clear()
         game = ExternalGame(make, backend=backend, num_workers=2)
         spec = GameSpec.of(game)
         policy = make_policy(PolicyOptions(hidden_size=8), PolicySpec.of(spec), seed=3)
@@ -177,7 +177,7 @@ def test_an_evaluation_has_the_numbers_of_the_episodes_that_count(backend):
 
 
 def test_more_numbers_than_there_is_room_for_are_left_out_with_a_warning():
-    class Talks(Teller):
+    class Talks(RecordingEnv):
         def step(self, action):
             return *super().step(action)[:4], {
                 f"number_{k}": k for k in range(BYTES_PER_AGENT // 10)
@@ -210,8 +210,8 @@ def test_what_is_of_one_env_of_a_vector_env():
 
 
 # --- values that are refused --------------------------------------------------------------
-class Wild(Teller):
-    """Gives a number that is none in its third step."""
+class Wild(RecordingEnv):
+    """Returns a value that is not finite in its third step."""
 
     observation_space = Dict(
         {
@@ -225,20 +225,20 @@ class Wild(Teller):
         super().__init__(end=0.0)
         self.where, self.value, self.last = where, value, last
 
-    def _wild(self, seen):
-        told = {"who": seen.reshape(2, 2), "wide": np.zeros(3), "n": 1}
+    def _observe(self, seen):
+        obs = {"who": seen.reshape(2, 2), "wide": np.zeros(3), "n": 1}
         if seen[3] == 3 and self.where != "reward":
-            told[self.where].reshape(-1)[2] = self.value
-        return told
+            obs[self.where].reshape(-1)[2] = self.value
+        return obs
 
     def reset(self, *, seed=None, options=None):
-        return self._wild(super().reset(seed=seed)[0]), {}
+        return self._observe(super().reset(seed=seed)[0]), {}
 
     def step(self, action):
         seen, reward, *_ = super().step(action)
         if self.where == "reward" and seen[3] == 3:
             reward = self.value
-        return self._wild(seen), reward, bool(self.last and seen[3] == 3), False, {}
+        return self._observe(seen), reward, bool(self.last and seen[3] == 3), False, {}
 
 
 def wild_village(where, value, last):
@@ -257,6 +257,7 @@ def wild_village(where, value, last):
 
 
 def until_refused(make, num_envs, backend="serial"):
+    """Step until an EnvError, and return its message."""
     env = pufferlib.wrap(make, num_envs, backend=backend, num_workers=2, seed=1)
     env.reset()
     with pytest.raises(EnvError) as caught:
@@ -274,16 +275,16 @@ def until_refused(make, num_envs, backend="serial"):
     [
         ("who", np.nan, "observation 'who' is nan at [1, 0]"),
         ("who", -np.inf, "observation 'who' is -inf at [1, 0]"),
-        ("wide", 1e300, "observation 'wide' is inf at [2]"),  # not of float32
+        ("wide", 1e300, "observation 'wide' is inf at [2]"),  # beyond float32
     ],
 )
 def test_an_observation_that_is_not_finite_is_refused(where, value, words, last, backend):
-    said = until_refused(functools.partial(Wild, where, value, last), 2, backend)
-    assert f"Wild: env 0, step 3: ValueError: {words}" in said
+    message = until_refused(functools.partial(Wild, where, value, last), 2, backend)
+    assert f"Wild: env 0, step 3: ValueError: {words}" in message
 
 
 def test_a_plain_observation_that_is_not_finite_is_refused():
-    class Plain(Teller):
+    class Plain(RecordingEnv):
         def step(self, action):
             seen, *rest = super().step(action)
             seen[2] = np.nan
@@ -309,8 +310,8 @@ def test_vector_envs_are_refused_the_same(where, value, words, last, mode):
         [functools.partial(Wild, "who", 0.0), functools.partial(Wild, where, value, last)],
         autoreset_mode=mode,
     )
-    said = until_refused(make, 2)
-    assert f"envs [0, 2), step 3: ValueError: {words}" in said
+    message = until_refused(make, 2)
+    assert f"envs [0, 2), step 3: ValueError: {words}" in message
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -323,5 +324,5 @@ def test_vector_envs_are_refused_the_same(where, value, words, last, mode):
     ],
 )
 def test_parallel_envs_are_refused_the_same(where, value, words, last):
-    said = until_refused(functools.partial(wild_village, where, value, last), 2)
-    assert "village: env " in said and words in said
+    message = until_refused(functools.partial(wild_village, where, value, last), 2)
+    assert "village: env " in message and words in message

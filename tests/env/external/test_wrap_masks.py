@@ -1,4 +1,4 @@
-"""wrap: a policy keeps to the action masks that external envs tell, whoever plays them."""
+"""wrap: a policy keeps to the action masks of external envs, in every backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.ppo.collector import UNUSED
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
-from tests.support.external_envs import LIVED, Teller, Village
+from tests.support.external_envs import RECORDED, RecordingEnv, Village
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not import torch
 
@@ -27,17 +27,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 @pytest.fixture(autouse=True)
 def forget():
-    """No test sees what was lived in another."""
-    LIVED.clear()
+    """Begin each test with no recorded transitions."""
+    RECORDED.clear()
 
 
 def legal_at(step: float, sizes=(5,)) -> list[np.ndarray]:
-    """Of each head the one choice, and the next, that are legal in a step."""
+    """Return the mask of each head in a step: two adjacent choices are legal."""
     return [np.array([(k - int(step)) % n < 2 for k in range(n)], np.int8) for n in sizes]
 
 
 class Strict(gymnasium.Env):
-    """Takes the choices that it said are legal, and ends after some steps; `how` it says so."""
+    """Asserts that actions are legal, and ends after some steps. `how`: where its masks are."""
 
     observation_space: Any = Box(0, 100, (1,), np.float32)
     action_space: Any = Discrete(5, start=3)
@@ -56,7 +56,7 @@ class Strict(gymnasium.Env):
                 {"observation": self.observation_space, "action_mask": inner}
             )
 
-    def _told(self):
+    def _observe(self):
         self.legal = legal_at(self.step_count, self.sizes)
         if self.step_count == self.forbid:
             self.legal[-1][:] = 0
@@ -69,7 +69,7 @@ class Strict(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.step_count, self.last = 0, int(self.np_random.integers(1, 9))
-        return self._told()
+        return self._observe()
 
     def step(self, action):
         chosen = np.atleast_1d(action) - self.starts
@@ -77,12 +77,12 @@ class Strict(gymnasium.Env):
             assert legal[choice], f"{choice} of {legal}"
         self.step_count += 1
         over = self.step_count > self.last
-        seen, info = self._told()
+        seen, info = self._observe()
         return seen, 1.0, over, False, info
 
 
 class StrictVillage(Village):
-    """Agents may choose but one thing, each another one, and are told so in infos."""
+    """Each agent has one legal choice, another one in each step; the masks are in infos."""
 
     def __init__(self):
         super().__init__()
@@ -100,8 +100,8 @@ class StrictVillage(Village):
 
     def step(self, actions):
         assert all(actions[name] == self.legal[name] for name in actions), (actions, self.legal)
-        *told, _ = super().step(actions)
-        return *told, self._infos()
+        *result, _ = super().step(actions)
+        return *result, self._infos()
 
 
 STRICT = {how: functools.partial(Strict, how) for how in ("info", "seen", "heads", "tuple")}
@@ -123,7 +123,7 @@ def strict_batch(how, mode):
     ],
 )
 def test_a_policy_chooses_what_is_legal_only(make, backend):
-    """The envs assert it; the masks are in the rows; training and evaluation keep to them."""
+    """The envs assert it in training and evaluation; the masks are in the rows."""
     game = ExternalGame(make, backend=backend, num_workers=2)
     trainer = trainer_of(game, 4)
     for _ in range(4):
@@ -190,7 +190,7 @@ def test_masks_that_do_not_fit_are_refused():
 
 
 def test_without_choices_an_action_mask_is_an_observation_like_any():
-    class Pushes(Teller):
+    class Pushes(RecordingEnv):
         observation_space = Dict({"action_mask": Box(0, 1, (2,))})
         action_space = Box(-1, 1, (2,))
 

@@ -1,4 +1,4 @@
-"""Worker processes: whatever ends one is said by name, and whatever ends their parent ends them."""
+"""Worker processes: an error names a worker that ended and why; workers end with their parent."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pufferlib
 from pufferenv.external.backends import processes
 from pufferenv.external.backends.shared_memory import SharedMemory, map_array
 from pufferenv.external.game import EnvError
-from tests.support.external_envs import Teller
+from tests.support.external_envs import RecordingEnv
 from tests.support.paths import ROOT
 
-PATIENCE = 3  # seconds that a process may take to be gone
+MAX_END_SECONDS = 3  # within which a process has to end
 
 
-class Fatal(Teller):
-    """Ends its process in its third step, as it is told; says in a file where it lives."""
+class Fatal(RecordingEnv):
+    """Ends its process in its third step as `how` says; a file in `notes` has its process id."""
 
     def __init__(self, how, notes=None):
         super().__init__(end=0.0)
@@ -34,7 +34,7 @@ class Fatal(Teller):
             Path(notes, f"{os.getpid()}").touch()
 
     def step(self, action):
-        told = super().step(action)
+        result = super().step(action)
         if self.seen[3] == 3:
             if self.how == "exit":
                 os._exit(7)
@@ -44,7 +44,7 @@ class Fatal(Teller):
                 os.kill(os.getpid(), signal.SIGKILL)
             elif self.how == "hang":
                 time.sleep(1000)
-        return told
+        return result
 
 
 def three_steps(env):
@@ -78,7 +78,7 @@ def test_a_worker_that_dies_is_an_error_that_names_it(how, words):
     env = pufferlib.wrap(make, 2, backend="processes", num_workers=2, name="Fatal")
     with pytest.raises(EnvError, match=words) as caught:
         three_steps(env)
-    if how == "segfault":  # with the line that it was at
+    if how == "segfault":  # the message has the line of the crash
         assert "in string_at" in str(caught.value)
         assert "test_wrap_processes.py" in str(caught.value)
     env.close()
@@ -94,8 +94,8 @@ def test_a_worker_that_does_not_answer_is_an_error_after_its_time():
     env.close()
 
 
-class Sleepy(Teller):
-    """Takes its time to be made, reset and stepped."""
+class Sleepy(RecordingEnv):
+    """Takes 0.3 s to be made, reset and stepped."""
 
     def __init__(self):
         super().__init__(end=0.0)
@@ -111,7 +111,7 @@ class Sleepy(Teller):
 
 
 def test_a_worker_that_comes_from_env_to_env_is_waited_for():
-    """The time is each env's own: four take longer together."""
+    """The timeout is for each env: four envs take longer together."""
     env = pufferlib.wrap(Sleepy, 4, backend="processes", num_workers=1, timeout=0.8)
     env.reset(seed=1)
     obs, *_ = env.step(np.zeros(4, np.int64))
@@ -126,7 +126,7 @@ def test_an_env_that_is_never_made_is_an_error_after_its_time(monkeypatch):
     def make():
         if os.getpid() != here:
             time.sleep(1000)
-        return Teller()
+        return RecordingEnv()
 
     env = pufferlib.wrap(make, 2, backend="processes", num_workers=1, timeout=1)
     with pytest.raises(EnvError, match=r"no answer for 2 s: .* at env 0\. If the env needs"):
@@ -135,11 +135,11 @@ def test_an_env_that_is_never_made_is_an_error_after_its_time(monkeypatch):
 
 
 def test_a_worker_has_a_time_unless_told_otherwise():
-    assert pufferlib.wrap(Teller).game.timeout == 300
-    assert pufferlib.wrap(Teller, timeout=None).game.timeout is None
+    assert pufferlib.wrap(RecordingEnv).game.timeout == 300
+    assert pufferlib.wrap(RecordingEnv, timeout=None).game.timeout is None
     for timeout in (0, -1, float("nan")):
-        with pytest.raises(ValueError, match="must be above 0 seconds, or None"):
-            pufferlib.wrap(Teller, timeout=timeout)
+        with pytest.raises(ValueError, match="must be above 0 seconds, or None for no limit"):
+            pufferlib.wrap(RecordingEnv, timeout=timeout)
 
 
 def test_an_env_that_cannot_be_made_is_told_with_its_traceback():
@@ -148,7 +148,7 @@ def test_an_env_that_cannot_be_made_is_told_with_its_traceback():
     def make():
         if os.getpid() != here:
             raise OSError("no display")
-        return Teller()
+        return RecordingEnv()
 
     env = pufferlib.wrap(make, 2, backend="processes", num_workers=2)
     with pytest.raises(EnvError, match=r"in the worker of envs \[0, 1\)(.|\n)*OSError: no display"):
@@ -166,8 +166,8 @@ def test_closing_ends_the_workers(tmp_path):
     assert gone(workers)
 
 
-class Starter(Teller):
-    """Starts a process that it never ends, in workers only; says in a file which."""
+class Starter(RecordingEnv):
+    """In a worker, starts a process that it never ends; a file in `notes` has its id."""
 
     def __init__(self, notes, parent):
         super().__init__(end=0.0)
@@ -182,7 +182,7 @@ def test_what_envs_started_ends_with_their_workers(tmp_path):
     env.reset()
     started = pids(tmp_path)
     assert len(started) == 2
-    env.close()  # the workers end by themselves
+    env.close()  # the workers end without being killed
     assert gone(started)
 
 
@@ -211,8 +211,8 @@ def pids(notes):
 
 
 def gone(numbers):
-    """Whether all these processes end, within PATIENCE."""
-    until = time.monotonic() + PATIENCE
+    """Return whether all these processes end within MAX_END_SECONDS."""
+    until = time.monotonic() + MAX_END_SECONDS
     while time.monotonic() < until:
         if not any(alive(number) for number in numbers):
             return True
@@ -231,15 +231,17 @@ def alive(number):
         except ProcessLookupError:
             return False
         return True
-    return status.rpartition(")")[2].split()[0] != "Z"  # a zombie that nobody has waited for
+    return (
+        status.rpartition(")")[2].split()[0] != "Z"
+    )  # Z: a zombie, which its parent has not waited for
 
 
 @pytest.mark.parametrize("how", ["raise", "leave", "interrupt", "kill", "kill while it hangs"])
 def test_nothing_is_left_behind_however_a_program_ends(how, tmp_path):
-    told = {"kill while it hangs": "hang", "kill": "go on", "interrupt": "go on"}.get(how, how)
+    behaviour = {"kill while it hangs": "hang", "kill": "go on", "interrupt": "go on"}.get(how, how)
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, told, str(tmp_path)],
+        [sys.executable, "-c", PROGRAM, behaviour, str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -254,12 +256,12 @@ def test_nothing_is_left_behind_however_a_program_ends(how, tmp_path):
         program.send_signal(signal.SIGINT)
     elif how.startswith("kill"):
         program.kill()
-    _, errors = program.communicate(timeout=PATIENCE)
+    _, errors = program.communicate(timeout=MAX_END_SECONDS)
     assert gone(workers)
     if os.path.isdir("/dev/shm"):
         assert set(os.listdir("/dev/shm")) <= before
     if how == "interrupt":
-        assert errors.count("Traceback") == 1  # the program's own, none of a worker
+        assert errors.count("Traceback") == 1  # the program's own, not a worker's
         assert "KeyboardInterrupt" in errors
 
 

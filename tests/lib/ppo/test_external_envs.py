@@ -18,13 +18,13 @@ from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ppo.collector import UNUSED
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.evaluate import evaluate
-from tests.support.external_envs import LIVE, LIVED, TRUNCATED, Teller, Village
+from tests.support.external_envs import LIVE, RECORDED, TRUNCATED, RecordingEnv, Village
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 
 def trainer_of(game, num_envs, *, groups=1, asynchronous=False, policy="mlp", **train):
-    LIVED.clear()
+    RECORDED.clear()
     vec = VecOptions(num_envs=num_envs, num_groups=groups, asynchronous=asynchronous, debug=True)
     defaults = {"horizon": 4, "batch_size": 24, "seed": 2, "device": "cpu", "threads": 1}
     defaults["precision"] = "float32"  # `auto` is measured, and may differ from one run to the next
@@ -40,7 +40,7 @@ def trainer_of(game, num_envs, *, groups=1, asynchronous=False, policy="mlp", **
 @pytest.mark.parametrize("policy", ["mlp", "lstm"])
 @pytest.mark.parametrize(("groups", "asynchronous"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("backend", ["serial", "threads"])
-@pytest.mark.parametrize("make", [Teller, Village])
+@pytest.mark.parametrize("make", [RecordingEnv, Village])
 def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous, policy):
     game = ExternalGame(make, backend=backend, num_workers=2)
     trainer = trainer_of(
@@ -53,7 +53,7 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
         rows = trainer.env.engine.batch()
         for row in rows:
             for t in range(4):
-                step = LIVED.pop(tuple(arrays["pool_observation"][row, t].tolist()))
+                step = RECORDED.pop(tuple(arrays["pool_observation"][row, t].tolist()))
                 assert arrays["pool_action"][row, t, 0] == step.action
                 assert arrays["pool_reward"][row, t] == np.float32(step.reward)
                 assert arrays["pool_done"][row, t] == step.done
@@ -65,10 +65,10 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
     for _ in range(8):
         trainer.update()
     engine = trainer.env.engine
-    engine._backend.wait_all()  # steps in flight are in LIVED, but not in the pool
+    engine._backend.wait_all()  # steps in flight are in RECORDED, but not in the pool
     kept = arrays["pool_observation"][arrays["pool_version"] != UNUSED]
-    assert sorted(map(tuple, kept.tolist())) == sorted(LIVED)
-    assert len(LIVED) == trainer.dropped
+    assert sorted(map(tuple, kept.tolist())) == sorted(RECORDED)
+    assert len(RECORDED) == trainer.dropped
     trainer.close()
 
 
@@ -76,7 +76,7 @@ def test_a_run_trains_on_what_was_lived_once(make, backend, groups, asynchronous
 def test_weights_do_not_depend_on_who_plays(groups):
     found = []
     for backend, workers in (("serial", None), ("threads", 2), ("processes", 2)):
-        game = ExternalGame(Teller, backend=backend, num_workers=workers)
+        game = ExternalGame(RecordingEnv, backend=backend, num_workers=workers)
         trainer = trainer_of(game, 6, groups=groups)
         for _ in range(5):
             trainer.update()
@@ -86,7 +86,7 @@ def test_weights_do_not_depend_on_who_plays(groups):
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-class Gate(Teller):
+class Gate(RecordingEnv):
     """The first env of a run waits in its steps until it is let on."""
 
     open = threading.Event()
@@ -112,18 +112,18 @@ def test_fast_envs_do_not_wait_for_a_slow_one():
     slow = float(trainer.env.arrays["pool_observation"][0, 0, 0])
     for _ in range(3):
         trainer.update()
-    steps = {tag: sum(key[0] == tag for key in LIVED) for tag in {key[0] for key in LIVED}}
+    steps = {tag: sum(key[0] == tag for key in RECORDED) for tag in {key[0] for key in RECORDED}}
     assert slow not in steps
     assert len(steps) == 3
     assert sum(steps.values()) >= 3 * 48
     Gate.open.set()
-    while not any(key[0] == slow for key in LIVED):
+    while not any(key[0] == slow for key in RECORDED):
         trainer.update()
     trainer.close()
 
 
 def test_asynchronous_needs_groups_that_can_overtake_each_other():
-    for game, groups in ((ExternalGame(Teller), 1), ("squared", 2)):
+    for game, groups in ((ExternalGame(RecordingEnv), 1), ("squared", 2)):
         with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs a wrapped env"):
             trainer_of(game, 4, groups=groups, asynchronous=True)
 
@@ -161,7 +161,7 @@ def test_wrapped_envs_of_a_group_step_together(monkeypatch):
 
 
 def test_a_wrapped_env_trains_in_place_of_a_name():
-    env = pufferlib.wrap(functools.partial(Teller, 0.5), 3, name="teller")
+    env = pufferlib.wrap(functools.partial(RecordingEnv, 0.5), 3, name="recording")
     trainer = trainer_of(env, 3)
     assert trainer.env.game is env.game
     metrics = trainer.update()
@@ -171,7 +171,7 @@ def test_a_wrapped_env_trains_in_place_of_a_name():
 
 
 def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
-    make = functools.partial(SyncVectorEnv, [Teller] * 3)
+    make = functools.partial(SyncVectorEnv, [RecordingEnv] * 3)
     trainer = trainer_of(ExternalGame(make), 3)
     result = evaluate(trainer.policy, trainer.env.game_spec, episodes=7)
     assert (result.episodes, result.unfinished) == (7, 0)
@@ -182,7 +182,7 @@ def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
 def test_the_end_of_a_truncated_episode_is_evaluated():
     """next_value of a truncated step is the value of what the env showed last."""
 
-    class Short(Teller):
+    class Short(RecordingEnv):
         def step(self, action):
             seen, reward, *_ = super().step(action)
             return seen, reward, False, seen[3] == 3, {}
