@@ -1,4 +1,4 @@
-"""Policies, PPO and the command line around pufferenv's rows. Importing it does no work."""
+"""Policies, PPO and the command line, built on pufferenv. Importing it loads nothing else."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,1 +1,1 @@
-"""The options of a run, and how their layers are resolved."""
+"""The options of a run, and how a config is resolved from defaults, files and flags."""

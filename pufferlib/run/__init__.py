@@ -1,1 +1,1 @@
-"""A run on disk: session, directory, checkpoints, evaluation, loggers."""
+"""A run on disk: session, directory, checkpoints, evaluation, loggers, output."""

@@ -94,8 +94,7 @@ def test_a_game_outside_the_package_is_trained_by_its_path_and_its_run_works_any
 
 OWN_NETWORK = """
 import torch
-from pufferlib.ops.output import Output
-from pufferlib.policies.base import Policy
+from pufferlib.policy import Output, Policy
 
 class Mine(Policy):
     def __init__(self, spec, options):

@@ -1,4 +1,4 @@
-"""The tables of options: values are checked where declared, errors name what is legal."""
+"""The tables of options check their values; errors name what is legal."""
 
 import math
 

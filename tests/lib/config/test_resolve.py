@@ -1,4 +1,4 @@
-"""What a run is made of: layers, their precedence, their errors, and config.toml."""
+"""The config of a run: precedence of the layers, their errors, and config.toml."""
 
 import dataclasses
 

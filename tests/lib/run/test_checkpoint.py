@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not at all, checked before use, never unpickled."""
+"""Checkpoint files are written atomically, checked before use, and never unpickled."""
 
 import errno
 import os
@@ -11,12 +11,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from pufferenv.engine._engine import ABI
 from pufferenv.game_spec import GameSpec
 from pufferlib.run import checkpoint
 from pufferlib.run.checkpoint import CheckpointError, SaveError
 from tests.support.paths import ROOT
 
-UNPICKLED = []  # what the canary leaves if anything unpickles it
+UNPICKLED = []  # filled if anything unpickles the canary
 
 
 class Canary:
@@ -54,7 +55,7 @@ def test_a_policy_comes_back_as_it_was(saved):
     note = checkpoint.load_policy(other, path, note_of("squared"))
     assert same(weights(other), weights(module))
     assert note["kind"] == "policy"
-    assert (note["format"], note["abi"], note["game"]) == (1, 2, "squared")
+    assert (note["format"], note["abi"], note["game"]) == (1, ABI, "squared")
 
 
 def test_tensors_of_any_kind_come_back_bit_for_bit(tmp_path):

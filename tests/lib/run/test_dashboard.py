@@ -1,4 +1,4 @@
-"""What a person sees: a dashboard that fits any terminal, plain lines elsewhere."""
+"""The output of a run: a dashboard that fits any terminal, plain lines elsewhere."""
 
 import io
 

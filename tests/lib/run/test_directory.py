@@ -1,4 +1,4 @@
-"""Run folders: never written over, found again, and consistent at every moment."""
+"""Run directories are never overwritten, are found again, and are always consistent."""
 
 import json
 import os
@@ -26,7 +26,9 @@ def test_a_new_run_has_its_config_and_a_place_for_metrics(tmp_path):
     assert run.path == tmp_path / "squared" / "first"
     assert run.read_config() == SETTINGS
     run.log({"agent_steps": 1, "loss/loss": float("nan"), "env/score": 2.5})
-    lines = (run.path / "metrics.jsonl").read_text().splitlines()  # before close: line by line
+    lines = (
+        (run.path / "metrics.jsonl").read_text().splitlines()
+    )  # before close: nothing is buffered
     assert [json.loads(line) for line in lines] == [
         {"agent_steps": 1, "loss/loss": None, "env/score": 2.5}
     ]

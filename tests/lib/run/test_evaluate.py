@@ -1,4 +1,4 @@
-"""Evaluation: exactly the first episodes of each env, on fixed seeds, disturbing nothing."""
+"""Evaluation plays exactly the first episodes of each env, seeded and without side effects."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ def policy_for(spec, **options):
 
 
 def plain(result):
-    """A result without the time that it took."""
+    """Return a result without the time that it took."""
     return {key: value for key, value in result.asdict().items() if key != "seconds"}
 
 
 class Still(Policy):
-    """Does nothing in cartpole but push left."""
+    """A policy that always pushes left in cartpole."""
 
     def __init__(self, spec):
         super().__init__(spec)
@@ -110,7 +110,7 @@ def test_many_agents_that_die_and_are_spawned_are_one_episode_per_env():
 
 
 class Counter(Policy):
-    """Its state counts the steps of a life; it notes what it was at each step."""
+    """A policy whose state counts the steps of a life and is compared with the observation."""
 
     state_size = 1
 

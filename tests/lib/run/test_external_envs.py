@@ -1,4 +1,4 @@
-"""External envs by name on the command line: trained, evaluated, resumed; bad names get answers."""
+"""External envs on the command line: training, evaluation, resuming, and errors for bad names."""
 
 import json
 import sys
@@ -50,7 +50,9 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     assert main(["eval", CARTPOLE, "--episodes", "3", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["episodes"] == 3 and answer["game"] == CARTPOLE
-    assert answer["fields"]["score"]["mean"] == -1  # sutton_barto_reward: -1 for the fall alone
+    assert (
+        answer["fields"]["score"]["mean"] == -1
+    )  # with sutton_barto_reward: -1 for the fall, else 0
     again = run.parent / "second"
     longer = (run / "config.toml").read_text().replace("steps = 256", "steps = 512")
     again.mkdir()
@@ -215,7 +217,7 @@ def test_defaults_follow_the_kind_of_observation():
 
 
 def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
-    """As far as the env says: Gymnasium's limit, PettingZoo's max_cycles."""
+    """The limit is Gymnasium's max_episode_steps or PettingZoo's max_cycles."""
 
     class Cycles(Village):
         max_cycles = 40

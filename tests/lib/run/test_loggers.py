@@ -1,4 +1,4 @@
-"""Loggers: one row of a table makes the flag, the help and the check."""
+"""Loggers: one row of the table gives the flag, its help and the check that it is installed."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ SHORT = [
 
 
 class Memory:
-    """Keeps everything that it is given."""
+    """A logger that stores what it receives."""
 
     def __init__(self, folder, config):
         self.folder, self.config, self.logged, self.closed = folder, config, [], 0
@@ -78,7 +78,7 @@ def test_a_logger_whose_module_is_missing_names_its_flag_and_what_to_install(mon
 
 @pytest.mark.parametrize("name", list(loggers.LOGGERS))
 def test_every_row_imports_its_module_and_can_log(name, tmp_path, monkeypatch):
-    """With a stand-in for the package, so that nothing needs to be installed or reached."""
+    """A stand-in replaces the package, so that nothing is installed or contacted."""
     entry, calls = loggers.LOGGERS[name], []
 
     def record(*args, **more):
