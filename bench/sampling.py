@@ -115,7 +115,7 @@ def main() -> None:
         for name, (_, call) in ways.items():
             rates[name].append(rate(call))
     print(f"{args.agents} x {args.choices} logits, one thread, median of {args.repetitions}")
-    print(f"{processor()}; kernels: {_kernels.WIDTH}; torch {torch.__version__}")
+    print(f"{processor()}; kernels: {_kernels.instruction_set()}; torch {torch.__version__}")
     print(f"{built()}\n")
     slowest = statistics.median(rates["Categorical"])
     print(f"{'':<20}{'calls/s':>10}{'us/call':>10}{'ratio':>8}  gives")

@@ -114,6 +114,7 @@ cdef int call_or_record(
     """Run a kernel now, or append it to the graph."""
     cdef PufFault fault
     cdef int failed
+    run = in_use(run)
     if graph is not None:
         arrays.settle()
         return graph.append(run, args, size, arrays)

@@ -24,10 +24,14 @@ cdef extern from "kernels.h" nogil:
         const char *name
         PufRun run
     ctypedef struct PufKernels:
-        const char *width
+        const char *isa
         int64_t count
         const PufKernel *kernels
-    const PufKernels *puf_kernels()
+    const PufKernels *puf_kernels(int isa)
+
+
+cdef extern from "pufferenv/contract/cpu.h" nogil:
+    enum: PUF_NUM_ISAS
 
 
 cdef extern from "graph.h" nogil:

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-WIDTH: str  # of the vectors in use: "AVX-512", "AVX2", "baseline"; all give the same bits
+def instruction_sets() -> list[str]:
+    """Return the instruction sets that this build and this CPU have kernels for, narrowest first."""
+
+def instruction_set() -> str:
+    """Return the instruction set of the kernels in use."""
+
+def use_instruction_set(isa: str) -> None:
+    """Run the kernels for `isa` from now on, for tests."""
 
 def __getattr__(name: str) -> Any: ...  # the kernels
 

@@ -31,18 +31,50 @@ from libc.string cimport memcpy, strcmp
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
+from pufferenv._installation import choose_isa
 
-cdef const PufKernels *KERNELS = puf_kernels()
-WIDTH = KERNELS.width.decode()  # of vectors: "AVX-512", "AVX2" or "baseline"; all give the same bits
+
+# The kernels in use. All tables have the same rows in the same order and give the same bits.
+cdef const PufKernels *KERNELS
+# The kernels for any CPU: the bindings below name a kernel by its function in this table.
+cdef const PufKernels *BASELINE = puf_kernels(0)
+
+
+def instruction_sets():
+    """Return the instruction sets that this build and this CPU have kernels for, narrowest first."""
+    return [puf_kernels(i).isa.decode() for i in range(PUF_NUM_ISAS) if puf_kernels(i) != NULL]
+
+
+def instruction_set():
+    """Return the instruction set of the kernels in use."""
+    return KERNELS.isa.decode()
+
+
+def use_instruction_set(isa):
+    """Run the kernels for `isa` from now on, for tests; a graph keeps those that it was recorded with."""
+    global KERNELS
+    KERNELS = puf_kernels(instruction_sets().index(isa))
+
+
+use_instruction_set(choose_isa(instruction_sets()))
 
 
 cdef PufRun find_kernel(const char *name) except NULL:
-    """Return the function of a row of kernel_table.h, for the vectors in use."""
+    """Return the function of a row of kernel_table.h, in the table for any CPU."""
     cdef int64_t i
-    for i in range(KERNELS.count):
-        if strcmp(KERNELS.kernels[i].name, name) == 0:
-            return KERNELS.kernels[i].run
+    for i in range(BASELINE.count):
+        if strcmp(BASELINE.kernels[i].name, name) == 0:
+            return BASELINE.kernels[i].run
     raise ImportError(f"kernel_table.h has no row {name.decode()}")
+
+
+cdef PufRun in_use(PufRun run) noexcept:
+    """Return the same kernel for the instruction set in use; any other function as it is."""
+    cdef int64_t i
+    for i in range(BASELINE.count):
+        if BASELINE.kernels[i].run == run:
+            return KERNELS.kernels[i].run
+    return run
 
 
 include "_arrays.pxi"

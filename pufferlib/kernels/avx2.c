@@ -5,5 +5,5 @@
 #include "kernel_table.h"
 
 extern const PufKernels puf_kernels_avx2;
-const PufKernels puf_kernels_avx2 = PUF_KERNELS("AVX2");
+const PufKernels puf_kernels_avx2 = PUF_KERNELS("avx2");
 #endif

@@ -5,5 +5,5 @@
 #include "kernel_table.h"
 
 extern const PufKernels puf_kernels_avx512;
-const PufKernels puf_kernels_avx512 = PUF_KERNELS("AVX-512");
+const PufKernels puf_kernels_avx512 = PUF_KERNELS("avx512");
 #endif

@@ -50,6 +50,6 @@ PUF_KERNEL_ROWS(PUF_RUN)
 #define PUF_ENTRY(name, Args) {#name, puf_run_##name},
 static const PufKernel PUF_ENTRIES[] = {PUF_KERNEL_ROWS(PUF_ENTRY)};
 
-#define PUF_KERNELS(width) {width, sizeof PUF_ENTRIES / sizeof *PUF_ENTRIES, PUF_ENTRIES}
+#define PUF_KERNELS(isa) {isa, sizeof PUF_ENTRIES / sizeof *PUF_ENTRIES, PUF_ENTRIES}
 
 #endif

@@ -2,7 +2,7 @@
 //
 // Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
 // the passes check every index they follow, before they write anything. Each pass is a header,
-// compiled once per vector width (kernels_passes.h); `puf_kernels` picks the widest of this CPU.
+// compiled once per instruction set (dispatch.c).
 // reference.py says the same in Python; the definitions stand at the bodies.
 //
 // Letters in shapes: N agents that act now, A all agents, R rows, H horizon, S = R * H slots,
@@ -52,10 +52,12 @@ typedef struct PufKernel {
 
 // All kernels, compiled for one vector width: one row each of the table in kernel_table.h.
 typedef struct PufKernels {
-    const char *width; // "AVX-512", "AVX2" or "baseline"
+    const char *isa; // "baseline", "avx2" or "avx512"
     int64_t count;
     const PufKernel *kernels; // (count)
 } PufKernels;
-const PufKernels *puf_kernels(void); // for the instruction set in use: dispatch.c
+
+// The kernels for a PufISA (pufferenv/contract/cpu.h); NULL where this CPU or this build lacks it.
+const PufKernels *puf_kernels(int isa);
 
 #endif

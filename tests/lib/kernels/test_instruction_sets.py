@@ -1,6 +1,9 @@
-"""The recurrent passes of every width, under ASan + UBSan: torch's numbers, and the same bits."""
+"""The recurrent kernels for every instruction set, under ASan and UBSan, against torch.
 
-import platform
+tests/c/recurrent.c is compiled once per instruction set. A program for a wider one than the CPU has
+would end with SIGILL, so the installed kernels are asked first which ones the CPU has.
+"""
+
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,14 +13,16 @@ import torch
 from numpy.testing import assert_allclose
 
 from pufferenv.cores import usable_cores
+from pufferlib.kernels import _kernels
 from pufferlib.ops import reference_cells
 from tests.env.toolchain.test_sanitizers import ROOT, build_with
 
 SIZES = [(1, 1, 1), (3, 2, 5), (2, 4, 16), (4, 3, 23), (2, 2, 40)]  # rows, horizon, units
-WIDTHS = {"baseline": ["-DPUF_LANES=4"]}
-if platform.machine() == "x86_64":
-    WIDTHS["AVX2"] = ["-DPUF_LANES=8", "-mavx2"]
-    WIDTHS["AVX-512"] = ["-DPUF_LANES=16", *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl"))]
+FLAGS = {
+    "baseline": ["-DPUF_LANES=4"],
+    "avx2": ["-DPUF_LANES=8", "-mavx2"],
+    "avx512": ["-DPUF_LANES=16", *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl"))],
+}
 
 
 def calls(rows, horizon, size):
@@ -71,33 +76,34 @@ def case(request):
 
 
 @pytest.fixture(scope="module")
+def every_instruction_set():
+    """Replace the folder's fixture: each test here runs all programs and compares them."""
+
+
+@pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """The program of each width that the CPU has."""
+    """The program for each instruction set that the CPU has."""
 
-    def build(width):
-        flags = [*WIDTHS[width], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]
-        return build_with("address,undefined", tmp_path_factory.mktemp(width), *flags)
+    def build(isa):
+        flags = [*FLAGS[isa], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]
+        return build_with("address,undefined", tmp_path_factory.mktemp(isa), *flags)
 
+    isas = _kernels.instruction_sets()
     with ThreadPoolExecutor(usable_cores()) as pool:
-        built = dict(zip(WIDTHS, pool.map(build, WIDTHS), strict=True))
-    return {
-        width: program
-        for width, program in built.items()
-        if subprocess.run([program], stdin=subprocess.DEVNULL).returncode != 77
-    }
+        return dict(zip(isas, pool.map(build, isas), strict=True))
 
 
 def test_every_width_gives_torchs_values_and_gradients_and_the_same_bits(case, programs):
     sizes, inputs, wanted = case
     outputs = {}
-    for width, program in programs.items():
+    for isa, program in programs.items():
         run = subprocess.run([program, *sizes], input=inputs, capture_output=True, timeout=60)
-        assert run.returncode == 0, f"{width}: {run.stderr.decode()}"
-        outputs[width] = run.stdout
+        assert run.returncode == 0, f"{isa}: {run.stderr.decode()}"
+        outputs[isa] = run.stdout
         found = np.frombuffer(run.stdout, np.float32)
         assert len(found) == sum(x.size for _, x in wanted)
         parts = np.split(found, np.cumsum([x.size for _, x in wanted])[:-1])
         for part, (name, x) in zip(parts, wanted, strict=True):
             limits = {"rtol": 1e-5, "atol": 2e-5}
-            assert_allclose(part.reshape(x.shape), x, **limits, err_msg=f"{width}, {name}")
+            assert_allclose(part.reshape(x.shape), x, **limits, err_msg=f"{isa}, {name}")
     assert len(set(outputs.values())) == 1, list(outputs)

@@ -22,6 +22,7 @@ APPLY = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh}
 SIZES = st.sampled_from([1, 3, 4, 8, 15, 16, 17, 31, 32, 40, 128])
 
 
+@pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=60)
 @given(
     rows=st.integers(0, 11),
@@ -51,6 +52,7 @@ def test_the_passes_are_torchs_layer_and_its_gradient(
     assert_allclose(grad_bias, before + b.grad.numpy(), rtol=1e-5, atol=5e-5)
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_nan_is_seen() -> None:
     for activation in APPLY:
         y = np.zeros((2, 20), np.float32)

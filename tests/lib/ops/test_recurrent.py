@@ -40,6 +40,7 @@ def numbers(seed: int, **shapes: tuple[int, ...]) -> Call:
     return {name: x.astype(np.float32) for name, x in made.items()}
 
 
+@pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 6), size=SIZES, kept=st.booleans(), seed=st.integers(0, 999))
 def test_an_lstm_step_is_torchs(rows: int, size: int, kept: bool, seed: int) -> None:
@@ -52,6 +53,7 @@ def test_an_lstm_step_is_torchs(rows: int, size: int, kept: bool, seed: int) -> 
     assert np.isnan(wide[:, :size]).all()
 
 
+@pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 6), size=SIZES, kept=st.booleans(), seed=st.integers(0, 999))
 def test_an_lstm_step_back_is_torchs(rows: int, size: int, kept: bool, seed: int) -> None:
@@ -63,6 +65,7 @@ def test_an_lstm_step_back_is_torchs(rows: int, size: int, kept: bool, seed: int
     run_both("lstm_backward", call)
 
 
+@pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=40)
 @given(
     rows=st.integers(1, 4),
@@ -112,6 +115,7 @@ def test_sigmoid_and_tanh_are_within_their_stated_error() -> None:
     assert np.abs(gates[:, 0, 0] - sigmoid).max() < 2e-7
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_nan_is_seen() -> None:
     call = numbers(1, gates=(2, 12), bias=(12,), cell=(2, 3), out=(2, 3), next_cell=(2, 3))
     call["gates"][1, 4] = np.nan
@@ -196,6 +200,7 @@ def test_bad_arrays_are_named(change: Call, message: str) -> None:
         _kernels.lstm(**{**call, **change})
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_rows_are_turned_to_steps_and_back() -> None:
     rows = torch.randn(3, 5, 2).numpy()
     steps, again = np.empty((5, 3, 2), np.float32), np.empty_like(rows)
@@ -207,6 +212,7 @@ def test_rows_are_turned_to_steps_and_back() -> None:
         _kernels.transpose_rows(rows=rows, out=again)
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_what_is_kept_is_0_where_a_life_begins_and_a_state_is_carried_over() -> None:
     reset = np.random.default_rng(0).random((4, 3)) < 0.5
     by_row, by_step = np.empty((4, 3), np.float32), np.empty((3, 4), np.float32)
@@ -220,12 +226,14 @@ def test_what_is_kept_is_0_where_a_life_begins_and_a_state_is_carried_over() -> 
     assert_array_equal(into, wide[:, 2:7] * by_row[:, 1, None])
 
 
+@pytest.mark.usefixtures("instruction_set")
 def test_a_part_of_the_columns_is_filled() -> None:
     out = np.zeros((3, 6), np.float32)
     _kernels.fill(out=out[:, 1:3], value=2)
     assert_array_equal(out, [[0, 2, 2, 0, 0, 0]] * 3)
 
 
+@pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("agents", [None, np.array([4, 1, 2], np.int32)])
 def test_lives_and_rows_begin_with_their_states(agents: Any) -> None:
     rng = np.random.default_rng(2)
