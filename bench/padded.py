@@ -28,7 +28,9 @@ from pufferenv.engine._engine import SAME_STEP, Engine, mix_seed
 from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.network import FusedNetwork, Workspace, record_forward
+from pufferlib.fused.backend import FusedBackend
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.network import Workspace, record_forward
 from pufferlib.kernels import _kernels
 from pufferlib.kernels._kernels import LossParams
 from pufferlib.ops.output import Output
@@ -38,13 +40,14 @@ from pufferlib.ops.ppo_loss import (
     Transitions,
     record_loss,
 )
+from pufferlib.ops.sample import Sampler
 from pufferlib.policies.base import Policy
-from pufferlib.ppo.batch import Minibatch, MinibatchBuffer
-from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
+from pufferlib.ppo.minibatch import Minibatch, MinibatchBuffer
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.runtime.graph import EAGER, Executor, Graph
 from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.timer import Timer
 
 TERMINAL, TRUNCATED = 1, 2  # of `done`
 POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
@@ -74,11 +77,13 @@ def buffer_like(env: RowEnv) -> dict[str, npt.NDArray[Any]]:
 class PlainCollector:
     """Acts for all agents and writes what happened to `buffer[:, t]`, t = 0 to H - 1."""
 
-    def __init__(self, env: RowEnv, engine: Engine, policy: Policy, model: Collector) -> None:
-        self.engine, self.forward, self.timer = engine, policy, model.timer
-        self.horizon, self.head_sizes = env.horizon, model.head_sizes
+    def __init__(
+        self, env: RowEnv, engine: Engine, policy: Policy, sampler: Sampler, timer: Timer
+    ) -> None:
+        self.engine, self.forward, self.timer = engine, policy, timer
+        self.horizon, self.head_sizes = env.horizon, sampler.head_sizes
         self.buffer = buffer_like(env)
-        self.counts, self.agent_steps, self.steps = model.counts, 0, 0
+        self.counts, self.agent_steps, self.steps = sampler.counts, 0, 0
         self.slot = np.arange(env.num_agents, dtype=np.int64) * self.horizon
         self._obs = torch.from_numpy(engine.arrays["observation"])
         self._finals: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
@@ -90,7 +95,7 @@ class PlainCollector:
         self._sampling: dict[str, Any] = {
             "bootstrap_slot": np.full(env.num_agents, -1, np.int64),
             "counts": self.counts,
-            "seed": model.seed,
+            "seed": sampler.seed,
             **{f"pool_{k}": flat[k] for k in ("logprob", "value", "next_value", "version")},
         }
         if env.heads:
@@ -152,27 +157,25 @@ class PlainCollector:
         self.timer.enter("other")
 
 
-class Noted:
-    """A network that acts for all agents by graphs noted once, as the trainer's own does."""
+class RecordedForward:
+    """A network that acts for all agents by graphs recorded once, as the trainer's own does."""
 
-    def __init__(self, network: FusedNetwork, obs: Tensor) -> None:
-        self.network, self.obs, self.parts = network, obs, []
-        flat = obs.view(len(obs), -1)
-        self.said = torch.empty((len(obs), network.num_outputs))
-        for x, out in zip(
-            *(torch.split(t, network.chunk_size) for t in (flat, self.said)), strict=True
-        ):
-            self.parts.append((record_forward(network, x, None), out))
+    def __init__(self, runner: EagerRunner, obs: Tensor) -> None:
+        self.runner, self.network, self.obs, self.chunks = runner, runner.network, obs, []
+        flat, size = obs.view(len(obs), -1), self.network.chunk_size
+        self.outputs = torch.empty((len(obs), self.network.num_outputs))
+        for x, out in zip(torch.split(flat, size), torch.split(self.outputs, size), strict=True):
+            self.chunks.append((record_forward(self.network, x, None), out))
 
     def __call__(self, obs: Tensor, state: None) -> tuple[Output, None]:
-        """Act for these, who are all agents or some."""
+        """Act on these observations, which are those of all agents or of some."""
         if obs is not self.obs:
-            return self.network.forward(obs, state)
+            return self.runner.forward(obs, state)
         self.network.sync_weights()
-        for graph, out in self.parts:
+        for graph, out in self.chunks:
             graph.replay()
             out.copy_(self.network.outputs[: len(out)])
-        return self.network.output(self.said), None
+        return self.network.split_heads(self.outputs), None
 
 
 class PlainBatch:
@@ -180,6 +183,7 @@ class PlainBatch:
 
     density, carried, age = 1.0, 0.0, 0.0
     loaded = False  # nothing of the buffer is written over
+    device = torch.device("cpu")
 
     def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
         self.buffer, self.train, self.sizes = collector.buffer, train, sizes
@@ -189,20 +193,8 @@ class PlainBatch:
         self.own["value"] = torch.from_numpy(self.buffer["value"])
         pooled = {k: self.buffer[k] for k in POOLED if k in self.buffer and self.buffer[k].size}
         self.pool = pooled | {k: t.numpy() for k, t in self.own.items()}
-        reset = np.zeros((1, sizes.horizon), np.uint8)
-        self._columns = {**self.pool, "reset": reset}
 
-    def memory(self, rows: int, seen: torch.dtype | None = None) -> MinibatchBuffer:
-        """Return where minibatches of up to so many rows are gathered, observations as float32."""
-        made = {}
-        for name, column in self._columns.items():
-            dtype = torch.from_numpy(column[:0]).dtype
-            if seen and name == "observation":
-                dtype = seen
-            made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype)
-        return MinibatchBuffer(made)
-
-    def load(self, policy: Policy, version: int, reward_scale: float) -> None:
+    def load(self, backend: Any, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
         names = ("reward", "value", "next_value", "done", "segment_start")
         _kernels.advantage(
@@ -218,11 +210,13 @@ class PlainBatch:
             out_target=self.own["target"].numpy(),
         )
 
-    def note(self, do: Executor, memory: MinibatchBuffer, rows: npt.NDArray[np.int32]) -> Minibatch:
-        """Gather these rows (m,) into `memory`."""
-        made, arrays = memory.views(len(rows))
+    def gather(
+        self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
+    ) -> Minibatch:
+        """Gather these rows (m,) in `buffer`."""
+        made, arrays = buffer.views(len(rows))
         for name, column in self.pool.items():
-            do.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+            executor.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
         return made
 
     def release(self) -> None:
@@ -240,11 +234,11 @@ class PlainTrainer(Trainer):
             raise ValueError("the plain buffer is one row per agent: leave train.batch_size at 0")
         with self.env as env:  # closed afterwards: its sizes were needed, its memory never touched
             engine = without_rows(env, self.train.seed)
-            self.collector = PlainCollector(env, engine, self.policy, self.collector)
+            self.collector = PlainCollector(env, engine, self.policy, self.sampler, self.timer)
         self.env = engine
         self.batch = PlainBatch(self.collector, self.sizes, self.train)
-        self.learner.batch = self.batch
-        self.collector.forward = Noted(self.learner.hands[0].network, self.collector._obs)
+        self.learner.batch = self.backend.batch = self.batch
+        self.collector.forward = RecordedForward(self.backend.runner, self.collector._obs)
 
     def _collect(self) -> None:
         for t in range(self.sizes.horizon):
@@ -256,45 +250,59 @@ class PlainTrainer(Trainer):
 
 
 class PaddedLearner(Learner):
-    """Goes through all slots of its rows; standardization and loss are of the live ones."""
+    """A Learner whose advantages are normalized by the statistics of the live slots."""
 
-    def standard(self, rows: Tensor) -> AdvantageNormalization:
-        """Return how the advantages of the live slots are standardized."""
+    def normalization(self, rows: Tensor) -> AdvantageNormalization:
+        """Measure the advantages of the live slots of these rows."""
         live = torch.from_numpy(self.batch.buffer["live"])[rows]
         return AdvantageNormalization.of(
             self.batch.own["advantage"][rows][live].numpy(), self.train
         )
 
-    def minibatch(self, rows: Tensor) -> LossStats:
+
+class PaddedBackend:
+    """Learns as FusedBackend on one thread, with the loss of the live slots only."""
+
+    def __init__(
+        self, fused: FusedBackend, batch: PlainBatch, head_sizes: Any, timer: Timer
+    ) -> None:
+        self.worker, self.chunk_rows = fused.workers[0], fused.chunk_rows
+        self.batch, self.head_sizes, self.timer = batch, head_sizes, timer
+
+    def loss_and_grad(
+        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+    ) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
-        hand, timer, metrics = self.hands[0], self.timer, np.zeros(len(LossStats._fields))
-        timer.enter("copy")
+        network, metrics = self.worker.network, np.zeros(len(LossStats._fields))
         params = LossParams()
-        self.standard(rows).set_params(params, self.train)
-        hand.network.sync_weights()
-        hand.network.zero_folded_grads()
-        for part in torch.split(rows, self.rows):
-            timer.enter("copy")
-            made = self.batch.note(EAGER, hand.memory, part.numpy().astype(np.int32))
-            timer.enter("loss_backward")
-            forward, back, lesson = self._lessons(len(part))
+        normalization.set_params(params, train)
+        network.sync_weights()
+        network.zero_folded_grads()
+        for chunk in torch.split(rows, self.chunk_rows):
+            self.timer.enter("copy")
+            chunk_rows = chunk.numpy().astype(np.int32)
+            minibatch = self.batch.gather(EAGER, self.worker.buffer, chunk_rows)
+            self.timer.enter("loss_backward")
+            forward, backward, workspace = self._graphs(len(chunk))
             forward.replay()
-            self._loss(lesson.output, lesson.gradient, made, part, params, metrics)
-            back.replay()
-        hand.network.unfold_grads()
+            self._loss(
+                workspace.output, workspace.gradient, minibatch, chunk, train, params, metrics
+            )
+            backward.replay()
+        network.unfold_grads()
         return LossStats(*metrics.tolist())
 
     @functools.cached_property
-    def _lessons(self) -> Callable[[int], tuple[Graph, Graph, Workspace]]:
-        """The ways forward and back through so many rows, noted once for each number."""
+    def _graphs(self) -> Callable[[int], tuple[Graph, Graph, Workspace]]:
+        """Forward and backward of a number of rows, recorded once for each number."""
 
-        def note(rows: int) -> tuple[Graph, Graph, Workspace]:
-            (made, _), forward, back = self.hands[0].memory.views(rows), Graph(), Graph()
-            lesson = self.hands[0].network.record_unroll(forward, made.obs, None, made.reset)
-            lesson.backward(back)
-            return forward, back, lesson
+        def record(rows: int) -> tuple[Graph, Graph, Workspace]:
+            (made, _), forward, backward = self.worker.buffer.views(rows), Graph(), Graph()
+            workspace = self.worker.network.record_unroll(forward, made.obs, None, made.reset)
+            workspace.backward(backward)
+            return forward, backward, workspace
 
-        return functools.cache(note)
+        return functools.cache(record)
 
     def _loss(
         self,
@@ -302,6 +310,7 @@ class PaddedLearner(Learner):
         gradient: Output,
         minibatch: Minibatch,
         rows: Tensor,
+        train: TrainOptions,
         params: LossParams,
         metrics: npt.NDArray[np.float64],
     ) -> None:
@@ -316,7 +325,7 @@ class PaddedLearner(Learner):
         steps = Transitions(*(None if x is None else x[live] for x in minibatch.transitions))
         mine = _of(output, live, slots)
         into = Output(*(None if x is None else torch.zeros_like(x) for x in mine))
-        record_loss(EAGER, mine, into, steps, self.head_sizes, self.train, params, metrics)
+        record_loss(EAGER, mine, into, steps, self.head_sizes, train, params, metrics)
         for whole, part in zip(gradient, into, strict=True):
             if whole is not None and len(whole) == slots:
                 whole.index_copy_(0, live, part)
@@ -327,7 +336,12 @@ class PaddedLearner(Learner):
 class PaddedTrainer(PlainTrainer):
     """The trainer over a plain buffer with dead agents' slots in it, masked in the loss."""
 
-    learner_class = PaddedLearner
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        backend = PaddedBackend(self.backend, self.batch, self.sampler.head_sizes, self.timer)
+        self.learner = PaddedLearner(
+            self.policy, backend, self.batch, self.optimizer, self.train, self.timer, 0
+        )
 
     def _collect(self) -> None:
         super()._collect()

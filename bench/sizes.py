@@ -105,10 +105,10 @@ def peak() -> int:
 
 def memory(trainer: Trainer, rows: int) -> Figures:
     """Return the number of agents and the bytes of used rows, all rows, envs and states."""
-    env, collector = trainer.env, trainer.collector
+    env, states = trainer.env, trainer.states
     pool = (env.num_rows, env.horizon)
     in_row = sum(array[0].nbytes for array in env.arrays.values() if array.shape[:2] == pool)
-    state = 0 if collector.state is None else collector.state[0].nbytes
+    state = 0 if states is None else states.state[0].nbytes
     return {
         "agents": env.num_agents,
         "rows": rows * in_row,

@@ -1,9 +1,10 @@
-"""A batch: the rows that one update trains on, their advantages, and minibatches of them.
+"""A batch: the full rows that one update trains on, their advantages, and minibatches of them.
 
-On the CPU a minibatch is gathered from the pool when it is needed; on a GPU the batch is copied
-there once. What is done to a whole batch is done part by part, so that beside the pool's rows there
-is only what learning adds to them. Letters: B rows of a batch, b of a part, m of a minibatch, H
-horizon, S entries of a recurrent state, *O one observation.
+On the CPU a batch stays in the pool, and each minibatch is gathered from there when it is needed;
+to a GPU the batch is copied once. `load` works through the batch in chunks, and writes advantages,
+value targets and resets in place of columns that training does not read, so that learning needs
+little memory beside the pool. Letters: R rows of the pool, B rows of a batch, b of a chunk, m of a
+minibatch, H horizon, S entries of a recurrent state, *O one observation.
 """
 
 from typing import Any
@@ -14,112 +15,103 @@ import torch
 from torch import Tensor
 
 from pufferenv.engine.transition import LIVE
+from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.eager import EagerRunner
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
-from pufferlib.ops.ppo_loss import Transitions
-from pufferlib.policies.base import Policy
-from pufferlib.ppo.collector import UNUSED, Collector, parts
+from pufferlib.ops.sample import UNUSED
+from pufferlib.ppo.backend import PolicyBackend
+from pufferlib.ppo.minibatch import Minibatch, MinibatchBuffer
+from pufferlib.ppo.recurrent_state import RecurrentState
+from pufferlib.runtime.chunks import chunks
 from pufferlib.runtime.graph import EAGER, Executor
 from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.timer import Timer
 
 # Columns of a minibatch that are read as acting left them: `name` is the engine's `pool_name`.
 POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
 # `load` writes these in the batch's rows, in place of the column that it computes them from.
 MADE = {"advantage": "pool_reward", "target": "pool_next_value", "reset": "pool_segment_start"}
-PART = 8192  # slots of the batch at a time on the CPU: what is made of them stays in its cache
-
-
-class Minibatch:
-    """m whole rows as a policy unrolls them, and what happened in them."""
-
-    def __init__(self, columns: dict[str, Tensor]) -> None:
-        self.obs = columns["observation"]  # (m, H, *O)
-        self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
-        self.state = columns.get("state")  # (m, S) before slot 0
-        self.transitions = Transitions._make(
-            columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields
-        )
-
-
-class MinibatchBuffer:
-    """Where minibatches of up to so many rows are gathered on the CPU."""
-
-    def __init__(self, columns: dict[str, Tensor]) -> None:
-        self.columns = columns  # (rows, H, ...)
-        self._views: dict[int, tuple[Minibatch, dict[str, npt.NDArray[Any]]]] = {}
-
-    def views(self, rows: int) -> tuple[Minibatch, dict[str, npt.NDArray[Any]]]:
-        """Return the first rows as a minibatch and as arrays, made once for each number."""
-        if rows not in self._views:
-            columns = {name: column[:rows] for name, column in self.columns.items()}
-            arrays = {name: as_array(column) for name, column in columns.items()}
-            self._views[rows] = Minibatch(columns), arrays
-        return self._views[rows]
+LOAD_CHUNK = 8192  # slots that `load` works on at a time on the CPU: its results stay in the cache
 
 
 class Batch:
     """Memory of one batch, filled anew by each `load`."""
 
     def __init__(
-        self, collector: Collector, sizes: Sizes, train: TrainOptions, device: torch.device
+        self,
+        env: RowEnv,
+        states: RecurrentState | None,
+        sizes: Sizes,
+        train: TrainOptions,
+        head_sizes: npt.NDArray[np.int32] | None,
+        timer: Timer,
+        device: torch.device,
     ) -> None:
-        self.env, self.collector, self.train = collector.env, collector, train
-        self.sizes, self.device = sizes, device
+        self.env, self.states, self.train, self.timer = env, states, train, timer
+        self.head_sizes, self.sizes, self.device = head_sizes, sizes, device
         on_gpu = device.type == "cuda"
-        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)
-        arrays = self.env.arrays
+        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)  # of the pool
+
+        # The columns (R, H, ...) of a minibatch, by its names, without those that the game lacks.
+        arrays = env.arrays
         pool = {name: arrays[f"pool_{name}"] for name in POOLED if f"pool_{name}" in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
         self.pool |= {name: arrays[place] for name, place in MADE.items()}
-        part = sizes.minibatch_rows if on_gpu else max(1, PART // sizes.horizon)
-        self._parts = parts(sizes.batch_rows, part)
-        self._host = self.memory(sizes.batch_rows).columns if on_gpu else {}
-        self._device: dict[str, Tensor] = {}
-        self._seen: npt.NDArray[Any] = np.empty(0)  # of `observation`
-        self.loaded = False  # since when these rows have no rewards any more
+
+        # `load` and `_upload` work in memory of bounded size, or on a GPU in one batch's.
+        rows = sizes.minibatch_rows if on_gpu else max(1, LOAD_CHUNK // sizes.horizon)
+        self._chunks = chunks(sizes.batch_rows, rows)
+        self._host = self.buffer(sizes.batch_rows).columns if on_gpu else {}  # page-locked
+        self._device: dict[str, Tensor] = {}  # the batch's columns (B, H, ...), on a GPU
+        self._gathered: npt.NDArray[Any] = np.empty(0)  # what `observations` returns
+
+        self.loaded = False  # True from `load` to `release`: these rows have no rewards any more
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
-    def memory(self, rows: int, seen: torch.dtype | None = None) -> MinibatchBuffer:
-        """Return where minibatches of up to so many rows are gathered.
+    def buffer(self, rows: int, obs_dtype: torch.dtype | None = None) -> MinibatchBuffer:
+        """Allocate memory on the CPU for minibatches of up to `rows` rows.
 
-        `seen`: observations as this, float32 or bfloat16, not as the pool has them.
+        `obs_dtype` of the gathered observations is float32 or bfloat16; None: the pool's.
         """
         on_gpu = self.device.type == "cuda"
         made = {}
         for name, column in self.pool.items():
             dtype = torch.from_numpy(column[:0]).dtype
-            if seen and name == "observation":
-                dtype = seen
+            if obs_dtype and name == "observation":
+                dtype = obs_dtype
             made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
-        if self.collector.row_state is not None and not on_gpu:
-            made["state"] = torch.zeros((rows, self.collector.row_state.shape[1]))
+        if self.states is not None and not on_gpu:
+            made["state"] = torch.zeros((rows, self.states.row_state.shape[1]))
         return MinibatchBuffer(made)
 
-    def load(self, policy: Policy | EagerRunner, version: int, reward_scale: float) -> None:
-        """Take the rows that are full longest; re-evaluate older slots, compute advantages."""
+    def load(self, backend: PolicyBackend, version: int, reward_scale: float) -> None:
+        """Take the rows that have been full longest; compute their advantages and value targets.
+
+        Slots of older weights than `version` first get the value and log-probability that the
+        present weights give them. Rewards are multiplied by `reward_scale`.
+        """
         self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
         arrays = self.env.arrays
-        for part in self._parts:
-            rows = self.rows[part]
+        for chunk in self._chunks:
+            rows = self.rows[chunk]
             ages = version - arrays["pool_version"][rows]  # (b, H); never rises within a row
             reset = self._reset(rows)
             used += np.count_nonzero(ages <= version - UNUSED - 1)
             age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
-            self._advantage(rows, self._reevaluate(policy, rows, ages, reset), reward_scale)
+            self._advantage(rows, self._reevaluate(backend, rows, ages, reset), reward_scale)
             self.pool["reset"][rows] = reset
         slots = self.rows.size * self.sizes.horizon
         self.density, self.age, self.carried = used / slots, age / slots, carried / slots
-        self.collector.timer.enter("copy")
+        self.timer.enter("copy")
         self._upload()
-        self.collector.timer.enter("other")
+        self.timer.enter("other")
 
     def _reset(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """Return where in these rows (b, H) lives begin, slot 0 aside."""
+        """Return where lives begin in these rows (b, H); slot 0, whose state is saved, is False."""
         reset: npt.NDArray[np.bool_] = self.env.arrays["pool_segment_start"][rows]
         reset[:, 0] = False
         reset[:, 1:] |= self.env.arrays["pool_done"][rows, :-1] != LIVE
@@ -127,26 +119,29 @@ class Batch:
 
     def _reevaluate(
         self,
-        policy: Policy | EagerRunner,
-        part: npt.NDArray[np.int32],
+        backend: PolicyBackend,
+        rows: npt.NDArray[np.int32],
         ages: npt.NDArray[np.int32],
         reset: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float32] | None:
-        """Give slots written by older weights the value and log-probability of the present ones.
+        """Give slots of older weights the value and log-probability of the present weights.
 
-        Return the ratio (b, H) of new to old probability, None where no slot is old.
+        Return the ratio (b, H) of new to old probability, 1 in other slots; None where no row of
+        these has an older slot, which is then its first.
         """
-        some = np.flatnonzero(ages[:, 0] > 0)
-        if not len(some):
+        aged = np.flatnonzero(ages[:, 0] > 0)
+        if not len(aged):
             return None
-        arrays, rows, old = self.env.arrays, part[some], ages[some] > 0
-        begins = torch.from_numpy(reset[some]).to(self.device)
-        value, logprob = self._evaluate(policy, rows, begins)
+        arrays, old = self.env.arrays, ages[aged] > 0
+        aged_rows = rows[aged]
+        value, logprob = self._evaluate(
+            backend, aged_rows, torch.from_numpy(reset[aged]).to(self.device)
+        )
         ratio = np.ones(ages.shape, np.float32)
-        acted = arrays["pool_logprob"][rows]
-        arrays["pool_logprob"][rows] = now = np.where(old, logprob, acted)
-        arrays["pool_value"][rows] = np.where(old, value, arrays["pool_value"][rows])
-        ratio[some] = np.exp(now - acted)
+        acted = arrays["pool_logprob"][aged_rows]
+        arrays["pool_logprob"][aged_rows] = now = np.where(old, logprob, acted)
+        arrays["pool_value"][aged_rows] = np.where(old, value, arrays["pool_value"][aged_rows])
+        ratio[aged] = np.exp(now - acted)
         return ratio
 
     def _advantage(
@@ -155,7 +150,7 @@ class Batch:
         ratio: npt.NDArray[np.float32] | None,
         reward_scale: float,
     ) -> None:
-        """Compute advantages and value targets of these rows."""
+        """Compute advantages and value targets (docs/design.md, "Values at the ends")."""
         names = ("reward", "value", "next_value", "done", "segment_start")
         _kernels.advantage(
             rows=rows,
@@ -171,22 +166,21 @@ class Batch:
 
     @torch.no_grad()
     def _evaluate(
-        self, policy: Policy | EagerRunner, rows: npt.NDArray[Any], reset: Tensor
+        self, backend: PolicyBackend, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
-        """Return value and log-probability (n, H) of n rows of the pool by present weights."""
-        seen = ("observation", "mask", "action", "axis")
-        given = {
+        """Return value and log-probability (n, H) of n rows of the pool by the present weights."""
+        columns = {
             name: torch.from_numpy(self.pool[name][rows]).to(self.device)
-            for name in seen
+            for name in ("observation", "mask", "action", "axis")
             if name in self.pool
         }
-        output = policy.unroll(given["observation"], self._state(rows), reset)
-        flat = {n: c.flatten(0, 1) for n, c in given.items() if n != "observation"}
+        output = backend.unroll(columns["observation"], self._state(rows), reset)
+        flat = {n: c.flatten(0, 1) for n, c in columns.items() if n != "observation"}
         logprob, _ = reference.logprob_and_entropy(
             logits=output.logits,
             mean=output.mean,
             log_std=output.log_std,
-            sizes=self.collector.head_sizes,
+            sizes=self.head_sizes,
             **flat,
         )
         return as_array(output.value.cpu().view(reset.shape)), as_array(
@@ -194,17 +188,17 @@ class Batch:
         )
 
     def release(self) -> None:
-        """Free the rows, and mark their slots: `density` shows it if one is trained on unused."""
+        """Free the rows, and mark their slots UNUSED: `density` counts slots acted on since."""
         self.env.arrays["pool_version"][self.rows] = UNUSED
         self.env.engine.release()
         self.loaded = False
 
     def _state(self, rows: npt.NDArray[Any]) -> Tensor | None:
-        if self.collector.row_state is None:
-            return None
-        return self.collector.row_state[torch.from_numpy(rows.astype(np.int64)).to(self.device)]
+        """Return the states (n, S) before slot 0 of n rows of the pool."""
+        return None if self.states is None else self.states.of_rows(rows)
 
     def _upload(self) -> None:
+        """Copy the batch to the GPU, by way of page-locked memory."""
         if self.device.type != "cuda":
             return
         for name, column in self.pool.items():
@@ -213,22 +207,25 @@ class Batch:
             name: tensor.to(self.device, non_blocking=True) for name, tensor in self._host.items()
         }
 
-    def observations(self, part: slice, floats: bool) -> Tensor:
-        """Return those of these rows of the batch, (m * H, *O), on the device: on the CPU in memory
-        that is used again, and as float32 if `floats`."""
+    def observations(self, chunk: slice, as_float: bool) -> Tensor:
+        """Return the observations (m * H, *O) of these rows of the batch, on the device.
+
+        On the CPU they are valid until the next call, and float32 if `as_float`.
+        """
         if self._device:
-            return self._device["observation"][part].flatten(0, 1)
-        rows, pool = self.rows[part], self.pool["observation"]
-        if len(self._seen) < len(rows):
-            dtype = np.dtype(np.float32) if floats else pool.dtype
-            self._seen = np.empty((len(rows), *pool.shape[1:]), dtype)
-        _kernels.gather(pool, rows, self._seen[: len(rows)])
-        return torch.from_numpy(self._seen[: len(rows)]).flatten(0, 1)
+            return self._device["observation"][chunk].flatten(0, 1)
+        rows, pool = self.rows[chunk], self.pool["observation"]
+        if len(self._gathered) < len(rows):
+            dtype = np.dtype(np.float32) if as_float else pool.dtype
+            self._gathered = np.empty((len(rows), *pool.shape[1:]), dtype)
+        _kernels.gather(pool, rows, self._gathered[: len(rows)])
+        return torch.from_numpy(self._gathered[: len(rows)]).flatten(0, 1)
 
-    def minibatch(self, part: Tensor, memory: MinibatchBuffer | None = None) -> Minibatch:
-        """Return these rows of the batch, `part` (m,) int64, in `memory`, or in new one.
+    def minibatch(self, part: Tensor, buffer: MinibatchBuffer | None = None) -> Minibatch:
+        """Return these rows of the batch, `part` (m,) int64.
 
-        On a GPU the batch is there already, and `memory` is not used.
+        On the CPU they are gathered in `buffer`, or without one in new memory; on a GPU the batch
+        is there already.
         """
         rows = self.rows[part.numpy()]
         if self._device:
@@ -236,14 +233,16 @@ class Batch:
             made = Minibatch({name: column[part] for name, column in self._device.items()})
             made.state = self._state(rows)
             return made
-        return self.note(EAGER, memory or self.memory(len(rows)), rows)
+        return self.gather(EAGER, buffer or self.buffer(len(rows)), rows)
 
-    def note(self, do: Executor, memory: MinibatchBuffer, rows: npt.NDArray[np.int32]) -> Minibatch:
-        """Gather rows of the pool on the CPU, (m,), which are the batch's."""
-        made, arrays = memory.views(len(rows))
+    def gather(
+        self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
+    ) -> Minibatch:
+        """Gather rows (m,) of the pool in `buffer` on the CPU, now or on a graph."""
+        minibatch, arrays = buffer.views(len(rows))
         for name, column in self.pool.items():
-            do.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
-        if self.collector.row_state is not None:
-            states = self.collector.row_state.numpy()
-            do.call(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
-        return made
+            executor.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+        if self.states is not None:
+            states = self.states.row_state.numpy()
+            executor.call(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
+        return minibatch

@@ -1,147 +1,139 @@
-"""The gradient of one minibatch: by autograd at once, or part by part by a network's own passes.
+"""PPO's epochs (Schulman et al. 2017, algorithm 1): all that happens to the weights in an update.
 
-Parts of a minibatch share its mean over steps and its standardized advantages, so that their sum is
-what the whole would have given. With several threads each takes an equal share of the rows, adds up
-gradients of its own, and the optimizer sums them in a fixed order: a thread count has one result.
+`learn` reads top to bottom: shuffle the batch's rows, divide them into minibatches, add up each
+one's gradient, clip it, take an optimizer step. The loss is ops/ppo_loss.py; docs/design.md, "A
+training step", draws where the batch comes from.
 """
 
-import functools
-from typing import NamedTuple
+import math
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
-from pufferlib.fused.eager import EagerRunner
-from pufferlib.fused.factory import can_fuse, chunk_rows, make_fused
-from pufferlib.fused.network import FusedNetwork
-from pufferlib.policies.autocast import Autocast
-from pufferlib.kernels._kernels import LossParams
-from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss, record_loss
+from pufferlib.kernels import _kernels
+from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats
 from pufferlib.policies.base import Policy
-from pufferlib.ppo.batch import Batch, MinibatchBuffer
+from pufferlib.policies.normalization import ObservationNorm
+from pufferlib.ppo.backend import PolicyBackend
+from pufferlib.ppo.batch import Batch
 from pufferlib.ppo.optimizer import Optimizer
-from pufferlib.runtime.graph import Graph
-from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
+STATISTICS_CHUNK = 2048  # slots whose observations are gathered for the statistics at a time
 
-class Hand(NamedTuple):
-    """One of the threads' networks, and what it works with."""
 
-    network: FusedNetwork
-    memory: MinibatchBuffer  # of a part
-    metrics: npt.NDArray[np.float64]  # (7,) sums over the parts
+class TrainingDiverged(RuntimeError):
+    """A loss, gradient or weight is NaN or infinite: the weights are of no use any more."""
 
 
 class Learner:
-    """Adds the gradient of PPO's loss over rows of a batch to the optimizer's, which `clip` joins.
+    """Trains a policy on loaded batches. `train` may be replaced between batches.
 
-    With `hands`, minibatches are done in parts of `rows` rows, without autograd.
+    `seed` is that of the order in which rows are trained on.
     """
 
     def __init__(
         self,
         policy: Policy,
-        optimizer: Optimizer,
+        backend: PolicyBackend,
         batch: Batch,
+        optimizer: Optimizer,
         train: TrainOptions,
-        head_sizes: npt.NDArray[np.int32] | None,
         timer: Timer,
-        thread_pool: ThreadPool,
+        seed: int,
     ) -> None:
-        self.policy, self.optimizer, self.batch, self.train = policy, optimizer, batch, train
-        self.head_sizes, self.timer, self.thread_pool = head_sizes, timer, thread_pool
-        most = batch.sizes.minibatch_rows
-        share = -(-most // thread_pool.size)
-        self.rows = min(most, chunk_rows(policy, batch.sizes.horizon, share))
-        self.hands: list[Hand] = []
-        self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
-        rounded = None
-        if train.precision == "bfloat16":
-            rounded = optimizer.copy(torch.bfloat16) if can_fuse(policy) else None
-            self.policy = Autocast(policy)
-        for i in range(thread_pool.size):
-            grads = optimizer.more[i - 1] if i else optimizer.grads
-            steps = self.rows * batch.sizes.horizon
-            network = make_fused(policy, optimizer.views(grads), steps, rounded)
-            if network is None:
-                break
-            memory = batch.memory(self.rows, network.input_dtype)
-            self.hands.append(Hand(network, memory, self._metrics[i]))
-        self.runner = EagerRunner(self.hands[0].network) if self.hands else None
-        self._loss_params = LossParams()  # of the current minibatch
-        self._rows = np.zeros(most, np.int32)  # its rows of the pool
-        self._work = functools.lru_cache(maxsize=2)(self._note)
-        if not self.hands:
-            self.rows = most
-            self._memory = batch.memory(most) if batch.device.type == "cpu" else None
+        self.policy, self.backend, self.batch = policy, backend, batch
+        self.optimizer, self.train, self.timer = optimizer, train, timer
+        self.shuffle = torch.Generator().manual_seed(seed)
 
-    @property
-    def evaluator(self) -> EagerRunner | Policy:
-        """Unrolls rows to what acting says of them; in bfloat16 another's roundings would show."""
-        fused = self.hands and self.train.precision == "bfloat16"
-        return self.runner if fused and self.runner else self.policy
+    def learn(self, when: str = "") -> dict[str, float]:
+        """Train on the batch for up to `update_epochs` epochs; return means over gradient steps.
+
+        `when` is what an error message says about when. Raise TrainingDiverged before a NaN or an
+        infinity reaches the weights, on a GPU once it did.
+        """
+        train, timer, sizes = self.train, self.timer, self.batch.sizes
+        stats: list[LossStats] = []
+        norms: list[float | Tensor] = []
+
+        # An update that was broken off may have left gradients.
+        self.optimizer.zero_grad()
+
+        # The statistics take effect when all epochs are done: a batch is learned from as it was
+        # acted on.
+        if self.policy.norm is not None:
+            self._update_statistics(self.policy.norm)
+
+        for _ in range(train.update_epochs):
+            # Each row is in one minibatch of an epoch; rows stay whole, for recurrent policies.
+            order = torch.randperm(sizes.batch_rows, generator=self.shuffle)
+            for rows in torch.split(order, sizes.minibatch_rows):
+                stats.append(self.minibatch(rows))
+                self._require_finite("loss", stats[-1].loss, when)
+                timer.enter("optimizer")
+                norms.append(self.optimizer.clip())
+                self._require_finite("gradient", norms[-1], when)
+                self.optimizer.step()
+            timer.enter("other")
+
+            # Stop early once the policy has moved too far from the one that acted.
+            epoch = stats[-sizes.minibatches :]
+            if train.target_kl and _mean(epoch, "approx_kl") > train.target_kl:
+                break
+
+        if self.policy.norm is not None:
+            self.policy.norm.publish()
+        weights = [parameter.detach() for parameter in self.policy.parameters()]
+        norm = torch.stack(torch._foreach_norm(weights)).sum()
+        self._require_finite("weights", norm, when, now=True)
+
+        means = {f"loss/{name}": _mean(stats, name) for name in LossStats._fields}
+        means["loss/grad_norm"] = float(sum(norms) / len(norms))
+        means["loss/explained_variance"] = self._explained_variance()
+        return means
 
     def minibatch(self, rows: Tensor) -> LossStats:
         """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
         self.timer.enter("copy")
-        standard = self.standard(rows)
-        if not self.hands:
-            return self._by_autograd(rows, standard)
-        count = len(rows)
-        self._rows[:count] = self.batch.rows[rows.numpy()]
-        standard.set_params(self._loss_params, self.train)
-        work = self._work(count)
-        hands = self.hands[: len(work)]
-        self._metrics.fill(0)
-        for hand in hands:
-            hand.network.sync_weights()
-            hand.network.zero_folded_grads()
-        self.timer.enter("loss_backward")
-        self.timer.reassign(self.thread_pool.run(work))
-        for hand in hands:
-            hand.network.unfold_grads()
-        return LossStats(*self._metrics.sum(0).tolist())
+        return self.backend.loss_and_grad(rows, self.normalization(rows), self.train)
 
-    def standard(self, rows: Tensor) -> AdvantageNormalization:
-        """Return how the advantages of these rows are standardized."""
-        return AdvantageNormalization.of(
-            self.batch.pool["advantage"], self.train, self.batch.rows[rows.numpy()]
-        )
+    def normalization(self, rows: Tensor) -> AdvantageNormalization:
+        """Return how the advantages of these rows are normalized: by their own statistics."""
+        pool_rows = self.batch.rows[rows.numpy()]
+        return AdvantageNormalization.of(self.batch.pool["advantage"], self.train, pool_rows)
 
-    def _by_autograd(self, rows: Tensor, standard: AdvantageNormalization) -> LossStats:
-        minibatch = self.batch.minibatch(rows, self._memory)
-        self.timer.enter("loss_backward")
-        output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-        loss, stats = ppo_loss(output, minibatch.transitions, self.head_sizes, self.train, standard)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return stats
+    def _update_statistics(self, norm: ObservationNorm) -> None:
+        """Add a batch's observations to the statistics that normalize observations."""
+        self.timer.enter("copy")
+        sizes, parts = self.batch.sizes, self.policy.parts
+        rows = min(sizes.minibatch_rows, max(1, STATISTICS_CHUNK // sizes.horizon))
+        for begin in range(0, sizes.batch_rows, rows):
+            chunk = slice(begin, begin + rows)
+            norm.update(parts.numbers(self.batch.observations(chunk, parts.flat)))
 
-    def _note(self, count: int) -> LaunchPlan:
-        """Note what each thread does with its share of so many rows: part by part."""
-        shares = np.array_split(
-            np.arange(count), min(self.thread_pool.size, -(-count // self.rows))
-        )
-        return LaunchPlan([self._share(*given) for given in zip(self.hands, shares, strict=False)])
+    def _require_finite(self, name: str, value: Any, when: str, *, now: bool = False) -> None:
+        """Raise TrainingDiverged for NaN or infinity; on a GPU only where waiting is cheap."""
+        if self.batch.device.type == "cuda" and not now:
+            return
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"{name} is {float(value)} in {when}: the weights are not saved. vec.debug=true "
+                "finds NaN in the game's observations and rewards; where there is none, a lower "
+                "train.learning_rate or train.reward_scale (returns of order 1) often helps"
+            )
 
-    def _share(self, hand: Hand, share: npt.NDArray[np.int64]) -> list[tuple[str, Graph]]:
-        learn = functools.lru_cache(maxsize=None)(functools.partial(self._lesson, hand))
-        track: list[tuple[str, Graph]] = []
-        for begin in range(share[0], share[-1] + 1, self.rows):
-            part = slice(begin, min(begin + self.rows, share[-1] + 1))
-            copy = Graph()
-            self.batch.note(copy, hand.memory, self._rows[part])
-            track += [("copy", copy), ("loss_backward", learn(part.stop - begin))]
-        return track
+    def _explained_variance(self) -> float:
+        """Return 1 - Var(target - value) / Var(target), with the values of acting; 0 without any.
 
-    def _lesson(self, hand: Hand, rows: int) -> Graph:
-        """Note how a network learns from so many rows in its memory."""
-        graph, (minibatch, _) = Graph(), hand.memory.views(rows)
-        lesson = hand.network.record_unroll(graph, minibatch.obs, minibatch.state, minibatch.reset)
-        given = (lesson.output, lesson.gradient, minibatch.transitions, self.head_sizes, self.train)
-        record_loss(graph, *given, self._loss_params, hand.metrics)
-        lesson.backward(graph)
-        return graph
+        The advantage is target - value.
+        """
+        names = ("advantage", "target")
+        columns = (self.batch.pool[name] for name in names)
+        residual, variance = (_kernels.moments(c, self.batch.rows)[1] ** 2 for c in columns)
+        return 1 - residual / variance if variance > 0 else 0.0
+
+
+def _mean(stats: list[LossStats], name: str) -> float:
+    return sum(float(getattr(stat, name)) for stat in stats) / len(stats)

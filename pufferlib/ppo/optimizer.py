@@ -19,7 +19,7 @@ from pufferlib.kernels._kernels import AdamParams
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
-SHARE = 4096  # weights that another thread is worth waking for
+MIN_WEIGHTS_PER_THREAD = 4096  # weights that another thread is worth waking for
 
 
 class Optimizer:
@@ -77,7 +77,7 @@ class Optimizer:
     def _note(self, rest: int) -> None:
         """Note what each thread does with its share of the weights."""
         size = len(self._weights)
-        shares = max(1, min(self.thread_pool.size, size // SHARE))
+        shares = max(1, min(self.thread_pool.size, size // MIN_WEIGHTS_PER_THREAD))
         self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
         join, step = [], []
         for share, squares in zip(_split(size, shares), self._squares, strict=True):
@@ -106,6 +106,10 @@ class Optimizer:
             name: tensor[place].view(self.parameters[name].shape)
             for name, place in self.places.items()
         }
+
+    def thread_grads(self) -> list[dict[str, Tensor]]:
+        """Return where each thread adds up its gradients of each parameter, by name."""
+        return [self.views(grads) for grads in (self.grads, *self.more)]
 
     def copy(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Return each weight in this dtype, by name, brought up to date by `step` and `renew`."""

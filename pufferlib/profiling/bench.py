@@ -63,6 +63,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
     """Count the products of this trainer's policy, at the shapes that it acts and learns with."""
     import torch
 
+    from pufferlib.fused.backend import FusedBackend
     from pufferlib.profiling.roofline import Roofline, acting, learning
 
     collector, sizes = trainer.collector, trainer.sizes
@@ -71,14 +72,15 @@ def roofline(trainer: "Trainer") -> "Roofline":
     seen = pool[:agents, 0]
     if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
-    hands, rows = trainer.learner.hands, trainer.learner.rows  # done at once
-    network = hands[0].network if hands else None
+    backend, network, rows = trainer.backend, None, sizes.minibatch_rows
+    if isinstance(backend, FusedBackend):  # each thread learns from some rows at a time
+        network, rows = backend.workers[0].network, backend.chunk_rows
     dtype = network.input_dtype if network else pool.dtype
     given = pool[:rows].to(trainer.device, dtype, copy=True)
-    learn = learning(trainer.learner.policy, given, network)
+    learn = learning(backend.policy, given, network)
     trainer.optimizer.zero_grad()
     return Roofline(
-        acting(trainer.learner.policy, seen, network),
+        acting(backend.policy, seen, network),
         agents,
         learn,
         rows * sizes.horizon,

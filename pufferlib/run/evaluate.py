@@ -22,7 +22,6 @@ from pufferlib.config.resolve import Config
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.factory import make_policy
-from pufferlib.ppo.trainer import pick_device
 from pufferlib.run.checkpoint import (
     CheckpointError,
     check_compatible,
@@ -30,6 +29,7 @@ from pufferlib.run.checkpoint import (
     load_policy,
     read_note,
 )
+from pufferlib.runtime.device import pick_device
 
 if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec

@@ -13,7 +13,8 @@ from pathlib import Path
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferlib.config.resolve import Config
-from pufferlib.ppo.trainer import Trainer, TrainingDiverged
+from pufferlib.ppo.learner import TrainingDiverged
+from pufferlib.ppo.trainer import Trainer
 from pufferlib.run import dashboard, external_config, external_envs
 from pufferlib.run import loggers as run_loggers
 from pufferlib.run.checkpoint import (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import pufferenv
-from pufferlib.ppo.collector import UNUSED
+from pufferlib.ops.sample import UNUSED
 from pufferlib.ppo.trainer import Trainer
 
 LIVE, TERMINAL, TRUNCATED = 0, 1, 2

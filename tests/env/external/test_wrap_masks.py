@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pufferlib
 from pufferenv.external.game import EnvError, ExternalGame
-from pufferlib.ppo.collector import UNUSED
+from pufferlib.ops.sample import UNUSED
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
 from tests.support.external_envs import RECORDED, RecordingEnv, Village

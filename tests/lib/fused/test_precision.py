@@ -192,10 +192,10 @@ def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict
     batch = collect(trainer)
     rows = torch.from_numpy(trainer.env.engine.batch()).long()
     obs = torch.from_numpy(trainer.env.arrays["pool_observation"])[rows]
-    states = trainer.collector.row_state
-    state = None if states is None else states[rows]
+    states = trainer.states
+    state = None if states is None else states.row_state[rows]
     reset = torch.from_numpy(trainer.batch._reset(rows.numpy()))
-    said = trainer.learner.evaluator.unroll(obs, state, reset)
+    said = trainer.backend.unroll(obs, state, reset)
     assert_allclose(
         said.value.view(batch["pool_value"].shape), batch["pool_value"], rtol=1e-5, atol=1e-6
     )
@@ -207,7 +207,7 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
         trainer = make("squared", precision="bfloat16", num_envs=8, policy={"name": name})
         before = trainer.policy.input[0].weight.clone()
         trainer.update()
-        network, weight = trainer.learner.hands[0].network, trainer.policy.input[0].weight
+        network, weight = trainer.backend.workers[0].network, trainer.policy.input[0].weight
         assert (weight != before).any()
         assert torch.equal(network.weights[0][0], weight.bfloat16())
         trainer.close()
@@ -217,7 +217,7 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
         trainer.update()
     for name, parameter in trainer.policy.named_parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32, name
-    layer, copy = trainer.policy.hidden[0], trainer.learner.hands[0].network.layers[1]
+    layer, copy = trainer.policy.hidden[0], trainer.backend.workers[0].network.layers[1]
     assert torch.equal(copy.effective[0], layer.weight.bfloat16())
     assert (
         layer.weight != copy.effective[0].float()
@@ -236,7 +236,7 @@ def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threa
     policy = {"name": name}
     trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01, policy=policy)
     collect(trainer)
-    trainer.batch.load(trainer.learner.evaluator, trainer.version, 1e-4)
+    trainer.batch.load(trainer.backend, trainer.version, 1e-4)
     rows = torch.arange(4)
     trainer.learner.minibatch(rows)
     trainer.optimizer.clip()  # the threads' gradients become one
@@ -244,7 +244,7 @@ def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threa
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
     output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
-    loss, _ = ppo_loss(output, minibatch.transitions, trainer.collector.head_sizes, trainer.train)
+    loss, _ = ppo_loss(output, minibatch.transitions, trainer.sampler.head_sizes, trainer.train)
     loss.backward()
     want = trainer.optimizer.grads
     assert want.norm() > 0

@@ -162,17 +162,17 @@ def test_every_transition_is_trained_on_once_as_it_was_lived_and_in_order(run):
     shadow, versions = Shadow(trainer, env), Versions()
     for _ in range(4):
         versions.keep(trainer)
-        learn = trainer._learn
+        learn = trainer.learner.learn
 
-        def checked(learn=learn):
+        def checked(when, learn=learn):
             columns, lived = shadow.batches[-1]
             shadow.check_places(columns, lived)
             check_training_columns(trainer, versions, columns, lived)
-            return learn()
+            return learn(when)
 
-        trainer._learn = checked
+        trainer.learner.learn = checked
         going = update_or_starve(shadow, trainer.update)
-        trainer._learn = learn
+        trainer.learner.learn = learn
         shadow.check_conserved()
         if not going:
             break
@@ -204,7 +204,7 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
     shadow = Shadow(trainer, env)
     close = {"rtol": 1e-4, "atol": 2e-5}
 
-    def unrolled() -> dict[str, float]:
+    def unrolled(when: str) -> dict[str, float]:
         """Instead of learning: the same weights all the time, so that acting can be repeated."""
         columns, lived = shadow.batches[-1]
         shadow.check_places(columns, lived)
@@ -214,7 +214,7 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
                 output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
             logprob, _ = logprob_and_entropy(
                 **{name: x for name, x in output._asdict().items() if name != "value"},
-                sizes=trainer.collector.head_sizes,
+                sizes=trainer.sampler.head_sizes,
                 action=minibatch.transitions.action,
                 axis=minibatch.transitions.axis,
             )
@@ -222,7 +222,7 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
                 np.testing.assert_allclose(got, columns[f"pool_{name}"][part].reshape(-1), **close)
         return {}
 
-    trainer._learn = unrolled
+    trainer.learner.learn = unrolled
     for _ in range(3):
         if not update_or_starve(shadow, trainer.update):
             break

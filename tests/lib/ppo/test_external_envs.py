@@ -15,7 +15,7 @@ from gymnasium.vector import SyncVectorEnv
 import pufferlib
 from pufferenv.external.game import ExternalGame
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
-from pufferlib.ppo.collector import UNUSED
+from pufferlib.ops.sample import UNUSED
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.evaluate import evaluate
 from tests.support.external_envs import LIVE, RECORDED, TRUNCATED, RecordingEnv, Village
@@ -151,7 +151,7 @@ def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_roo
 
 
 def test_wrapped_envs_of_a_group_step_together(monkeypatch):
-    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 1)
+    monkeypatch.setattr("pufferlib.ppo.collector.ENV_CHUNK", 1)
     trainer, ranges = trainer_of(ExternalGame(Short, backend="serial"), 4), []
     step = trainer.env.step
     monkeypatch.setattr(trainer.env, "step", lambda *envs: ranges.append(envs) or step(*envs))
@@ -189,7 +189,7 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
 
     trainer = trainer_of(ExternalGame(functools.partial(Short, 0.0)), 6)
     arrays, seen = trainer.env.arrays, {}
-    original = trainer.collector.evaluate_finals
+    original = trainer.collector.bootstrap.evaluate_finals
 
     def noted():
         for k in range(trainer.env.engine.num_final):
@@ -197,7 +197,7 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
             seen[int(arrays["final_slot"][k])] = trainer.policy(final[None], None)[0].value.item()
         original()
 
-    trainer.collector.evaluate_finals = noted
+    trainer.collector.bootstrap.evaluate_finals = noted
     trainer._collect()
     rows = trainer.env.engine.batch()
     done = arrays["pool_done"][rows]

@@ -40,10 +40,10 @@ def gradient(game, threads, monkeypatch, part=32, name="mlp"):
     minibatch = trainer.batch.minibatch(rows)
     output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
     loss, wanted = ppo_loss(
-        output, minibatch.transitions, trainer.collector.head_sizes, trainer.train
+        output, minibatch.transitions, trainer.sampler.head_sizes, trainer.train
     )
     loss.backward()
-    hands = len(trainer.learner.hands)
+    hands = len(trainer.backend.workers)
     trainer.close()
     return (found, stats), (trainer.optimizer.grads, wanted), hands
 
@@ -97,12 +97,13 @@ def test_threads_and_parts_that_share_the_acting_act_as_one_does(name, env, grou
         trainer = make(**settings, threads=threads, policy={"name": name})
         batches.append([collect(trainer) for _ in range(2)])
         trainer.close()
-        monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 2)
+        monkeypatch.setattr("pufferlib.fused.backend.MIN_AGENTS_PER_THREAD", 2)
+        monkeypatch.setattr("pufferlib.ppo.bootstrap.MIN_FINALS", 2)
         monkeypatch.setattr(
-            "pufferlib.ppo.collector.AGENT_GRANULARITY", 3
+            "pufferlib.fused.backend.AGENT_GRANULARITY", 3
         )  # of who lives, and three threads
-        monkeypatch.setattr("pufferlib.ppo.collector.LAYOUTS", 9)
-        monkeypatch.setattr("pufferlib.ppo.collector.LOOKED_AT", 5)
+        monkeypatch.setattr("pufferlib.fused.backend.MAX_LIVE_COUNTS", 9)
+        monkeypatch.setattr("pufferlib.ppo.bootstrap.EVAL_CHUNK", 5)
         monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", 4)  # at once, so some parts each
         monkeypatch.setattr("pufferlib.fused.recurrent.ACT_CHUNK_AGENTS", 4)
         monkeypatch.setattr("pufferlib.fused.eager.AGENT_GRANULARITY", 2)
@@ -117,26 +118,26 @@ def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeyp
     def run():
         """Collect twice -> both batches, and the most final observations that waited."""
         trainer = make(num_envs=16, env={"steps": 9, "truncate": 1})  # four agents each
-        waited, look = [], trainer.collector.evaluate_finals
+        waited, look = [], trainer.collector.bootstrap.evaluate_finals
 
         def noted():
             waited.append(trainer.env.engine.num_final)
             look()
 
-        trainer.collector.evaluate_finals = noted
+        trainer.collector.bootstrap.evaluate_finals = noted
         batches = [collect(trainer) for _ in range(2)]
         trainer.close()
         return batches, max(waited)
 
     together, all_wait = run()
-    monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 4)
-    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 8)
+    monkeypatch.setattr("pufferlib.ppo.bootstrap.MIN_FINALS", 4)
+    monkeypatch.setattr("pufferlib.ppo.collector.ENV_CHUNK", 8)
     apart, some_wait = run()
     assert all_wait == 64 and some_wait <= 4 + 8
-    monkeypatch.setattr("pufferlib.ppo.collector.LEAST", 1)
-    monkeypatch.setattr("pufferlib.ppo.collector.WAIT", 2)
-    monkeypatch.setattr("pufferlib.ppo.collector.LOOKED_AT", 5)
-    monkeypatch.setattr("pufferlib.ppo.collector.STEPPED", 3)  # less than an env has
+    monkeypatch.setattr("pufferlib.ppo.bootstrap.MIN_FINALS", 1)
+    monkeypatch.setattr("pufferlib.ppo.bootstrap.AGENTS_PER_FINAL", 2)
+    monkeypatch.setattr("pufferlib.ppo.bootstrap.EVAL_CHUNK", 5)
+    monkeypatch.setattr("pufferlib.ppo.collector.ENV_CHUNK", 3)  # less than an env has
     one_by_one, few_wait = run()
     assert few_wait <= 5 + 4
     for other in (apart, one_by_one):

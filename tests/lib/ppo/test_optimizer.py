@@ -151,7 +151,7 @@ def test_gradients_of_several_threads_become_one(size, rows):
 @pytest.mark.parametrize("kind", ["adam", "muon"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypatch):
-    monkeypatch.setattr("pufferlib.ppo.optimizer.SHARE", 8)
+    monkeypatch.setattr("pufferlib.ppo.optimizer.MIN_WEIGHTS_PER_THREAD", 8)
     train, found = TrainOptions(optimizer=kind, weight_decay=0.1, max_grad_norm=2.0), []
     for size in (1, threads):
         policy, thread_pool = network(), ThreadPool(size)

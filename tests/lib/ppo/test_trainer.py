@@ -11,8 +11,10 @@ from numpy.testing import assert_allclose
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.ops.reference import logprob_and_entropy
-from pufferlib.ppo.trainer import Trainer, TrainingDiverged, page_locked
-from pufferlib.runtime.timer import SECTIONS, Timer
+from pufferlib.ppo.learner import TrainingDiverged
+from pufferlib.ppo.trainer import Trainer
+from pufferlib.runtime.device import page_locked
+from pufferlib.runtime.timer import SECTIONS
 from tests.support.games import load_game, training_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
@@ -159,7 +161,7 @@ def test_training_unrolls_a_batch_to_what_acting_said(name, env):
         parts = output._asdict()
         del parts["value"]
         logprob, _ = logprob_and_entropy(
-            **parts, sizes=trainer.collector.head_sizes, action=steps.action, axis=steps.axis
+            **parts, sizes=trainer.sampler.head_sizes, action=steps.action, axis=steps.axis
         )
         close = {"rtol": 1e-4, "atol": 2e-5}
         np.testing.assert_allclose(output.value, batch["pool_value"][:n].reshape(-1), **close)
@@ -218,7 +220,7 @@ def test_slots_of_older_weights_are_evaluated_anew_and_only_those(name):
         now = output.value.numpy().reshape(n, 16)
         np.testing.assert_allclose(own["value"][:n][old[:n]], now[old[:n]], rtol=1e-4, atol=2e-5)
         carried += int(old[:n].sum())
-        trainer._learn()
+        trainer.learner.learn()
         trainer.env.engine.release()
         trainer.updates += 1
     assert carried > 0
@@ -241,10 +243,11 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
     trainer = make("cartpole", num_envs=32, num_groups=groups)
     sizes = [32] if groups == 1 else [10, 11, 11]
     seen = []
-    turn, play, turns = trainer.collector._turn, trainer.thread_pool.run, []
-    trainer.collector._turn = lambda *agents: turns.append(turn(*agents)) or turns[-1]
-    trainer.thread_pool.run = lambda work: (
-        seen.append(torch.from_numpy(turns[-1].seen.array)) or play(work)
+    backend, run, graphs = trainer.backend, trainer.thread_pool.run, []
+    graph_of = backend._slice_graph
+    backend._slice_graph = lambda *agents: graphs.append(graph_of(*agents)) or graphs[-1]
+    trainer.thread_pool.run = lambda plan: (
+        seen.append(torch.from_numpy(graphs[-1].obs.array)) or run(plan)
     )
     pool = trainer.env.arrays["pool_observation"]
     for _ in range(10):
@@ -257,7 +260,7 @@ def test_a_fixed_population_is_acted_on_where_its_observations_are(groups):
             place = obs.data_ptr() - pool.ctypes.data
             assert 0 <= place < pool.nbytes and place % 16 == 0
             assert obs.stride() == (16 * 4, 1)
-    assert len(set(trainer.collector.counts.tolist())) == 1  # each acted as often, by itself
+    assert len(set(trainer.sampler.counts.tolist())) == 1  # each acted as often, by itself
     trainer.close()
 
 
@@ -440,8 +443,7 @@ def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precisi
 def test_times_of_an_update_are_the_whole_of_it():
     trainer = make("cartpole", num_envs=32)
     ticks = []
-    timer = Timer(clock=lambda: ticks.append(1) or len(ticks))
-    trainer.timer = trainer.collector.timer = trainer.learner.timer = timer
+    trainer.timer.__init__(clock=lambda: ticks.append(1) or len(ticks))  # the one of all parts
     whole = 0.0
     for _ in range(3):
         metrics = trainer.update()
@@ -608,14 +610,14 @@ def test_masks_hold_in_sampling_probability_entropy_and_gradient():
         want = only.gather(1, taken[:, :1]).squeeze(1)
         torch.testing.assert_close(steps.logprob, want, rtol=1e-4, atol=1e-5)
         loss, stats = ppo_loss(
-            output._replace(logits=logits), steps, trainer.collector.head_sizes, trainer.train
+            output._replace(logits=logits), steps, trainer.sampler.head_sizes, trainer.train
         )
         loss.backward()
         entropy = -(only.exp() * only.nan_to_num(neginf=0.0)).sum(1).mean().item()
         assert stats.entropy == pytest.approx(entropy, rel=1e-4)
         assert (logits.grad[~legal] == 0).all() and (logits.grad[:, 4:] == 0).all()
         assert (logits.grad[:, :4][(tick % 4 < 3).squeeze(1)] != 0).any()
-        trainer._learn()
+        trainer.learner.learn()
         trainer.batch.release()
         trainer.updates += 1
     assert carried > 0

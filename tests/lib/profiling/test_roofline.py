@@ -11,7 +11,7 @@ from pufferlib.policies.factory import make_policy
 from pufferlib.profiling import bench
 from pufferlib.profiling.roofline import Counter, Operand, Roofline, acting, learning, recorded
 from pufferlib.runtime.graph import Graph
-from pufferlib.runtime.timer import SECTIONS, Timer
+from pufferlib.runtime.timer import SECTIONS
 from tests.lib.ppo.test_trainer import make
 from tests.lib.runtime.test_timer import Clock
 
@@ -153,7 +153,7 @@ PARTS = {
 def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
     trainer = make("squared", policy={"name": "lstm"}, num_envs=4, horizon=8)
     clock = Clock()
-    trainer.timer = trainer.collector.timer = trainer.learner.timer = Timer(clock=clock)
+    trainer.timer.__init__(clock=clock)  # the one of all parts
     calls = dict.fromkeys(PARTS, 0)
 
     def take(part, real, seconds):
@@ -172,7 +172,7 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
             clock.now += PARTS[part][1]
         return {part: PARTS[part][1] * timed.count(part) for part in timed}
 
-    runner, real = trainer.learner.runner, trainer.thread_pool.run
+    runner, real = trainer.backend.runner, trainer.thread_pool.run
     monkeypatch.setattr(trainer.thread_pool, "run", play)
     for part, (path, seconds) in PARTS.items():
         if not path:

@@ -1,0 +1,280 @@
+"""FusedBackend: acting and learning by recorded graphs, on a CPU, shared by threads.
+
+Acting: each thread replays an ActGraph's stream for a share of the agents. Learning: a minibatch's
+rows are divided among the threads, each of which gathers, runs forward, loss and backward chunk by
+chunk in memory that stays in its core's cache, and sums gradients of its own, which the optimizer
+adds up in a fixed order. So a number of threads has one result. A chunk's gradient is that of the
+whole minibatch's means, with the minibatch's advantage normalization: the sum is the minibatch's.
+
+Letters: N agents, A all agents, m rows of a minibatch, F entries of an observation, S entries of a
+recurrent state.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferlib.config.options import TrainOptions
+from pufferlib.fused.eager import EagerRunner
+from pufferlib.fused.factory import chunk_rows, make_fused
+from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
+from pufferlib.kernels._kernels import LossParams, SampleParams
+from pufferlib.ops.output import Output
+from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, record_loss
+from pufferlib.ops.sample import Sampler
+from pufferlib.policies.base import Policy
+from pufferlib.runtime.chunks import Agents, chunks, num_agents, select_agents
+from pufferlib.runtime.graph import Executor, Graph, GraphInput
+from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
+from pufferlib.runtime.timer import Timer
+
+MIN_AGENTS_PER_THREAD = 256  # agents that a further thread is worth waking for
+MAX_LIVE_COUNTS = 32  # different numbers of live agents that graphs are recorded for
+MAX_LIVE_GRAPHS = 16  # of these graphs that are kept
+
+
+class MinibatchSource(Protocol):
+    """Where minibatches come from: the part of ppo.batch.Batch that is used here."""
+
+    rows: npt.NDArray[np.int32]  # (B,) the batch's rows of the pool
+
+    def buffer(self, rows: int, obs_dtype: torch.dtype | None = None) -> Any:
+        """Allocate a MinibatchBuffer for up to `rows` rows."""
+
+    def gather(self, executor: Executor, buffer: Any, rows: npt.NDArray[np.int32]) -> Any:
+        """Gather these rows (m,) of the pool in `buffer`, now or on a graph."""
+
+
+class ActMemory(NamedTuple):
+    """Memory that the acting graphs read and write, in one place for the whole run."""
+
+    obs: Tensor  # (A, *O) gathered observations, of which N are in use
+    state: Tensor | None  # (A, S) all agents' states
+    gathered_state: Tensor | None  # (A, S) gathered states, of which N are in use
+
+
+class Worker(NamedTuple):
+    """One thread's network, and the memory it learns in."""
+
+    network: FusedNetwork
+    buffer: Any  # MinibatchBuffer of a chunk
+    metrics: npt.NDArray[np.float64]  # (7,) LossStats summed over its chunks
+
+
+class FusedBackend:
+    """A PolicyBackend of `can_fuse` policies, with a network for each thread of the pool.
+
+    `grads`: for each thread, where its gradients of each parameter are added up, by name.
+    `rounded`: each parameter in bfloat16, by name, where products take that.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        grads: Sequence[Mapping[str, Tensor]],
+        rounded: Mapping[str, Tensor] | None,
+        train: TrainOptions,
+        sampler: Sampler,
+        memory: ActMemory,
+        batch: MinibatchSource,
+        minibatch_shape: tuple[int, int],
+        thread_pool: ThreadPool,
+        timer: Timer,
+    ) -> None:
+        self.policy, self._rounded, self._train = policy, rounded, train
+        self._sampler, self._memory, self.batch = sampler, memory, batch
+        self._thread_pool, self._timer = thread_pool, timer
+
+        # Workers: a chunk of rows is as large as leaves its results in a core's cache.
+        most, horizon = minibatch_shape
+        self.chunk_rows = min(most, chunk_rows(policy, horizon, -(-most // thread_pool.size)))
+        self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
+        self.workers: list[Worker] = []
+        for own_grads, metrics in zip(grads, self._metrics, strict=True):
+            network = make_fused(policy, own_grads, self.chunk_rows * horizon, rounded)
+            assert network is not None, "only policies that can_fuse accepts have this backend"
+            buffer = batch.buffer(self.chunk_rows, network.input_dtype)
+            self.workers.append(Worker(network, buffer, metrics))
+        self.runner = EagerRunner(self.workers[0].network)  # evaluates and re-evaluates
+
+        # Learning: the recorded graphs read the minibatch's rows and loss parameters from here.
+        self._rows = np.zeros(most, np.int32)  # of the pool
+        self._loss_params = LossParams()
+        self._train_plan = functools.lru_cache(maxsize=2)(self._record_minibatch)
+
+        # Acting: graphs of consecutive agents, and of the first N live agents in `_live`. Few
+        # numbers N are recorded: further agents are acted for, and their actions discarded.
+        agents = len(memory.obs)
+        self._obs = memory.obs.view(agents, -1)  # (A, F)
+        self._live = np.zeros(agents, np.int32)
+        self._granularity = AGENT_GRANULARITY * -(-agents // (AGENT_GRANULARITY * MAX_LIVE_COUNTS))
+        self._slice_graph = functools.cache(self._record_slice)
+        self._live_graph = functools.lru_cache(maxsize=MAX_LIVE_GRAPHS)(self._record_live)
+
+    def sync_weights(self) -> None:
+        """Copy the present weights into the layers that something is folded into."""
+        for worker in self.workers:
+            worker.network.sync_weights()
+
+    def act(self, obs: Tensor, agents: Agents, state: Tensor | None, version: int) -> None:
+        """Act as PolicyBackend.act: each thread replays the stream of its share."""
+        n = num_agents(agents)
+        if isinstance(agents, slice):
+            graph = self._slice_graph(agents.start, agents.stop)
+            graph.obs.bind(as_array(obs.view(n, -1)))
+        else:  # `obs` and `state` are the first N of what the graph reads
+            self._live[:n] = agents
+            share, step = -(-n // self._num_threads(n)), self._granularity
+            graph = self._live_graph(*(-(-count // step) * step for count in (share, n)))
+        graph.set(version, n)
+        self._timer.enter("forward")
+        # The calling thread leaves the first core again: envs may start threads of their own.
+        with self._thread_pool.on_first_core():
+            seconds = self._thread_pool.run(graph.plan)
+        self._timer.reassign(seconds)
+
+    @torch.no_grad()
+    def evaluate(
+        self, obs: Tensor, state: Tensor | None, out: npt.NDArray[Any], places: npt.NDArray[Any]
+    ) -> None:
+        """Write values as PolicyBackend.evaluate, on one thread."""
+        for chunk in chunks(len(obs), self.runner.network.chunk_size):
+            output, _ = self.runner.evaluate(obs[chunk], None if state is None else state[chunk])
+            out[places[chunk]] = as_array(output.value)
+
+    @torch.no_grad()
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Return the output as PolicyBackend.unroll.
+
+        In float32 the policy itself does it; in bfloat16 only the network rounds as acting did.
+        """
+        if self._rounded is None:
+            return self.policy.unroll(obs, state, reset)
+        return self.runner.unroll(obs, state, reset)
+
+    def loss_and_grad(
+        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+    ) -> LossStats:
+        """Replay the minibatch's graphs, each thread for its share of the rows."""
+        count = len(rows)
+        self._rows[:count] = self.batch.rows[rows.numpy()]
+        normalization.set_params(self._loss_params, train)
+        plan = self._train_plan(count)
+        workers = self.workers[: len(plan)]
+        self._metrics.fill(0)
+        for worker in workers:
+            worker.network.sync_weights()
+            worker.network.zero_folded_grads()
+        self._timer.enter("loss_backward")
+        self._timer.reassign(self._thread_pool.run(plan))
+        for worker in workers:
+            worker.network.unfold_grads()
+        return LossStats(*self._metrics.sum(0).tolist())
+
+    def _num_threads(self, count: int) -> int:
+        """Return how many threads act for `count` agents."""
+        return max(1, min(len(self.workers), count // MIN_AGENTS_PER_THREAD))
+
+    def _record_slice(self, begin: int, end: int) -> "ActGraph":
+        """Record how the agents [begin, end) act once; `obs` is bound before each replay."""
+        n, state = end - begin, self._memory.state
+        obs = GraphInput(n, self._obs.shape[1], self._obs.dtype)
+        own = None if state is None else state[begin:end]
+        networks, share = [worker.network for worker in self.workers], -(-n // self._num_threads(n))
+        return ActGraph(networks, self._sampler, obs, own, slice(begin, end), share)
+
+    def _record_live(self, share: int, count: int) -> "ActGraph":
+        """Record how the first `count` agents in `_live` act once, each thread for `share`."""
+        count = min(count, len(self._obs))
+        obs = GraphInput(count, self._obs.shape[1], self._obs.dtype)
+        obs.bind(as_array(self._obs[:count]))
+        networks, state = [worker.network for worker in self.workers], self._memory.gathered_state
+        return ActGraph(networks, self._sampler, obs, state, self._live, share)
+
+    def _record_minibatch(self, count: int) -> LaunchPlan:
+        """Record each thread's stream for a minibatch of `count` rows."""
+        threads = min(self._thread_pool.size, -(-count // self.chunk_rows))
+        shares = np.array_split(np.arange(count), threads)
+        return LaunchPlan(
+            [
+                self._record_share(worker, share[0], share[-1] + 1)
+                for worker, share in zip(self.workers, shares, strict=False)
+            ]
+        )
+
+    def _record_share(self, worker: Worker, begin: int, end: int) -> list[tuple[str, Graph]]:
+        """Record how a worker learns from rows [begin, end) of the minibatch, chunk by chunk."""
+        learn = functools.cache(functools.partial(self._record_chunk, worker))  # by its size
+        stream: list[tuple[str, Graph]] = []
+        for chunk in chunks(end - begin, self.chunk_rows):
+            copy = Graph()
+            rows = self._rows[begin + chunk.start : begin + chunk.stop]
+            self.batch.gather(copy, worker.buffer, rows)
+            stream += [("copy", copy), ("loss_backward", learn(len(rows)))]
+        return stream
+
+    def _record_chunk(self, worker: Worker, rows: int) -> Graph:
+        """Record forward, loss and backward of the first `rows` rows in a worker's buffer."""
+        graph, (minibatch, _) = Graph(), worker.buffer.views(rows)
+        workspace = worker.network.record_unroll(
+            graph, minibatch.obs, minibatch.state, minibatch.reset
+        )
+        record_loss(
+            graph,
+            workspace.output,
+            workspace.gradient,
+            minibatch.transitions,
+            self._sampler.head_sizes,
+            self._train,
+            self._loss_params,
+            worker.metrics,
+        )
+        workspace.backward(graph)
+        return graph
+
+
+class ActGraph:
+    """How some agents act once, recorded: each thread for `share` of them, chunk by chunk.
+
+    `obs` (N, F) and `state` (N, S) or more are read when it runs, and `state` becomes the new one.
+    `agents`: N consecutive ones, or an array whose first N are read when it runs.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[FusedNetwork],
+        sampler: Sampler,
+        obs: GraphInput,
+        state: Tensor | None,
+        agents: Agents,
+        share: int,
+    ) -> None:
+        self.obs = obs
+        shares = list(zip(networks, chunks(obs.shape[0], share), strict=False))
+        places = [
+            slice(part.start + chunk.start, part.start + chunk.stop)
+            for network, part in shares
+            for chunk in chunks(part.stop - part.start, network.chunk_size)
+        ]
+        self._params = [(place, SampleParams()) for place in places]
+        streams: list[list[tuple[str, Graph]]] = [[] for _ in shares]
+        for place, params in self._params:
+            i = place.start // share
+            forward, sample = Graph(), Graph()
+            own = None if state is None else state[place]
+            output = networks[i].record_act(forward, obs.rows(place.start, place.stop), own)
+            sampler.record(sample, output, select_agents(agents, place), params=params)
+            streams[i] += [("forward", forward), ("sample", sample)]
+        self.plan = LaunchPlan(streams)
+
+    def set(self, version: int, count: int) -> None:
+        """Have the first `count` agents act when it runs, by weights of this version."""
+        for place, params in self._params:
+            num_acting = min(max(count - place.start, 0), place.stop - place.start)
+            params.set(version=version, num_acting=num_acting)

@@ -1,0 +1,73 @@
+"""Acting and learning by torch's operators and autograd: any Policy, on a CPU or a GPU."""
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferlib.config.options import TrainOptions
+from pufferlib.ops.output import Output
+from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats, ppo_loss
+from pufferlib.ops.sample import Sampler
+from pufferlib.policies.base import Policy
+from pufferlib.ppo.batch import Batch
+from pufferlib.runtime.chunks import Agents, chunks, select_agents
+from pufferlib.runtime.graph import EAGER
+from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.timer import Timer
+
+AUTOGRAD_CHUNK = 8192  # agents that a CPU acts for at a time; a GPU acts for all
+
+
+class AutogradBackend:
+    """A PolicyBackend that calls the policy itself. `batch` is where minibatches come from."""
+
+    def __init__(
+        self, policy: Policy, sampler: Sampler, batch: Batch, timer: Timer, device: torch.device
+    ) -> None:
+        self.policy = policy
+        self._sampler, self._batch, self._timer = sampler, batch, timer
+        self._on_cpu = device.type == "cpu"
+        rows = batch.sizes.minibatch_rows
+        self._buffer = batch.buffer(rows) if self._on_cpu else None  # used again and again
+
+    def sync_weights(self) -> None:
+        """Do nothing: the policy itself acts."""
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, agents: Agents, state: Tensor | None, version: int) -> None:
+        """Act as PolicyBackend.act, chunk by chunk."""
+        count = len(obs)
+        for chunk in chunks(count, AUTOGRAD_CHUNK if self._on_cpu else count):
+            self._timer.enter("forward")
+            output, new = self.policy(obs[chunk], None if state is None else state[chunk])
+            self._timer.enter("sample")
+            self._sampler.record(EAGER, output, select_agents(agents, chunk), version=version)
+            if state is not None and new is not None:
+                state[chunk] = new
+
+    @torch.no_grad()
+    def evaluate(
+        self, obs: Tensor, state: Tensor | None, out: npt.NDArray[Any], places: npt.NDArray[Any]
+    ) -> None:
+        """Write values as PolicyBackend.evaluate."""
+        out[places] = as_array(self.policy(obs, state)[0].value.cpu())
+
+    @torch.no_grad()
+    def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
+        """Return the output as PolicyBackend.unroll."""
+        return self.policy.unroll(obs, state, reset)
+
+    def loss_and_grad(
+        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+    ) -> LossStats:
+        """Gather the minibatch, unroll the policy, and let autograd go backward from the loss."""
+        minibatch = self._batch.minibatch(rows, self._buffer)
+        self._timer.enter("loss_backward")
+        output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
+        loss, stats = ppo_loss(
+            output, minibatch.transitions, self._sampler.head_sizes, train, normalization
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return stats

@@ -1,0 +1,89 @@
+"""Bootstrap values: what comes after the last transition that a row holds, as the policy values it.
+
+`next_value` of a slot is V(final observation) where a life was cut short, and V(first observation
+of the agent's next row) where the row is full (docs/design.md, "Values at the ends"). The sampler
+fills in the second where the agent acts again; what it leaves open when a batch is taken is filled
+in here. Letters: F final slots, n observations, *O one observation.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferenv.row_env import RowEnv
+from pufferlib.ppo.backend import PolicyBackend
+from pufferlib.ppo.observations import Observations
+from pufferlib.ppo.recurrent_state import RecurrentState
+from pufferlib.runtime.chunks import chunks
+from pufferlib.runtime.timer import Timer
+
+EVAL_CHUNK = 1024  # observations that a CPU evaluates at a time, so that results stay in its cache
+MIN_FINALS = 256  # final observations: evaluating fewer at a time is not worth a pass
+AGENTS_PER_FINAL = 16  # one final observation of so many agents may wait: memory that is touched
+
+
+class Bootstrap:
+    """Fills in the `next_value` that acting leaves open."""
+
+    def __init__(
+        self,
+        env: RowEnv,
+        backend: PolicyBackend,
+        observations: Observations,
+        states: RecurrentState | None,
+        timer: Timer,
+        device: torch.device,
+    ) -> None:
+        self._env, self._backend, self._observations = env, backend, observations
+        self._states, self._timer, self._device = states, timer, device
+        self._finals = torch.from_numpy(env.arrays["final_observation"])  # (F, *O)
+        self._next_value = env.arrays["pool_next_value"].reshape(-1)  # by slot
+
+    def limit_finals(self) -> None:
+        """Evaluate the final observations once many wait."""
+        agents = self._env.num_agents
+        most = min(agents, max(MIN_FINALS, agents // AGENTS_PER_FINAL))
+        if self._device.type == "cpu":
+            most = min(most, EVAL_CHUNK)
+        if self._env.engine.num_final > most:
+            self.evaluate_finals()
+
+    @torch.no_grad()
+    def evaluate_finals(self) -> None:
+        """Fill in next_value of the lives that were cut short, and free their final slots."""
+        count = self._env.engine.num_final
+        if not count:
+            return
+        slots = self._env.arrays["final_slot"]
+        for chunk in self._chunks(count):
+            state = None if self._states is None else self._states.of_finals(chunk)
+            self._evaluate(slots[chunk], self._finals[chunk].to(self._device), state)
+        self._env.engine.clear_finals()
+        self._timer.enter("other")
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fill in every next_value that a batch taken now needs."""
+        self.evaluate_finals()
+        bootstrap_slot = self._env.arrays["bootstrap_slot"]  # (A,) last slot of a full row, or -1
+        for chunk in self._chunks(len(bootstrap_slot)):
+            self._timer.enter("copy")
+            agents = (chunk.start + np.flatnonzero(bootstrap_slot[chunk] >= 0)).astype(np.int32)
+            if not len(agents):
+                continue
+            obs = self._observations.gather(agents)
+            # The new states are dropped: the agents act on these observations with new weights.
+            state = None if self._states is None else self._states.gather(agents)
+            self._evaluate(bootstrap_slot[agents], obs, state)
+            bootstrap_slot[agents] = -1
+        self._timer.enter("other")
+
+    def _evaluate(self, slots: npt.NDArray[np.int64], obs: Tensor, state: Tensor | None) -> None:
+        """Store the values of n observations as the next_value of n slots."""
+        self._timer.enter("forward")
+        self._backend.evaluate(obs, state, self._next_value, slots)
+
+    def _chunks(self, count: int) -> list[slice]:
+        """Divide what a CPU evaluates into chunks; a GPU evaluates all at once."""
+        return chunks(count, EVAL_CHUNK if self._device.type == "cpu" else max(1, count))

@@ -1,0 +1,41 @@
+"""A minibatch: whole rows of a batch as a policy unrolls them, and the memory they are gathered in.
+
+Letters: m rows of the minibatch, H horizon, S entries of a recurrent state, *O one observation.
+"""
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferlib.ops.ppo_loss import Transitions
+from pufferlib.runtime.tensors import as_array
+
+
+class Minibatch:
+    """m whole rows, and what happened in them."""
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self.obs = columns["observation"]  # (m, H, *O)
+        self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
+        self.state = columns.get("state")  # (m, S) before slot 0
+        self.transitions = Transitions._make(
+            columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields
+        )
+
+
+class MinibatchBuffer:
+    """Memory on the CPU for minibatches of up to `rows` rows, `columns` of (rows, H, ...)."""
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self.columns = columns
+        self._views: dict[int, tuple[Minibatch, dict[str, npt.NDArray[Any]]]] = {}
+
+    def views(self, rows: int) -> tuple[Minibatch, dict[str, npt.NDArray[Any]]]:
+        """Return the first `rows` rows as a minibatch and as arrays; each number is viewed once."""
+        if rows not in self._views:
+            columns = {name: column[:rows] for name, column in self.columns.items()}
+            arrays = {name: as_array(column) for name, column in columns.items()}
+            self._views[rows] = Minibatch(columns), arrays
+        return self._views[rows]

@@ -1,0 +1,102 @@
+"""Recurrent states of all agents: acted from, remembered per row, kept for final observations.
+
+An agent acts from its state, or from the initial one where a life begins. A row remembers the state
+before its slot 0, from which training unrolls it; a life that is cut short leaves its state for the
+value of its final observation. Letters: A agents, N of them act, R rows, F final slots, S entries
+of a state.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pufferenv.row_env import RowEnv
+from pufferlib.kernels import _kernels
+from pufferlib.policies.base import Policy
+from pufferlib.runtime import allocator
+from pufferlib.runtime.chunks import Agents
+
+
+class RecurrentState:
+    """States in memory that stays where it is, so that recorded graphs can read and write it."""
+
+    @classmethod
+    def of(cls, policy: Policy, env: RowEnv, device: torch.device) -> "RecurrentState | None":
+        """Return the states that `policy` acts from, None if it is not recurrent."""
+        state = policy.initial_state(env.num_agents)
+        return None if state is None else cls(state, env, device)
+
+    def __init__(self, state: Tensor, env: RowEnv, device: torch.device) -> None:
+        agents, finals = env.num_agents, len(env.arrays["final_agent"])
+        self._env, self._device = env, device
+        self.state = state.detach().clone()  # (A, S) after each agent's last step
+        self._initial = self.state[0].clone()  # (S,)
+
+        # A fixed population uses a row per agent beside the batch; the other rows, the final
+        # states and the gathered ones take memory only once some agents died.
+        surely_used = min(env.batch_rows + agents, env.num_rows)
+        self.row_state = self._allocate(env.num_rows, surely_used)  # (R, S) before slot 0
+        self._final_state = self._allocate(finals, 0)  # (F, S)
+        self.gathered = self._allocate(agents, 0)  # (A, S), of which the first N are in use
+
+    def _allocate(self, count: int, surely_used: int) -> Tensor:
+        shape = (count, self.state.shape[1])
+        if self._device.type == "cpu":
+            return allocator.zeros(shape, surely_used)
+        return torch.zeros(shape, device=self._device)
+
+    def begin(self, agents: Agents) -> Tensor:
+        """Return the states (N, S) that these agents act from, for `store` to take the new ones.
+
+        Where a life begins it is the initial state. Rows whose slot 0 is acted on now remember it.
+        """
+        state = self.state[agents] if isinstance(agents, slice) else self.gather(agents)
+        life_start, slot = self._env.arrays["life_start"], self._env.arrays["slot"]
+        if self._device.type == "cpu":
+            _kernels.init_states(
+                state=state.numpy(),
+                **({"first": agents.start} if isinstance(agents, slice) else {"agents": agents}),
+                life_start=life_start,
+                slot=slot,
+                initial=self._initial.numpy(),
+                row_state=self.row_state.numpy(),
+                horizon=self._env.horizon,
+            )
+            return state
+        life_start, slot = life_start[agents], slot[agents]
+        state[self._index(np.flatnonzero(life_start))] = self._initial
+        at_start = np.flatnonzero(slot % self._env.horizon == 0)
+        rows = self._index(slot[at_start] // self._env.horizon)
+        self.row_state[rows] = state[self._index(at_start)]
+        return state
+
+    def store(self, agents: Agents, state: Tensor) -> None:
+        """Keep the new states (N, S), which took the place of those that `begin` returned."""
+        if not isinstance(agents, slice):  # a slice's are a view of `state`
+            self.state[self._index(agents)] = state
+
+    def gather(self, agents: npt.NDArray[np.int32]) -> Tensor:
+        """Copy the states (N, S) of these agents; valid until the next call."""
+        out = self.gathered[: len(agents)]
+        return torch.index_select(self.state, 0, self._index(agents), out=out)
+
+    def keep_finals(self, begin: int, end: int) -> None:
+        """Keep the states that the lives of the final slots [begin, end) ended with."""
+        if end > begin:
+            agents = torch.from_numpy(self._env.arrays["final_agent"][begin:end])
+            self._final_state[begin:end] = self.state[agents.to(self._device).long()]
+
+    def of_finals(self, finals: slice) -> Tensor:
+        """Return the states (n, S) that final observations are evaluated with."""
+        return self._final_state[finals]
+
+    def of_rows(self, rows: npt.NDArray[Any]) -> Tensor:
+        """Return the states (n, S) before slot 0 of these rows."""
+        return self.row_state[self._index(rows)]
+
+    def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
+        """Copy integers to the device, as torch indexes with them."""
+        return torch.from_numpy(numbers.astype(np.int64)).to(self._device)
