@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from pufferlib.cli.main import main
-from pufferlib.ppo.trainer import Trainer, TrainingDiverged
+from pufferlib.ppo.learner import TrainingDiverged
+from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.checkpoint import SaveError, read_note
 from tests.support.command import SHORT, TINY, error_of, metrics, puffer, stop_after, wait_for_steps
 
