@@ -131,7 +131,7 @@ def test_two_of_a_kind_match(name):
 @pytest.mark.skipif(not hasattr(performance, "benchmark_vector_step"), reason="gymnasium>=1.3")
 @pytest.mark.parametrize(
     ("name", "mode"),
-    # DISABLED: it resets single places, and an env of several agents is reset as a whole.
+    # In DISABLED mode the benchmark resets places one by one, which several agents do not allow.
     [(n, m) for n in NAMES for m in MODES if n in SINGLE or m is not AutoresetMode.DISABLED],
 )
 def test_gymnasiums_benchmark_runs(name, mode):
@@ -144,7 +144,7 @@ def test_gymnasiums_benchmark_runs(name, mode):
 
 # --- against Gymnasium's own vector env over the single ones -------------------------------------
 def assert_infos_equal(ours, theirs):
-    """Equal keys, equal masks, equal values where the masks are."""
+    """Assert equal keys, equal masks, and equal values where the masks are set."""
     assert set(ours) == set(theirs)
     for key in ours:
         if key.startswith("_"):
@@ -171,7 +171,7 @@ def test_every_step_is_as_gymnasiums_own_vector_env_has_it(game, config, mode):
     assert ours.single_action_space == theirs.single_action_space
     assert ours.observation_space == theirs.observation_space
     seen, infos = ours.reset(seed=list(range(seed, seed + count)))
-    wanted, their_infos = theirs.reset(seed=seed)  # of env i: seed + i
+    wanted, their_infos = theirs.reset(seed=seed)  # env i gets seed + i
     np.testing.assert_array_equal(seen, wanted)
     assert_infos_equal(infos, their_infos)
     for step in range(500):
@@ -180,7 +180,9 @@ def test_every_step_is_as_gymnasiums_own_vector_env_has_it(game, config, mode):
         *wanted, their_infos = theirs.step(actions)
         for got, want in zip(mine, wanted, strict=True):
             np.testing.assert_array_equal(got, want)
-            assert got.dtype == want.dtype or got.dtype.kind == "f"  # their rewards are float64
+            assert (
+                got.dtype == want.dtype or got.dtype.kind == "f"
+            )  # SyncVectorEnv's rewards are float64
         assert_infos_equal(infos, their_infos)
         over = mine[2] | mine[3]
         ends += over.sum()
@@ -201,7 +203,7 @@ def test_single_envs_run_in_processes():
     np.testing.assert_array_equal(run["sync"], run["async"])
 
 
-# --- the single env, by hand ---------------------------------------------------------------------
+# --- the single env ------------------------------------------------------------------------------
 def test_the_life_of_its_agent_is_its_episode():
     env = pufferenv.PufferEnv(load_game("script"), agents=1)
     with pytest.raises(ResetNeeded, match="outside an episode"):
@@ -219,8 +221,8 @@ def test_the_life_of_its_agent_is_its_episode():
         ([1, 1], 0, False, False, {}),
         ([0, 0], 1, True, False, {}),  # dead: zeros
         ([2, 1], 0, False, False, {}),
-        ([2, 2], 1, False, True, {}),  # cut: the last that it saw
-        ([4, 0], 0, True, False, {}),  # what would have been its next life
+        ([2, 2], 1, False, True, {}),  # cut short: its last observation
+        ([4, 0], 0, True, False, {}),  # the first observation of its next life
         ([5, 1], 0, True, False, {"length": 1}),
         ([6, 1], 0, False, True, {"length": 1}),
     ]

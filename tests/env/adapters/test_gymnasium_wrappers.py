@@ -1,4 +1,4 @@
-"""Every wrapper of gymnasium.wrappers.vector, on every game, in every autoreset mode it takes."""
+"""Every wrapper of gymnasium.wrappers.vector works on every game, in every mode that it supports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pufferenv import games
 from tests.games.test_every_game import actions_of
 from tests.support.paths import GAME_HEADERS
 
-# Beside the games of the ocean package: one whose actions are axes alone, as some wrappers want.
+# The games of the ocean package, and one whose actions are axes only, which some wrappers need.
 EVERY_GAME = [*games.names(), GAME_HEADERS / "continuous.h"]
 
 
@@ -32,7 +32,7 @@ def anything(env):
 
 
 def nothing(env):
-    """What the wrapper is for, no game has: dicts as observations, a picture, arrays of JAX."""
+    """Return False: the wrapper is for dicts, pictures or JAX arrays, which no game has."""
     return False
 
 
@@ -58,7 +58,7 @@ def flat(obs):
 
 
 def rescale(env):
-    """To floats first: of integers it makes 0 and 1."""
+    """Rescale floats: integers would become 0 or 1."""
     return vector.RescaleObservation(vector.DtypeObservation(env, np.float64), 0.0, 1.0)
 
 
@@ -69,11 +69,11 @@ def rescaled(obs):
 
 @dataclass(frozen=True)
 class Case:
-    """How a wrapper is made, what it takes, and what it makes of observations and rewards."""
+    """How a wrapper is made, which envs it takes, and how it changes observations and rewards."""
 
     make: Callable[[Any], Any]
     takes: Callable[[Any], bool] = anything
-    obs: Callable[[Any], Any] | None = same  # None: it depends on all that came before
+    obs: Callable[[Any], Any] | None = same  # None: it depends on earlier steps
     rewards: Callable[[Any], Any] | None = same
     actions: Callable[[Any], Any] = same
 
@@ -155,7 +155,7 @@ CASES = {
 
 
 def pairs():
-    """Each wrapper with each game that has what the wrapper is for."""
+    """Return each wrapper with each game that it can wrap."""
     envs = {game: pufferenv.make(game, 1) for game in EVERY_GAME}
     return [
         pytest.param(game, wrapper, id=f"{env.game.name}-{wrapper}")
@@ -167,7 +167,7 @@ def pairs():
 
 @pytest.mark.parametrize(("game", "wrapper"), pairs())
 def test_every_wrapper_does_what_it_is_for_in_every_mode_that_it_takes(game, wrapper):
-    """A mode that it refuses, it refuses of Gymnasium's own vector env too."""
+    """A mode that a wrapper refuses is refused for Gymnasium's own vector env too."""
     case = CASES[wrapper]
     for mode in AutoresetMode:
         env, twin = (pufferenv.make_vec(game, 4, autoreset_mode=mode, seed=2) for _ in range(2))

@@ -1,4 +1,4 @@
-"""PettingZoo's ParallelEnv: its own tests on every game; lives, ids, seeds, by hand and random."""
+"""PettingZoo's ParallelEnv: its own tests on every game; lives, ids and seeds."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tests.env.engine.test_vector_env import LIVELY
 from tests.env.toolchain.test_packaging import python
 from tests.support.games import load_game
 
-SHORT = LIVELY["probe"] | {"respawn": 0.3, "flash": 0.2}  # lives of the probe
+SHORT = LIVELY["probe"] | {"respawn": 0.3, "flash": 0.2}  # short lives
 GAMES = [pytest.param(name, {}, id=name) for name in games.names()]
 GAMES += [pytest.param("probe", SHORT, id="probe-short"), ("snake", {"snakes": 2})]
 every_game = pytest.mark.parametrize(("game", "config"), GAMES)
 
 
 def seeded(env):
-    """An env whose action spaces are seeded, those too of who is not there yet."""
+    """Seed the action spaces of all agents, of those too that have not entered yet."""
     for place in range(env.unwrapped.num_places):
         env.action_space(f"agent_{place}").seed(place)
     return env
 
 
 def legal(env, infos):
-    """Random legal actions of all who act."""
+    """Return random legal actions for all live agents."""
     return {
         name: env.action_space(name).sample(infos[name].get("action_mask")) for name in env.agents
     }
@@ -49,16 +49,16 @@ def never_ends(field):
 # --- PettingZoo's own tests ----------------------------------------------------------------------
 @pytest.fixture
 def only_known_warnings():
-    """PettingZoo's warnings are errors, but for these."""
+    """Turn all warnings of PettingZoo into errors, except these."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for text in (
-            ".*does not have possible_agents defined",  # nobody knows how many lives there will be
+            ".*does not have possible_agents defined",  # the number of lives is unknown
             "No agents present",  # the episode is over
             ".*observation space value is -?infinity",  # floats have no bounds
-            "Observation numpy array is all zeros",  # what the dead see
+            "Observation numpy array is all zeros",  # observations of dead agents
             "The observation contains negative numbers and is in the shape of a graphical",  # int8
-            "Action space for each agent probably should be",  # several choices, or axes as well
+            "Action space for each agent probably should be",  # several choices, or axes too
             "Environment has not defined a render",
         ):
             warnings.filterwarnings("ignore", text)
@@ -114,7 +114,7 @@ def test_deaths_cuts_and_new_lives_by_hand():
     assert {name: obs[1:].tolist() for name, obs in seen.items()} == {
         "agent_0": [0, 1, 1],
         "agent_1": [0, 0, 0],  # dead
-        "agent_2": [2, 1, 1],  # the last that it saw
+        "agent_2": [2, 1, 1],  # its last observation
         "agent_1_life_2": [1, 2, 0],
     }
     assert rewards == {"agent_0": 0, "agent_1": 1000, "agent_2": 2000, "agent_1_life_2": 0}
@@ -133,7 +133,7 @@ def test_deaths_cuts_and_new_lives_by_hand():
     assert not seen["agent_1_life_2"].any()
     with pytest.raises(ResetNeeded, match="no agents left"):
         env.step({})
-    assert list(env.reset()[0]) == ["agent_0", "agent_1", "agent_2"]  # ids begin anew
+    assert list(env.reset()[0]) == ["agent_0", "agent_1", "agent_2"]  # ids start over
 
 
 def test_every_life_is_one_id_and_all_is_as_in_the_vector_env():
@@ -221,7 +221,7 @@ def test_an_episode_may_begin_with_whoever_comes_first():
     assert list(env.reset()[0]) == env.agents == ["agent_1"]
 
 
-# --- masks, spaces, what is given back -----------------------------------------------------------
+# --- masks, spaces, returned arrays --------------------------------------------------------------
 def test_masks_are_what_the_action_space_takes():
     env, raw = parallel_env(load_game("masked")), pufferenv.make(load_game("masked"))
     _, infos = env.reset()

@@ -1,4 +1,4 @@
-"""RLlib: its multi-agent episode takes every game's lives, its env runners sample from them."""
+"""RLlib: its multi-agent episodes accept every game's lives, and its env runners sample games."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def test_an_episode_is_over_when_nobody_is_left_for_whatever_reasons():
         assert truncateds["__all__"] == (reason == "truncated")
     env.reset()
     *_, terminateds, truncateds, _ = env.step({"agent_0": [0, 2, 0], "agent_1": [1, 0, 0]})
-    assert (terminateds["__all__"], truncateds["__all__"]) == (False, True)  # for one reason each
+    assert (terminateds["__all__"], truncateds["__all__"]) == (
+        False,
+        True,
+    )  # each for its own reason
 
 
 def test_an_episode_ends_with_the_last_of_its_lives_though_another_begins():

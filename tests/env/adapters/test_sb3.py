@@ -1,4 +1,4 @@
-"""stable-baselines3: our VecEnv against its DummyVecEnv, its wrappers, buffers and algorithms."""
+"""stable-baselines3: our VecEnv with its DummyVecEnv, wrappers, buffers and algorithms."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def script(agents=3, num_envs=1):
 
 
 def fates(*fates, end=0):
-    """Actions of `script`: one fate per agent, and agent 0's word about the episode."""
+    """Return actions of `script`: one fate per agent, and `end` for the episode."""
     actions = np.zeros((len(fates), 3), np.int32)
     actions[:, 0], actions[0, 1] = fates, end
     return actions
@@ -153,7 +153,7 @@ def test_seed_and_reset_give_the_same_again_and_other_seeds_do_not():
     env = sb3.make("squared", 4)
     assert env.seed(5) == [5, 6, 7, 8]
     first = env.reset()
-    later = env.reset()  # the seeds are used once
+    later = env.reset()  # a seed is used for one reset
     env.seed(5)
     np.testing.assert_array_equal(env.reset(), first)
     np.testing.assert_array_equal(env.reset(), later)
@@ -180,7 +180,7 @@ def test_infos_of_an_end_are_new_dicts_each():
     ends = [env.step(fates(0, 0, 0, end=2))[3] for _ in range(2)]
     assert before == [{}, {}, {}]
     for info in ends[0]:
-        info["terminal_observation"] = None  # as VecNormalize writes there
+        info["terminal_observation"] = None  # VecNormalize writes to it
     assert [info["terminal_observation"][2] for info in ends[1]] == [2, 2, 2]
     assert env.step(fates(0, 0, 0))[3] == [{}, {}, {}]
 
@@ -188,7 +188,7 @@ def test_infos_of_an_end_are_new_dicts_each():
 def test_a_death_a_cut_and_a_second_life_are_three_different_ends():
     env = script()
     env.step(fates(0, 0, 0))
-    seen, rewards, dones, infos = env.step(fates(1, 2, 3))  # dies, is cut, dies and lives again
+    seen, rewards, dones, infos = env.step(fates(1, 2, 3))  # dies, is cut short, dies and respawns
     assert rewards.tolist() == [1, 1001, 2001]
     assert dones.all()
     assert [info["TimeLimit.truncated"] for info in infos] == [False, True, False]
@@ -287,7 +287,7 @@ def test_its_wrappers_run_on_it():
             last = infos[place]["terminal_observation"]
             assert last.shape == (12,)
             assert not np.array_equal(last, seen[place])
-            assert (seen[place, :8] == 0).all()  # the stack begins anew
+            assert (seen[place, :8] == 0).all()  # the stack was cleared
     assert ends > 20
 
 
@@ -298,7 +298,7 @@ def test_a_rollout_buffer_holds_what_the_game_did_and_bootstraps_what_was_cut():
     plain = pufferenv.make("squared", 8, size=SIZE)
     seen, over = plain.reset(seed=range(8))[0], np.ones(8, np.bool_)
     bonus = []
-    actions = buffer.actions.reshape(8, 128, -1)  # it was flattened, env by env
+    actions = buffer.actions.reshape(8, 128, -1)  # training flattened it, env by env
     for t in range(128):
         kept = buffer.observations.reshape(8, 128, SIZE, SIZE)[:, t]
         np.testing.assert_array_equal(kept, seen)
@@ -337,7 +337,7 @@ def test_evaluation_takes_our_episodes():
     model = PPO("MlpPolicy", env, seed=0, **SMALL)
     returns, lengths = evaluate_policy(model, env, 9, return_episode_rewards=True)
     assert len(returns) == 9
-    assert returns == lengths  # 1 a step
+    assert returns == lengths  # the reward is 1 per step
 
 
 def test_what_is_learnt_shows_in_its_log():

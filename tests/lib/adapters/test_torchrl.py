@@ -1,4 +1,4 @@
-"""torchrl: our EnvBase by its own checks, against the vector env, in rollouts and collectors."""
+"""torchrl: our EnvBase passes its checks and agrees with the vector env in rollouts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torchrl.objectives.value.functional import generalized_advantage_estimate
 from pufferlib.adapters import torchrl
 
 GAMES = games.names()
-KINDS = ("discrete", "continuous")  # of actions, in a game that has both
+KINDS = ("discrete", "continuous")  # kinds of action, for a game that has both
 
 
 def cartpole(num_envs=4, **options):
@@ -35,13 +35,13 @@ def cartpole(num_envs=4, **options):
 
 
 def script(num_envs=1, agents=3):
-    """The game that does what its actions say, reset."""
+    """Make and reset `script`, a game whose actions decide what happens."""
     env = torchrl.make(load_game("script"), num_envs, agents=agents)
     return env, env.reset()
 
 
 def step(env, tensordict, *fates, end=0):
-    """Step `script` with one fate per agent of one env; return what is next."""
+    """Step `script` with one fate per agent of one env; return "next"."""
     actions = torch.zeros(*env.batch_size, len(fates), 3, dtype=torch.int64)
     actions[..., 0], actions[..., 0, 1] = torch.tensor(fates), end
     tensordict = tensordict.clone().set(("agents", "action"), actions)
@@ -95,7 +95,7 @@ def test_every_game_shows_what_its_vector_env_shows(game):
     assert ends > 0
 
 
-# --- who is done ------------------------------------------------------------------------------
+# --- dones ------------------------------------------------------------------------------------
 def test_a_death_and_a_cut_end_a_life_and_not_the_episode():
     env, first = script()
     after = step(env, first, 1, 2, 0)
@@ -130,7 +130,7 @@ def test_the_episodes_end_is_the_roots_and_of_all_who_lived(end, reason):
     assert after["agents", "terminated"].flatten()[0]
     other = "truncated" if reason == "terminated" else "terminated"
     assert not after[other].any()
-    again = step(env, first, 0, 0, 0)  # nobody has reset it: it waits
+    again = step(env, first, 0, 0, 0)  # it waits for its reset
     assert again["done"].item() and again[reason].item()
     assert again["agents", "reward"].sum() == 0
     fresh = env.reset()
@@ -149,7 +149,7 @@ def test_a_reset_of_some_leaves_the_others_where_they_are():
 
 def test_only_envs_that_wait_can_be_left_out_of_a_step():
     env, first = script(num_envs=2, agents=1)
-    assert first["observation"].shape == (2, 4)  # one agent: no group
+    assert first["observation"].shape == (2, 4)  # one agent: no "agents" group
     actions = torch.tensor([[0, 1, 0], [0, 0, 0]])
     middle = env.step(first.set("action", actions))["next"]
     assert middle["done"].flatten().tolist() == [True, False]
@@ -205,7 +205,7 @@ def test_seeds_give_the_same_rollout_again():
 def test_a_collector_loses_no_reward_and_counts_none_twice(total):
     env = TransformedEnv(cartpole(8), RewardSum())
     collector = Collector(env, None, frames_per_batch=800, total_frames=-1)
-    lengths = torch.zeros(8)  # of the episodes at hand
+    lengths = torch.zeros(8)  # of the current episodes
     episodes = 0
     for data in islice(collector, total):
         assert data.shape == (8, 100)
@@ -253,7 +253,7 @@ def test_no_value_of_a_dead_step_reaches_a_live_one():
     agents, later = data["agents"], data["next", "agents"]
 
     def advantages(of_zeros):
-        """GAE where a step's value is the sum of what is seen, but `of_zeros` for the dead."""
+        """Return GAE with the sum of an observation as its value; `of_zeros` for dead agents."""
         values = [td["observation"].sum(-1, keepdim=True) / 1e6 for td in (agents, later)]
         values = [torch.where(value == 0, of_zeros, value) for value in values]
         rest = (later[key] for key in ("reward", "done", "terminated"))
