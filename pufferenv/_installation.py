@@ -33,7 +33,7 @@ class Variant(NamedTuple):
         return f"{self.kind}-{ISAS[0]}" if self.portable else self.kind
 
 
-TUNED = Variant()
+NATIVE = Variant()
 
 
 def selected(kind: str | None = None) -> Variant:
@@ -80,7 +80,7 @@ def built_path(module: str, package_path: Sequence[str]) -> list[str]:
     """
     variant = selected()
     *folders, name = module.split(".")
-    own = [] if variant == TUNED or not is_checkout() else [ROOT / "build" / variant.label]
+    own = [] if variant == NATIVE or not is_checkout() else [ROOT / "build" / variant.label]
     searched = [str(folder.joinpath(*folders)) for folder in own] or package_path
     files = [f"{name}{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
     if not any(Path(folder, file).is_file() for folder in searched for file in files):
@@ -91,7 +91,7 @@ def built_path(module: str, package_path: Sequence[str]) -> list[str]:
     return [] if searched is package_path else list(searched)
 
 
-def build_command(variant: Variant = TUNED) -> str:
+def build_command(variant: Variant = NATIVE) -> str:
     """Return what to type to build: in a checkout the script, else the module."""
     script = "python build.py" if is_checkout() else "python -m pufferenv.build"
     flag = "" if variant.kind == "release" else f" --{variant.kind}"

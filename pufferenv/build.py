@@ -19,7 +19,7 @@ from pathlib import Path
 from pufferenv._installation import (
     ISAS,
     KINDS,
-    TUNED,
+    NATIVE,
     Variant,
     build_command,
     conflict,
@@ -102,7 +102,7 @@ def _build(games: Sequence[str], kind: str) -> None:
             print(_shown(path))
     if not made:
         print(f"nothing to do: {idle} {'file is' if idle == 1 else 'files are'} up to date")
-    if variant != TUNED:
+    if variant != NATIVE:
         print(_how_to_use(variant))
 
 

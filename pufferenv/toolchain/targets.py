@@ -20,7 +20,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from pufferenv._installation import ROOT, TUNED, Variant, is_checkout, selected
+from pufferenv._installation import NATIVE, ROOT, Variant, is_checkout, selected
 from pufferenv.toolchain.incremental import (
     BuildError,
     Step,
@@ -108,13 +108,13 @@ def c_files(module: str) -> list[Path]:
     return [*files, THREAD_POOL_C] if module.startswith("pufferlib.") else files
 
 
-def module_path(name: str, variant: Variant = TUNED, into: Path | None = None) -> Path:
+def module_path(name: str, variant: Variant = NATIVE, into: Path | None = None) -> Path:
     """Return where the extension module `name` is built, for this Python."""
-    into = into or (ROOT if variant == TUNED else BUILD / variant.label)
+    into = into or (ROOT if variant == NATIVE else BUILD / variant.label)
     return into / f"{name.replace('.', os.sep)}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
-def object_path(header: Path, variant: Variant = TUNED, into: Path | None = None) -> Path:
+def object_path(header: Path, variant: Variant = NATIVE, into: Path | None = None) -> Path:
     """Return where the object of a game of the ocean package is built."""
     into = into or (BUILD / variant.label if variant.portable else ROOT)
     return into / "ocean" / f"{header.stem}{_suffix(variant)}"
@@ -146,7 +146,7 @@ def _game_stamp(header: Path, variant: Variant) -> Path:
     return cache_dir() / "stamps" / f"{header.stem}-{variant.label}-{key}.json"
 
 
-def built_game(header: Path, variant: Variant = TUNED) -> Path | None:
+def built_game(header: Path, variant: Variant = NATIVE) -> Path | None:
     """Return a game's object if it is what this tree makes of `header` now; needs no compiler."""
     return up_to_date(_game_stamp(header, variant), (GAME_C, header))
 
@@ -263,7 +263,7 @@ def _module_stages(
 
 
 def build_all(
-    variant: Variant = TUNED, *, into: Path | None = None, strict: bool = False
+    variant: Variant = NATIVE, *, into: Path | None = None, strict: bool = False
 ) -> tuple[list[Path], int]:
     """Build all modules and games -> the files made now, and how many were up to date.
 

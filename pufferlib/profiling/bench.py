@@ -16,6 +16,7 @@ from pufferenv.engine._engine import compiled
 from pufferenv.vector_env import PufferVectorEnv, make
 from pufferlib.config.resolve import Config
 from pufferlib.run.formatting import count
+from pufferlib.runtime.build import describe_build
 
 if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
@@ -158,6 +159,7 @@ def _about(config: Config, spec: "GameSpec") -> dict[str, Any]:
         "compiler": str(built["compiler"]),
         "flags": str(built["flags"]),
         "debug_build": spec.game.debug or bool(built["debug"]),
+        **describe_build(),
         "python": f"{platform.python_version()}, numpy {np.__version__}",
         "machine": f"{platform.machine()}, usable cores: {usable_cores()}",
     }

@@ -4,6 +4,7 @@ Both receive the same flat metrics (`agent_steps`, `sps`, `env/...`, `loss/...`,
 The dashboard shows every metric of the groups in LEFT and RIGHT, so a new one needs no line here.
 """
 
+import textwrap
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -123,7 +124,7 @@ class LiveDisplay:
         lines = height - 2  # without the frame
         head: list[RenderableType] = [
             self._progress(inner),
-            Text(self._setup, "dim", no_wrap=True, overflow="ellipsis"),
+            *(Text(line, "dim") for line in textwrap.wrap(self._setup, inner)),
         ]
         foot = [
             Text(text, "yellow", no_wrap=True, overflow="ellipsis") for text in self._messages[-2:]

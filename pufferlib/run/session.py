@@ -29,6 +29,7 @@ from pufferlib.run.evaluate import evaluate, main_field
 from pufferlib.run.formatting import number
 from pufferlib.run.metrics_window import MetricsAccumulator
 from pufferlib.run.signals import SignalHandler
+from pufferlib.runtime.build import describe_build
 
 LOG_INTERVAL = 0.5  # seconds between two logs, at least
 MAX_EVAL_SHARE = 0.03  # of the run's time, for periodic evaluation
@@ -231,7 +232,7 @@ class TrainingRun:
 
     def _setup(self) -> str:
         """Describe in one line what the run uses; it is the first line of the output."""
-        trainer = self.trainer
+        trainer, build = self.trainer, describe_build()
         threads = trainer.threads
         return ", ".join(
             (
@@ -239,6 +240,8 @@ class TrainingRun:
                 f"{threads.value} torch ({threads.reason}) and "
                 f"{trainer.env.engine.num_threads} env threads",
                 str(trainer.precision),
+                f"{build['kernels']} kernels",
+                f"{build['engine']} engine",
                 f"{trainer.env.num_agents:,} agents",
                 f"{trainer.sizes.batch_size:,}-step batches",
             )

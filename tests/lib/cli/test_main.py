@@ -13,6 +13,7 @@ from pufferlib.cli.configure import split_settings
 from pufferlib.cli.main import main
 from pufferlib.config import options
 from pufferlib.config.flags import flag_name
+from pufferlib.kernels import _kernels
 from tests.support.command import SHORT, TINY, error_of
 from tests.support.paths import ROOT
 
@@ -138,6 +139,8 @@ def test_bench_env_prints_rates_compiler_and_flags(capsys):
     assert list(report["steps_per_second"]) == ["1 thread", "2 threads"]
     assert all(rate > 0 for rate in report["steps_per_second"].values())
     assert {"compiler", "flags", "machine"} <= report.keys()
+    assert report["kernels"] == _kernels.instruction_set()
+    assert report["engine"] == ("native" if "=native" in report["flags"] else "portable")
     assert main(["bench", "env", "squared", *words]) == 0
     assert re.search(r"compiler +\w+", capsys.readouterr().out)
 

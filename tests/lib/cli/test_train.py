@@ -13,9 +13,11 @@ import pytest
 
 from pufferlib.cli.main import main
 from pufferlib.config import options, toml_file
+from pufferlib.kernels import _kernels
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.checkpoint import load, read_note
 from pufferlib.runtime import thread_count
+from pufferlib.runtime.build import describe_build
 from pufferlib.runtime.choice import Choice
 from tests.support.command import SHORT, TINY, error_of, metrics, puffer
 from tests.support.paths import GAME_HEADERS, ROOT
@@ -26,7 +28,11 @@ def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
     monkeypatch.setattr(thread_count, "choose", lambda given, *rest: chosen if given == 0 else None)
     words = [word for word in SHORT if not word.startswith("--train.threads")]
     assert main(["train", "squared", "--name", "auto", *words]) == 0
-    assert "1 torch (1 was fastest)" in capsys.readouterr().out
+    first_line = capsys.readouterr().out.splitlines()[0]
+    assert "1 torch (1 was fastest)" in first_line
+    assert (
+        f"{_kernels.instruction_set()} kernels, {describe_build()['engine']} engine" in first_line
+    )
     assert toml_file.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
 
 

@@ -1,0 +1,13 @@
+"""Which of the built code runs: the kernels of an instruction set, the engine native or portable."""
+
+from pufferenv.engine._engine import compiled
+from pufferlib.kernels import _kernels
+
+
+def describe_build() -> dict[str, str]:
+    """Return the instruction set of the kernels and whether the engine is a native build.
+
+    PUFFER_ISA changes both. Native code may use all that the CPU of this machine has.
+    """
+    engine = "native" if compiled()["native"] else "portable"
+    return {"kernels": _kernels.instruction_set(), "engine": engine}
