@@ -1,1 +1,1 @@
-"""The vector env as other libraries want it: Gymnasium, PettingZoo, RLlib, stable-baselines3."""
+"""Adapters: a game in the interfaces of Gymnasium, PettingZoo, RLlib and stable-baselines3."""

@@ -57,10 +57,11 @@ static void observe_one(PufIO *io, size_t i) {
     const PufMailbox *mailbox = io->shared;
     for (int a = 0; a < io->num_agents; a++) {
         const size_t agent = i * (size_t)io->num_agents + (size_t)a;
-        const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED; // a new life has not
+        // The engine asks for the final observation of an ended life or episode, else for the current one.
+        const int ended = io->note->over || io->dones[a] == PUF_TRUNCATED;
         if (io->mask && io->alive[a]) {
             uint8_t *mask = io->mask + (size_t)io->slot[a] * io->mask_stride;
-            if (ended) memset(mask, 1, io->mask_stride); // nobody acts on it
+            if (ended) memset(mask, 1, io->mask_stride); // no agent acts on a final observation
             else memcpy(mask, mailbox->action_mask + agent * io->mask_stride, io->mask_stride);
         }
         if (!io->alive[a] || (!ended && mailbox->written_slot[agent] == io->slot[a])) continue;

@@ -1,1 +1,1 @@
-"""The vector env as libraries that import torch want it."""
+"""Adapters: a game in the interfaces of libraries that need torch (torchrl)."""

@@ -1,7 +1,8 @@
-// tests/c/worker_channel.c - the channel between a process and its worker, here two threads, for the sanitizers.
+// tests/c/worker_channel.c - the channel between a process and its worker, run by two threads so that
+// the sanitizers see it.
 //
-// The worker answers each command in memory that nothing but the channel guards, so a lost wake-up
-// hangs and a missing barrier is a race. Prints the sum of all answers.
+// The worker writes its answers to memory that only the channel guards: a lost wake-up hangs the
+// program, a missing barrier is a data race. Prints the sum of all answers.
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -12,7 +13,7 @@
 enum { COMMANDS = 3000, DEPTH = 3, STOP = -1 };
 
 static PufChannel channel;
-static int ends[2]; // ours, the worker's
+static int ends[2]; // of the socket: the process's and the worker's
 static int64_t answers[PUF_CHANNEL_CAPACITY];
 
 static void *work(void *spin_us) {
@@ -32,7 +33,7 @@ static void send_command(uint32_t number, int kind) {
     puf_signal_raise(&channel.sent, ends[0]);
 }
 
-static int64_t play(int spin_us) {
+static int64_t run(int spin_us) {
     channel = (PufChannel){0};
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return -1;
     if (puf_signal_wait(&channel.done, 1, ends[0], spin_us, 1) != PUF_CHANNEL_TIMEOUT) return -1;
@@ -48,7 +49,7 @@ static int64_t play(int spin_us) {
     }
     send_command(COMMANDS + 1, STOP);
     pthread_join(worker, NULL);
-    close(ends[1]); // a worker that is gone ends the wait
+    close(ends[1]); // a worker that ends must end the wait
     if (puf_signal_wait(&channel.done, COMMANDS + 1, ends[0], spin_us, -1) != PUF_CHANNEL_CLOSED)
         return -1;
     close(ends[0]);
@@ -56,6 +57,6 @@ static int64_t play(int spin_us) {
 }
 
 int main(void) {
-    printf("%lld %lld\n", (long long)play(0), (long long)play(50));
+    printf("%lld %lld\n", (long long)run(0), (long long)run(50));
     return 0;
 }

@@ -1,1 +1,1 @@
-"""Where Python environments run: the calling thread, threads, worker processes."""
+"""Backends: where Python envs run, in the calling thread, in threads or in worker processes."""

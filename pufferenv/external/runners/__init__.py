@@ -1,1 +1,1 @@
-"""What steps Python environments of each kind: Gymnasium, PettingZoo, vector envs."""
+"""Runners: each steps one kind of Python env: Gymnasium envs, PettingZoo envs, vector envs."""

@@ -1,4 +1,4 @@
-"""Every wrapper of gymnasium.wrappers.vector works on every game, in every mode that it supports."""
+"""Every wrapper of gymnasium.wrappers.vector on every game, in every mode that it supports."""
 
 from __future__ import annotations
 
