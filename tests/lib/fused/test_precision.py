@@ -1,4 +1,4 @@
-"""Training in bfloat16: near to float32 in all it says and learns, taken only where it pays."""
+"""Products in bfloat16: outputs and gradients near those in float32, chosen only where faster."""
 
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,27 @@ from pufferlib.fused.factory import make_fused
 from pufferlib.fused.mlp import MLPWorkspace
 from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import ppo_loss
-from pufferlib.policies.autocast import Autocast
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
 from pufferlib.runtime.choice import Choice
-from tests.lib.ops.test_linear import CONTINUOUS, DISCRETE
+from tests.lib.policies.test_autocast import OUTPUT_ERROR, Recording, error
 from tests.lib.ppo.test_trainer import MORTAL, collect, make
 from tests.support.command import SHORT, stop_after
 from tests.support.learning import play, train
+from tests.support.specs import CONTINUOUS, DISCRETE
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 # --- networks ----------------------------------------------------------------------------------
 
-NEAR = 0.02  # relative error of what is said: a rounding's is 0.004 at most
-ABOUT = {"tanh": 0.03, "relu": 0.15}  # of gradients: a relu near 0 may be on the other side
-OURS = ["mlp", "lstm", "mingru"]
+# Relative error of gradients: a relu near 0 may be on the other side of it.
+GRADIENT_ERROR = {"tanh": 0.03, "relu": 0.15}
+NAMES = ["mlp", "lstm", "mingru"]
 
 
 def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
-    """One policy by hand in float32 and in bfloat16, each with what it adds gradients to."""
+    """Return a policy, and its fused networks in float32 and bfloat16 with their gradients."""
     chosen = PolicyOptions(hidden_size=48, num_layers=3, **options)
     policy = make_policy(chosen, spec, norm_obs=norm)
     for name, parameter in policy.named_parameters():
@@ -50,53 +50,48 @@ def networks(spec: PolicySpec, norm: bool, **options: Any) -> Any:
     return policy, made
 
 
-def error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """Relative, of all entries together."""
-    return float((got - want).norm() / want.norm())
-
-
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS])
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_network_is_near_the_one_in_float32(
     name: str, spec: PolicySpec, activation: str, norm: bool
 ) -> None:
     torch.manual_seed(1)
     policy, made = networks(spec, norm, name=name, activation=activation)
     obs = torch.randint(0, 9, (4, 16, *spec.obs_shape)).to(spec.obs_dtype)
-    if policy.norm is not None:  # entries of which bfloat16 does not have the last digits
+    if policy.norm is not None:  # entries whose last digits bfloat16 does not have
         obs = obs + (100 if spec.obs_dtype == torch.uint8 else 100_000)
         policy.norm.update(policy.parts.numbers(obs.flatten(0, 1)))
         policy.norm.publish()
     reset, state = torch.rand(4, 16) < 0.1, None
     if policy.state_size:
         state = torch.randn(4, policy.state_size)
-    said = [network.unroll(obs, state, reset) for network, _ in made]
+    outputs = [network.unroll(obs, state, reset) for network, _ in made]
     for part in Output._fields:
-        want, got = (getattr(output, part) for output in said)
+        want, got = (getattr(output, part) for output in outputs)
         if want is None:
             continue
         assert want.dtype == got.dtype == torch.float32
-        assert error(got, want) < NEAR, part
+        assert error(got, want) < OUTPUT_ERROR, part
         given = torch.randn(want.shape)
         for network, _ in made:
             getattr(network.gradient(), part).copy_(given)
     before = torch.randn(48, policy.spec.obs_size)
     for network, grads in made:
-        grads["first.weight"] += before  # gradients are added to what is there
+        grads["first.weight"] += before  # gradients are added to it
         network.backward()
         grads["first.weight"] -= before
     for part in made[0][1]:
         want, got = (grads[part] for _, grads in made)
         assert got.dtype == torch.float32
         assert want.norm() > 0
-        assert error(got, want) < ABOUT[activation], part
+        assert error(got, want) < GRADIENT_ERROR[activation], part
 
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("name", ["lstm", "mingru"])
-def test_unrolling_says_what_acting_step_by_step_says(name: str, norm: bool) -> None:
+def test_unrolling_gives_what_acting_step_by_step_gives(name: str, norm: bool) -> None:
     torch.manual_seed(1)
     policy, made = networks(CONTINUOUS, norm, name=name)
     if policy.norm is not None:
@@ -110,8 +105,8 @@ def test_unrolling_says_what_acting_step_by_step_says(name: str, norm: bool) -> 
         assert_allclose(unrolled[:, t], output.value, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_statistics_that_change_are_followed(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_statistics_take_effect(name: str) -> None:
     torch.manual_seed(1)
     policy, made = networks(CONTINUOUS, True, name=name)
     obs, reset = 100 + torch.randn(4, 16, 6), torch.zeros(4, 16, dtype=torch.bool)
@@ -121,10 +116,10 @@ def test_statistics_that_change_are_followed(name: str) -> None:
         policy.norm.publish()
         both = [network.forward(obs[:, 0], state)[0].value for network, _ in made]
         both += [network.unroll(obs, state, reset).value.clone() for network, _ in made]
-        assert error(both[1], both[0]) < NEAR and error(both[3], both[2]) < NEAR
+        assert error(both[1], both[0]) < OUTPUT_ERROR and error(both[3], both[2]) < OUTPUT_ERROR
 
 
-def test_only_the_heads_say_more_than_bfloat16_has() -> None:
+def test_only_the_heads_outputs_have_more_digits_than_bfloat16() -> None:
     _, made = networks(CONTINUOUS, False)
     runner = made[1][0]
     network = runner.network
@@ -137,57 +132,14 @@ def test_only_the_heads_say_more_than_bfloat16_has() -> None:
         assert (y.bfloat16().float() != y).any()
 
 
-class Counting(torch.nn.Module):
-    """A user's own, which notes the dtype of its product."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.both = torch.nn.Linear(6, 4)
-        self.dtype = torch.float32
-
-    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        out = self.both(obs)
-        self.dtype = out.dtype
-        return out[:, :3], out[:, 3:]
-
-
-def test_a_users_own_network_is_autocast_and_speaks_float32() -> None:
-    module = Counting()
-    policy = Autocast(Adapted(PolicySpec((6,), torch.float32, (3,), (), ()), module))
-    output = policy.unroll(torch.randn(2, 5, 6), None, torch.zeros(2, 5))
-    assert module.dtype == torch.bfloat16
-    assert output.logits.dtype == output.value.dtype == torch.float32
-    (output.logits.sum() + output.value.sum()).backward()
-    assert module.both.weight.grad.dtype == torch.float32
-    module.both(torch.randn(1, 6))
-    assert policy(torch.randn(2, 6), None)[0].value.shape == (2,)
-
-
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_our_layers_are_autocast_but_for_the_heads(name: str) -> None:
-    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
-    spec = picture if name == "cnn" else PolicySpec((6,), torch.float32, (3,), (), ())
-    policy = make_policy(PolicyOptions(name=name, hidden_size=32), spec, norm_obs=name == "mlp")
-    obs = torch.randint(0, 255, (8, *spec.obs_shape)).to(spec.obs_dtype)
-    if policy.norm is not None:  # digits are lost after normalization, not before
-        obs += 100_000
-        policy.norm.update(policy.parts.numbers(obs))
-        policy.norm.publish()
-    seen = []
-    policy.heads.out.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
-    with torch.no_grad():
-        want, got = policy(obs, None)[0], Autocast(policy)(obs, None)[0]
-    assert seen[1][0].dtype == torch.bfloat16 and seen[1][1].dtype == torch.float32
-    for a, b in ((want.logits, got.logits), (want.value, got.value)):
-        assert error(b, a) < NEAR
-
-
 # --- training ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("env", [{}, MORTAL])
-@pytest.mark.parametrize("name", OURS)
-def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_re_evaluating_with_the_same_weights_gives_what_acting_gave(
+    name: str, env: dict[str, Any]
+) -> None:
     trainer = make("probe", env=env, precision="bfloat16", policy={"name": name})
     batch = collect(trainer)
     rows = torch.from_numpy(trainer.env.engine.batch()).long()
@@ -195,14 +147,12 @@ def test_steps_that_older_weights_took_say_what_acting_says(name: str, env: dict
     states = trainer.states
     state = None if states is None else states.row_state[rows]
     reset = torch.from_numpy(trainer.batch._reset(rows.numpy()))
-    said = trainer.backend.unroll(obs, state, reset)
-    assert_allclose(
-        said.value.view(batch["pool_value"].shape), batch["pool_value"], rtol=1e-5, atol=1e-6
-    )
+    value = trainer.backend.unroll(obs, state, reset).value
+    assert_allclose(value.view(reset.shape), batch["pool_value"], rtol=1e-5, atol=1e-6)
     trainer.close()
 
 
-def test_masters_stay_float32_and_products_follow_them() -> None:
+def test_weights_stay_float32_and_their_rounded_copies_follow() -> None:
     for name in ("lstm", "mingru"):
         trainer = make("squared", precision="bfloat16", num_envs=8, policy={"name": name})
         before = trainer.policy.input[0].weight.clone()
@@ -219,9 +169,7 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
         assert parameter.dtype == parameter.grad.dtype == torch.float32, name
     layer, copy = trainer.policy.hidden[0], trainer.backend.workers[0].network.layers[1]
     assert torch.equal(copy.effective[0], layer.weight.bfloat16())
-    assert (
-        layer.weight != copy.effective[0].float()
-    ).any()  # they have digits that bfloat16 has not
+    assert (layer.weight != copy.effective[0].float()).any()  # bfloat16 has fewer digits
     tensors, meta = trainer.state()
     assert all(t.dtype != torch.bfloat16 for t in tensors.values())
     changed = {k: t + 0.01 if k == "policy.hidden.0.weight" else t for k, t in tensors.items()}
@@ -231,7 +179,7 @@ def test_masters_stay_float32_and_products_follow_them() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threads: int) -> None:
     policy = {"name": name}
     trainer = make("probe", precision="bfloat16", threads=threads, vf_coef=0.01, policy=policy)
@@ -248,7 +196,7 @@ def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threa
     loss.backward()
     want = trainer.optimizer.grads
     assert want.norm() > 0
-    assert error(got, want) < ABOUT["relu"]
+    assert error(got, want) < GRADIENT_ERROR["relu"]
     trainer.close()
 
 
@@ -309,7 +257,7 @@ def test_auto_takes_bfloat16_where_it_pays(
     assert chosen("auto", device=torch.device("cuda")).value == "float32"
     assert chosen("bfloat16", device=torch.device("cuda")) == Choice("bfloat16", "as given")
     assert chosen("float32") == Choice("float32", "as given")
-    own = Adapted(DISCRETE, Counting())
+    own = Adapted(DISCRETE, Recording())
     assert precision.choose("auto", own, CPU, 512, 64).value == "float32"
     assert precision.choose("bfloat16", own, CPU, 512, 64) == Choice("bfloat16", "as given")
     assert len(asked) == 2
@@ -334,7 +282,9 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
             precision.choose("bfloat16", policy, CPU, 512, 64)
 
 
-def test_measuring_gives_a_ratio_of_going_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_gives_a_ratio_of_forward_and_backward_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert 0 < precision.measure(32, 16, 8) < 1000
 
     def seconds(play: Any, least: float) -> float:

@@ -1,4 +1,4 @@
-"""Recurrent networks without autograd: values, states and gradients against the same with it."""
+"""The fused LSTM and minGRU: values, states and gradients are those of autograd."""
 
 from typing import Any
 
@@ -12,15 +12,13 @@ from pufferlib.policies import recurrent
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
 from tests.support.games import compare_with_autograd
+from tests.support.specs import BOTH, CONTINUOUS, DISCRETE
 
-DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
-CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
-BOTH = PolicySpec((), torch.float32, (3,), (-1.0,), (1.0,))
 each = pytest.mark.parametrize("name", ["lstm", "mingru"])
 
 
 def network(spec: PolicySpec, name: str, **options: Any) -> Any:
-    """A policy, the same without autograd, and the gradients that that adds to."""
+    """Return a policy, its fused network, and the gradients that this adds to."""
     norm = options.pop("norm", False)
     chosen = PolicyOptions(**{"name": name, "hidden_size": 19, "num_layers": 3, **options})
     policy = make_policy(chosen, spec, norm_obs=norm)
@@ -32,6 +30,7 @@ def network(spec: PolicySpec, name: str, **options: Any) -> Any:
 
 
 def observations(spec: PolicySpec, *shape: int) -> torch.Tensor:
+    """Return random observations (*shape, *O)."""
     return torch.randint(0, 9, (*shape, *spec.obs_shape)).to(spec.obs_dtype)
 
 
@@ -39,13 +38,13 @@ def observations(spec: PolicySpec, *shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS, BOTH])
-def test_a_network_gives_and_goes_back_as_with_autograd(
+def test_output_and_gradients_are_those_of_autograd(
     spec: PolicySpec, activation: str, norm: bool, name: str
 ) -> None:
     torch.manual_seed(3)
     policy, fused, grads = network(spec, name, activation=activation, norm=norm)
     before = {n: grad.clone() for n, grad in grads.items()}
-    for rows in (5, 3, 5):  # gradients add up, in memory that is used again
+    for rows in (5, 3, 5):  # gradients add up; memory is used again
         obs, reset = observations(spec, rows, 7), torch.rand(rows, 7) < 0.3
         state = torch.randn(rows, policy.state_size)
         wanted, found = (net.unroll(obs, state, reset) for net in (policy, fused))
@@ -73,7 +72,7 @@ def test_acting_gives_output_and_state_of_the_policy_and_leaves_the_given_state(
         torch.testing.assert_close(found.value, wanted.value, atol=1e-5, rtol=1e-5)
 
 
-def test_an_encoder_goes_by_autograd_and_an_lstm_takes_a_threads_whole_share() -> None:
+def test_an_encoder_is_not_fused_and_an_lstms_chunk_is_a_threads_whole_share() -> None:
     image = PolicySpec((16, 16, 3), torch.uint8, (2,), (), ())
     policy = make_policy(PolicyOptions(name="lstm"), image)
     assert make_fused(policy, dict(policy.named_parameters())) is None

@@ -1,4 +1,4 @@
-"""Recurrent cells: native passes against torch's, whole rows against one step after the other."""
+"""Recurrent cells: kernels against their reference, whole rows against step after step."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ SIZES = st.sampled_from([1, 3, 4, 8, 15, 16, 17, 31, 32, 40])
 
 
 def run_both(name: str, call: Call) -> None:
-    """Run the native pass, and torch's in float64 on the same numbers; compare every array."""
+    """Run the kernel, and the reference in float64 on the same numbers; compare every array."""
     wide = {n: torch.from_numpy(x).double() if x is not None else None for n, x in call.items()}
     getattr(_kernels, name)(**call)
     getattr(reference_cells, name)(**wide)
@@ -32,7 +32,7 @@ def run_both(name: str, call: Call) -> None:
 
 
 def numbers(seed: int, **shapes: tuple[int, ...]) -> Call:
-    """Random numbers of these shapes; what is called keep is 0 or 1."""
+    """Return random numbers of these shapes; `keep` is 0 or 1."""
     rng = np.random.default_rng(seed)
     made = {name: rng.normal(0, 2, shape) for name, shape in shapes.items()}
     if "keep" in made:
@@ -43,7 +43,7 @@ def numbers(seed: int, **shapes: tuple[int, ...]) -> Call:
 @pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 6), size=SIZES, kept=st.booleans(), seed=st.integers(0, 999))
-def test_an_lstm_step_is_torchs(rows: int, size: int, kept: bool, seed: int) -> None:
+def test_an_lstm_step_is_the_references(rows: int, size: int, kept: bool, seed: int) -> None:
     one, four = (rows, size), (rows, 4 * size)
     call = numbers(seed, gates=four, bias=(4 * size,), cell=one, out=one, next_cell=one)
     wide = np.full((rows, 2 * size), np.nan, np.float32)
@@ -56,7 +56,9 @@ def test_an_lstm_step_is_torchs(rows: int, size: int, kept: bool, seed: int) -> 
 @pytest.mark.usefixtures("instruction_set")
 @settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 6), size=SIZES, kept=st.booleans(), seed=st.integers(0, 999))
-def test_an_lstm_step_back_is_torchs(rows: int, size: int, kept: bool, seed: int) -> None:
+def test_an_lstm_steps_gradient_is_the_references(
+    rows: int, size: int, kept: bool, seed: int
+) -> None:
     names = ("cell", "grad_out", "grad_hidden", "grad_cell")
     call = numbers(seed, **dict.fromkeys(names, (rows, size)), keep=(rows,))
     call |= numbers(seed, grad_gates=(rows, 4 * size), grad_bias=(4 * size,))
@@ -74,7 +76,7 @@ def test_an_lstm_step_back_is_torchs(rows: int, size: int, kept: bool, seed: int
     kept=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_mingrus_steps_are_torchs_forward_and_back(
+def test_mingrus_steps_and_gradients_are_the_references(
     rows: int, horizon: int, size: int, kept: bool, seed: int
 ) -> None:
     one, two = (rows, horizon, size), (rows, horizon, 2 * size)
@@ -124,7 +126,7 @@ def test_nan_is_seen() -> None:
 
 
 def plain(name: str, policy: Any, obs: torch.Tensor, state: torch.Tensor) -> Any:
-    """One step as textbooks have it, for autograd to go back through."""
+    """Return one step as textbooks have it, in operators that autograd differentiates."""
     x, states = torch.relu(policy.first(obs, policy.norm)), []
     for layer, before in enumerate(state.split(policy.layer_state, 1)):
         if name == "lstm":
@@ -201,7 +203,7 @@ def test_bad_arrays_are_named(change: Call, message: str) -> None:
 
 
 @pytest.mark.usefixtures("instruction_set")
-def test_rows_are_turned_to_steps_and_back() -> None:
+def test_rows_of_steps_become_steps_of_rows_and_rows_again() -> None:
     rows = torch.randn(3, 5, 2).numpy()
     steps, again = np.empty((5, 3, 2), np.float32), np.empty_like(rows)
     _kernels.transpose_rows(rows=rows, out=steps)
@@ -213,7 +215,7 @@ def test_rows_are_turned_to_steps_and_back() -> None:
 
 
 @pytest.mark.usefixtures("instruction_set")
-def test_what_is_kept_is_0_where_a_life_begins_and_a_state_is_carried_over() -> None:
+def test_keep_is_0_where_a_life_begins_and_masks_a_state() -> None:
     reset = np.random.default_rng(0).random((4, 3)) < 0.5
     by_row, by_step = np.empty((4, 3), np.float32), np.empty((3, 4), np.float32)
     _kernels.not_reset(reset=reset, out=by_row)

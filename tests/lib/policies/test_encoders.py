@@ -1,4 +1,4 @@
-"""Networks by kind of observation: what is recognized, how it is read, what a user's own gets."""
+"""Networks by kind of observation: how each is recognized, encoded, and given to a user's own."""
 
 import copy
 
@@ -38,12 +38,13 @@ NAMES = ["auto", "mlp", "lstm", "mingru"]
 
 
 def spec_of(space: sp.Space) -> PolicySpec:
+    """Return the spec of an env with these observations and one head."""
     packing = Packing.of(space)
     return PolicySpec(packing.shape, getattr(torch, packing.dtype.name), (3,), (), (), packing)
 
 
 def packed(space: sp.Space, n: int, seed: int = 0) -> tuple[list, torch.Tensor]:
-    """n samples and their slots (n, *slot), in memory of more: every other row of a pool."""
+    """Return n samples and their slots (n, *O), which are every other row of a pool."""
     space.seed(seed)
     packing = Packing.of(space)
     pool = np.zeros((n, 2, *packing.shape), packing.dtype)
@@ -84,7 +85,7 @@ def test_a_part_is_of_the_kind_that_its_space_says(space, what, normal):
     assert is_flat(Packing.of(space)) == (what in ("numbers", "bits"))
 
 
-def test_an_images_fewest_are_its_channels():
+def test_the_smallest_dimension_of_an_image_is_its_channels():
     for shape, want in {
         (84, 84, 4): (84, 84, 4, 2),
         (4, 84, 96): (84, 96, 4, 0),
@@ -113,7 +114,7 @@ def test_every_network_reads_every_kind_and_unrolls_as_it_acts(name, space):
     torch.testing.assert_close(unrolled.value, output.value)
 
 
-def test_auto_is_what_suits_and_the_flat_stay_as_they_were():
+def test_auto_takes_the_network_for_the_kind_and_reads_flat_observations_as_they_are():
     assert isinstance(made(FLOATS), MLP)
     assert isinstance(made(FLOATS, "lstm").first, InputLayer)
     assert isinstance(made(PIXELS), CNN) and isinstance(made(PIXELS, "lstm").first, Encoder)
@@ -148,7 +149,7 @@ def test_the_network_of_mnih_et_al_has_their_sizes():
     torch.testing.assert_close(got, want.flatten(1), atol=1e-5, rtol=1e-4)
 
 
-def test_channels_first_and_last_are_seen_alike():
+def test_channels_first_and_last_are_encoded_alike():
     last = made(PIXELS)
     first = made(sp.Box(0, 255, (4, 84, 84), np.uint8))
     first.load_state_dict(last.state_dict())
@@ -158,7 +159,7 @@ def test_channels_first_and_last_are_seen_alike():
     )
 
 
-def test_one_hot_begins_at_start_and_has_no_place_for_what_is_not_there():
+def test_one_hot_begins_at_start_and_is_0_for_what_is_no_choice():
     layer = OneHot([(2, 0), (3, 5)], "pair")
     got = layer(torch.tensor([[1, 5], [0, 7], [0, 8]], dtype=torch.int32))
     assert got.tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1], [1, 0, 0, 0, 0]]

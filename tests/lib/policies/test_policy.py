@@ -1,4 +1,4 @@
-"""Networks: shapes, initialization, views, and unrolling that says what acting said."""
+"""Networks: shapes, initialization, views, and unrolling that gives what acting gave."""
 
 import math
 
@@ -20,6 +20,7 @@ NAMES = ["mlp", "lstm", "mingru"]
 
 
 def observe(spec, *lead):
+    """Return random observations (*lead, *O)."""
     return torch.randint(0, 3, (*lead, *spec.obs_shape)).to(spec.obs_dtype)
 
 
@@ -74,7 +75,7 @@ def test_a_gaussian_starts_in_the_middle_of_each_axis_with_a_width_of_its_range(
 
 
 def act(policy, obs, state, reset):
-    """Unroll by hand: one forward per step, the initial state where a life begins."""
+    """Unroll step by step: one forward each, from the initial state where a life begins."""
     outputs = []
     for t in range(obs.shape[1]):
         if state is not None:
@@ -87,7 +88,7 @@ def act(policy, obs, state, reset):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("horizon", [1, 2, 13, 64])
-def test_unrolling_a_row_says_what_acting_said(name, horizon):
+def test_unrolling_a_row_gives_what_acting_gave(name, horizon):
     torch.manual_seed(horizon)
     policy = make_policy(PolicyOptions(name=name, hidden_size=24, num_layers=3), BOTH)
     rows = 11
@@ -165,6 +166,7 @@ class Mine(nn.Module):
 
 
 def load(tmp_path, text, spec=DISCRETE, name="Mine"):
+    """Make the policy that a file of this text defines."""
     path = tmp_path / "my_file.py"
     path.write_text(text)
     return make_policy(PolicyOptions(path=f"{path}:{name}"), spec)
@@ -214,7 +216,7 @@ def test_a_subclass_of_policy_plays_by_path(tmp_path):
         ),
     ],
 )
-def test_what_a_users_network_lacks_is_said(tmp_path, text, error, says):
+def test_an_error_says_what_a_users_network_lacks(tmp_path, text, error, says):
     with pytest.raises(error, match=says):
         load(tmp_path, text)
 
