@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pufferlib.config.networks import NETWORKS
 from pufferlib.fused.lstm import FusedLSTM
 from pufferlib.fused.mingru import FusedMinGRU
 from pufferlib.fused.mlp import FusedMLP
 from pufferlib.fused.network import FusedNetwork
 from pufferlib.policies.base import Policy
+from pufferlib.policies.factory import network_class
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.lstm import LSTM
 from pufferlib.policies.mingru import MinGRU
@@ -21,8 +23,8 @@ FUSED: dict[type[Policy], Callable[..., FusedNetwork]] = {
     LSTM: FusedLSTM,
     MinGRU: FusedMinGRU,
 }
-# `policy.name` of the networks that can be fused for most games.
-FUSED_NAMES = ("auto", "mlp", "lstm", "mingru")
+# Values of `policy.name` whose networks can be fused for most games.
+FUSED_NAMES = ("auto", *(name for name in NETWORKS if network_class(name) in FUSED))
 
 # Steps of a chunk: outputs and gradients of two layers of 128 units take 2 MB, a core's cache.
 TRAIN_CHUNK_STEPS = 1024

@@ -1,5 +1,6 @@
 """The convolutional network: images by convolutions, the rest of an observation as MLP reads it."""
 
+from pufferlib.config.networks import NETWORKS
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.mlp import MLP
@@ -13,9 +14,10 @@ class CNN(MLP):
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         if auto_network(spec.layout) != "cnn":
-            shown = ", ".join(f"{part.dtype} of shape {part.shape}" for part in spec.layout.parts)
+            parts = ", ".join(f"{part.dtype} of shape {part.shape}" for part in spec.layout.parts)
+            others = ", ".join(name for name in NETWORKS if name != "cnn")
             raise ValueError(
-                f"policy.name=cnn needs an image, uint8 of 3 dimensions; the game shows {shown}: "
-                "take auto, mlp, lstm or mingru"
+                "policy.name=cnn needs an image, uint8 of 3 dimensions; the game's observation is "
+                f"{parts}: take auto or one of {others}"
             )
         super().__init__(spec, options)
