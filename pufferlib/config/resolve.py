@@ -95,7 +95,7 @@ def merge(tables: Tables, layers: list[Layer]) -> dict[str, dict[str, Any]]:
     for layer in layers:
         for section, given in layer.values.items():
             if section not in tables or not isinstance(given, Mapping):
-                raise _unknown_section(layer.source, section, tables)
+                raise _unknown_section(layer.source, section, given, tables)
             for key, value in given.items():
                 if key not in tables[section]:
                     raise _unknown_key(layer.source, f"{section}.{key}", _all_keys(tables))
@@ -124,12 +124,11 @@ def _unknown_key(source: str, name: str, known: list[str]) -> ConfigError:
     return ConfigError(f"{source}: {name}: no such key; did you mean {near}?")
 
 
-def _unknown_section(source: str, name: str, tables: Tables) -> ConfigError:
+def _unknown_section(source: str, name: str, given: object, tables: Tables) -> ConfigError:
+    if source == FLAGS and isinstance(given, Mapping):
+        return _unknown_key(source, f"{name}.{next(iter(given))}", _all_keys(tables))
     # The name may also be a key that was written outside its section: `learning_rate = 1`.
-    known = [*tables, *_all_keys(tables)]
-    if source == FLAGS:
-        return _unknown_key(source, name, known)
-    near = nearest(name, known)
+    near = nearest(name, [*tables, *_all_keys(tables)])
     return ConfigError(f"{source}: {name}: no such section or key; did you mean {near}?")
 
 

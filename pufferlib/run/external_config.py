@@ -139,7 +139,7 @@ def _hint(key: str, known: Iterable[str], is_flag: bool) -> str:
     near = difflib.get_close_matches(key, list(known), 1, 0.0)
     if not near:
         return ""
-    return f"; did you mean {near[0].replace('_', '-') if is_flag else near[0]}?"
+    return f"; did you mean {flag_name('env', near[0]) if is_flag else near[0]}?"
 
 
 def _is_like(value: object, default: object) -> bool:

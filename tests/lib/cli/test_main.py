@@ -37,6 +37,7 @@ def test_modules_in_the_current_folder_are_found_behind_all_others(tmp_path, mon
         (["train", "squared", "--lr", "1"], ["did you mean --train.learning-rate"]),
         (["train", "squared", "--train.lr-finl", "1"], ["did you mean --train.lr-final"]),
         (["train", "squared", "--learning-rate", "1"], ["did you mean --train.learning-rate"]),
+        (["train", "squared", "--trian.gama", "1"], ["--trian.gama", "did you mean --train.gamma"]),
         (["train", "squared", "--tensorbord"], ["did you mean --tensorboard"]),
         (["train", "squared", "--env.size", "2"], ["env.size=2", "[3, 64]"]),
         (["train", "squared", "--train.gamma"], ["gamma=true", "a number"]),

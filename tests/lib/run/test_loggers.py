@@ -21,7 +21,7 @@ SHORT = [
 ]
 
 
-class Memory:
+class RecordingLogger:
     """A logger that stores what it receives."""
 
     def __init__(self, folder, config):
@@ -46,7 +46,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def row(monkeypatch):
-    entry = LoggerEntry(Memory, "a list in memory", "json", "memory-logger")
+    entry = LoggerEntry(RecordingLogger, "a list in memory", "json", "memory-logger")
     monkeypatch.setitem(loggers.LOGGERS, "in-memory", entry)
     return entry
 
@@ -69,7 +69,7 @@ def test_without_its_flag_a_logger_is_not_made(row):
 
 
 def test_a_logger_whose_module_is_missing_names_its_flag_and_what_to_install(monkeypatch):
-    entry = LoggerEntry(Memory, "nowhere", "no_such_module", "some-package")
+    entry = LoggerEntry(RecordingLogger, "nowhere", "no_such_module", "some-package")
     monkeypatch.setitem(loggers.LOGGERS, "nowhere", entry)
     with pytest.raises(LoggerError, match=r"--nowhere.*`pip install 'some-package'`"):
         loggers.make(["nowhere"], Path(), {})
