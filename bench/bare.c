@@ -105,7 +105,7 @@ void engine_run(PufEngine *engine, PufStepStatus (*step)(PufEngine *, int32_t, i
                 int64_t time, int64_t steps) {
     const int64_t count = engine->num_agents * engine->num_heads;
     for (int64_t end = time + steps; time < end; time++) {
-        memcpy(engine->arrays.actions, actions + time % num_sets * count, (size_t)count * 4);
+        memcpy(engine->arrays.action, actions + time % num_sets * count, (size_t)count * 4);
         step(engine, 0, engine->options.num_envs);
         engine->num_final = 0;
         if (engine->rows.full.count >= engine->options.batch_rows)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferenv.engine._engine import SAME_STEP, Engine, mix_seed
+from pufferenv.engine._engine import SAME_STEP, TERMINAL, TRUNCATED, Engine, mix_seed
 from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions
@@ -49,7 +49,6 @@ from pufferlib.runtime.graph import EAGER, Executor, Graph
 from pufferlib.runtime.tensors import as_array
 from pufferlib.runtime.timer import Timer
 
-TERMINAL, TRUNCATED = 1, 2  # of `done`
 POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
 
 

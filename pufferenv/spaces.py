@@ -16,7 +16,8 @@ import numpy.typing as npt
 from gymnasium import Space
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-MAX_DIMS = 4  # of a slot; PUF_MAX_DIMS in spec.h
+from pufferenv.engine._engine import MAX_DIMS
+
 MAX_CHOICES = 1024  # of one integer of an action: an axis of whole numbers is a head
 INT32 = np.iinfo(np.int32)
 FLOAT32_MAX = float(np.finfo(np.float32).max)

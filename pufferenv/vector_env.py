@@ -217,11 +217,11 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             raise ResetNeeded("step() was called before the first reset()")
         engine = self._engine
         if not self.axes:
-            engine.act(actions, None)
+            engine.set_actions(actions, None)
         elif not self.heads:
-            engine.act(None, actions)
+            engine.set_actions(None, actions)
         else:
-            engine.act(*self._both(actions))
+            engine.set_actions(*self._both(actions))
         engine.step()
         infos = self._infos() if engine.any_log or engine.any_final else dict(self._always)
         if self._copy:

@@ -1,6 +1,6 @@
 // pufferenv/contract/game.c - turns one game header into one spec. Compiled once per game:
 //     cc -O3 -I. -DPUF_GAME='"ocean/squared.h"' -shared -fPIC -o squared.so pufferenv/contract/game.c
-// The loops live here, in the game's own translation unit, so env_step is inlined in them.
+// The loops over envs are here, in the game's own translation unit, so that env_step is inlined.
 // The object exports one symbol, `puf_spec`; another name with -DPUF_SYMBOL=name.
 #include PUF_GAME
 
@@ -82,9 +82,9 @@ static int init_one(void *env, const void *config, uint64_t seed, const char **w
 }
 static void close_one(void *env) { env_close(env); }
 
-// Where PUF_AGENTS is a constant the compiler knows every loop's length.
+// Where PUF_AGENTS is a constant, the compiler knows the length of every loop.
 static inline int agents_of(const PufIO *io) {
-    const Config *c = (const void *)io; // never read: only whether it would be is asked
+    const Config *c = (const void *)io; // never read: __builtin_constant_p does not evaluate
     (void)c;
     return __builtin_constant_p(PUF_AGENTS(c)) ? (int)(PUF_AGENTS(c)) : io->num_agents;
 }
@@ -103,18 +103,18 @@ static inline void check_step(PufIO *io) { (void)io; }
 static inline void check_reset(PufIO *io) { (void)io; }
 #endif
 
-// Slots that a step writes one after the other lie a row apart: nothing that the hardware guesses.
-// So their cache lines are asked for some envs ahead, as many as a core can wait for at a time.
+// Slots that are written one after the other lie a row apart, so the hardware does not prefetch
+// them. Their cache lines are prefetched some envs ahead, as many as a core can wait for at a time.
 enum {
-    PUF_LINE_ = 64,        // bytes
-    PUF_LINES_AHEAD_ = 12, // at a time
-    PUF_MOST_LINES_ = 8    // of one slot
+    PUF_LINE_ = 64,        // bytes of a cache line
+    PUF_LINES_AHEAD_ = 12, // lines in flight
+    PUF_MOST_LINES_ = 8    // lines of one slot, at most
 };
 static inline size_t envs_ahead(const PufIO *io) {
     const size_t lines = (size_t)agents_of(io) * (io->obs_stride / PUF_LINE_ + 1);
     return lines < PUF_LINES_AHEAD_ ? PUF_LINES_AHEAD_ / lines : 1;
 }
-// Inlined whatever its size: gcc leaves out a call that does nothing but this.
+// always_inline: gcc drops a call to a function that only prefetches.
 __attribute__((always_inline)) static inline void fetch_slots(const PufIO *first, size_t env,
                                                               int64_t advance) {
     const size_t most = PUF_MOST_LINES_ * PUF_LINE_;
@@ -129,8 +129,8 @@ __attribute__((always_inline)) static inline void fetch_slots(const PufIO *first
 
 static size_t step_range(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
                          size_t end, int64_t advance, uint32_t *events) {
-    float *reward = columns ? columns->reward : NULL; // here, no store of a game can change them
-    uint8_t *done = columns ? columns->done : NULL;
+    float *pool_reward = columns ? columns->pool_reward : NULL; // local: no store changes them
+    uint8_t *pool_done = columns ? columns->pool_done : NULL;
     const size_t ahead = envs_ahead(first);
     size_t count = 0;
     PufIO at = puf_io(first, begin), *const io = &at;
@@ -145,9 +145,11 @@ static size_t step_range(void *envs, const PufIO *first, const PufColumns *colum
         for (int a = 0; a < n; a++) io->rewards[a] = 0;
         env_step(env, io);
         check_step(io);
+        // The two loops below are also in mailbox_game.c: as inline functions that both files call,
+        // gcc 12 makes a step of cartpole 9 % slower.
         uint8_t event = io->note->event;
         for (int a = 0; a < n; a++) {
-            if (io->row_end[a] < 0) continue; // without a row: dead, or spawned just now
+            if (io->row_end[a] < 0) continue; // no row: dead, or spawned in this step
             io->slot[a] += advance;
             event |= io->slot[a] == io->row_end[a]; // that row is full
         }
@@ -155,11 +157,11 @@ static size_t step_range(void *envs, const PufIO *first, const PufColumns *colum
             events[count++] = (uint32_t)i;
             continue;
         }
-        if (reward)
+        if (pool_reward)
             for (int a = 0; a < n; a++) {
                 if (io->row_end[a] < 0) continue;
-                reward[io->slot[a] - advance] = io->rewards[a];
-                done[io->slot[a] - advance] = PUF_LIVE;
+                pool_reward[io->slot[a] - advance] = io->rewards[a];
+                pool_done[io->slot[a] - advance] = PUF_LIVE;
             }
         observe_one(env, io);
     }

@@ -1,6 +1,7 @@
-# The C that the Cython layer calls: dlfcn.h, and spec.h, rows.h and engine.h as far as it needs them.
-# Function pointers carry `noexcept nogil` each: without it Cython wraps every call.
+# dlfcn.h, rows.h and engine.h for Cython, as far as _engine.pyx needs them.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from pufferenv.contract.spec cimport PufAxis, PufHead, PufSpec
 
 
 cdef extern from "dlfcn.h" nogil:
@@ -9,36 +10,6 @@ cdef extern from "dlfcn.h" nogil:
     int dlclose(void *handle)
     char *dlerror()
     int RTLD_NOW, RTLD_LOCAL
-
-
-cdef extern from "pufferenv/contract/spec.h" nogil:
-    enum: PUF_ABI, PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES, PUF_OK, PUF_ERR_CONFIG
-    ctypedef struct PufField:
-        const char *name
-        const char *doc
-        uint32_t dtype, offset
-        double init, min, max
-    ctypedef struct PufHead:
-        const char *name
-        const char *doc
-        int32_t n
-    ctypedef struct PufAxis:
-        const char *name
-        const char *doc
-        float low, high
-    ctypedef struct PufSpec:
-        uint32_t abi, env_size, config_size, log_size
-        const char *name
-        const char *doc
-        const PufField *config
-        const PufField *log
-        uint32_t num_config, num_log, obs_dtype
-        uint8_t has_mask, debug
-        const char *cpu_needs
-        int (*obs_shape)(const void *config, int32_t *dims) noexcept nogil
-        int (*heads)(const void *config, PufHead *heads) noexcept nogil
-        int (*axes)(const void *config, PufAxis *axes) noexcept nogil
-        int (*num_agents)(const void *config) noexcept nogil
 
 
 cdef extern from "pufferenv/engine/rows.h" nogil:
@@ -94,9 +65,9 @@ cdef extern from "pufferenv/engine/engine.h" nogil:
     int puf_engine_reset(PufEngine *e, const uint64_t *seeds, const uint8_t *which,
                          const char **why)
     PufStepStatus puf_engine_step(PufEngine *e, int32_t begin, int32_t end)
-    PufStepStatus puf_engine_look(PufEngine *e, int32_t begin, int32_t end)
-    int64_t puf_engine_act(PufEngine *e, const void *actions, int item_bytes)
-    int64_t puf_engine_steer(PufEngine *e, const void *axes, int item_bytes)
-    int64_t puf_engine_lattice(const PufEngine *e, int32_t begin, int32_t end)
-    int32_t puf_engine_live(PufEngine *e, int32_t begin, int32_t end)
+    PufStepStatus puf_engine_check_faults(PufEngine *e, int32_t begin, int32_t end)
+    int64_t puf_engine_set_discrete_actions(PufEngine *e, const void *actions, int item_bytes)
+    int64_t puf_engine_set_continuous_actions(PufEngine *e, const void *axes, int item_bytes)
+    int64_t puf_engine_uniform_first_slot(const PufEngine *e, int32_t begin, int32_t end)
+    int32_t puf_engine_live_agents(PufEngine *e, int32_t begin, int32_t end)
     const char *puf_engine_check(const PufEngine *e)

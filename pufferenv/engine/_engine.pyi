@@ -13,6 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 ABI: int
+MAX_DIMS: int  # dimensions of one observation
+MAX_HEADS: int  # discrete heads of one action
+MAX_AXES: int  # continuous axes of one action
+LIVE: int  # values of pool_done: how a step ended for its agent
+TERMINAL: int
+TRUNCATED: int
 ROWS: int
 SAME_STEP: int
 NEXT_STEP: int
@@ -52,9 +58,9 @@ class Shapes(NamedTuple):
     axes: tuple[Axis, ...]
 
 class Game:
-    """A game's object file, loaded. Raises ImportError for a file that is no game of this ABI.
+    """A loaded game. Raises ImportError for a file that is no game of this ABI.
 
-    `table`: the address of a PufSpec instead, which whoever subclasses this keeps alive.
+    `table`: the address of a PufSpec to use instead of a file; the subclass keeps it alive.
     """
 
     def __init__(self, path: str, table: int = 0) -> None: ...
@@ -67,17 +73,17 @@ class Game:
     config_fields: tuple[Field, ...]
     log_fields: tuple[tuple[str, str], ...]
     def pack(self, config: Mapping[str, int | float]) -> bytes:
-        """Make the game's Config of checked values; every field must be there."""
+        """Return the game's struct Config with these values: checked, and every field given."""
     def shapes(self, config: bytes) -> Shapes:
         """Return what the game shows and asks for under a packed config."""
     def open(self, config: bytes, num_envs: int, **options: Any) -> Engine:
-        """Make the envs; `options` are the Engine's."""
+        """Make the envs and return their Engine; `options` are the Engine's."""
 
 class Engine:
     """All envs of one vector env: memory, threads, resets, rows.
 
-    `allocate(name, shape, dtype)` gives the memory of each array the outside sees: any C-contiguous
-    writable buffer of that size, or None for the engine's own. Wrong ones raise ValueError.
+    `allocate(name, shape, dtype)` returns the memory for one array: a C-contiguous, writable buffer
+    of that size, or None for the engine's own. ValueError for a buffer that does not fit.
 
     `arrays` are live views by name. What belongs to the current step has a bare name:
         action         (A, K) int32     what the games read; already range-checked
@@ -141,60 +147,62 @@ class Engine:
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
     ) -> None:
-        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these.
+        """Begin new episodes; `seeds` (E,) makes the envs anew, `mask` (E,) selects envs.
 
-        With rows there is no mask, and every row is free first.
+        With rows every row is free afterwards, and a mask raises ValueError.
         """
     def step(self, begin: int = 0, end: int | None = None) -> None:
-        """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL.
+        """Step envs [begin, end) with the arrays action and axis; releases the GIL.
 
-        RuntimeError: closed, another thread is in a step, made before a fork, a debug object's
-        fault (names game, env, agent, step), fewer free final slots or rows than agents, all agents
-        dead for longer than a horizon. AssertionError: `check` found a broken invariant.
+        RuntimeError: the engine is closed, another thread is in a step, the process was forked, a
+        debug object found a fault (the message names game, env, agent and step), fewer final slots
+        or rows are free than agents step, or no agent has been alive for longer than a horizon.
+        AssertionError: `check` found a broken invariant.
         """
-    def act(
+    def set_actions(
         self, actions: npt.NDArray[Any] | None = None, axes: npt.NDArray[Any] | None = None
     ) -> None:
-        """Take actions from outside: ints (A, K), in range; floats (A, X), no NaN, clipped.
+        """Check and copy integers (A, K) and floats (A, X); the floats are clipped.
 
-        ValueError: names the array, the agent, the head, what was given and what is legal.
+        ValueError names the array, the agent and the head or axis, what was given and what is
+        legal. Nothing is copied then.
         """
     env_bytes: int  # of one env's own state, the game's struct
-    addresses: dict[str, int]  # engine, step, release: for loops in C, as bench/bare.c has one
+    addresses: dict[str, int]  # engine, step, release: for loops written in C
     @property
     def begun(self) -> bool:
-        """Whether every env stands at its first episode's start without a reset."""
-    any_final: bool  # the last step: some final_mask is set
-    any_log: bool  # the last step: some final_log_mask is set
-    # rows
-    num_final: int
-    num_full: int
+        """Return whether every env was at the start of an episode when the engine was made."""
+    any_final: bool  # the last step set some has_final
+    any_log: bool  # the last step set some has_final_log
+    # With rows:
+    num_final: int  # final slots in use
+    num_full: int  # rows in each state
     num_open: int
     num_abandoned: int
     num_free: int
-    num_live: int
+    num_live: int  # agents alive
     def clear_finals(self) -> None:
-        """Free the final slots: their observations have been evaluated."""
-    def lattice(self, begin: int = 0, end: int | None = None) -> int:
-        """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
-    def live(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
-        """Live agents of envs [begin, end), ascending."""
+        """Free the final slots, once their observations have been evaluated."""
+    def uniform_first_slot(self, begin: int = 0, end: int | None = None) -> int:
+        """Return the first agent's slot if agent a of the range is at that + a * H, else -1."""
+    def live_agents(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
+        """Return the live agents of envs [begin, end), ascending."""
     def batch(self) -> npt.NDArray[np.int32]:
-        """The `batch_rows` rows that are full longest, oldest first, ties by env, then agent."""
+        """Return the `batch_rows` oldest full rows, the oldest first; ties by env, then agent."""
     def release(self) -> None:
         """Free the rows of `batch()`."""
     def check(self) -> None:
         """Raise AssertionError with the first invariant of the rows that does not hold."""
     def log(self) -> dict[str, tuple[float, float, float, float]]:
-        """Return (mean, population std, min, max) by log field, over episodes since the last call.
+        """Return (mean, population deviation, min, max) by log field, since the last call.
 
-        The first entry, "episodes", is their count.
+        The first entry, "episodes", is the number of episodes.
         """
     def close(self) -> None:
-        """Give back threads and envs; the arrays stay valid. Closing twice is fine."""
+        """Stop the threads and free the envs. The arrays stay valid; closing twice is fine."""
 
 def compiled() -> Mapping[str, str | bool]:
-    """Compiler, flags and kind of this build: what a benchmark must print."""
+    """Return compiler, flags and kind of this build, which a benchmark prints."""
 
 def mix_seed(seed: int, count: int, begin: int = 0) -> npt.NDArray[np.uint64]:
-    """One seed per env, a mix of (seed, env); the same for an env whatever `count` is."""
+    """Return one seed per env, a mix of (seed, env) that is independent of `count`."""

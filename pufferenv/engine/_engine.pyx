@@ -1,5 +1,5 @@
 # cython: language_level=3, wraparound=False
-"""The engine's Cython layer: one class for a loaded game, one for its envs. See _engine.pyi."""
+"""The engine's Cython layer: Engine, all envs of one vector env. Documented in _engine.pyi."""
 
 import os
 from collections import namedtuple
@@ -13,10 +13,10 @@ from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-Field = namedtuple("Field", "name doc dtype default min max")
-Head = namedtuple("Head", "name doc n")
-Axis = namedtuple("Axis", "name doc low high")
-Shapes = namedtuple("Shapes", "num_agents obs_shape heads axes")
+from pufferenv.contract.spec cimport (
+    PUF_ABI, PUF_ERR_CONFIG, PUF_LIVE, PUF_MAX_AXES, PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_OK,
+    PUF_TERMINAL, PUF_TRUNCATED, PufAxis, PufField, PufHead, PufSpec
+)
 
 
 cdef extern from *:
@@ -44,12 +44,14 @@ cdef extern from "pufferenv/contract/cpu.h":
     int puf_widest_isa() noexcept nogil
 
 ABI = PUF_ABI
+MAX_DIMS, MAX_HEADS, MAX_AXES = PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES
+LIVE, TERMINAL, TRUNCATED = PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED
 ROWS, SAME_STEP, NEXT_STEP, DISABLED = PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED
 DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
 
 
 def compiled():
-    """Compiler, flags and kind of this build: what a benchmark must print."""
+    """Return compiler, flags and kind of this build, which a benchmark prints."""
     flags = PUF_FLAGS.decode()
     return {"compiler": PUF_COMPILER.decode(), "flags": flags, "debug": bool(PUF_ASSERTS),
             "native": "=native" in flags}
@@ -59,7 +61,7 @@ choose_isa(ISAS[:<int>puf_widest_isa() + 1])  # an error now where PUFFER_ISA is
 
 
 def mix_seed(seed, count, begin=0):
-    """One seed per env: splitmix64 of (seed, env), the same for an env whatever `count` is."""
+    """Return one seed per env: splitmix64 of (seed, env), independent of `count`."""
     mask = (1 << 64) - 1
     base = np.uint64((int(seed) * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & mask)
     z = np.arange(begin, begin + count, dtype=np.uint64)
@@ -70,109 +72,11 @@ def mix_seed(seed, count, begin=0):
         return z ^ (z >> np.uint64(31))
 
 
-cdef class Game:
-    """A game's object file, loaded. It stays loaded: envs may outlive this object.
-
-    `table`: the address of a PufSpec instead, which whoever subclasses this keeps alive.
-    """
-
-    cdef const PufSpec *spec
-    cdef readonly str path, name, doc
-    cdef readonly bint debug, has_mask
-    cdef readonly object obs_dtype
-    cdef readonly tuple config_fields, log_fields
-
-    def __init__(self, path, size_t table=0):
-        self.path = os.path.abspath(os.fspath(path)) if table == 0 else str(path)
-        self.spec = <const PufSpec *>table if table else self._load()
-        self._describe()
-
-    cdef const PufSpec *_load(self) except NULL:
-        cdef bytes encoded = os.fsencode(self.path)
-        cdef void *handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
-        if handle == NULL:
-            raise ImportError(f"cannot load {self.path}: {dlerror().decode()}", path=self.path)
-        cdef const PufSpec *spec = <const PufSpec *>dlsym(handle, b"puf_spec")
-        if spec == NULL:
-            dlclose(handle)
-            raise ImportError(f"{self.path} is no game: it has no symbol puf_spec", path=self.path)
-        if spec.abi != PUF_ABI:
-            abi = spec.abi
-            dlclose(handle)
-            raise ImportError(f"{self.path} was built for ABI {abi}, this engine has ABI {PUF_ABI}: "
-                              "build the game again", path=self.path)
-        cdef const char *lacks = puf_cpu_lacks(spec.cpu_needs)
-        if lacks != NULL:
-            name = spec.name.decode()
-            dlclose(handle)
-            raise ImportError(f"{self.path} was built for a CPU with {lacks.decode()}, which this CPU "
-                              f"lacks: run `python build.py {name}` here, or set PUFFER_ISA=baseline "
-                              "and run it", path=self.path)
-        return spec
-
-    cdef _describe(self):
-        cdef uint32_t k
-        self.name, self.doc = self.spec.name.decode(), self.spec.doc.decode()
-        self.debug, self.has_mask = self.spec.debug, self.spec.has_mask
-        self.obs_dtype = DTYPES[self.spec.obs_dtype]
-        fields, log = [], []
-        for k in range(self.spec.num_config):
-            fields.append(describe(&self.spec.config[k]))
-        for k in range(self.spec.num_log):
-            log.append((self.spec.log[k].name.decode(), self.spec.log[k].doc.decode()))
-        self.config_fields, self.log_fields = tuple(fields), tuple(log)
-
-    def pack(self, config):
-        """Make the game's Config of checked values; every field must be there."""
-        cdef uint32_t k
-        cdef bytearray packed = bytearray(self.spec.config_size)
-        for k, field in enumerate(self.config_fields):
-            value = np.asarray(config[field.name], dtype=field.dtype).tobytes()
-            offset = self.spec.config[k].offset
-            packed[offset:offset + len(value)] = value
-        return bytes(packed)
-
-    def shapes(self, bytes config):
-        """Return agents of one env, shape of one observation, heads and axes under `config`."""
-        if len(config) != self.spec.config_size:
-            raise ValueError(f"config has {len(config)} bytes, {self.name} has "
-                             f"{self.spec.config_size}: pass what pack() returned")
-        cdef const char *packed = config
-        cdef int32_t[PUF_MAX_DIMS] dims
-        cdef PufHead[PUF_MAX_HEADS] heads
-        cdef PufAxis[PUF_MAX_AXES] axes
-        cdef int k
-        cdef int ndim = self.spec.obs_shape(packed, dims)
-        cdef int num_heads = self.spec.heads(packed, heads), num_axes = self.spec.axes(packed, axes)
-        return Shapes(
-            self.spec.num_agents(packed),
-            tuple([dims[k] for k in range(ndim)]),
-            tuple([Head(heads[k].name.decode(), heads[k].doc.decode(), heads[k].n)
-                   for k in range(num_heads)]),
-            tuple([Axis(axes[k].name.decode(), axes[k].doc.decode(), axes[k].low, axes[k].high)
-                   for k in range(num_axes)]),
-        )
-
-    def open(self, bytes config, int num_envs, **options):
-        """Make the envs: an Engine."""
-        return Engine(self, config, num_envs, **options)
-
-    def __reduce__(self):
-        return Game, (self.path,)
-
-    def __repr__(self):
-        return f"Game({self.path!r})"
-
-
-cdef describe(const PufField *field):
-    dtype = DTYPES[field.dtype]
-    kind = float if dtype.kind == "f" else int
-    return Field(field.name.decode(), field.doc.decode(), dtype, kind(field.init), kind(field.min),
-                 kind(field.max))
+include "_game.pxi"
 
 
 cdef class Engine:
-    """All envs of one vector env: memory, threads, resets, rows. See _engine.pyi."""
+    """All envs of one vector env: memory, threads, resets, rows. Documented in _engine.pyi."""
 
     cdef PufEngine engine
     cdef readonly Game game
@@ -193,7 +97,7 @@ cdef class Engine:
                  int horizon=0, int num_rows=0, int batch_rows=0, int num_finals=0,
                  bint check=False, allocate=None):
         if self.is_open:
-            raise RuntimeError("this engine is open already: make another one")
+            raise RuntimeError("this engine is open already: make a new one")
         cdef PufOptions options
         options.mode, options.num_envs, options.num_threads = mode, num_envs, num_threads
         options.horizon, options.num_rows, options.batch_rows = horizon, num_rows, batch_rows
@@ -274,7 +178,7 @@ cdef class Engine:
             self._split_slots()
 
     cdef _split_slots(self):
-        """Name the parts of what is one run of slots: pool, final slots, sinks."""
+        """Divide the one run of slots into pool, final slots and sinks."""
         slots, finals = self.engine.num_slots, self.engine.options.num_finals
         pool = (self.engine.options.num_rows, self.engine.options.horizon)
         memory = self.arrays.pop("observation")
@@ -284,8 +188,9 @@ cdef class Engine:
             memory = self.arrays.pop("mask")
             self.arrays["pool_mask"] = memory[:slots].reshape(pool + memory.shape[1:])
 
-    # --- who may call, and when -------------------------------------------------------------
+    # --- guards -------------------------------------------------------------------------------
     cdef _enter(self):
+        """Claim the engine for one call; RuntimeError where it is closed, busy or forked."""
         if not self.is_open:
             raise RuntimeError(f"{self.game.name if self.game else 'engine'} is closed: make a new one")
         if self.busy:
@@ -297,7 +202,7 @@ cdef class Engine:
         self.busy = True
 
     cdef int32_t _last(self, int begin, end) except -1:
-        """The end of a range of envs; ValueError if it is none."""
+        """Return the end of a range of envs; ValueError for a range that is not in [0, E)."""
         last = self.num_envs if end is None else end
         if not 0 <= begin < last <= self.num_envs:
             raise ValueError(f"envs [{begin}, {last}) are not in [0, {self.num_envs})")
@@ -312,12 +217,12 @@ cdef class Engine:
         raise RuntimeError(f"{self.game.name} {text}: env {fault.env}{who}, step {fault.step}")
 
     cdef _raise_first_faults(self):
-        if puf_engine_look(&self.engine, 0, self.num_envs) == PUF_STEP_FAULT:
+        if puf_engine_check_faults(&self.engine, 0, self.num_envs) == PUF_STEP_FAULT:
             self._raise_fault()
 
     # --- the calls --------------------------------------------------------------------------
     def reset(self, seeds=None, mask=None):
-        """Begin new episodes; with `seeds` (E,) in envs made afresh. `mask` (E,): only these."""
+        """Begin new episodes; `seeds` (E,) makes the envs anew, `mask` (E,) selects envs."""
         cdef uint64_t[::1] seeds_view
         cdef const uint8_t[::1] mask_view
         cdef const uint64_t *seeds_at = NULL
@@ -329,7 +234,7 @@ cdef class Engine:
             seeds_at = &seeds_view[0]
         if mask is not None:
             if self.engine.options.mode == PUF_ROWS:
-                raise ValueError("mask: envs that write into rows are reset all together")
+                raise ValueError("mask: with rows all envs are reset together, leave it out")
             mask = np.asarray(mask)
             if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
                 raise ValueError(f"mask has shape {mask.shape} and dtype {mask.dtype}, "
@@ -342,14 +247,14 @@ cdef class Engine:
                 status = puf_engine_reset(&self.engine, seeds_at, mask_at, &why)
         finally:
             self.busy = False
-        if status != PUF_OK:  # some envs are gone: none may be stepped again
+        if status != PUF_OK:  # some envs were not made: none may be stepped again
             self.is_open = False
             puf_engine_close(&self.engine, False)
             self._refuse(status, why)
         self._raise_first_faults()
 
     def step(self, int begin=0, end=None):
-        """Step envs [begin, end) with what stands in `actions` and `axes`; releases the GIL."""
+        """Step envs [begin, end) with the arrays action and axis; releases the GIL."""
         cdef int32_t last = self._last(begin, end)
         cdef PufStepStatus status
         self._enter()
@@ -367,18 +272,18 @@ cdef class Engine:
         if status == PUF_STEP_FINALS:
             free = self.engine.options.num_finals - self.engine.num_final
             raise RuntimeError(f"{free} final slots are free and {agents} agents step: evaluate the final "
-                               "observations, then clear_finals()")
+                               "observations, then call clear_finals()")
         if status == PUF_STEP_FULL:
             raise RuntimeError(f"{self.num_free} rows are free and {agents} agents step: {self.num_full} "
-                               "rows are full; take batch() and release() it before the next step")
+                               "rows are full; call batch() and release() before the next step")
         if status == PUF_STEP_EMPTY:
             raise RuntimeError(f"no agent of {self.num_envs} envs has been alive for more than "
                                f"{self.engine.options.horizon} steps (one horizon): the game must spawn "
-                               "somebody or end the episode")
+                               "an agent or end the episode")
         raise AssertionError(self.engine.fault.text.decode())
 
-    def act(self, actions=None, axes=None):
-        """Check and take actions from outside: ints (A, K) in range, floats (A, X), clipped."""
+    def set_actions(self, actions=None, axes=None):
+        """Check and copy integers (A, K) and floats (A, X); the floats are clipped."""
         if (actions is None) != (self.engine.num_heads == 0):
             raise ValueError(self._shape_error("actions", self.engine.num_heads, actions))
         if (axes is None) != (self.engine.num_axes == 0):
@@ -410,9 +315,9 @@ cdef class Engine:
         try:
             self._enter()
             if kind == "i":
-                bad = puf_engine_act(&self.engine, buffer.buf, <int>buffer.itemsize)
+                bad = puf_engine_set_discrete_actions(&self.engine, buffer.buf, <int>buffer.itemsize)
             else:
-                bad = puf_engine_steer(&self.engine, buffer.buf, <int>buffer.itemsize)
+                bad = puf_engine_set_continuous_actions(&self.engine, buffer.buf, <int>buffer.itemsize)
             self.busy = False
         finally:
             PyBuffer_Release(&buffer)
@@ -427,18 +332,19 @@ cdef class Engine:
 
     @property
     def addresses(self):
-        """The PufEngine of engine.h, puf_engine_step and puf_rows_release, for loops in C."""
+        """Return addresses of the PufEngine and of two functions, for loops written in C."""
         return {"engine": <size_t>&self.engine, "step": <size_t>&puf_engine_step,
                 "release": <size_t>&puf_rows_release}
 
     @property
     def env_bytes(self):
+        """Return the size of one env's own state, the game's struct, in bytes."""
         return self.engine.spec.env_size
 
-    # --- what is known after a step -----------------------------------------------------------
+    # --- after a step -------------------------------------------------------------------------
     @property
     def begun(self):
-        """Whether every env stood at its first episode's start when this was made."""
+        """Return whether every env was at the start of an episode when the engine was made."""
         return True
 
     @property
@@ -474,18 +380,18 @@ cdef class Engine:
         return self.engine.num_live
 
     def clear_finals(self):
-        """The final observations have been evaluated: their slots are free again."""
+        """Free the final slots, once their observations have been evaluated."""
         self.engine.num_final = 0
 
-    def lattice(self, int begin=0, end=None):
-        """Slot of the first agent if agent a of the range is at that + a * H for all, else -1."""
+    def uniform_first_slot(self, int begin=0, end=None):
+        """Return the first agent's slot if agent a of the range is at that + a * H, else -1."""
         cdef int32_t last = self._last(begin, end)
-        return puf_engine_lattice(&self.engine, begin, last) if self.is_open else -1
+        return puf_engine_uniform_first_slot(&self.engine, begin, last) if self.is_open else -1
 
-    def live(self, int begin=0, end=None):
-        """Live agents of envs [begin, end), ascending."""
+    def live_agents(self, int begin=0, end=None):
+        """Return the live agents of envs [begin, end), ascending."""
         cdef int32_t last = self._last(begin, end)
-        cdef int32_t count = puf_engine_live(&self.engine, begin, last) if self.is_open else 0
+        cdef int32_t count = puf_engine_live_agents(&self.engine, begin, last) if self.is_open else 0
         out = np.empty(count, np.int32)
         cdef int32_t[::1] view = out
         if count:
@@ -493,7 +399,7 @@ cdef class Engine:
         return out
 
     def batch(self):
-        """The `batch_rows` rows that are full longest, oldest first, ties by env, then agent."""
+        """Return the `batch_rows` oldest full rows, the oldest first; ties by env, then agent."""
         cdef int32_t want = self.engine.options.batch_rows
         if not self.is_open or puf_rows_oldest(&self.engine.rows, want, &self.rows_out[0]):
             raise RuntimeError(f"{self.num_full} rows are full, a batch takes {want}")
@@ -512,7 +418,7 @@ cdef class Engine:
             raise AssertionError(text.decode())
 
     def log(self):
-        """Per log field mean, spread, min, max over episodes since the last call; count first."""
+        """Return count, then mean, deviation, min and max per log field, since the last call."""
         cdef uint32_t k
         cdef double count = self.engine.num_logs
         if not self.is_open:
@@ -526,7 +432,7 @@ cdef class Engine:
         return answer
 
     def close(self):
-        """Give back threads and envs. The arrays stay valid; closing twice is fine."""
+        """Stop the threads and free the envs. The arrays stay valid; closing twice is fine."""
         if not self.is_open:
             return
         if self.busy:

@@ -1,31 +1,37 @@
-// pufferenv/engine/events.c - what a step does about the envs in which something happened but time.
+// pufferenv/engine/events.c - what a step does in envs in which more than time happened.
 //
-// Rows. An agent has a row exactly if it was alive when the step began (row_end >= 0), so
-// together with `alive` now there are four cases, after the episode's reset if it ended:
-//   had a row, alive: lives on at the next slot; its row full: a free row
-//   had a row, dead:  the row is full, or abandoned at its next slot
-//   no row, alive:    spawned: the row abandoned longest, at its first unused slot, or a free row
-//   no row, dead:     nothing
-// Rows are closed for all envs before any is handed out, both in env order, then agent order.
+// With rows, an agent has a row exactly if it was alive when the step began (row_end >= 0). Together
+// with `alive` after the step, and after the reset of an ended episode, there are four cases:
+//   had a row, alive:  continues at the next slot; if its row is full, in a free row
+//   had a row, dead:   its row is full, or abandoned at the next slot
+//   no row, alive:     spawned: continues the row abandoned longest, else takes a free row
+//   no row, dead:      nothing
+// All rows are closed before any is handed out, both in env order, then agent order.
 #include <string.h>
 
-#include "pufferenv/engine/engine.h"
+#include "pufferenv/engine/engine_internal.h"
 
-enum { EVENT_BLOCK = 16 }; // envs: a reset takes so long that a few already pay for a hand-off
+enum { EVENT_GRAIN = 16 }; // envs per thread: a few resets already pay for waking a thread
 static const int64_t NO_ROW = -1, NEEDS_ROW = -2; // row_end: dead or spawned; its row is full
 
-// What the game said in this step has been seen to.
-static void settle(PufIO *io) {
+void puf_observe_events(void *engine, size_t begin, size_t end) {
+    PufEngine *e = engine;
+    e->spec->observe(e->envs, &e->io, e->events + begin, end - begin);
+}
+
+// Clears what the game reported in this step, once it is handled.
+static void clear_report(PufIO *io) {
     memset(io->dones, 0, (size_t)io->num_agents);
     io->note->over = io->note->event = io->note->record = 0;
 }
 
-// --- plain vector envs ------------------------------------------------------------------
+// --- without rows: PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED -----------------------------
 static void begin_episode(PufEngine *e, uint32_t i) {
     e->spec->reset(e->envs, &e->io, &i, 1);
     e->spec->observe(e->envs, &e->io, &i, 1);
 }
 
+// All agents of the env observe into final_observation and final_mask.
 static void observe_final(PufEngine *e, uint32_t i) {
     const size_t bytes = (size_t)(e->env_agents * e->obs_stride);
     PufIO first = e->io;
@@ -41,7 +47,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
     const PufArrays *to = &e->arrays;
     const int same_step = e->options.mode == PUF_SAME_STEP;
     const int64_t first = (int64_t)i * io->num_agents;
-    if (note->idle) { // its episode ended in an earlier step
+    if (note->idle) { // the episode ended in an earlier step
         memset(io->rewards, 0, (size_t)io->num_agents * sizeof(float));
         if (e->options.mode == PUF_DISABLED) return;
         note->idle = 0;
@@ -59,7 +65,7 @@ static void finish_flat(PufEngine *e, uint32_t i) {
         if (note->over || note->record) puf_take_log(e, i);
         if (same_step && (note->over || cut)) observe_final(e, i);
         if (note->over && same_step) {
-            settle(io);
+            clear_report(io);
             begin_episode(e, i);
         } else {
             note->idle = note->over != 0;
@@ -67,7 +73,8 @@ static void finish_flat(PufEngine *e, uint32_t i) {
             for (int a = 0; a < io->num_agents && !note->over; a++) {
                 const int is_cut = io->dones[a] == PUF_TRUNCATED;
                 if (is_cut) io->alive[a] = 0;
-                // Dead: zeros. Cut: where there are no final observations, this is the place.
+                // A dead agent observes zeros. Without final observations a cut agent's last one
+                // is returned here.
                 if (!io->alive[a] && (same_step || !is_cut))
                     memset(io->obs + io->slot[a] * e->obs_stride, 0, (size_t)e->obs_stride);
             }
@@ -75,15 +82,16 @@ static void finish_flat(PufEngine *e, uint32_t i) {
     }
     for (int a = 0; a < io->num_agents; a++) io->row_end[a] = io->alive[a] ? INT64_MAX : NO_ROW;
     to->needs_reset[i] = note->idle;
-    settle(io);
+    clear_report(io);
 }
 
-static void finish_flat_block(PufEngine *e, size_t begin, size_t end) {
+static void finish_flat_range(void *engine, size_t begin, size_t end) {
+    PufEngine *e = engine;
     for (size_t k = begin; k < end; k++) finish_flat(e, e->events[k]);
 }
 
 static void finish_all_flat(PufEngine *e, size_t count) {
-    puf_blocks(e, finish_flat_block, count, EVENT_BLOCK);
+    puf_parallel_for(e->threads, finish_flat_range, e, count, EVENT_GRAIN);
     for (size_t k = 0; k < count; k++) {
         const uint32_t i = e->events[k];
         const uint8_t *final = e->arrays.has_final + (size_t)i * e->env_agents;
@@ -93,8 +101,7 @@ static void finish_all_flat(PufEngine *e, size_t count) {
 }
 
 // --- rows, phase (a): the slot left behind, final observations, resets --------------------
-// Final slots are given out before the parallel part, in env order, so that they do not depend on
-// which thread comes first.
+// Assigns final slots before the parallel part, in env order, so that they do not depend on timing.
 static void place_finals(PufEngine *e, size_t count) {
     for (size_t k = 0; k < count; k++) {
         const PufIO io = puf_io(&e->io, e->events[k]);
@@ -108,14 +115,14 @@ static void place_finals(PufEngine *e, size_t count) {
     e->final_at[count] = e->num_final;
 }
 
-// Live agents whose life was cut short observe into their final slots, all others into the sink.
+// Agents whose life was truncated observe into their final slots, all others into the sink.
 static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
     const PufIO io = puf_io(&e->io, i);
     const int64_t agent = (int64_t)i * io.num_agents;
     for (int a = 0; a < io.num_agents; a++) {
         const int64_t last = io.slot[a] - 1;
         e->final_slots[agent + a] = e->num_slots + e->options.num_finals + i;
-        if (io.row_end[a] < 0 || e->columns.done[last] != PUF_TRUNCATED) continue;
+        if (io.row_end[a] < 0 || e->columns.pool_done[last] != PUF_TRUNCATED) continue;
         e->arrays.final_slot[final] = last;
         e->arrays.final_agent[final] = (int32_t)(agent + a);
         e->final_slots[agent + a] = e->num_slots + final++;
@@ -125,31 +132,32 @@ static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
     e->spec->observe(e->envs, &first, &i, 1);
 }
 
-static void leave_slots(PufEngine *e, size_t begin, size_t end) {
+static void leave_slots(void *engine, size_t begin, size_t end) {
+    PufEngine *e = engine;
     for (size_t k = begin; k < end; k++) {
         const uint32_t i = e->events[k];
         PufIO at = puf_io(&e->io, i), *const io = &at;
         uint8_t *life_start = e->arrays.life_start + (size_t)i * e->env_agents;
         for (int a = 0; a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
-            e->columns.reward[io->slot[a] - 1] = io->rewards[a];
-            e->columns.done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
+            e->columns.pool_reward[io->slot[a] - 1] = io->rewards[a];
+            e->columns.pool_done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
         }
-        if (!io->note->event) continue; // a row is full, no more
+        if (!io->note->event) continue; // only a row is full
         if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
         for (int a = 0; a < io->num_agents; a++)
-            if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // cut
+            if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // by puf_cut
         if (io->note->over || io->note->record) puf_take_log(e, i);
         const int over = io->note->over;
-        settle(io);
+        clear_report(io);
         if (over) e->spec->reset(e->envs, &e->io, &i, 1);
         for (int a = 0; a < io->num_agents; a++)
             life_start[a] =
-                io->alive[a] && (io->row_end[a] < 0 || e->columns.done[io->slot[a] - 1]);
+                io->alive[a] && (io->row_end[a] < 0 || e->columns.pool_done[io->slot[a] - 1]);
     }
 }
 
-// --- rows, phase (b): one thread, rows closed and handed out -------------------------------
+// --- rows, phase (b): one thread closes rows and hands them out ----------------------------
 static void close_rows(PufEngine *e, uint32_t i) {
     PufIO at = puf_io(&e->io, i), *const io = &at;
     const int32_t horizon = e->options.horizon;
@@ -162,7 +170,7 @@ static void close_rows(PufEngine *e, uint32_t i) {
         else puf_rows_abandon(&e->rows, row, (int32_t)(io->slot[a] - (int64_t)row * horizon));
         if (io->alive[a]) {
             const int64_t last = io->slot[a] - 1;
-            if (e->columns.done[last] == PUF_LIVE)
+            if (e->columns.pool_done[last] == PUF_LIVE)
                 e->arrays.bootstrap_slot[(int64_t)i * io->num_agents + a] = last;
             io->row_end[a] = NEEDS_ROW;
         } else {
@@ -191,17 +199,17 @@ static void hand_out_rows(PufEngine *e, uint32_t i) {
     }
 }
 
-void puf_finish(PufEngine *e, size_t count) {
+void puf_handle_events(PufEngine *e, size_t count) {
     if (e->options.mode != PUF_ROWS) {
         finish_all_flat(e, count);
         return;
     }
     place_finals(e, count);
-    puf_blocks(e, leave_slots, count, EVENT_BLOCK);
+    puf_parallel_for(e->threads, leave_slots, e, count, EVENT_GRAIN);
     for (size_t k = 0; k < count; k++) close_rows(e, e->events[k]);
     for (size_t k = 0; k < count; k++) {
         hand_out_rows(e, e->events[k]);
         if (e->arrays.has_final_log[e->events[k]]) puf_count_log(e, e->events[k]);
     }
-    puf_blocks(e, puf_observe_events, count, EVENT_BLOCK);
+    puf_parallel_for(e->threads, puf_observe_events, e, count, EVENT_GRAIN);
 }

@@ -1,8 +1,8 @@
-// pufferenv/engine/thread_pool.c - see threads.h. POSIX threads only: macOS has no C11 threads.
+// pufferenv/engine/thread_pool.c - see thread_pool.h. POSIX threads: macOS has no C11 threads.
 //
-// A job's chunks are split into one lane per thread. Each thread empties its own lane, then helps
-// with the others', so that the same chunk goes to the same core step after step and finds its
-// memory in that core's cache, and a slow core still delays nobody.
+// The chunks of a job are divided into one lane per thread. Each thread works through its own lane
+// and then helps with the others, so that the same chunk runs on the same core step after step and
+// finds its memory in that core's cache, while a slow core delays nobody.
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L // clock_gettime, under -std=c17 too
 #endif
@@ -16,25 +16,26 @@
 #include <string.h>
 #include <time.h>
 
-enum { LINE = 64 }; // bytes: what one lane is written in must not travel with another's
+enum { LINE = 64 }; // bytes of a cache line, of which every lane has its own
 
 typedef struct Lane {
-    _Alignas(LINE) atomic_size_t next; // the first chunk nobody took
+    _Alignas(LINE) atomic_size_t next; // the first chunk that no thread took
     size_t end;                        // under `lock`
 } Lane;
 
-struct PufThreads {
+struct PufThreadPool {
     pthread_mutex_t lock;
-    pthread_cond_t start, finish; // a job opened, or quit; the last worker left the job
-    PufChunk run;                 // the job in hand; under `lock`, as all below
+    pthread_cond_t start, finish; // a job opened, or `quit` was set; the last worker left
+    PufChunk run;                 // of the current job; under `lock`, as all below
     void *job;
-    Lane *lanes;        // (count)
-    atomic_int active;  // workers in the job; raised under `lock`
-    int open, quit;     // the job may be joined; the workers must end
-    atomic_uint serial; // of the job, so that no worker joins one twice; raised under `lock`
-    int64_t patience;   // nanoseconds
-    int count;          // threads, the caller included
-    int born;           // workers that began
+    Lane *lanes;       // (count)
+    atomic_int active; // workers in the job; increased under `lock`
+    int open, quit;    // the job may be joined; the workers must end
+    atomic_uint
+        serial; // number of the job, so that no worker joins one twice; increased under `lock`
+    int64_t patience; // nanoseconds of waiting before a thread sleeps
+    int count;        // threads, the caller's included
+    int born;         // workers that have started
     pthread_t workers[];
 };
 
@@ -44,7 +45,7 @@ static int64_t now(void) {
     return time.tv_sec * (int64_t)1000000000 + time.tv_nsec;
 }
 
-static void take_chunks(PufThreads *t, int first, PufChunk run, void *job) {
+static void take_chunks(PufThreadPool *t, int first, PufChunk run, void *job) {
     for (int k = 0; k < t->count; k++) {
         Lane *lane = &t->lanes[(first + k) % t->count];
         for (;;) {
@@ -56,7 +57,7 @@ static void take_chunks(PufThreads *t, int first, PufChunk run, void *job) {
 }
 
 static void *work(void *self) {
-    PufThreads *t = self;
+    PufThreadPool *t = self;
     unsigned seen = 0;
     pthread_mutex_lock(&t->lock);
     const int me = ++t->born;
@@ -82,9 +83,9 @@ static void *work(void *self) {
     return NULL;
 }
 
-PufThreads *puf_threads_new(int count, int64_t patience) {
+PufThreadPool *puf_thread_pool_new(int count, int64_t patience) {
     size_t workers = (size_t)(count - 1);
-    PufThreads *t = calloc(1, sizeof(PufThreads) + workers * sizeof(pthread_t));
+    PufThreadPool *t = calloc(1, sizeof(PufThreadPool) + workers * sizeof(pthread_t));
     if (!t) return NULL;
     t->lanes = aligned_alloc(LINE, (size_t)count * sizeof(Lane));
     if (!t->lanes) {
@@ -98,7 +99,7 @@ PufThreads *puf_threads_new(int count, int64_t patience) {
     t->count = 1, t->patience = patience;
     for (size_t i = 0; i < workers; i++) {
         if (pthread_create(&t->workers[i], NULL, work, t)) {
-            puf_threads_free(t, 0);
+            puf_thread_pool_free(t, 0);
             return NULL;
         }
         t->count += 1;
@@ -106,7 +107,7 @@ PufThreads *puf_threads_new(int count, int64_t patience) {
     return t;
 }
 
-void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) {
+void puf_thread_pool_run(PufThreadPool *t, PufChunk run, void *job, size_t num_chunks) {
     if (t->count == 1 || num_chunks <= 1) {
         for (size_t chunk = 0; chunk < num_chunks; chunk++) run(job, chunk);
         return;
@@ -125,7 +126,7 @@ void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) 
 
     take_chunks(t, 0, run, job);
     for (int64_t end = now() + t->patience; atomic_load(&t->active) && now() < end;)
-        sched_yield(); // the rest is in the hands of workers that run
+        sched_yield(); // the remaining chunks are being run
 
     pthread_mutex_lock(&t->lock);
     t->open = 0;
@@ -133,7 +134,25 @@ void puf_threads_run(PufThreads *t, PufChunk run, void *job, size_t num_chunks) 
     pthread_mutex_unlock(&t->lock);
 }
 
-void puf_threads_free(PufThreads *t, int forked) {
+typedef struct Ranges {
+    PufRange run;
+    void *context;
+    size_t count, grain;
+} Ranges;
+
+static void run_range(void *job, size_t chunk) {
+    const Ranges *r = job;
+    const size_t begin = chunk * r->grain, end = begin + r->grain;
+    r->run(r->context, begin, end < r->count ? end : r->count);
+}
+
+void puf_parallel_for(PufThreadPool *t, PufRange run, void *context, size_t count, size_t grain) {
+    Ranges job = {.run = run, .context = context, .count = count, .grain = grain};
+    if (count < 2 * grain || t->count == 1) run(context, 0, count);
+    else puf_thread_pool_run(t, run_range, &job, (count + grain - 1) / grain);
+}
+
+void puf_thread_pool_free(PufThreadPool *t, int forked) {
     if (!t) return;
     if (!forked) {
         pthread_mutex_lock(&t->lock);
@@ -149,4 +168,4 @@ void puf_threads_free(PufThreads *t, int forked) {
     free(t);
 }
 
-int puf_threads_count(const PufThreads *t) { return t->count; }
+int puf_thread_pool_count(const PufThreadPool *t) { return t->count; }

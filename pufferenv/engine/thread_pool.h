@@ -1,30 +1,36 @@
-// pufferenv/engine/thread_pool.h - workers that share the chunks of one job with the caller.
+// pufferenv/engine/thread_pool.h - threads that share the chunks of one job with the caller.
 //
-//   idle --puf_threads_run--> open: caller and workers take chunks --none left--> closed --> idle
+//   idle --puf_thread_pool_run--> open: caller and workers take chunks --none left--> closed --> idle
 //
-// A worker joins a job only while it is open, so a late one finds nothing to do and harms nothing;
-// which thread ran which chunk never shows in a result. Nobody spins: a thread that waits yields its
-// core to whoever wants it for a while, for the next job may follow at once, then sleeps.
-#ifndef PUF_THREADS_H
-#define PUF_THREADS_H
+// A worker joins a job only while it is open; one that wakes up too late finds nothing to do. The
+// assignment of chunks to threads never changes a result. A thread that waits first yields its core
+// again and again, because the next job often follows at once, and then sleeps.
+#ifndef PUF_THREAD_POOL_H
+#define PUF_THREAD_POOL_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct PufThreads PufThreads;
+typedef struct PufThreadPool PufThreadPool;
 typedef void (*PufChunk)(void *job, size_t chunk);
+typedef void (*PufRange)(void *context, size_t begin, size_t end);
 
-// `count` threads in all, the caller included; 1 makes no thread. Waking a thread that sleeps takes
-// 40 us and more, as long as a step of a thousand envs: whoever waits first lets others run, and
-// only them, for `patience` nanoseconds. NULL: they could not be had.
-PufThreads *puf_threads_new(int count, int64_t patience);
+// Makes a pool of `count` threads, the caller's included; 1 starts none. Waking a sleeping thread
+// takes 40 us or more, as long as a step of a thousand envs, so a thread that waits yields for
+// `patience` nanoseconds before it sleeps. -> NULL: the threads could not be started.
+PufThreadPool *puf_thread_pool_new(int count, int64_t patience);
 
-// Runs run(job, chunk) for every chunk in [0, num_chunks), returns when all are done.
-void puf_threads_run(PufThreads *threads, PufChunk run, void *job, size_t num_chunks);
+// Runs run(job, chunk) for every chunk in [0, num_chunks); returns when all are done.
+void puf_thread_pool_run(PufThreadPool *pool, PufChunk run, void *job, size_t num_chunks);
 
-// Ends the workers. `forked`: they stayed behind in the parent process; only memory is freed.
-void puf_threads_free(PufThreads *threads, int forked);
+// Runs run(context, begin, end) over ranges of `grain` items that cover [0, count); in the caller's
+// thread alone where there are fewer than two ranges' worth of items.
+void puf_parallel_for(PufThreadPool *pool, PufRange run, void *context, size_t count, size_t grain);
 
-int puf_threads_count(const PufThreads *threads);
+// Ends the workers and frees the pool. `forked`: the caller is a child process, which has no
+// workers; only memory is freed.
+void puf_thread_pool_free(PufThreadPool *pool, int forked);
+
+int puf_thread_pool_count(const PufThreadPool *pool); // threads, the caller's included
 
 #endif

@@ -1,21 +1,7 @@
 # The C that _external.pyx calls, as far as it needs it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-
-cdef extern from "pufferenv/contract/spec.h" nogil:
-    enum: PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES, PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED
-    ctypedef enum PufDtype:
-        PUF_U8, PUF_I8, PUF_I32, PUF_F32
-    ctypedef struct PufHead:
-        const char *name
-        const char *doc
-        int32_t n
-    ctypedef struct PufAxis:
-        const char *name
-        const char *doc
-        float low, high
-    ctypedef struct PufSpec:
-        pass
+from pufferenv.contract.spec cimport PufAxis, PufDtype, PufHead, PufSpec
 
 
 cdef extern from "pufferenv/external/mailbox_game.h" nogil:

@@ -11,10 +11,9 @@ from typing import Any, Literal, NamedTuple
 import gymnasium
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from pufferenv.engine._engine import MAX_AXES, MAX_HEADS
 from pufferenv.external.action_masks import MaskReader, find_masks
 from pufferenv.spaces import ActionPacking, Packing
-
-MAX_HEADS, MAX_AXES = 16, 64  # of an action; PUF_MAX_HEADS, PUF_MAX_AXES in spec.h
 
 Kind = Literal["gymnasium", "pettingzoo", "vector_env"]
 

@@ -118,8 +118,8 @@ static size_t step_range(void *envs, const PufIO *first, const PufColumns *colum
         }
         for (int a = 0; columns && a < io->num_agents; a++) {
             if (io->row_end[a] < 0) continue;
-            columns->reward[io->slot[a] - advance] = io->rewards[a];
-            columns->done[io->slot[a] - advance] = PUF_LIVE;
+            columns->pool_reward[io->slot[a] - advance] = io->rewards[a];
+            columns->pool_done[io->slot[a] - advance] = PUF_LIVE;
         }
         observe_one(io, i);
     }

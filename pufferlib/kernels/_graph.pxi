@@ -278,25 +278,25 @@ cdef class ThreadPool:
     Raise ValueError for a size below 1, RuntimeError if the threads cannot be started.
     """
 
-    cdef PufThreads *threads
+    cdef PufThreadPool *threads
     cdef pid_t process  # that the threads are of
     cdef readonly int size
 
     def __init__(self, int size):
         if size < 1:
             raise ValueError(f"size={size}: at least the calling thread")
-        self.size, self.process, self.threads = size, getpid(), puf_threads_new(size, PATIENCE)
+        self.size, self.process, self.threads = size, getpid(), puf_thread_pool_new(size, PATIENCE)
         if self.threads == NULL:
             raise RuntimeError(
                 f"{size} threads could not be started; take fewer, or raise the limit of processes"
             )
 
     def __dealloc__(self):
-        puf_threads_free(self.threads, getpid() != self.process)
+        puf_thread_pool_free(self.threads, getpid() != self.process)
 
     def close(self):
         """End the threads; twice is fine. In a fork, which they do not follow, there are none."""
-        puf_threads_free(self.threads, getpid() != self.process)
+        puf_thread_pool_free(self.threads, getpid() != self.process)
         self.threads = NULL
 
     def run(self, LaunchPlan plan not None):

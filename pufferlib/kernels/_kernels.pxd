@@ -35,10 +35,10 @@ cdef extern from "pufferenv/contract/cpu.h" nogil:
 
 
 cdef extern from "graph.h" nogil:
-    ctypedef struct PufThreads:
+    ctypedef struct PufThreadPool:
         pass
-    PufThreads *puf_threads_new(int count, int64_t patience)
-    void puf_threads_free(PufThreads *threads, int forked)
+    PufThreadPool *puf_thread_pool_new(int count, int64_t patience)
+    void puf_thread_pool_free(PufThreadPool *threads, int forked)
 
     ctypedef struct PufEntry:
         PufRun run
@@ -54,5 +54,5 @@ cdef extern from "graph.h" nogil:
         int64_t num_slices
     ctypedef int (*PufSetNumThreads)(int count) noexcept nogil
     void puf_replay(
-        PufThreads *threads, PufStream *streams, size_t num_streams, PufSetNumThreads set_num_threads
+        PufThreadPool *threads, PufStream *streams, size_t num_streams, PufSetNumThreads set_num_threads
     )

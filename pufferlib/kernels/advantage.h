@@ -12,6 +12,7 @@
 #define PUF_ADVANTAGE_H
 
 #include "kernels.h"
+#include "pufferenv/contract/spec.h"
 
 typedef struct PufAdvantage {
     int64_t num_rows, batch_rows, horizon; // R, B, H
@@ -20,7 +21,7 @@ typedef struct PufAdvantage {
     const float *pool_reward;              // (R x H)
     const float *pool_value;               // (R x H)
     const float *pool_next_value;          // (R x H)
-    const uint8_t *pool_done;              // (R x H) 0 LIVE, 1 TERMINAL, 2 TRUNCATED
+    const uint8_t *pool_done;              // (R x H) PufDone
     const uint8_t *pool_segment_start;     // (R x H)
     const float *ratio;                    // (B x H), or NULL: 1
     float gamma, gae_lambda, rho_clip, c_clip;
@@ -31,8 +32,6 @@ typedef struct PufAdvantage {
 
 #ifdef PUF_LANES // the kernels: compiled once per vector width
 #include "simd.h"
-
-enum { LIVE, TERMINAL }; // of `done`; TRUNCATED is whatever is left
 
 // One row (H,) of each column, and its place in the batch. Advantage and target may be where reward
 // and next_value are: of each slot these are read before it is written.
@@ -49,8 +48,8 @@ PUF_INLINE void prepare(const PufAdvantage *args, Row row, int64_t t, int next_i
     const float ratio = row.ratio ? row.ratio[t] : 1.0f;
     const float rho = ratio > args->rho_clip ? args->rho_clip : ratio;
     const float c = ratio > args->c_clip ? args->c_clip : ratio;
-    const int goes_on = next_is_here & (row.done[t] == LIVE);
-    const float other = row.done[t] == TERMINAL ? 0.0f : row.next_value[t];
+    const int goes_on = next_is_here & (row.done[t] == PUF_LIVE);
+    const float other = row.done[t] == PUF_TERMINAL ? 0.0f : row.next_value[t];
     const float next = goes_on ? row.value[t + next_is_here] : other;
     float reward = row.reward[t] * args->reward_scale;
     reward = reward > clip ? clip : reward;

@@ -45,8 +45,8 @@ static void replay_stream(void *job, size_t number) {
     }
 }
 
-void puf_replay(PufThreads *threads, PufStream *streams, size_t num_streams,
+void puf_replay(PufThreadPool *threads, PufStream *streams, size_t num_streams,
                 PufSetNumThreads set_num_threads) {
     Replay replay = {streams, set_num_threads, &has_own_core};
-    puf_threads_run(threads, replay_stream, &replay, num_streams);
+    puf_thread_pool_run(threads, replay_stream, &replay, num_streams);
 }

@@ -36,7 +36,7 @@ typedef int (*PufSetNumThreads)(int count);
 
 // Replays all streams, one per thread, the calling one included, and returns when all are done. A
 // stream ends at its first fault.
-void puf_replay(PufThreads *threads, PufStream *streams, size_t num_streams,
+void puf_replay(PufThreadPool *threads, PufStream *streams, size_t num_streams,
                 PufSetNumThreads set_num_threads);
 
 #endif

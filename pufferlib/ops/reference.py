@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferenv.engine.transition import LIVE, TERMINAL
+from pufferenv.engine._engine import LIVE, TERMINAL
 
 Array = npt.NDArray[Any]
 

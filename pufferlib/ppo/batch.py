@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pufferenv.engine.transition import LIVE
+from pufferenv.engine._engine import LIVE
 from pufferenv.row_env import RowEnv
 from pufferlib.config.batch_sizes import Sizes
 from pufferlib.config.options import TrainOptions

@@ -119,7 +119,7 @@ class Collector:
         """Have every live agent of these envs act once."""
         self.timer.enter("copy")
         # While all agents live, their slots are equally spaced in the pool: nothing is gathered.
-        first = self.env.engine.lattice(group.start, group.stop)
+        first = self.env.engine.uniform_first_slot(group.start, group.stop)
         if first >= 0:
             per_env = self.env.env_agents
             everyone = slice(group.start * per_env, group.stop * per_env)

@@ -71,7 +71,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
     agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
     pool = torch.from_numpy(trainer.env.arrays["pool_observation"])  # (R, H, *O)
     seen = pool[:agents, 0]
-    if trainer.env.engine.lattice() < 0 or trainer.device.type != "cpu":
+    if trainer.env.engine.uniform_first_slot() < 0 or trainer.device.type != "cpu":
         seen = seen.contiguous().to(trainer.device)  # live agents are gathered
     backend, network, rows = trainer.backend, None, sizes.minibatch_rows
     if isinstance(backend, FusedBackend):  # each thread learns from some rows at a time

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 
 
 class Transition(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import pufferenv
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from pufferlib.ops.sample import UNUSED
 from pufferlib.ppo.trainer import Trainer
 
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 COLUMNS = (
     "pool_observation",
     "pool_action",

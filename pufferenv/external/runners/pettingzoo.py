@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv.engine._engine import DISABLED, NEXT_STEP
-from pufferenv.engine.transition import LIVE, TERMINAL, TRUNCATED
+from pufferenv.engine._engine import DISABLED, LIVE, NEXT_STEP, TERMINAL, TRUNCATED
 from pufferenv.external._external import EnvError, FiniteCheck, Mailbox, as_bytes
 from pufferenv.external.action_masks import MaskReader
 from pufferenv.external.episode_infos import write_infos

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from pufferenv.engine.transition import LIVE, TERMINAL, TRUNCATED
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from pufferenv.external._external import EnvError, FiniteCheck, Mailbox, as_bytes
 from pufferenv.external.action_masks import MaskReader
 from pufferenv.external.description import is_envpool

@@ -188,13 +188,13 @@ def test_envs_share_what_the_game_loaded_once_and_a_load_that_fails_says_why():
 # --- actions from outside ---------------------------------------------------------------------
 def test_actions_in_another_byte_order_mean_what_they_say():
     engine = open_engine(load_game("continuous"), 2)
-    engine.act(None, np.full((2, 2), 0.5, ">f4"))
+    engine.set_actions(None, np.full((2, 2), 0.5, ">f4"))
     assert engine.arrays["axis"].tolist() == [[0.5, 0.5]] * 2
     heads = open_engine(games.load("squared"), 2)
-    heads.act(np.array([3, 4], ">i8"))
+    heads.set_actions(np.array([3, 4], ">i8"))
     assert heads.arrays["action"].ravel().tolist() == [3, 4]
     with pytest.raises(ValueError, match=f"move={2**63 + 3} is outside"):
-        heads.act(np.array([0, 2**63 + 3], np.uint64))
+        heads.set_actions(np.array([0, 2**63 + 3], np.uint64))
 
 
 # --- rows in the pool -------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_current_observations_of_a_fixed_population_are_a_strided_view_of_the_po
         engine.step()
         while engine.num_full >= 16:
             engine.release()
-        first = engine.lattice()
+        first = engine.uniform_first_slot()
         row, place = divmod(first, 4)
         view = pool[row : row + 16, place]
         assert view.ctypes.data == pool.ctypes.data + first * pool.strides[1]
@@ -265,7 +265,7 @@ def test_fewer_rows_than_agents_are_refused_with_the_number_that_suffices():
         )
 
 
-@pytest.mark.parametrize("call", ["step", "live", "lattice"])
+@pytest.mark.parametrize("call", ["step", "live_agents", "uniform_first_slot"])
 @pytest.mark.parametrize("span", [(0, 9), (-1, 4), (3, 3)])
 def test_a_range_of_envs_that_is_none_is_refused(call, span):
     engine = open_engine(games.load("squared"), 8, mode=_engine.ROWS)

@@ -17,9 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pufferenv.engine import _engine
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from tests.support.games import load_game
-
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 
 
 def unique_value(tag: int, agent: int, life: int, age: int) -> float:
@@ -170,7 +169,7 @@ class Driver:
         """Write the value of each live agent's observation, and whatever waits for it."""
         arrays = self.engine.arrays
         observations = arrays["pool_observation"].reshape(-1, 4)
-        for a in self.engine.live() if envs is None else self.engine.live(*envs):
+        for a in self.engine.live_agents() if envs is None else self.engine.live_agents(*envs):
             value = self.values_of(observations[arrays["slot"][a]])[0]
             self.flat("pool_value")[arrays["slot"][a]] = value
             if arrays["bootstrap_slot"][a] >= 0:
@@ -339,7 +338,7 @@ def test_truncation_in_a_full_row_has_its_final_observation_and_a_new_row():
 def test_population_that_changes_between_episodes():
     driver = Driver(2, 3, 4, 2)
     driver.step(script(end=TERMINAL, absent=(1, 2), envs=2))
-    assert driver.engine.live().tolist() == [0, 3]
+    assert driver.engine.live_agents().tolist() == [0, 3]
     assert driver.engine.num_abandoned == 4
     driver.step(script(end=TERMINAL, envs=2))
     assert driver.engine.num_abandoned == 0
@@ -359,7 +358,7 @@ def test_fixed_population_is_a_lattice_and_alternates_between_two_blocks_of_rows
     driver = Driver(4, 1, 2, 4)
     starts = []
     for _ in range(20):
-        starts.append(driver.engine.lattice())
+        starts.append(driver.engine.uniform_first_slot())
         driver.step(script(envs=4, agents=1))
     assert starts == [0, 1, 8, 9] * 5
 

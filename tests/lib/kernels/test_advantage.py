@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from pufferlib.kernels import _kernels
 from pufferlib.ops import reference
 
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 Floats = npt.NDArray[np.float32]
 Call = dict[str, Any]
 

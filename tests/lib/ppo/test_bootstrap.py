@@ -12,6 +12,7 @@ import math
 import numpy as np
 import pytest
 
+from pufferenv.engine._engine import TERMINAL, TRUNCATED
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ppo.trainer import Trainer
 from tests.support.games import load_game, training_columns
@@ -19,7 +20,6 @@ from tests.support.paths import KNOWN_POLICY
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 SPELLED = f"{KNOWN_POLICY}:Spelled"
-TERMINAL, TRUNCATED = 1, 2
 DIE, CUT, RESPAWN, SPAWN, FLASH = 1, 2, 3, 4, 5
 
 

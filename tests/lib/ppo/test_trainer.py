@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from pufferlib.config.options import PolicyOptions, TrainOptions, VecOptions
 from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.ops.reference import logprob_and_entropy
@@ -18,7 +19,6 @@ from pufferlib.runtime.timer import SECTIONS
 from tests.support.games import load_game, training_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
-LIVE, TERMINAL, TRUNCATED = 0, 1, 2
 MORTAL = {"die": 0.05, "respawn": 0.5, "spawn": 0.2, "cut": 0.03, "shorter": 20, "absent": 0.2}
 
 

@@ -1,0 +1,17 @@
+// pufferenv/engine/engine_internal.h - what the engine's own C files call of each other.
+#ifndef PUF_ENGINE_INTERNAL_H
+#define PUF_ENGINE_INTERNAL_H
+
+#include "pufferenv/engine/engine.h"
+
+// events.c: handles envs engine->events[0, count) after they stepped.
+void puf_handle_events(PufEngine *engine, size_t count);
+// events.c: envs engine->events[begin, end) observe. A PufRange.
+void puf_observe_events(void *engine, size_t begin, size_t end);
+
+// episode_log.c: moves the env's log to final_log; safe in parallel for different envs.
+void puf_take_log(PufEngine *engine, uint32_t env);
+// episode_log.c: adds final_log of the env to the statistics; one thread only.
+void puf_count_log(PufEngine *engine, uint32_t env);
+
+#endif
