@@ -126,7 +126,7 @@ class Collector:
             agents: Agents = everyone
             obs = self.observations.strided(first, everyone)
         else:
-            agents = live = self.env.engine.live(group.start, group.stop)
+            agents = live = self.env.engine.live_agents(group.start, group.stop)
             if not len(live):
                 return
             obs = self.observations.gather(live)
