@@ -1,7 +1,7 @@
 """Linear layers whose products read weights derived from the policy's: a fixed map is folded in.
 
-The derived weights are made again whenever the policy's change (`fold_weights`). A backward pass
-adds to gradients of the derived weights, and `unfold_grads` maps these back to the policy's.
+Whenever the policy's weights change, `fold_weights` derives them again. Backward passes add to the
+gradients of the derived weights, and `unfold_grads` maps these to gradients of the policy's.
 
 Letters: F inputs and D outputs of a layer.
 """

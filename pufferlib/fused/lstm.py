@@ -1,4 +1,4 @@
-"""The fused LSTM: step by step, all rows of a chunk in each product.
+"""The fused LSTM, which goes step by step: each product is of one step of all rows of a chunk.
 
 Letters as in network.py.
 """
@@ -21,7 +21,7 @@ class LSTMWorkspace:
         (rows, horizon), new, empty_gemm = reset.shape, allocator.zeros, network.empty_gemm
         size, num_outputs = network.policy.size, network.num_outputs
         self.network, self.obs, self.state, self.reset = network, obs, state, reset
-        # From the top layer down, for each layer writes its output into the input of the one above.
+        # Layers are made from the top down: each writes its output into the input of the one above.
         self.keep, self.hidden = new((horizon, rows)), new((horizon, rows, size))
         self.layers: list[LSTMSteps] = []
         out = self.hidden
@@ -30,8 +30,7 @@ class LSTMWorkspace:
             out = self.layers[0].x[:-1]
         self.xs = out.unbind()  # output of the first layer, by step
         self.first_xs: tuple[Tensor, ...] = ()  # its input, by step, after `forward`
-        # Outputs and their gradient in steps of rows, as the heads' products have them, and in rows
-        # of steps, as the loss has them.
+        # The heads' products have outputs and gradient in steps of rows, the loss in rows of steps.
         self.outputs, self.grad = new((2, horizon, rows, num_outputs))
         self.by_row = new((2, rows, horizon, num_outputs))
         outputs, grad = (part.flatten(0, 1) for part in self.by_row)
@@ -49,7 +48,7 @@ class LSTMWorkspace:
             for part, out in zip(state.chunk(2, 1), before, strict=True):
                 arrays = {"state": part.numpy(), "keep": keep[0].numpy(), "out": as_array(out)}
                 graph.call(_kernels.mask_state, **arrays)
-        # All layers of a step before the next step: its numbers are still in the cache.
+        # All layers run before the next step does, while the step's numbers are in the cache.
         for t, (first_x, x) in enumerate(zip(self.first_xs, self.xs, strict=True)):
             network.first.forward(graph, first_x, x, network.first_product(self.layers[0].gates[t]))
             for steps in self.layers:
@@ -68,7 +67,8 @@ class LSTMWorkspace:
         for steps in self.layers:
             for part in (steps.grad_hidden, steps.grad_cell):
                 graph.call(_kernels.fill, out=part.numpy())
-        # Of each step: heads, then layers from the top down, each given its output's gradient.
+        # Each step goes from the heads through the layers down; a layer gets the gradient of its
+        # output from the one above, the top one from the heads.
         out_grads = [*(steps.grad_x for steps in self.layers[1:]), grad_hidden]
         top_down = list(zip(self.layers, out_grads, network.weight_grads, strict=True))[::-1]
         for t in range(len(self.xs) - 1, -1, -1):

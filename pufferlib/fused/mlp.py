@@ -1,4 +1,7 @@
-"""The fused MLP. Letters as in network.py."""
+"""The fused MLP: all layers over a chunk of steps, forward and then backward.
+
+Letters as in network.py.
+"""
 
 from collections.abc import Mapping
 
@@ -30,8 +33,8 @@ class FusedMLP(FusedNetwork):
             *(self.hidden_layer(f"hidden.{i}", activation) for i in range(len(policy.hidden))),
             self.last_layer(),
         ]
-        # Prepared observations, where these differ from the given ones; then, of each layer, the
-        # gradient of its output and, but for the last one, the output.
+        # `x` holds observations where they have to be converted or normalized. Each layer has the
+        # gradient of its output, and all but the last have the output, which is `outputs` there.
         self.x = self.empty_gemm((steps, policy.spec.obs_size))
         self.grads = [torch.empty((steps, len(layer.bias))) for layer in self.layers]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
@@ -59,7 +62,7 @@ class MLPWorkspace:
         n = obs.shape[0]
         self.network, self.obs = network, obs
         # A layer's product is float32. Where the layer above reads bfloat16, the output is rounded
-        # in place: it takes the first half of each row of the product.
+        # in place, into the first half of each row of the product.
         self.products = [*(y[:n] for y in network.hidden), network.outputs[:n]]
         dtypes = [*(layer.dtype for layer in network.layers[1:]), torch.float32]
         self.ys = [

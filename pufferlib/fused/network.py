@@ -60,7 +60,7 @@ class Workspace(Protocol):
 class FusedNetwork(abc.ABC):
     """What all kinds of fused network share: linear layers, heads, and memory to act in."""
 
-    # Steps that `record_unroll` takes at most; None: any number.
+    # The most steps that `record_unroll` accepts; None: any number.
     max_unroll: int | None = None
 
     def __init__(
@@ -76,7 +76,7 @@ class FusedNetwork(abc.ABC):
         `chunk_size` is how many agents it acts for at a time, at most.
         """
         self.policy, self.heads, self._grads = policy, heads, grads
-        # Acting writes here what the heads' product gives: logits, means, value.
+        # Acting writes the heads' outputs here: logits, means, value.
         self.num_outputs = sum(heads.sizes)
         self.chunk_size = chunk_size
         self.outputs = allocator.zeros((chunk_size, self.num_outputs))
@@ -84,7 +84,7 @@ class FusedNetwork(abc.ABC):
         self.log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
-        # Layers that read derived weights: of these, weights and gradients have to be mapped.
+        # Weights and gradients of these layers are mapped between the policy's and derived ones.
         self._folded: list[FoldedLinear] = []
         # In float32 the normalization of observations is folded into the first layer. In bfloat16 a
         # kernel normalizes them before they are rounded, while they have all their digits.

@@ -26,8 +26,8 @@ from pufferlib.runtime.timer import seconds_of
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names, on x86 and arm64
 ROUNDS = 5  # measurements of each precision
-MEASURE_SECONDS = 2e-3  # the least that one measurement takes
-MIN_SPEEDUP = 1.3  # bfloat16 is chosen if it is so many times as fast
+MEASURE_SECONDS = 2e-3  # the least duration of one measurement
+MIN_SPEEDUP = 1.3  # the least for which bfloat16 is chosen
 
 
 def choose(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Choice[str]:

@@ -31,7 +31,7 @@ class FusedRecurrent(FusedNetwork):
         super().__init__(policy, policy.heads, grads, ACT_CHUNK_AGENTS, rounded)
         self.first = self.hidden_layer("first", policy.activation, policy.norm)
         self.last = self.last_layer()
-        # Of each recurrent layer: weight and bias for products, and the gradients to add to.
+        # Each recurrent layer has weight and bias for its products, and gradients to add to.
         names, layers = [f"input.{i}" for i in range(policy.num_layers)], policy.layers()
         self.weights = [
             (self.rounded.get(f"{name}.weight", weight), bias)
@@ -40,8 +40,8 @@ class FusedRecurrent(FusedNetwork):
         self.weight_grads: list[tuple[Tensor, Any]] = [
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
-        # Memory to act in: products of a layer's gates, prepared observations, the first layer's
-        # output, and the last layer's output where that may not take the place of the first's.
+        # Acting needs memory for a layer's gates, for prepared observations, for the first layer's
+        # output, and for the last layer's output where it cannot take the place of the first's.
         self._gates = allocator.zeros((ACT_CHUNK_AGENTS, policy.gates * policy.size))
         self._obs = self.empty_gemm((ACT_CHUNK_AGENTS, policy.spec.obs_size))
         self._x = self.empty_gemm((ACT_CHUNK_AGENTS, policy.size))
@@ -84,8 +84,8 @@ class FusedRecurrent(FusedNetwork):
     def first_product(self, gates: Tensor) -> Tensor | None:
         """Return memory (..., D) for the first layer's product; None: its output has room for it.
 
-        The product is float32 and the output bfloat16 where weights are rounded. `gates`
-        (..., gates * D) are those of the layer above, which are not yet in use.
+        Where weights are rounded, the product is float32 and the output bfloat16. The memory is
+        that of the gates (..., gates * D) of the layer above, which are not yet in use.
         """
         return gates[..., : self.policy.size] if self.rounded else None
 

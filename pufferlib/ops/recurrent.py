@@ -60,16 +60,17 @@ class LSTMSteps:
         (horizon, rows, size), empty = out.shape, empty or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
         self.weight, self.keep = weight, keep
-        # Before each step: input and hidden state, the product's factor; cell. After it: gates.
+        # A step reads its input and hidden state, which are one factor, and its cell state. It
+        # leaves the next hidden and cell state, and its gates for the backward pass.
         self.x_hidden = empty_gemm((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.x_hidden, size, dim=2)  # (H + 1, B, D)
         self.cell, self.gates = empty((horizon + 1, rows, size)), empty((horizon, rows, 4 * size))
-        # One step's gradients, which all steps share.
+        # The steps of the backward pass share the memory of one step's gradients.
         self.grad_x_hidden, self.grad_gates = empty((rows, 2 * size)), empty_gemm((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_x_hidden, size, dim=1)
         self.grad_cell = empty((rows, size))
-        # The arguments of each step's calls. What a step hands on is multiplied by `keep` of the
-        # next one, so that the next product reads a state that is reset already.
+        # The arguments of all steps' calls are made once. A step multiplies the state that it
+        # leaves by `keep` of the next step, whose product then reads a state that is reset already.
         self._cells = cells = CellKernels(bias)
         self._products = list(zip(self.x_hidden[:-1].unbind(), self.gates.unbind(), strict=True))
         before = {"gates": cells.by_step(self.gates), "cell": cells.by_step(self.cell[:-1])}
