@@ -23,7 +23,7 @@ KINDS = ("float32", "bfloat16")
 def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float], float]:
     """Train and evaluate; return the mean score of each part, and that of the last policy."""
     from pufferenv import games
-    from pufferlib.cli.main import split_settings
+    from pufferlib.cli.configure import split_settings
     from pufferlib.config.resolve import Layer, resolve
     from pufferlib.ppo.trainer import Trainer
     from pufferlib.run.evaluate import evaluate, main_field

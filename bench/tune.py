@@ -45,7 +45,7 @@ def train(
 ) -> Run:
     """Train in this process until `target`, for at most `limit` seconds of processor time."""
     from pufferenv import games
-    from pufferlib.cli.main import split_settings
+    from pufferlib.cli.configure import split_settings
     from pufferlib.config.resolve import Layer, resolve
     from pufferlib.ppo.trainer import Trainer
 

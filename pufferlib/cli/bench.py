@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from pufferlib.cli import flags, printing
+from pufferlib.cli import arguments, printing
 from pufferlib.cli.configure import Settings, configure
 from pufferlib.config.section import ConfigError
 
@@ -19,13 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="env|train",
         help="env: step the game with random actions; train: train and save nothing",
     )
-    parser.add_argument("game", nargs="?", metavar="GAME", help=flags.GAME_HELP)
+    parser.add_argument("game", nargs="?", metavar="GAME", help=arguments.GAME_HELP)
     parser.add_argument("--config", metavar="FILE", help="TOML file of options")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="seconds of each measurement (default: 5)"
     )
-    flags.add_json(parser)
-    flags.add_help(parser)
+    arguments.add_json(parser)
+    arguments.add_help(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

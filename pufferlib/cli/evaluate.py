@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pufferlib.cli import flags, printing
+from pufferlib.cli import arguments, printing
 from pufferlib.cli.configure import Settings, configure
 from pufferlib.config.section import ConfigError
 
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--greedy", action="store_true", help="take the most likely actions instead of sampling"
     )
-    flags.add_json(parser)
-    flags.add_run_dir(parser)
-    flags.add_help(parser, "show this help")
+    arguments.add_json(parser)
+    arguments.add_run_dir(parser)
+    arguments.add_help(parser, "show this help")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pufferlib.cli import flags, printing
+from pufferlib.cli import arguments, printing
 from pufferlib.cli.configure import Settings, configure, full_name
 from pufferlib.config.section import ConfigError
 from pufferlib.run.loggers import LOGGERS
@@ -12,7 +12,7 @@ SUMMARY = "Train a policy."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plain flags of the command."""
-    parser.add_argument("game", nargs="?", metavar="GAME", help=flags.GAME_HELP)
+    parser.add_argument("game", nargs="?", metavar="GAME", help=arguments.GAME_HELP)
     parser.add_argument(
         "--config", metavar="FILE", help="TOML file of options, such as a run's config.toml"
     )
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run's folder (default: date and time)")
     for name, entry in LOGGERS.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"also log to {entry.title}")
-    flags.add_run_dir(parser)
-    flags.add_help(parser)
+    arguments.add_run_dir(parser)
+    arguments.add_help(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

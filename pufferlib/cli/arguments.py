@@ -1,4 +1,4 @@
-"""Plain flags that several commands share."""
+"""Plain arguments that several commands share; the options (`--SECTION.KEY`) are in config/."""
 
 import argparse
 
