@@ -1,23 +1,26 @@
-# the arrays of one call: held, checked, and what is said of those that do not fit.
+# The arrays of one call: held as buffers, checked, and described in errors.
+#
+# Most kernels take contiguous arrays (`array`). Where an array may be columns of a wider one there is
+# `matrix`, for products `operand`, for one column `column`, for (rows, steps, size) `sequence`.
 
 cdef enum:
     MAX_ARRAYS = 32
 
-cdef enum Kind:
-    F32, F64, BF16, I32, I64, U64, U8, I8, NUM_KINDS
+cdef enum DType:
+    F32, F64, BF16, I32, I64, U64, U8, I8, NUM_DTYPES
 
-KIND_NAMES = (
+DTYPE_NAMES = (
     "float32", "float64", "bfloat16 as uint16", "int32", "int64", "uint64", "uint8 or bool", "int8",
 )
 
 
 cdef class Arrays:
-    """The arrays of one call, checked and held until it returns."""
+    """The arrays of one call, held until it returns; of a recorded call, as long as its graph."""
 
     cdef Py_buffer *views
     cdef int count
-    cdef list objects  # what else must live as long: parameters and inputs of a recorded call
-    cdef str index_name  # what the caller calls the array that a fault names "index"
+    cdef list objects  # what must live as long as the arrays: the parameters of a recorded call
+    cdef str index_name  # the caller's name for the array that a fault names "index"
 
     def __cinit__(self):
         self.objects, self.index_name = [], "index"
@@ -31,12 +34,13 @@ cdef class Arrays:
             PyBuffer_Release(&self.views[i])
         free(self.views)
 
-    cdef void keep(self, object what):
-        """Hold an object too."""
+    cdef int keep(self, object what) except -1:
+        """Hold this object too."""
         self.objects.append(what)
+        return 0
 
-    cdef int settle(self) except -1:
-        """Give back what was kept for more arrays: there will be none. The next call takes it."""
+    cdef int shrink(self) except -1:
+        """Free the room for further arrays, before a graph keeps these."""
         cdef size_t size = max(self.count, 1) * sizeof(Py_buffer)
         cdef void *views = malloc(size)
         if views == NULL:
@@ -46,15 +50,15 @@ cdef class Arrays:
         self.views = <Py_buffer *>views
         return 0
 
-    cdef Py_buffer *hold(
+    cdef Py_buffer *acquire(
         self, str name, object array, bint writable=False, bint contiguous=True
     ) except NULL:
-        """Take any array, C-contiguous unless it says otherwise."""
+        """Hold an array of any shape and dtype; raise if it is not as contiguous or writable as said."""
         cdef Py_buffer *view = &self.views[self.count]
         if not PyObject_CheckBuffer(array):
             raise TypeError(
                 f"{name}: expected a numpy array, got {type(array).__name__}"
-                " (of a tensor pass tensor.detach().numpy())"
+                " (of a tensor: tensor.detach().numpy())"
             )
         PyObject_GetBuffer(array, view, PyBUF_FORMAT | PyBUF_STRIDES)
         self.count += 1
@@ -64,16 +68,19 @@ cdef class Arrays:
             raise ValueError(f"{name}: is written to, but the array is read-only")
         return view
 
-    cdef void *take(
-        self, str name, object array, Kind kind, int64_t items, int64_t width=-1,
+    cdef void *array(
+        self, str name, object array, DType dtype, int64_t items, int64_t width=-1,
         bint writable=False, bint pool=False,
     ) except? NULL:
-        """Take an array (items,) or (items, width); of a pool its leading dimensions multiply to items."""
+        """Hold an array (items,) or (items, width), and return its data.
+
+        With `pool`, items may be several dimensions, such as (rows, horizon).
+        """
         if array is None:
-            raise TypeError(f"{name}: missing; expected {expected(kind, items, width, pool)}")
-        cdef Py_buffer *view = self.hold(name, array, writable)
+            raise TypeError(f"{name}: missing; expected {expected(dtype, items, width, pool)}")
+        cdef Py_buffer *view = self.acquire(name, array, writable)
         cdef int last = view.ndim if width < 0 else view.ndim - 1
-        cdef bint fits = kind_of(view) == kind and last >= 1 and (pool or last == 1)
+        cdef bint fits = dtype_of(view) == dtype and last >= 1 and (pool or last == 1)
         cdef int64_t leading = 1
         cdef int i
         if fits:
@@ -82,40 +89,40 @@ cdef class Arrays:
             fits = leading == items and (width < 0 or view.shape[last] == width)
         if not fits:
             raise ValueError(
-                f"{name}: expected {expected(kind, items, width, pool)}, got {described(view)}"
+                f"{name}: expected {expected(dtype, items, width, pool)}, got {described(view)}"
             )
         return view.buf
 
-    cdef PufMatrix rows(
+    cdef PufMatrix matrix(
         self, str name, object array, int64_t items, int64_t width, bint writable=False,
     ) except *:
-        """Take float32 (items, width) of which only the rows need be contiguous."""
+        """Hold float32 (items, width) with contiguous rows."""
         cdef PufMatrix rows
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items, width, False)}")
-        cdef Py_buffer *view = self.hold(name, array, writable, False)
-        cdef bint fits = kind_of(view) == F32 and view.ndim == 2
+        cdef Py_buffer *view = self.acquire(name, array, writable, False)
+        cdef bint fits = dtype_of(view) == F32 and view.ndim == 2
         if not fits or view.shape[0] != items or view.shape[1] != width:
             raise ValueError(
                 f"{name}: expected {expected(F32, items, width, False)}, got {described(view)}"
             )
         if view.strides[0] % sizeof(float) or (width > 1 and view.strides[1] != sizeof(float)):
             raise ValueError(f"{name}: its rows are not contiguous")
-        rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
+        rows.data, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
-    cdef PufMatrix steps(
+    cdef PufMatrix sequence(
         self, str name, object array, int64_t items, int64_t horizon, int64_t size
     ) except *:
-        """Take float32 (items, horizon, size) to write to, all steps equally far apart."""
+        """Hold writable float32 (items, horizon, size), all steps equally far apart."""
         cdef PufMatrix rows
         cdef Py_buffer *view
         cdef int64_t apart
         cdef bint fits
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items * horizon, size, True)}")
-        view = self.hold(name, array, True, False)
-        if kind_of(view) != F32 or tuple(array.shape) != (items, horizon, size):
+        view = self.acquire(name, array, True, False)
+        if dtype_of(view) != F32 or tuple(array.shape) != (items, horizon, size):
             raise ValueError(
                 f"{name}: expected float32 of shape {(items, horizon, size)}, got {described(view)}"
             )
@@ -123,7 +130,7 @@ cdef class Arrays:
         fits = apart % view.itemsize == 0 and (size < 2 or view.strides[2] == view.itemsize)
         if horizon > 1 and items > 1:
             fits = fits and view.strides[0] == horizon * apart
-        rows.at, rows.stride = <float *>view.buf, apart // view.itemsize
+        rows.data, rows.stride = <float *>view.buf, apart // view.itemsize
         if not fits:
             raise ValueError(f"{name}: its steps are not contiguous, or not equally far apart")
         return rows
@@ -132,50 +139,49 @@ cdef class Arrays:
         self, str name, object array, int64_t items, int64_t width, bint writable=False,
         bint pool=False,
     ) except *:
-        """Take what a product takes: float32 or bfloat16 (items, width), of which only the rows
-        need be contiguous; of a pool as in `take`."""
+        """Hold float32 or bfloat16 (items, width) with contiguous rows; with `pool` as in `array`."""
         cdef PufOperand taken
         cdef Py_buffer *view
         if array is None:
             raise TypeError(f"{name}: missing; expected float32 or {expected(BF16, items, width, pool)}")
-        view = self.hold(name, array, writable, pool)
-        if kind_of(view) not in (F32, BF16):
+        view = self.acquire(name, array, writable, pool)
+        if dtype_of(view) not in (F32, BF16):
             raise ValueError(f"{name}: expected float32 or bfloat16 as uint16, got {described(view)}")
-        taken.narrow = kind_of(view) == BF16
+        taken.is_bf16 = dtype_of(view) == BF16
         if pool:
-            taken.at = self.take(name, array, kind_of(view), items, width, writable, True)
+            taken.data = self.array(name, array, dtype_of(view), items, width, writable, True)
             taken.stride = width
             return taken
         if view.ndim != 2 or view.shape[0] != items or view.shape[1] != width:
             raise ValueError(
-                f"{name}: expected {expected(kind_of(view), items, width, False)}, got {described(view)}"
+                f"{name}: expected {expected(dtype_of(view), items, width, False)}, got {described(view)}"
             )
         if view.strides[0] % view.itemsize or (width > 1 and view.strides[1] != view.itemsize):
             raise ValueError(f"{name}: its rows are not contiguous")
-        taken.at, taken.stride = view.buf, view.strides[0] // view.itemsize
+        taken.data, taken.stride = view.buf, view.strides[0] // view.itemsize
         return taken
 
     cdef PufMatrix column(self, str name, object array, int64_t items, bint writable=False) except *:
-        """Take float32 (items,), whatever its stride."""
+        """Hold float32 (items,) of any stride."""
         cdef PufMatrix rows
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(F32, items, -1, False)}")
-        cdef Py_buffer *view = self.hold(name, array, writable, False)
-        if kind_of(view) != F32 or view.ndim != 1 or view.shape[0] != items:
+        cdef Py_buffer *view = self.acquire(name, array, writable, False)
+        if dtype_of(view) != F32 or view.ndim != 1 or view.shape[0] != items:
             raise ValueError(
                 f"{name}: expected {expected(F32, items, -1, False)}, got {described(view)}"
             )
         if view.strides[0] % sizeof(float):
-            raise ValueError(f"{name}: its stride is no whole number of floats")
-        rows.at, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
+            raise ValueError(f"{name}: its stride is not a multiple of 4 bytes")
+        rows.data, rows.stride = <float *>view.buf, view.strides[0] // <int64_t>sizeof(float)
         return rows
 
 
-cdef Kind kind_of(const Py_buffer *view) noexcept:
-    """The kind of an array's elements, NUM_KINDS if it is none of ours."""
+cdef DType dtype_of(const Py_buffer *view) noexcept:
+    """Return the dtype of an array, NUM_DTYPES if no kernel takes it."""
     cdef char c = view.format[0] if view.format != NULL else b"B"
     if view.format != NULL and view.format[1] != 0:
-        return NUM_KINDS
+        return NUM_DTYPES
     if c == b"f":
         return F32
     if c == b"d":
@@ -190,28 +196,28 @@ cdef Kind kind_of(const Py_buffer *view) noexcept:
         return I32 if view.itemsize == 4 else I64
     if (c == b"L" or c == b"Q") and view.itemsize == 8:
         return U64
-    return NUM_KINDS
+    return NUM_DTYPES
 
 
-cdef str named(Kind kind):
-    return KIND_NAMES[kind] if kind != NUM_KINDS else "another dtype"
+cdef str dtype_name(DType dtype):
+    return DTYPE_NAMES[dtype] if dtype != NUM_DTYPES else "another dtype"
 
 
-cdef str expected(Kind kind, int64_t items, int64_t width, bint pool):
+cdef str expected(DType dtype, int64_t items, int64_t width, bint pool):
     shape = f"({items},)" if width < 0 else f"({items}, {width})"
-    return f"{KIND_NAMES[kind]} of shape {shape}" + (", the first as (rows, horizon) too" * pool)
+    return f"{DTYPE_NAMES[dtype]} of shape {shape}" + (", or the first as (rows, horizon)" * pool)
 
 
 cdef str described(const Py_buffer *view):
     shape = tuple([view.shape[i] for i in range(view.ndim)])
-    kind = kind_of(view)
-    if kind == NUM_KINDS:
+    dtype = dtype_of(view)
+    if dtype == NUM_DTYPES:
         return f"buffer format '{view.format.decode()}' of shape {shape}"
-    return f"{KIND_NAMES[kind]} of shape {shape}"
+    return f"{DTYPE_NAMES[dtype]} of shape {shape}"
 
 
 cdef int64_t length(str name, object array, int axis=0) except -1:
-    """Dimension `axis` of an array, counted from its end if negative."""
+    """Return the size of dimension `axis`, which counts from the end if negative."""
     if array is None:
         raise TypeError(f"{name}: missing")
     shape = getattr(array, "shape", None)
@@ -224,12 +230,13 @@ cdef int64_t length(str name, object array, int axis=0) except -1:
 
 
 cdef int64_t slots_of(str name, object array) except -1:
-    """Slots of a pool column with one number per slot."""
+    """Return the number of slots of a pool column: (S,) or (R, H)."""
     cdef int64_t slots = length(name, array)
     return slots if array.ndim == 1 else slots * length(name, array, 1)
 
 
 cdef int raise_fault(const PufFault *fault, str index_name) except -1:
+    """Raise IndexError for a kernel's fault, MemoryError if it ran out of memory."""
     if fault.array == NULL:
         raise MemoryError("out of memory in a kernel")
     name = fault.array.decode()

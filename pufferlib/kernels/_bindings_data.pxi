@@ -1,4 +1,4 @@
-# Bindings of the kernels that copy and convert data: gather.h, to_float.h, moments.h, fill.
+# Bindings of the kernels that copy and convert data: gather.h, to_float.h, moments.h, fill.h.
 
 cdef extern from "gather.h" nogil:
     ctypedef enum PufConvert:
@@ -30,7 +30,7 @@ cdef extern from "moments.h" nogil:
         double *mean
         double *deviation
 
-cdef extern from "state.h" nogil:
+cdef extern from "fill.h" nogil:
     ctypedef struct PufFill:
         int64_t num_rows, size
         PufMatrix out
@@ -38,7 +38,7 @@ cdef extern from "state.h" nogil:
 
 
 cdef PufRun GATHER = find_kernel(b"gather"), TO_FLOAT = find_kernel(b"to_float")
-cdef PufRun MOMENTS = find_kernel(b"moments"), FILL = find_kernel(b"fill")
+cdef PufRun MEAN_AND_DEVIATION = find_kernel(b"moments"), FILL = find_kernel(b"fill")
 
 CONVERT = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}
 
@@ -51,19 +51,19 @@ cdef gather_items(str index_name, pool, index, out, float scale, int leading, Gr
     """Gather items by `index`, which runs over the `leading` first dimensions of the pool; 0: any."""
     cdef PufGather p
     cdef Arrays a = Arrays()
-    cdef Py_buffer *from_view = a.hold("pool", pool)
-    cdef Py_buffer *index_view = a.hold(index_name, index)
-    cdef Py_buffer *out_view = a.hold("out", out, True)
-    cdef Kind kind = kind_of(from_view), out_kind = kind_of(out_view)
-    cdef Kind index_kind = kind_of(index_view)
+    cdef Py_buffer *from_view = a.acquire("pool", pool)
+    cdef Py_buffer *index_view = a.acquire(index_name, index)
+    cdef Py_buffer *out_view = a.acquire("out", out, True)
+    cdef DType dtype = dtype_of(from_view), out_dtype = dtype_of(out_view)
+    cdef DType index_dtype = dtype_of(index_view)
     cdef int i, spare = from_view.ndim - (out_view.ndim - 1)
     cdef bint fits = out_view.ndim >= 1 and spare >= 1 and (spare == leading or leading == 0)
     a.index_name = index_name
-    if index_view.ndim != 1 or index_kind not in (I32, I64):
+    if index_view.ndim != 1 or index_dtype not in (I32, I64):
         raise ValueError(
             f"{index_name}: expected int32 or int64 of one dimension, got {described(index_view)}"
         )
-    if kind not in (F32, I32, U8, I8):
+    if dtype not in (F32, I32, U8, I8):
         raise ValueError(f"pool: expected uint8, int8, int32 or float32, got {described(from_view)}")
     # The dimensions of the pool that `out` lacks are those that an index runs over.
     p.num_taken, p.num_items, p.item_elements = index_view.shape[0], 1, 1
@@ -79,7 +79,7 @@ cdef gather_items(str index_name, pool, index, out, float scale, int leading, Gr
             f"out: expected one item of pool, {described(from_view)}, for each of {p.num_taken}"
             f" {index_name}, got {described(out_view)}"
         )
-    if out_kind not in (F32, BF16) and (out_kind != kind or scale != 1.0):
+    if out_dtype not in (F32, BF16) and (out_dtype != dtype or scale != 1.0):
         raise ValueError(
             "out: expected float32, bfloat16 as uint16, or the dtype of pool and scale 1; got"
             f" {described(out_view)}"
@@ -87,13 +87,13 @@ cdef gather_items(str index_name, pool, index, out, float scale, int leading, Gr
         )
     p.item_bytes = p.item_elements * from_view.itemsize
     p.pool, p.out, p.scale = <const char *>from_view.buf, out_view.buf, scale
-    p.index32 = <const int32_t *>index_view.buf if index_kind == I32 else NULL
-    p.index64 = <const int64_t *>index_view.buf if index_kind == I64 else NULL
-    p.to_bf16 = out_kind == BF16
-    if out_kind == kind and scale == 1.0:
+    p.index32 = <const int32_t *>index_view.buf if index_dtype == I32 else NULL
+    p.index64 = <const int64_t *>index_view.buf if index_dtype == I64 else NULL
+    p.to_bf16 = out_dtype == BF16
+    if out_dtype == dtype and scale == 1.0:
         p.convert = PUF_COPY
     else:
-        p.convert = CONVERT[kind]
+        p.convert = CONVERT[dtype]
     call_or_record(GATHER, &p, sizeof(p), a, graph, p.num_taken * p.item_bytes >= RELEASE_GIL_BYTES)
 
 
@@ -129,11 +129,11 @@ def moments(pool, rows):
     p.num_rows, p.size, p.num_taken = length("pool", pool), length("pool", pool, 1), length("rows", rows)
     if not p.num_taken or not p.size:
         raise ValueError("rows: nothing has no mean")
-    p.pool = <const float *>a.take("pool", pool, F32, p.num_rows, p.size)
-    p.index = <const int32_t *>a.take("rows", rows, I32, p.num_taken)
+    p.pool = <const float *>a.array("pool", pool, F32, p.num_rows, p.size)
+    p.index = <const int32_t *>a.array("rows", rows, I32, p.num_taken)
     p.mean, p.deviation = &mean, &deviation
     a.index_name = "rows"
-    call_or_record(MOMENTS, &p, sizeof(p), a, None)
+    call_or_record(MEAN_AND_DEVIATION, &p, sizeof(p), a, None)
     return mean, deviation
 
 
@@ -151,12 +151,12 @@ def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph gra
     p.num_rows, p.size = input.shape
     p.mean, p.scale = NULL, NULL
     if input.kind not in (F32, I32, U8, I8):
-        raise ValueError(f"input: expected uint8, int8, int32 or float32, got {KIND_NAMES[input.kind]}")
+        raise ValueError(f"input: expected uint8, int8, int32 or float32, got {DTYPE_NAMES[input.kind]}")
     if (mean is None) != (scale is None):
         raise TypeError("mean and scale: give both, or neither")
     if scale is not None:
-        p.mean = <const float *>a.take("mean", mean, F32, p.size)
-        p.scale = <const float *>a.take("scale", scale, F32, p.size)
+        p.mean = <const float *>a.array("mean", mean, F32, p.size)
+        p.scale = <const float *>a.array("scale", scale, F32, p.size)
     p.convert = CONVERT[input.kind]
     p.out = a.operand("out", out, p.num_rows, p.size, True)
     p.input, p.begin = &source.current, input.begin
@@ -172,5 +172,5 @@ def fill(*, out, float value=0.0, Graph graph=None):
     cdef PufFill p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("out", out), length("out", out, 1)
-    p.out, p.value = a.rows("out", out, p.num_rows, p.size, True), value
+    p.out, p.value = a.matrix("out", out, p.num_rows, p.size, True), value
     call_or_record(FILL, &p, sizeof(p), a, graph)

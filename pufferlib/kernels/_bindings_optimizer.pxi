@@ -33,9 +33,9 @@ def reduce_grads(*, out, more, squares, Graph graph=None):
     cdef PufReduceGrads p
     cdef Arrays a = Arrays()
     p.size, p.num_rows = length("out", out), length("more", more)
-    p.out = <float *>a.take("out", out, F32, p.size, -1, True)
-    p.more = a.rows("more", more, p.num_rows, p.size, True)
-    p.squares = <double *>a.take("squares", squares, F64, 1, -1, True)
+    p.out = <float *>a.array("out", out, F32, p.size, -1, True)
+    p.more = a.matrix("more", more, p.num_rows, p.size, True)
+    p.squares = <double *>a.array("squares", squares, F64, 1, -1, True)
     call_or_record(REDUCE_GRADS, &p, sizeof(p), a, graph)
 
 
@@ -70,10 +70,10 @@ def adam(
     cdef PufAdam p
     cdef Arrays a = Arrays()
     p.size = length("weights", weights)
-    p.weights = <float *>a.take("weights", weights, F32, p.size, -1, True)
-    p.grads = <float *>a.take("grads", grads, F32, p.size, -1, True)
-    p.mean = <float *>a.take("mean", mean, F32, p.size, -1, True)
-    p.square = <float *>a.take("square", square, F32, p.size, -1, True)
+    p.weights = <float *>a.array("weights", weights, F32, p.size, -1, True)
+    p.grads = <float *>a.array("grads", grads, F32, p.size, -1, True)
+    p.mean = <float *>a.array("mean", mean, F32, p.size, -1, True)
+    p.square = <float *>a.array("square", square, F32, p.size, -1, True)
     p.beta1, p.beta2, p.eps = beta1, beta2, eps
     p.params = &params.values
     a.keep(params)

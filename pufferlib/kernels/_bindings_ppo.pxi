@@ -154,36 +154,38 @@ def sample(
     p.pool_mask, p.agents, p.entropy = NULL, NULL, NULL
     # What belongs to heads, or to axes, is read only if there are any.
     if heads:
-        p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
+        p.sizes = <const int32_t *>a.array("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
-        p.logits = a.rows("logits", logits, n, choices)
-        p.action = <int32_t *>a.take("action", action, I32, num_agents, heads, True)
-        p.pool_action = <int32_t *>a.take("pool_action", pool_action, I32, num_slots, heads, True, True)
+        p.logits = a.matrix("logits", logits, n, choices)
+        p.action = <int32_t *>a.array("action", action, I32, num_agents, heads, True)
+        p.pool_action = <int32_t *>a.array("pool_action", pool_action, I32, num_slots, heads, True, True)
         if pool_mask is not None:
-            p.pool_mask = <const uint8_t *>a.take("pool_mask", pool_mask, U8, num_slots, choices, False, True)
+            p.pool_mask = <const uint8_t *>a.array(
+                "pool_mask", pool_mask, U8, num_slots, choices, False, True
+            )
     if num_axes:
-        p.mean = a.rows("mean", mean, n, num_axes)
+        p.mean = a.matrix("mean", mean, n, num_axes)
         if getattr(log_std, "ndim", 2) == 1:
-            p.log_std.at = <float *>a.take("log_std", log_std, F32, num_axes)
+            p.log_std.data = <float *>a.array("log_std", log_std, F32, num_axes)
             p.log_std.stride = 0
         else:
-            p.log_std = a.rows("log_std", log_std, n, num_axes)
-        p.low = <const float *>a.take("low", low, F32, num_axes)
-        p.high = <const float *>a.take("high", high, F32, num_axes)
-        p.axis = <float *>a.take("axis", axis, F32, num_agents, num_axes, True)
-        p.pool_axis = <float *>a.take("pool_axis", pool_axis, F32, num_slots, num_axes, True, True)
+            p.log_std = a.matrix("log_std", log_std, n, num_axes)
+        p.low = <const float *>a.array("low", low, F32, num_axes)
+        p.high = <const float *>a.array("high", high, F32, num_axes)
+        p.axis = <float *>a.array("axis", axis, F32, num_agents, num_axes, True)
+        p.pool_axis = <float *>a.array("pool_axis", pool_axis, F32, num_slots, num_axes, True, True)
     p.values = a.column("values", values, n)
     if agents is not None:
-        p.agents = <const int32_t *>a.take("agents", agents, I32, n)
-    p.slot = <const int64_t *>a.take("slot", slot, I64, num_agents)
-    p.bootstrap_slot = <int64_t *>a.take("bootstrap_slot", bootstrap_slot, I64, num_agents, -1, True)
-    p.counts = <uint64_t *>a.take("counts", counts, U64, num_agents, -1, True)
-    p.pool_logprob = <float *>a.take("pool_logprob", pool_logprob, F32, num_slots, -1, True, True)
-    p.pool_value = <float *>a.take("pool_value", pool_value, F32, num_slots, -1, True, True)
-    p.pool_next_value = <float *>a.take("pool_next_value", pool_next_value, F32, num_slots, -1, True, True)
-    p.pool_version = <int32_t *>a.take("pool_version", pool_version, I32, num_slots, -1, True, True)
+        p.agents = <const int32_t *>a.array("agents", agents, I32, n)
+    p.slot = <const int64_t *>a.array("slot", slot, I64, num_agents)
+    p.bootstrap_slot = <int64_t *>a.array("bootstrap_slot", bootstrap_slot, I64, num_agents, -1, True)
+    p.counts = <uint64_t *>a.array("counts", counts, U64, num_agents, -1, True)
+    p.pool_logprob = <float *>a.array("pool_logprob", pool_logprob, F32, num_slots, -1, True, True)
+    p.pool_value = <float *>a.array("pool_value", pool_value, F32, num_slots, -1, True, True)
+    p.pool_next_value = <float *>a.array("pool_next_value", pool_next_value, F32, num_slots, -1, True, True)
+    p.pool_version = <int32_t *>a.array("pool_version", pool_version, I32, num_slots, -1, True, True)
     if entropy is not None:
-        p.entropy = <float *>a.take("entropy", entropy, F32, n, -1, True)
+        p.entropy = <float *>a.array("entropy", entropy, F32, n, -1, True)
     call_or_record(SAMPLE, &p, sizeof(p), a, graph)
 
 
@@ -218,23 +220,23 @@ def advantage(
     p.gamma, p.gae_lambda, p.rho_clip, p.c_clip = gamma, gae_lambda, rho_clip, c_clip
     p.reward_scale, p.reward_clip = reward_scale, reward_clip
     p.ratio = NULL
-    p.rows = <const int32_t *>a.take("rows", rows, I32, batch)
+    p.rows = <const int32_t *>a.array("rows", rows, I32, batch)
     p.in_place = out_advantage is None and out_target is None
-    p.pool_reward = <const float *>a.take("pool_reward", pool_reward, F32, num_rows, horizon, p.in_place)
-    p.pool_value = <const float *>a.take("pool_value", pool_value, F32, num_rows, horizon)
-    p.pool_next_value = <const float *>a.take(
+    p.pool_reward = <const float *>a.array("pool_reward", pool_reward, F32, num_rows, horizon, p.in_place)
+    p.pool_value = <const float *>a.array("pool_value", pool_value, F32, num_rows, horizon)
+    p.pool_next_value = <const float *>a.array(
         "pool_next_value", pool_next_value, F32, num_rows, horizon, p.in_place
     )
-    p.pool_done = <const uint8_t *>a.take("pool_done", pool_done, U8, num_rows, horizon)
-    p.pool_segment_start = <const uint8_t *>a.take(
+    p.pool_done = <const uint8_t *>a.array("pool_done", pool_done, U8, num_rows, horizon)
+    p.pool_segment_start = <const uint8_t *>a.array(
         "pool_segment_start", pool_segment_start, U8, num_rows, horizon
     )
     if ratio is not None:
-        p.ratio = <const float *>a.take("ratio", ratio, F32, batch, horizon)
+        p.ratio = <const float *>a.array("ratio", ratio, F32, batch, horizon)
     p.advantage, p.target = <float *>p.pool_reward, <float *>p.pool_next_value
     if not p.in_place:
-        p.advantage = <float *>a.take("out_advantage", out_advantage, F32, batch, horizon, True)
-        p.target = <float *>a.take("out_target", out_target, F32, batch, horizon, True)
+        p.advantage = <float *>a.array("out_advantage", out_advantage, F32, batch, horizon, True)
+        p.target = <float *>a.array("out_target", out_target, F32, batch, horizon, True)
     call_or_record(ADVANTAGE, &p, sizeof(p), a, None)
 
 
@@ -312,34 +314,34 @@ def ppo_loss(
     for i in range(PUF_NUM_METRICS):
         found[i] = 0.0
     if metrics is not None:
-        p.metrics = <double *>a.take("metrics", metrics, F64, PUF_NUM_METRICS, -1, True)
+        p.metrics = <double *>a.array("metrics", metrics, F64, PUF_NUM_METRICS, -1, True)
     elif graph is not None:
         raise TypeError("metrics: missing; on a graph they are added to an array")
     # What belongs to heads, or to axes, is read only if there are any.
     if heads:
-        p.sizes = <const int32_t *>a.take("sizes", sizes, I32, heads)
+        p.sizes = <const int32_t *>a.array("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
-        p.logits = a.rows("logits", logits, m, choices)
-        p.action = <const int32_t *>a.take("action", action, I32, m, heads)
-        p.grad_logits = a.rows("grad_logits", grad_logits, m, choices, True)
+        p.logits = a.matrix("logits", logits, m, choices)
+        p.action = <const int32_t *>a.array("action", action, I32, m, heads)
+        p.grad_logits = a.matrix("grad_logits", grad_logits, m, choices, True)
         if mask is not None:
-            p.mask = <const uint8_t *>a.take("mask", mask, U8, m, choices)
+            p.mask = <const uint8_t *>a.array("mask", mask, U8, m, choices)
     if num_axes:
-        p.mean = a.rows("mean", mean, m, num_axes)
-        p.axis = <const float *>a.take("axis", axis, F32, m, num_axes)
-        p.grad_mean = a.rows("grad_mean", grad_mean, m, num_axes, True)
+        p.mean = a.matrix("mean", mean, m, num_axes)
+        p.axis = <const float *>a.array("axis", axis, F32, m, num_axes)
+        p.grad_mean = a.matrix("grad_mean", grad_mean, m, num_axes, True)
         p.log_std_shared = getattr(log_std, "ndim", 2) == 1
         if p.log_std_shared:
-            p.log_std = <const float *>a.take("log_std", log_std, F32, num_axes)
-            p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, num_axes, -1, True)
+            p.log_std = <const float *>a.array("log_std", log_std, F32, num_axes)
+            p.grad_log_std = <float *>a.array("grad_log_std", grad_log_std, F32, num_axes, -1, True)
         else:
-            p.log_std = <const float *>a.take("log_std", log_std, F32, m, num_axes)
-            p.grad_log_std = <float *>a.take("grad_log_std", grad_log_std, F32, m, num_axes, True)
+            p.log_std = <const float *>a.array("log_std", log_std, F32, m, num_axes)
+            p.grad_log_std = <float *>a.array("grad_log_std", grad_log_std, F32, m, num_axes, True)
     p.values = a.column("values", values, m)
-    p.logprob = <const float *>a.take("logprob", logprob, F32, m)
-    p.old_value = <const float *>a.take("old_value", old_value, F32, m)
-    p.advantage = <const float *>a.take("advantage", advantage, F32, m)
-    p.target = <const float *>a.take("target", target, F32, m)
+    p.logprob = <const float *>a.array("logprob", logprob, F32, m)
+    p.old_value = <const float *>a.array("old_value", old_value, F32, m)
+    p.advantage = <const float *>a.array("advantage", advantage, F32, m)
+    p.target = <const float *>a.array("target", target, F32, m)
     p.grad_values = a.column("grad_values", grad_values, m, True)
     call_or_record(PPO_LOSS, &p, sizeof(p), a, graph)
     return tuple([found[i] for i in range(PUF_NUM_METRICS)]) if metrics is None else None

@@ -81,16 +81,16 @@ def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Grap
     cdef Arrays a = Arrays()
     cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
     p.num_rows, p.size, p.keep = n, size, NULL
-    p.next_hidden.at, p.next_hidden.narrow = NULL, 0
-    p.gates = a.rows("gates", gates, n, 4 * size, True)
-    p.bias = <const float *>a.take("bias", bias, F32, 4 * size)
-    p.cell = a.rows("cell", cell, n, size)
+    p.next_hidden.data, p.next_hidden.is_bf16 = NULL, 0
+    p.gates = a.matrix("gates", gates, n, 4 * size, True)
+    p.bias = <const float *>a.array("bias", bias, F32, 4 * size)
+    p.cell = a.matrix("cell", cell, n, size)
     p.out = a.operand("out", out, n, size, True)
-    p.next_cell = a.rows("next_cell", next_cell, n, size, True)
+    p.next_cell = a.matrix("next_cell", next_cell, n, size, True)
     if next_hidden is not None:
         p.next_hidden = a.operand("next_hidden", next_hidden, n, size, True)
     if keep is not None:
-        p.keep = <const float *>a.take("keep", keep, F32, n)
+        p.keep = <const float *>a.array("keep", keep, F32, n)
     call_or_record(LSTM, &p, sizeof(p), a, graph)
 
 
@@ -113,15 +113,15 @@ def lstm_backward(
     cdef Arrays a = Arrays()
     cdef int64_t n = length("cell", cell), size = length("cell", cell, 1)
     p.num_rows, p.size, p.keep = n, size, NULL
-    p.gates = a.rows("gates", gates, n, 4 * size)
-    p.cell = a.rows("cell", cell, n, size)
-    p.grad_out = a.rows("grad_out", grad_out, n, size)
-    p.grad_hidden = a.rows("grad_hidden", grad_hidden, n, size)
-    p.grad_cell = a.rows("grad_cell", grad_cell, n, size, True)
+    p.gates = a.matrix("gates", gates, n, 4 * size)
+    p.cell = a.matrix("cell", cell, n, size)
+    p.grad_out = a.matrix("grad_out", grad_out, n, size)
+    p.grad_hidden = a.matrix("grad_hidden", grad_hidden, n, size)
+    p.grad_cell = a.matrix("grad_cell", grad_cell, n, size, True)
     p.grad_gates = a.operand("grad_gates", grad_gates, n, 4 * size, True)
-    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 4 * size, -1, True)
+    p.grad_bias = <float *>a.array("grad_bias", grad_bias, F32, 4 * size, -1, True)
     if keep is not None:
-        p.keep = <const float *>a.take("keep", keep, F32, n)
+        p.keep = <const float *>a.array("keep", keep, F32, n)
     call_or_record(LSTM_BACKWARD, &p, sizeof(p), a, graph)
 
 
@@ -141,14 +141,14 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
     cdef int64_t n = length("x", x), horizon = length("x", x, 1), size = length("x", x, 2)
     cdef int64_t steps = n * horizon
     p.num_rows, p.horizon, p.size, p.keep = n, horizon, size, NULL
-    p.gates = <float *>a.take("gates", gates, F32, steps, 2 * size, True, True)
-    p.bias = <const float *>a.take("bias", bias, F32, 2 * size)
+    p.gates = <float *>a.array("gates", gates, F32, steps, 2 * size, True, True)
+    p.bias = <const float *>a.array("bias", bias, F32, 2 * size)
     p.x = a.operand("x", x, steps, size, False, True)
-    p.state = a.rows("state", state, n, size)
-    p.hidden = a.steps("hidden", hidden, n, horizon, size)
+    p.state = a.matrix("state", state, n, size)
+    p.hidden = a.sequence("hidden", hidden, n, horizon, size)
     p.out = a.operand("out", out, steps, size, True, True)
     if keep is not None:
-        p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
+        p.keep = <const float *>a.array("keep", keep, F32, steps, -1, False, True)
     call_or_record(MINGRU, &p, sizeof(p), a, graph)
 
 
@@ -171,14 +171,14 @@ def mingru_backward(
     cdef int64_t n = length("hidden", hidden), horizon = length("hidden", hidden, 1)
     cdef int64_t size = length("hidden", hidden, 2), steps = n * horizon
     p.num_rows, p.horizon, p.size = n, horizon, size
-    p.gates = <const float *>a.take("gates", gates, F32, steps, 2 * size, False, True)
-    p.keep = <const float *>a.take("keep", keep, F32, steps, -1, False, True)
-    p.state = a.rows("state", state, n, size)
-    p.hidden = <const float *>a.take("hidden", hidden, F32, steps, size, False, True)
-    p.grad_out = <const float *>a.take("grad_out", grad_out, F32, steps, size, False, True)
-    p.grad_state = <float *>a.take("grad_state", grad_state, F32, n, size, True)
+    p.gates = <const float *>a.array("gates", gates, F32, steps, 2 * size, False, True)
+    p.keep = <const float *>a.array("keep", keep, F32, steps, -1, False, True)
+    p.state = a.matrix("state", state, n, size)
+    p.hidden = <const float *>a.array("hidden", hidden, F32, steps, size, False, True)
+    p.grad_out = <const float *>a.array("grad_out", grad_out, F32, steps, size, False, True)
+    p.grad_state = <float *>a.array("grad_state", grad_state, F32, n, size, True)
     p.grad_gates = a.operand("grad_gates", grad_gates, steps, 2 * size, True, True)
-    p.grad_bias = <float *>a.take("grad_bias", grad_bias, F32, 2 * size, -1, True)
+    p.grad_bias = <float *>a.array("grad_bias", grad_bias, F32, 2 * size, -1, True)
     call_or_record(MINGRU_BACKWARD, &p, sizeof(p), a, graph)
 
 
@@ -188,10 +188,10 @@ def transpose_rows(*, rows, out, Graph graph=None):
     cdef Arrays a = Arrays()
     cdef int64_t n = length("rows", rows), steps = length("rows", rows, 1)
     p.num_rows, p.num_steps, p.size = n, steps, length("rows", rows, 2)
-    p.from_ = <const float *>a.take("rows", rows, F32, n * steps, p.size, False, True)
+    p.from_ = <const float *>a.array("rows", rows, F32, n * steps, p.size, False, True)
     if tuple(out.shape) != (steps, n, p.size):
         raise ValueError(f"out: expected shape {(steps, n, p.size)}, got {tuple(out.shape)}")
-    p.out = <float *>a.take("out", out, F32, n * steps, p.size, True, True)
+    p.out = <float *>a.array("out", out, F32, n * steps, p.size, True, True)
     call_or_record(TRANSPOSE_ROWS, &p, sizeof(p), a, graph)
 
 
@@ -205,9 +205,9 @@ def not_reset(*, reset, out, bint steps_first=False, Graph graph=None):
     cdef Arrays a = Arrays()
     cdef int64_t n = length("reset", reset), steps = length("reset", reset, 1)
     p.num_rows, p.num_steps, p.steps_first = n, steps, steps_first
-    p.reset = <const uint8_t *>a.take("reset", reset, U8, n, steps)
+    p.reset = <const uint8_t *>a.array("reset", reset, U8, n, steps)
     n, steps = (steps, n) if steps_first else (n, steps)
-    p.out = <float *>a.take("out", out, F32, n, steps, True)
+    p.out = <float *>a.array("out", out, F32, n, steps, True)
     call_or_record(NOT_RESET, &p, sizeof(p), a, graph)
 
 
@@ -221,8 +221,8 @@ def mask_state(*, state, keep, out, Graph graph=None):
     cdef PufMaskState p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("state", state), length("state", state, 1)
-    p.state = a.rows("state", state, p.num_rows, p.size)
-    p.keep = <const float *>a.take("keep", keep, F32, p.num_rows)
+    p.state = a.matrix("state", state, p.num_rows, p.size)
+    p.keep = <const float *>a.array("keep", keep, F32, p.num_rows)
     p.out = a.operand("out", out, p.num_rows, p.size, True)
     call_or_record(MASK_STATE, &p, sizeof(p), a, graph)
 
@@ -249,10 +249,10 @@ def init_states(
     p.num_acting, p.num_agents, p.num_rows = n, length("slot", slot), length("row_state", row_state)
     p.horizon, p.size, p.first, p.agents = horizon, length("initial", initial), first, NULL
     if agents is not None:
-        p.agents = <const int32_t *>a.take("agents", agents, I32, n)
-    p.life_start = <const uint8_t *>a.take("life_start", life_start, U8, p.num_agents)
-    p.slot = <const int64_t *>a.take("slot", slot, I64, p.num_agents)
-    p.initial = <const float *>a.take("initial", initial, F32, p.size)
-    p.state = a.rows("state", state, n, p.size, True)
-    p.row_state = <float *>a.take("row_state", row_state, F32, p.num_rows, p.size, True)
+        p.agents = <const int32_t *>a.array("agents", agents, I32, n)
+    p.life_start = <const uint8_t *>a.array("life_start", life_start, U8, p.num_agents)
+    p.slot = <const int64_t *>a.array("slot", slot, I64, p.num_agents)
+    p.initial = <const float *>a.array("initial", initial, F32, p.size)
+    p.state = a.matrix("state", state, n, p.size, True)
+    p.row_state = <float *>a.array("row_state", row_state, F32, p.num_rows, p.size, True)
     call_or_record(INIT_STATES, &p, sizeof(p), a, None)

@@ -116,7 +116,7 @@ cdef int call_or_record(
     cdef int failed
     run = in_use(run)
     if graph is not None:
-        arrays.settle()
+        arrays.shrink()
         return graph.append(run, args, size, arrays)
     if release_gil:
         with nogil:
@@ -136,7 +136,7 @@ cdef class GraphInput:
     """
 
     cdef PufInput current
-    cdef Kind kind
+    cdef DType kind
     cdef Arrays held
     cdef object bound  # the array, of which the rows first, first + step, ... are read
     cdef int64_t first, step
@@ -173,9 +173,9 @@ cdef class GraphInput:
         another input: bind that one.
         """
         cdef Arrays a = Arrays()
-        cdef Py_buffer *view = a.hold("array", array, False, False)
+        cdef Py_buffer *view = a.acquire("array", array, False, False)
         cdef int64_t n = self.shape[0], size = self.shape[1], apart = step if step else 1
-        cdef bint fits = view.ndim == 2 and view.shape[1] == size and kind_of(view) == self.kind
+        cdef bint fits = view.ndim == 2 and view.shape[1] == size and dtype_of(view) == self.kind
         if self.whole is not None:
             raise ValueError("these are rows of another input: bind that one")
         if not fits or (step == 0 and view.shape[0] != n):

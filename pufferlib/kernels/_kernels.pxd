@@ -10,12 +10,12 @@ cdef extern from "kernels.h" nogil:
         const char *array
         int64_t index, value, begin, end
     ctypedef struct PufMatrix:
-        float *at
+        float *data
         int64_t stride
     ctypedef struct PufOperand:
-        void *at
+        void *data
         int64_t stride
-        int narrow
+        int is_bf16
     ctypedef struct PufInput:
         const char *data
         int64_t stride

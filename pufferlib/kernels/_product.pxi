@@ -7,7 +7,7 @@ cdef extern from "product.h" nogil:
         const float *, float *, const int64_t *,
     ) noexcept nogil
     ctypedef struct PufFactor:
-        const void *at
+        const void *data
         int64_t stride
         const PufInput *input
         int64_t begin
@@ -49,34 +49,34 @@ def product(*, left, right, out, bint add=False, Graph graph not None):
     """
     cdef PufProduct p
     cdef Arrays a = Arrays()
-    cdef Kind kind = kind_of_factor("left", left)
-    if kind not in (F32, BF16):
-        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {named(kind)}")
-    p.gemm = GEMM[kind == BF16]
+    cdef DType dtype = factor_dtype("left", left)
+    if dtype not in (F32, BF16):
+        raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {dtype_name(dtype)}")
+    p.gemm = GEMM[dtype == BF16]
     if p.gemm == NULL:
-        raise RuntimeError(f"there is no BLAS to multiply {KIND_NAMES[kind]} with; call use_blas first")
+        raise RuntimeError(f"there is no BLAS to multiply {DTYPE_NAMES[dtype]} with; call use_blas first")
     p.num_rows, p.inner = length("left", left), length("left", left, 1)
     p.num_columns = length("right", right, 1)
     if length("right", right) != p.inner:
         raise ValueError(f"right: expected {p.inner} rows, got shape {tuple(right.shape)}")
-    take_factor(&p.left, "left", left, kind, a, graph)
-    take_factor(&p.right, "right", right, kind, a, graph)
-    p.out = a.rows("out", out, p.num_rows, p.num_columns, True)
+    take_factor(&p.left, "left", left, dtype, a, graph)
+    take_factor(&p.right, "right", right, dtype, a, graph)
+    p.out = a.matrix("out", out, p.num_rows, p.num_columns, True)
     p.out.stride = gemm_stride("out", p.out.stride, p.num_rows, p.num_columns)
     p.beta = 1.0 if add else 0.0
     call_or_record(puf_product, &p, sizeof(p), a, graph)
 
 
-cdef Kind kind_of_factor(str name, object matrix) except *:
+cdef DType factor_dtype(str name, object matrix) except *:
     cdef Arrays a
     if isinstance(matrix, GraphInput):
         return (<GraphInput>matrix).kind
     a = Arrays()
-    return kind_of(a.hold(name, matrix, False, False))
+    return dtype_of(a.acquire(name, matrix, False, False))
 
 
 cdef int take_factor(
-    PufFactor *factor, str name, object matrix, Kind kind, Arrays a, Graph graph
+    PufFactor *factor, str name, object matrix, DType dtype, Arrays a, Graph graph
 ) except -1:
     """Fill in a factor: a GraphInput, or a matrix whose rows or columns are contiguous."""
     cdef Py_buffer *view
@@ -84,24 +84,25 @@ cdef int take_factor(
     cdef int along
     factor.input, factor.begin, factor.transposed = NULL, 0, b"N"
     if isinstance(matrix, GraphInput):
-        if (<GraphInput>matrix).kind != kind:
-            raise ValueError(f"{name}: expected {named(kind)}, got {named((<GraphInput>matrix).kind)}")
-        if kind != F32:
-            raise ValueError(f"{name}: a GraphInput in a product is float32, not {named(kind)}")
+        other = (<GraphInput>matrix).kind
+        if other != dtype:
+            raise ValueError(f"{name}: expected {dtype_name(dtype)}, got {dtype_name(other)}")
+        if dtype != F32:
+            raise ValueError(f"{name}: a GraphInput in a product is float32, not {dtype_name(dtype)}")
         source = (<GraphInput>matrix).source()
         factor.input, factor.begin = &source.current, (<GraphInput>matrix).begin
         graph.inputs.append(source)
         return 0
-    view = a.hold(name, matrix, False, False)
-    if kind_of(view) != kind or view.ndim != 2:
-        raise ValueError(f"{name}: expected {KIND_NAMES[kind]} of two dimensions, got {described(view)}")
+    view = a.acquire(name, matrix, False, False)
+    if dtype_of(view) != dtype or view.ndim != 2:
+        raise ValueError(f"{name}: expected {DTYPE_NAMES[dtype]} of two dimensions, got {described(view)}")
     along = 1 if view.shape[1] == 1 or view.strides[1] == view.itemsize else 0  # the lines' axis
     if (view.shape[along] > 1 and view.strides[along] != view.itemsize) or (
         view.strides[1 - along] % view.itemsize
     ):
         raise ValueError(f"{name}: neither its rows nor its columns are contiguous")
     factor.transposed = b"N" if along else b"T"
-    factor.at = view.buf
+    factor.data = view.buf
     factor.stride = gemm_stride(
         name, view.strides[1 - along] // view.itemsize, view.shape[1 - along], view.shape[along]
     )

@@ -1,12 +1,11 @@
-// pufferlib/kernels/adam.h - one step of AdamW (Loshchilov, Hutter 2019) over weights in one array,
-// and what comes before it: the gradients of several threads made one, and its sum of squares.
+// pufferlib/kernels/adam.h - one step of AdamW (Loshchilov, Hutter 2019) over weights in one array.
 //
-// With g the scaled gradient, t the steps taken with this one:
+// With g the scaled gradient and t the number of steps, this one included:
 //     m = m + (1 - beta1) (g - m),    v = beta2 v + (1 - beta2) g^2
 //     w = w (1 - rate decay) - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
-// The gradient is 0 afterwards: the next one is added up in its place. Moments that are next to
-// nothing become 0: where gradients have ceased (a unit that is never active), they would shrink to
-// denormal numbers and stay there, with which a step takes eight times as long.
+// The gradient is set to 0, because backward passes add to it. Tiny moments are set to 0 as well:
+// where gradients have ceased (a unit that is never active) they would decay to denormal numbers,
+// with which a step takes eight times as long.
 #ifndef PUF_ADAM_H
 #define PUF_ADAM_H
 
@@ -28,35 +27,37 @@ typedef struct PufAdam {
     const PufAdamParams *params;
 } PufAdam;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-#define PUF_ADAM_LEAST_MEAN 1e-30f   // divided by a large root it is not denormal yet
-#define PUF_ADAM_LEAST_SQUARE 1e-36f // of gradients below the smallest legal eps
+#define PUF_ADAM_MIN_MEAN 1e-30f   // not denormal even after division by a large root
+#define PUF_ADAM_MIN_SQUARE 1e-36f // of gradients below the smallest legal eps
 
-PUF_INLINE PufFloats adam_moment(PufFloats x, float least) {
-    return puf_select((x < least) & (x > -least), puf_all(0.0f), x);
+// Returns x, or 0 where it is below `limit` in magnitude.
+PUF_INLINE PufFloats flush_tiny(PufFloats x, float limit) {
+    return puf_select((x < limit) & (x > -limit), puf_splat(0.0f), x);
 }
 
-PUF_INLINE void adam_some(const PufAdam *args, PufAdamParams params, int64_t at, int64_t n) {
-    const PufFloats g = puf_load_some(args->grads + at, n) * params.grad_scale;
-    PufFloats w = puf_load_some(args->weights + at, n), m = puf_load_some(args->mean + at, n);
-    PufFloats v = puf_load_some(args->square + at, n);
-    m = adam_moment(m + (1.0f - args->beta1) * (g - m), PUF_ADAM_LEAST_MEAN);
-    v = adam_moment(args->beta2 * v + (1.0f - args->beta2) * g * g, PUF_ADAM_LEAST_SQUARE);
+// Weights [at, at + n), at most one vector.
+PUF_INLINE void adam_vector(const PufAdam *args, PufAdamParams params, int64_t at, int64_t n) {
+    const PufFloats g = puf_load_n(args->grads + at, n) * params.grad_scale;
+    PufFloats w = puf_load_n(args->weights + at, n), m = puf_load_n(args->mean + at, n);
+    PufFloats v = puf_load_n(args->square + at, n);
+    m = flush_tiny(m + (1.0f - args->beta1) * (g - m), PUF_ADAM_MIN_MEAN);
+    v = flush_tiny(args->beta2 * v + (1.0f - args->beta2) * g * g, PUF_ADAM_MIN_SQUARE);
     const PufFloats root = puf_sqrt(v) * params.root_scale + args->eps;
     w = w * params.weight_factor - params.step_size * (m / root);
-    puf_store_some(args->weights + at, w, n);
-    puf_store_some(args->mean + at, m, n);
-    puf_store_some(args->square + at, v, n);
-    puf_store_some(args->grads + at, puf_all(0.0f), n);
+    puf_store_n(args->weights + at, w, n);
+    puf_store_n(args->mean + at, m, n);
+    puf_store_n(args->square + at, v, n);
+    puf_store_n(args->grads + at, puf_splat(0.0f), n);
 }
 
 static int puf_adam(const PufAdam *args, PufFault *fault) {
-    const PufAdamParams params = *args->params;
+    const PufAdamParams params = *args->params; // a copy stays in registers: stores cannot alias it
     int64_t at = 0;
-    for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_some(args, params, at, PUF_LANES);
-    if (at < args->size) adam_some(args, params, at, args->size - at);
+    for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_vector(args, params, at, PUF_LANES);
+    if (at < args->size) adam_vector(args, params, at, args->size - at);
     return 0;
 }
 

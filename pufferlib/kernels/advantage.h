@@ -3,7 +3,7 @@
 //     rho = min(ratio, rho_clip), c = min(ratio, c_clip)
 //     delta_t = rho_t * (reward_t + gamma * next_value_t - value_t)
 //     adv_t = delta_t + gamma * lambda * c_t * adv_{t+1}   if LIVE and t + 1 is of the same segment
-//     adv_t = delta_t                                      else
+//     adv_t = delta_t                                      otherwise
 //     target_t = value_t + adv_t
 //
 // With ratio 1 this is GAE (Schulman et al. 2016); with lambda 1 the target is V-trace's v_s
@@ -30,32 +30,33 @@ typedef struct PufAdvantage {
     float *target;                   // (B x H) out
 } PufAdvantage;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// One row (H,) of each column, and its place in the batch. Advantage and target may be where reward
-// and next_value are: of each slot these are read before it is written.
+// One row (H) of each column. Advantage and target may share the memory of reward and next_value:
+// each slot of these is read before it is written.
 typedef struct Row {
     const float *reward, *value, *next_value, *ratio;
     const uint8_t *done, *segment_start;
     float *advantage, *target;
 } Row;
 
-// Slot t: delta into `deltas`, the factor of adv_{t+1} into `factors`.
-PUF_INLINE void prepare(const PufAdvantage *args, Row row, int64_t t, int next_is_here,
+// Slot t: writes delta_t, and the factor of adv_{t+1}. The loop over t has no dependency between
+// steps, so that compilers vectorize it; only the recursion in advantage_row is sequential.
+PUF_INLINE void prepare(const PufAdvantage *args, Row row, int64_t t, int same_segment,
                         float *deltas, float *factors) {
     const float clip = args->reward_clip > 0.0f ? args->reward_clip : INFINITY;
     const float ratio = row.ratio ? row.ratio[t] : 1.0f;
     const float rho = ratio > args->rho_clip ? args->rho_clip : ratio;
     const float c = ratio > args->c_clip ? args->c_clip : ratio;
-    const int goes_on = next_is_here & (row.done[t] == PUF_LIVE);
+    const int continues = same_segment & (row.done[t] == PUF_LIVE);
     const float other = row.done[t] == PUF_TERMINAL ? 0.0f : row.next_value[t];
-    const float next = goes_on ? row.value[t + next_is_here] : other;
+    const float next = continues ? row.value[t + same_segment] : other;
     float reward = row.reward[t] * args->reward_scale;
     reward = reward > clip ? clip : reward;
     reward = reward < -clip ? -clip : reward;
     deltas[t] = rho * (reward + args->gamma * next - row.value[t]);
-    factors[t] = goes_on ? args->gamma * args->gae_lambda * c : 0.0f;
+    factors[t] = continues ? args->gamma * args->gae_lambda * c : 0.0f;
 }
 
 PUF_INLINE void advantage_row(const PufAdvantage *args, Row row) {
@@ -66,7 +67,8 @@ PUF_INLINE void advantage_row(const PufAdvantage *args, Row row) {
     float after = 0.0f;
     for (int64_t t = last; t >= 0; t--) {
         const float factor = row.target[t];
-        after = row.advantage[t] + (factor == 0.0f ? 0.0f : factor * after); // 0: not even of a NaN
+        after = row.advantage[t] +
+                (factor == 0.0f ? 0.0f : factor * after); // a factor of 0 also stops a NaN
         row.advantage[t] = after;
         row.target[t] = row.value[t] + after;
     }
@@ -86,7 +88,7 @@ PUF_INLINE void advantage_rows(const PufAdvantage *args) {
 
 static int puf_advantage(const PufAdvantage *args, PufFault *fault) {
     for (int64_t b = 0; b < args->batch_rows; b++)
-        if (puf_outside(fault, "rows", b, args->rows[b], 0, args->num_rows)) return -1;
+        if (puf_out_of_range(fault, "rows", b, args->rows[b], 0, args->num_rows)) return -1;
     advantage_rows(args);
     return 0;
 }

@@ -1,4 +1,4 @@
-// pufferlib/kernels/avx2.c - the passes for AVX2. Empty where #pragma GCC target is unknown.
+// pufferlib/kernels/avx2.c - the kernels for AVX2. Empty where #pragma GCC target is unknown.
 #if defined(__x86_64__) && !defined(__clang__)
 #pragma GCC target("avx2")
 #define PUF_LANES 8

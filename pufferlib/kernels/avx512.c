@@ -1,4 +1,4 @@
-// pufferlib/kernels/avx512.c - the passes for AVX-512. Empty where #pragma GCC target is unknown.
+// pufferlib/kernels/avx512.c - the kernels for AVX-512. Empty where #pragma GCC target is unknown.
 #if defined(__x86_64__) && !defined(__clang__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
 #define PUF_LANES 16

@@ -1,5 +1,4 @@
-// pufferlib/kernels/gather.h - copies items of a pool, rows or single slots, converting on the way;
-// looks at rows, and converts them, where they lie.
+// pufferlib/kernels/gather.h - copies items of a pool, whole rows or single slots, and converts them.
 #ifndef PUF_GATHER_H
 #define PUF_GATHER_H
 
@@ -7,24 +6,25 @@
 #include "to_float.h"
 
 typedef struct PufGather {
-    int64_t num_items, num_taken;      // in the pool, in `out`
+    int64_t num_items, num_taken;      // items of the pool, and of `out`
     int64_t item_elements, item_bytes; // of one item of the pool
     const char *pool;                  // (num_items x item_elements)
     const int32_t *index32;            // (num_taken), or NULL: index64
     const int64_t *index64;            // (num_taken)
-    PufConvert convert;                // PUF_COPY: the bytes as they are; else to float32
-    int to_bf16;                       // boolean: else to bfloat16
-    float scale;                       // of what is converted
+    PufConvert convert;                // PUF_COPY: the same bytes; otherwise from this dtype
+    int to_bf16;                       // boolean: to bfloat16, otherwise to float32
+    float scale;                       // multiplies what is converted
     void *out;                         // (num_taken x item_elements)
 } PufGather;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 PUF_INLINE int64_t index_of(const PufGather *args, int64_t i) {
     return args->index32 ? args->index32[i] : args->index64[i];
 }
 
+// Converts item i.
 #define ITEM(name) \
     if (args->to_bf16) name##_to_bf16(from, (uint16_t *)args->out + i * n, n, args->scale); \
     else name(from, (float *)args->out + i * n, n, args->scale)
@@ -55,7 +55,7 @@ PUF_INLINE void gather_items(const PufGather *args) {
 
 static int puf_gather(const PufGather *args, PufFault *fault) {
     for (int64_t i = 0; i < args->num_taken; i++)
-        if (puf_outside(fault, "index", i, index_of(args, i), 0, args->num_items)) return -1;
+        if (puf_out_of_range(fault, "index", i, index_of(args, i), 0, args->num_items)) return -1;
     gather_items(args);
     return 0;
 }

@@ -1,13 +1,14 @@
 // pufferlib/kernels/kernel_table.h - the table of all kernels, for one vector width.
 //
-// A new kernel is one header, which holds its arguments and its function, one include and one row
-// here, and one binding in a _bindings_*.pxi. avx512.c, avx2.c and dispatch.c include this file after
-// they set PUF_LANES and the target.
+// To add a kernel: write its header, with a struct of arguments and a function; add an include and a
+// row here; add a binding to a _bindings_*.pxi. avx512.c, avx2.c and dispatch.c include this file
+// after they have set PUF_LANES and the compiler's target.
 #ifndef PUF_KERNEL_TABLE_H
 #define PUF_KERNEL_TABLE_H
 
 #include "adam.h"
 #include "advantage.h"
+#include "fill.h"
 #include "gather.h"
 #include "linear.h"
 #include "lstm.h"
@@ -19,7 +20,7 @@
 #include "state.h"
 #include "to_float.h"
 
-// ROW(name, Args): static int puf_NAME(const ARGS *args, PufFault *fault)
+// ROW(name, Args) stands for `static int puf_name(const Args *args, PufFault *fault)`.
 #define PUF_KERNEL_ROWS(ROW) \
     ROW(sample, PufSample) \
     ROW(advantage, PufAdvantage) \
@@ -41,7 +42,7 @@
     ROW(init_states, PufInitStates) \
     ROW(fill, PufFill)
 
-// From each row: a function of the table's one signature, and its entry in the table.
+// Each row gives a function with the signature of the table, and an entry in it.
 #define PUF_RUN(name, Args) \
     static int puf_run_##name(const void *args, PufFault *fault) { \
         return puf_##name((const Args *)args, fault); \

@@ -1,48 +1,48 @@
-// pufferlib/kernels/kernels.h - the native passes: one struct of named arrays and one function each.
+// pufferlib/kernels/kernels.h - what all kernels share: types of arguments, faults, the table.
 //
-// Plain C17 over raw memory, no state, one thread. _kernels.pyx has checked every dtype and shape;
-// the passes check every index they follow, before they write anything. Each pass is a header,
-// compiled once per instruction set (dispatch.c).
-// reference.py says the same in Python; the definitions stand at the bodies.
+// A kernel is one C function over arrays that belong to the caller: no state, no threads. Its header
+// holds a struct of arguments and the function, which is compiled once per vector width
+// (kernel_table.h). The bindings in _bindings_*.pxi check dtypes and shapes; a kernel checks every
+// index that it follows before it writes anything. pufferlib/ops/reference.py has readable versions.
 //
-// Letters in shapes: N agents that act now, A all agents, R rows, H horizon, S = R * H slots,
-// B rows of a batch, M slots of a minibatch, K discrete heads, C the sum of their choices,
-// X continuous axes. A pointer marked "or NULL" may be; what belongs to heads (axes) is not looked
-// at if K (X) is 0.
+// Letters in shapes: N agents that act, A all agents, R rows of the pool, H horizon, S = R * H slots,
+// B rows of a batch, M transitions of a minibatch, K discrete heads, C the sum of their choices,
+// X continuous axes, D units of a layer, W weights. A pointer may be NULL only where its comment says
+// so; what belongs to heads (axes) is not read if K (X) is 0.
 #ifndef PUF_KERNELS_H
 #define PUF_KERNELS_H
 
 #include <stdint.h>
 
-// The first index that does not fit: array[index] is `value`, legal is [begin, end).
+// The first index out of range: array[index] is `value`, which should be in [begin, end).
 typedef struct PufFault {
     const char *array; // NULL: out of memory
-    int64_t index;     // -1: `array` is a single number
+    int64_t index;     // -1: `array` names a single number
     int64_t value, begin, end;
 } PufFault;
 
-// A matrix of which only the rows are contiguous: row r begins at `at + r * stride` floats.
+// A float32 matrix with contiguous rows: row r begins at data + r * stride.
 typedef struct PufMatrix {
-    float *at; // NULL: there is none
+    float *data; // NULL: there is none
     int64_t stride;
 } PufMatrix;
-static inline float *puf_row(PufMatrix rows, int64_t row) { return rows.at + row * rows.stride; }
+static inline float *puf_row(PufMatrix rows, int64_t row) { return rows.data + row * rows.stride; }
 
-// The same as a product takes it: float32, or `narrow`, bfloat16 held as 16-bit words.
+// What a matrix product reads, with contiguous rows: float32, or bfloat16 in 16-bit words.
 typedef struct PufOperand {
-    void *at;       // NULL: there is none
-    int64_t stride; // numbers from row to row
-    int narrow;     // boolean
+    void *data;     // NULL: there is none
+    int64_t stride; // elements from row to row
+    int is_bf16;    // boolean
 } PufOperand;
 
-// A matrix that a recorded graph reads and that is bound anew between replays (GraphInput.bind).
+// A matrix whose memory may change between two replays of a graph: GraphInput.bind sets it.
 typedef struct PufInput {
-    const char *data; // NULL: nothing was bound yet
+    const char *data; // NULL: not bound yet
     int64_t stride;   // bytes from row to row
 } PufInput;
 
-// Runs a kernel on its arguments, a struct of its own header -> 0, or -1 with the fault filled in
-// and no output written.
+// Runs a kernel on its arguments, a struct from its header -> 0, or -1 with the fault filled in.
+// A kernel that fails has written nothing.
 typedef int (*PufRun)(const void *args, PufFault *fault);
 
 typedef struct PufKernel {
@@ -50,7 +50,7 @@ typedef struct PufKernel {
     PufRun run;
 } PufKernel;
 
-// All kernels, compiled for one vector width: one row each of the table in kernel_table.h.
+// All kernels, compiled for one vector width: the rows of kernel_table.h.
 typedef struct PufKernels {
     const char *isa; // "baseline", "avx2" or "avx512"
     int64_t count;

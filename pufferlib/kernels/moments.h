@@ -1,4 +1,4 @@
-// pufferlib/kernels/moments.h - mean and standard deviation of rows.
+// pufferlib/kernels/moments.h - mean and standard deviation (over n, not n - 1) of rows.
 #ifndef PUF_MOMENTS_H
 #define PUF_MOMENTS_H
 
@@ -11,11 +11,11 @@ typedef struct PufMoments {
     double *mean, *deviation;          // out
 } PufMoments;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// The sum of (x - middle)^power, power 1 or 2, over the rows that are taken: in columns of doubles,
-// as many whatever the width, so that all give the same bits.
+// Returns the sum of (x - middle)^power over the rows, with power 1 or 2. It is summed in 16 columns
+// of doubles at every vector width, so that all give the same bits.
 #define PUF_MOMENT_COLUMNS 16
 PUF_INLINE double sum_of_rows(const PufMoments *args, double middle, int power) {
     double columns[PUF_MOMENT_COLUMNS] = {0}, sum = 0.0;
@@ -38,8 +38,9 @@ PUF_INLINE double sum_of_rows(const PufMoments *args, double middle, int power) 
 
 static int puf_moments(const PufMoments *args, PufFault *fault) {
     for (int64_t i = 0; i < args->num_taken; i++)
-        if (puf_outside(fault, "index", i, args->index[i], 0, args->num_rows)) return -1;
+        if (puf_out_of_range(fault, "index", i, args->index[i], 0, args->num_rows)) return -1;
     const double count = (double)args->num_taken * (double)args->size;
+    // Two passes over the data: the sum of squares alone would lose the digits of a small deviation.
     *args->mean = sum_of_rows(args, 0.0, 1) / count;
     *args->deviation = sqrt(sum_of_rows(args, *args->mean, 2) / count);
     return 0;

@@ -1,15 +1,15 @@
 // pufferlib/kernels/ppo_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient.
 //
-//     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count`
-//     slots: these M, or more of which they are a part
+//     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count` transitions:
+//            those of the minibatch, of which these M are all or a chunk
 //     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
 //     value   = max((v - target)^2, (near - target)^2) / 2,  near = old + clip(v - old, -c, c);
-//               c <= 0: only the first
-//     entropy = sum over all heads and axes
+//               with c <= 0 only the first
+//     entropy = summed over all heads and axes
 //
-// With l_j a head's log-probabilities, p_j = exp(l_j), H its entropy and a the choice taken:
+// With l_j a head's log-probabilities, p_j = exp(l_j), H its entropy and a the action taken:
 //     d logp / d logit_j = [j = a] - p_j,    d H / d logit_j = -p_j (l_j + H)
-// and of an axis with z = (x - mean) / std:
+// and for an axis with z = (x - mean) / std:
 //     d logp / d mean = z / std,    d logp / d log_std = z^2 - 1,    d H / d log_std = 1
 #ifndef PUF_PPO_LOSS_H
 #define PUF_PPO_LOSS_H
@@ -20,7 +20,7 @@
 typedef struct PufLossParams {
     float adv_mean, adv_scale; // the advantage is used as (advantage - adv_mean) * adv_scale
     float ent_coef;
-    double count; // slots that the means are taken over, M or more
+    double count; // transitions that the means are taken over, M or more
 } PufLossParams;
 
 typedef struct PufPPOLoss {
@@ -43,9 +43,9 @@ typedef struct PufPPOLoss {
     int log_std_shared;    // boolean
     PufMatrix grad_logits; // (M x C) out
     PufMatrix grad_mean;   // (M x X) out
-    float *grad_log_std;   // as log_std, out
+    float *grad_log_std;   // as log_std, out; (X) is added to
     PufMatrix grad_values; // (M x 1) out
-    double *metrics;       // (PUF_NUM_METRICS) added to: sums over M / count
+    double *metrics;       // (PUF_NUM_METRICS) added to: sums over M, / count
 } PufPPOLoss;
 
 enum {
@@ -59,9 +59,10 @@ enum {
     PUF_NUM_METRICS
 };
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
+// Memory of one call.
 typedef struct Work {
     const PufPPOLoss *args;
     PufLossParams params;
@@ -72,21 +73,23 @@ typedef struct Work {
     double *sums;        // (PUF_NUM_METRICS)
 } Work;
 
-// Up to PUF_LANES slots; lanes behind `used` repeat the last one and are never counted or stored.
-typedef struct Steps {
+// Up to PUF_LANES transitions. Lanes from `used` on repeat the last one; they are neither counted nor
+// stored.
+typedef struct Block {
     int used;
     int64_t slot[PUF_LANES];
     PufFloats logprob, entropy;
     PufFloats slope; // d loss / d logprob
-} Steps;
+} Block;
 
-PUF_INLINE PufFloats load_column(const Steps *block, const float *column) {
+PUF_INLINE PufFloats load_column(const Block *block, const float *column) {
     PufFloats x = {0};
     for (int l = 0; l < PUF_LANES; l++) x[l] = column[block->slot[l]];
     return x;
 }
 
-PUF_INLINE void load_head(const PufPPOLoss *args, const Steps *block, int64_t offset, int32_t n,
+// Copies a head's logits into vectors; a masked choice gets -inf.
+PUF_INLINE void load_head(const PufPPOLoss *args, const Block *block, int64_t offset, int32_t n,
                           float *z) {
     for (int l = 0; l < PUF_LANES; l++) {
         const float *logits = puf_row(args->logits, block->slot[l]) + offset;
@@ -98,13 +101,14 @@ PUF_INLINE void load_head(const PufPPOLoss *args, const Steps *block, int64_t of
     }
 }
 
-// Log-probability and entropy of one head; leaves what `head_gradient` needs.
-PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64_t offset) {
+// Adds one head's log-probability and entropy; keeps z, p, log_total and head_entropy for
+// head_gradient.
+PUF_INLINE void head_forward(const Work *work, Block *block, int64_t head, int64_t offset) {
     const PufPPOLoss *args = work->args;
     const int32_t n = args->sizes[head];
     float *z = work->z + offset * PUF_LANES, *p = work->p + offset * PUF_LANES;
     load_head(args, block, offset, n, z);
-    PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
+    PufFloats max = puf_splat(-INFINITY), total = puf_splat(0.0f), weighted = total;
     for (int32_t j = 0; j < n; j++) {
         const PufFloats x = puf_load(z + j * PUF_LANES);
         max = puf_select(x > max, x, max);
@@ -113,7 +117,7 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
         const PufFloats below = puf_load(z + j * PUF_LANES) - max;
         const PufFloats e = puf_exp(below);
         total += e;
-        weighted += e * puf_at_least(below, puf_all(PUF_EXP_MIN));
+        weighted += e * puf_at_least(below, puf_splat(PUF_EXP_MIN));
         puf_store(z + j * PUF_LANES, below);
         puf_store(p + j * PUF_LANES, e);
     }
@@ -130,7 +134,8 @@ PUF_INLINE void head_forward(const Work *work, Steps *block, int64_t head, int64
     block->entropy += entropy;
 }
 
-PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head, int64_t offset) {
+// Writes the gradient of one head's logits.
+PUF_INLINE void head_gradient(const Work *work, const Block *block, int64_t head, int64_t offset) {
     const PufPPOLoss *args = work->args;
     const int32_t n = args->sizes[head];
     const float entropy_slope = work->params.ent_coef / (float)work->params.count;
@@ -139,7 +144,7 @@ PUF_INLINE void head_gradient(const Work *work, const Steps *block, int64_t head
     const float *z = work->z + offset * PUF_LANES;
     float *p = work->p + offset * PUF_LANES;
     for (int32_t j = 0; j < n; j++) {
-        const PufFloats below = puf_at_least(puf_load(z + j * PUF_LANES), puf_all(PUF_EXP_MIN));
+        const PufFloats below = puf_at_least(puf_load(z + j * PUF_LANES), puf_splat(PUF_EXP_MIN));
         const PufFloats weight = entropy_slope * (below - log_total + entropy) - block->slope;
         puf_store(p + j * PUF_LANES, puf_load(p + j * PUF_LANES) * weight);
     }
@@ -154,7 +159,7 @@ typedef struct Axis {
     PufFloats log_std, std, z;
 } Axis;
 
-PUF_INLINE Axis load_axis(const PufPPOLoss *args, const Steps *block, int64_t axis) {
+PUF_INLINE Axis load_axis(const PufPPOLoss *args, const Block *block, int64_t axis) {
     const int64_t stride = args->log_std_shared ? 0 : args->num_axes;
     float log_stds[PUF_LANES], offsets[PUF_LANES];
     for (int l = 0; l < PUF_LANES; l++) {
@@ -166,13 +171,13 @@ PUF_INLINE Axis load_axis(const PufPPOLoss *args, const Steps *block, int64_t ax
     return (Axis){log_std, std, puf_load(offsets) / std};
 }
 
-PUF_INLINE void axis_forward(const PufPPOLoss *args, Steps *block, int64_t axis) {
+PUF_INLINE void axis_forward(const PufPPOLoss *args, Block *block, int64_t axis) {
     const Axis x = load_axis(args, block, axis);
     block->logprob += -0.5f * x.z * x.z - x.log_std - PUF_HALF_LOG_2PI;
     block->entropy += x.log_std + (0.5f + PUF_HALF_LOG_2PI);
 }
 
-PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis) {
+PUF_INLINE void axis_gradient(const Work *work, const Block *block, int64_t axis) {
     const PufPPOLoss *args = work->args;
     const Axis x = load_axis(args, block, axis);
     const PufFloats mean_slope = block->slope * x.z / x.std;
@@ -186,21 +191,21 @@ PUF_INLINE void axis_gradient(const Work *work, const Steps *block, int64_t axis
     }
 }
 
-// Policy loss of each lane, its slope and its share of the metrics.
-PUF_INLINE void policy_terms(const Work *work, Steps *block) {
+// Policy loss of each lane: its slope, d loss / d logprob, and its part of the metrics.
+PUF_INLINE void policy_terms(const Work *work, Block *block) {
     const PufPPOLoss *args = work->args;
     const float low = 1.0f - args->clip_coef, high = 1.0f + args->clip_coef;
     const PufFloats log_ratio = block->logprob - load_column(block, args->logprob);
     const PufFloats advantage =
         (load_column(block, args->advantage) - work->params.adv_mean) * work->params.adv_scale;
     const PufFloats r = puf_exp(log_ratio);
-    const PufFloats clipped = puf_at_most(puf_at_least(r, puf_all(low)), puf_all(high));
+    const PufFloats clipped = puf_at_most(puf_at_least(r, puf_splat(low)), puf_splat(high));
     const PufFloats free_loss = -advantage * r, clipped_loss = -advantage * clipped;
     const PufInts is_clipped = clipped_loss > free_loss, is_far = (r < low) | (r > high);
     const PufFloats policy = puf_select(is_clipped, clipped_loss, free_loss);
     const PufFloats kl = (r - 1.0f) - log_ratio;
     block->slope =
-        puf_select(is_clipped, puf_all(0.0f), free_loss * (1.0f / (float)work->params.count));
+        puf_select(is_clipped, puf_splat(0.0f), free_loss * (1.0f / (float)work->params.count));
     for (int l = 0; l < block->used; l++) {
         work->sums[PUF_POLICY_LOSS] += (double)policy[l];
         work->sums[PUF_ENTROPY] += (double)block->entropy[l];
@@ -210,7 +215,8 @@ PUF_INLINE void policy_terms(const Work *work, Steps *block) {
     }
 }
 
-PUF_INLINE void value_terms(const Work *work, const Steps *block) {
+// Value loss of each lane: its gradient, and its part of the metrics.
+PUF_INLINE void value_terms(const Work *work, const Block *block) {
     const PufPPOLoss *args = work->args;
     const float c = args->vf_clip_coef, share = args->vf_coef / (float)work->params.count;
     for (int l = 0; l < block->used; l++) {
@@ -227,16 +233,17 @@ PUF_INLINE void value_terms(const Work *work, const Steps *block) {
     }
 }
 
+// Goes through all transitions: forward, then backward while a block is in the cache.
 PUF_INLINE void loss_blocks(const Work *work) {
     const PufPPOLoss *args = work->args;
     for (int64_t begin = 0; begin < args->num_slots; begin += PUF_LANES) {
-        Steps block;
+        Block block;
         const int64_t left = args->num_slots - begin;
         block.used = left < PUF_LANES ? (int)left : PUF_LANES;
         for (int l = 0; l < PUF_LANES; l++) {
             block.slot[l] = begin + (l < block.used ? l : block.used - 1);
         }
-        block.logprob = block.entropy = puf_all(0.0f);
+        block.logprob = block.entropy = puf_splat(0.0f);
         int64_t offset = 0;
         for (int64_t k = 0; k < args->num_heads; offset += args->sizes[k++])
             head_forward(work, &block, k, offset);
@@ -253,13 +260,13 @@ PUF_INLINE void loss_blocks(const Work *work) {
 static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
     for (int64_t m = 0; m < args->num_slots; m++)
         for (int64_t k = 0; k < args->num_heads; k++)
-            if (puf_outside(fault, "action", m * args->num_heads + k,
-                            args->action[m * args->num_heads + k], 0, args->sizes[k]))
+            if (puf_out_of_range(fault, "action", m * args->num_heads + k,
+                                 args->action[m * args->num_heads + k], 0, args->sizes[k]))
                 return -1;
     const size_t floats = 2 * (size_t)(args->num_choices + args->num_heads) * PUF_LANES;
     const size_t doubles = (size_t)args->num_axes + PUF_NUM_METRICS;
     double *memory = calloc(1, doubles * sizeof(double) + floats * sizeof(float));
-    if (!memory) return puf_no_memory(fault);
+    if (!memory) return puf_out_of_memory(fault);
     const Work work = {
         .args = args,
         .params = *args->params,

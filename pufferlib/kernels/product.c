@@ -6,7 +6,7 @@ static PufFactor bound(const PufFactor *factor, int64_t width) {
     PufFactor now = *factor;
     if (!now.input) return now;
     const int64_t stride = now.input->stride / (int64_t)sizeof(float);
-    now.at = now.input->data + now.begin * now.input->stride;
+    now.data = now.input->data + now.begin * now.input->stride;
     now.stride = stride > width ? stride : width > 1 ? width : 1;
     return now;
 }
@@ -19,6 +19,7 @@ int puf_product(const void *args, PufFault *fault) {
     const PufFactor left = bound(&p->left, p->inner), right = bound(&p->right, p->num_columns);
     const float alpha = 1.0f;
     p->gemm(&right.transposed, &left.transposed, &p->num_columns, &p->num_rows, &p->inner, &alpha,
-            right.at, &right.stride, left.at, &left.stride, &p->beta, p->out.at, &p->out.stride);
+            right.data, &right.stride, left.data, &left.stride, &p->beta, p->out.data,
+            &p->out.stride);
     return 0;
 }

@@ -12,7 +12,7 @@ typedef void (*PufGemm)(const char *transposed_a, const char *transposed_b, cons
                         float *c, const int64_t *ldc);
 
 typedef struct PufFactor {
-    const void *at;        // first element, if no input
+    const void *data;      // first element, if no input
     int64_t stride;        // elements from line to line, if no input
     const PufInput *input; // rows of it from `begin` on, float32; or NULL
     int64_t begin;

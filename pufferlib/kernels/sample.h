@@ -1,8 +1,8 @@
-// pufferlib/kernels/sample.h - chooses actions and writes them for the game and into the pool.
+// pufferlib/kernels/sample.h - samples actions and writes them for the game and into the pool.
 //
-// Discrete: inverse of the cumulative distribution, one uniform number per head. Continuous: a
-// Gaussian per axis. Random numbers are a function of (seed, agent, steps of that agent), so a draw
-// does not depend on who else acts, in which order, or on which machine.
+// Discrete heads invert the cumulative distribution with one uniform number each; a continuous axis
+// is a Gaussian. Random numbers are a function of (seed, agent, steps of that agent), so a draw does
+// not depend on the other agents, on their order, or on the machine.
 #ifndef PUF_SAMPLE_H
 #define PUF_SAMPLE_H
 
@@ -15,7 +15,7 @@ typedef struct PufSampleParams {
 } PufSampleParams;
 
 typedef struct PufSample {
-    int64_t max_acting, num_agents, num_slots; // rows of the outputs, A, S
+    int64_t max_acting, num_agents, num_slots; // most that N may be, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
     PufMatrix logits;                          // (N x C)
     PufMatrix mean;                            // (N x X)
@@ -25,10 +25,10 @@ typedef struct PufSample {
     const uint8_t *pool_mask;                  // (S x C) 0: never chosen; or NULL
     const float *low, *high;                   // (X)
     const int32_t *agents;                     // (N), or NULL: [first, first + N)
-    int64_t first;                             // first of the agents that act
+    int64_t first;                             // of the agents that act
     const int64_t *slot;                       // (A)
-    int64_t *bootstrap_slot;                   // (A) in and out
-    uint64_t *counts;                          // (A) in and out
+    int64_t *bootstrap_slot;                   // (A) in and out; -1 afterwards
+    uint64_t *counts;                          // (A) in and out; -1 afterwards
     uint64_t seed;                             // key of the random numbers
     int greedy;                                // boolean
     int32_t *action;                           // (A x K) out
@@ -43,24 +43,24 @@ typedef struct PufSample {
     const PufSampleParams *params;
 } PufSample;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-enum { BLOCK = 64 }; // agents that are gathered, sampled for and written back together
+enum { BLOCK = 64 }; // agents that are gathered, sampled and written back together
 _Static_assert(BLOCK % PUF_LANES == 0, "a block is whole vectors");
 
-// A block of agents that act, side by side, as vectors want them. Places behind `used` hold what
-// an earlier block left there: it is computed with, and never stored.
+// A block of agents that act, one array per quantity, as vectors need it. Places from `used` on hold
+// what an earlier block left: vectors compute with it, and nothing of it is stored.
 typedef struct Acting {
     int used;
-    int64_t begin; // place of the first among the N
+    int64_t begin; // index of the first among the N
     int64_t agent[BLOCK], slot[BLOCK];
-    uint32_t counter[3][BLOCK]; // low and high half of the agent's steps, the agent
-    uint32_t words[4][BLOCK];   // random, for four heads; or as floats, normal, for four axes
+    uint32_t counter[3][BLOCK]; // low and high half of the agent's steps, and the agent
+    uint32_t words[4][BLOCK];   // random: for four heads; or as normal floats for four axes
     float logprob[BLOCK], entropy[BLOCK];
-    int32_t choice[BLOCK];            // of the head at hand
-    float drawn[BLOCK], legal[BLOCK]; // on the axis at hand, as drawn and clipped
-    float *x, *sums;                  // (largest head x BLOCK) logits, and their running sums
+    int32_t choice[BLOCK];            // of the current head
+    float drawn[BLOCK], legal[BLOCK]; // on the current axis, as drawn and clipped
+    float *x, *sums;                  // (largest head x BLOCK) logits, and running sums of exp
 } Acting;
 
 PUF_INLINE int64_t agent_of(const PufSample *args, int64_t i) {
@@ -84,9 +84,9 @@ PUF_INLINE void begin_block(const PufSample *args, int64_t begin, int64_t left, 
     memset(block->entropy, 0, sizeof block->entropy);
 }
 
-// The slots of one step are as far apart as rows are: have the lines that will be written to on
-// their way while the lanes from `at` on compute.
-PUF_INLINE void fetch(const PufSample *args, const Acting *block, int at) {
+// Prefetches the lines that the lanes from `at` on will write: slots of one step are a row apart, so
+// each is a cache miss.
+PUF_INLINE void prefetch(const PufSample *args, const Acting *block, int at) {
     for (int i = at; i < at + PUF_LANES && i < block->used; i++) {
         const int64_t slot = block->slot[i];
         __builtin_prefetch(args->pool_logprob + slot, 1);
@@ -99,7 +99,7 @@ PUF_INLINE void fetch(const PufSample *args, const Acting *block, int at) {
 
 PUF_INLINE void add(float *to, PufFloats x) { puf_store(to, puf_load(to) + x); }
 
-// Random words of the lanes from `at` on. Heads count their `number` from 0, axes from here.
+// Random words of the lanes from `at` on. Heads count their `number` from 0, axes from AXIS_WORDS.
 #define AXIS_WORDS 0x80000000u
 PUF_INLINE void draw(const PufSample *args, const Acting *block, int at, uint32_t number,
                      PufWords words[4]) {
@@ -108,13 +108,14 @@ PUF_INLINE void draw(const PufSample *args, const Acting *block, int at, uint32_
     puf_threefry(args->seed, counter, number, words);
 }
 
-// The lowest choice that is legal, 0 if none is.
+// Returns the lowest legal choice, 0 if there is none.
 PUF_INLINE int32_t lowest_legal(const uint8_t *mask, int32_t n) {
     for (int32_t j = 0; mask && j < n; j++)
         if (mask[j]) return j;
     return 0;
 }
 
+// Copies a head's logits into vectors; a masked choice gets -inf.
 PUF_INLINE void stage_logits(const PufSample *args, const Acting *block, int64_t offset,
                              int32_t n) {
     const int64_t stride = args->logits.stride;
@@ -130,12 +131,13 @@ PUF_INLINE void stage_logits(const PufSample *args, const Acting *block, int64_t
     }
 }
 
-// The choice that `word` draws from a head of n choices; adds to log-probability and entropy. NaN,
-// +inf or nothing but -inf among the logits make both NaN and the choice -1.
+// Returns the choice that `word` draws from a head of n choices; adds to log-probability and entropy.
+// Logits that are NaN, +inf or all -inf give NaN for both, and -1 as the choice.
 PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t n, PufWords word) {
     const float *x = block->x + at;
     float *sums = block->sums + at;
-    PufFloats max = puf_all(-INFINITY), total = puf_all(0.0f), weighted = total;
+    PufFloats max = puf_splat(-INFINITY), total = puf_splat(0.0f), weighted = total;
+    // The likeliest choice, the lowest of equals.
     PufInts choice = {0};
     for (int32_t j = 0; j < n; j++) {
         const PufFloats logit = puf_load(x + j * BLOCK);
@@ -143,18 +145,19 @@ PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t 
         choice = (choice & ~above) | (above & j);
         max = puf_select(above, logit, max);
     }
+    // total = sum of e^z, weighted = sum of z e^z: the entropy is log(total) - weighted / total.
     for (int32_t j = 0; j < n; j++) {
         const PufFloats z = puf_load(x + j * BLOCK) - max;
         const PufFloats e = puf_exp(z);
         total += e;
-        weighted += e * puf_at_least(z, puf_all(PUF_EXP_MIN));
+        weighted += e * puf_at_least(z, puf_splat(PUF_EXP_MIN));
         puf_store(sums + j * BLOCK, total);
     }
     PufFloats chosen = max; // its logit
     if (!args->greedy) {
         // The first running sum above u * total. A choice of probability 0 adds nothing, so it is
-        // never the first; u * total < total for every u, so there is one, the last if no other.
-        // (A comparison is -1 where it holds.)
+        // never the first; u * total < total for every u, so there is one. A comparison that holds
+        // is -1.
         const PufFloats threshold = puf_uniform(word) * total;
         choice = (PufInts){0};
         chosen = puf_load(x);
@@ -171,11 +174,12 @@ PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t 
     return choice;
 }
 
+// Samples one head of a block. Four heads share the random words of one Threefry block.
 PUF_INLINE void sample_head(const PufSample *args, Acting *block, int64_t head, int64_t offset) {
     const int32_t n = args->sizes[head];
     stage_logits(args, block, offset, n);
     for (int at = 0; at < block->used; at += PUF_LANES) {
-        if (head == 0) fetch(args, block, at);
+        if (head == 0) prefetch(args, block, at);
         if (head % 4 == 0 && !args->greedy) {
             PufWords words[4];
             draw(args, block, at, (uint32_t)(head / 4), words);
@@ -203,8 +207,8 @@ PUF_INLINE void stage_axis(const PufSample *args, Acting *block, int64_t axis) {
     }
 }
 
-// The log-probability is that of the sample as it is stored, rounding included.
-PUF_INLINE void move(const PufSample *args, Acting *block, int at, int64_t axis) {
+// Draws mean + std * normal. The log-probability is that of the sample as stored, rounding included.
+PUF_INLINE void draw_axis(const PufSample *args, Acting *block, int at, int64_t axis) {
     const PufFloats mean = puf_load(block->x + at), log_std = puf_load(block->x + BLOCK + at);
     const PufFloats normal = (PufFloats)puf_load_words(block->words[axis % 4] + at);
     const PufFloats std = puf_exp(log_std);
@@ -213,15 +217,16 @@ PUF_INLINE void move(const PufSample *args, Acting *block, int at, int64_t axis)
     add(block->logprob + at, -0.5f * z * z - log_std - PUF_HALF_LOG_2PI);
     add(block->entropy + at, log_std + (0.5f + PUF_HALF_LOG_2PI));
     const float low = args->low[axis], high = args->high[axis];
-    const PufFloats clipped = puf_select(drawn > low, drawn, puf_all(low)); // NaN becomes low
+    const PufFloats clipped = puf_select(drawn > low, drawn, puf_splat(low)); // NaN becomes low
     puf_store(block->drawn + at, drawn);
-    puf_store(block->legal + at, puf_at_most(clipped, puf_all(high)));
+    puf_store(block->legal + at, puf_at_most(clipped, puf_splat(high)));
 }
 
+// Samples one axis of a block. Four axes share the random words of one Threefry block.
 PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) {
     stage_axis(args, block, axis);
     for (int at = 0; at < block->used; at += PUF_LANES) {
-        if (axis == 0) fetch(args, block, at);
+        if (axis == 0) prefetch(args, block, at);
         if (axis % 4 == 0 && !args->greedy) {
             PufWords words[4];
             PufFloats normals[4];
@@ -230,7 +235,7 @@ PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) 
             puf_normals(words[2], words[3], &normals[2], &normals[3]);
             for (int k = 0; k < 4; k++) puf_store_words(block->words[k] + at, (PufWords)normals[k]);
         }
-        move(args, block, at, axis);
+        draw_axis(args, block, at, axis);
     }
     for (int i = 0; i < block->used; i++) {
         args->axis[block->agent[i] * args->num_axes + axis] = block->legal[i];
@@ -238,6 +243,8 @@ PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) 
     }
 }
 
+// Writes what belongs to an agent and not to a head or an axis. The value is also the bootstrap value
+// of the agent's previous slot, where that waits for one.
 PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
     const float *values = puf_row(args->values, block->begin);
     const int64_t stride = args->values.stride;
@@ -259,19 +266,21 @@ PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
 
 static int puf_sample(const PufSample *args, PufFault *fault) {
     const int64_t num_acting = args->params->num_acting;
-    if (puf_outside(fault, "params.num_acting", -1, num_acting, 0, args->max_acting + 1)) return -1;
+    if (puf_out_of_range(fault, "params.num_acting", -1, num_acting, 0, args->max_acting + 1))
+        return -1;
     for (int64_t i = 0; i < num_acting; i++) {
         const int64_t a = agent_of(args, i);
-        if (puf_outside(fault, "agents", i, a, 0, args->num_agents) ||
-            puf_outside(fault, "slot", a, args->slot[a], 0, args->num_slots) ||
-            puf_outside(fault, "bootstrap_slot", a, args->bootstrap_slot[a], -1, args->num_slots))
+        if (puf_out_of_range(fault, "agents", i, a, 0, args->num_agents) ||
+            puf_out_of_range(fault, "slot", a, args->slot[a], 0, args->num_slots) ||
+            puf_out_of_range(fault, "bootstrap_slot", a, args->bootstrap_slot[a], -1,
+                             args->num_slots))
             return -1;
     }
     int32_t largest = 1;
     for (int64_t k = 0; k < args->num_heads; k++)
         largest = args->sizes[k] > largest ? args->sizes[k] : largest;
     float *scratch = calloc((size_t)largest * 2 * BLOCK, sizeof(float));
-    if (!scratch) return puf_no_memory(fault);
+    if (!scratch) return puf_out_of_memory(fault);
     Acting block = {.x = scratch, .sums = scratch + (size_t)largest * BLOCK};
     for (int64_t begin = 0; begin < num_acting; begin += BLOCK) {
         begin_block(args, begin, num_acting - begin, &block);

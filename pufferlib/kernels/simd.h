@@ -1,8 +1,8 @@
-// pufferlib/kernels/simd.h - what the passes share: vectors, exp, log, random numbers.
+// pufferlib/kernels/simd.h - vectors, exp, log, tanh and random numbers for the kernels.
 //
-// A pass works on PUF_LANES agents at once, one per lane of a vector of the compiler (gcc, clang).
-// Lanes never mix and products are not fused into sums (-ffp-contract=off), so every width gives
-// the same bits. Polynomials are weighted minimax fits made for this file.
+// A vector is PUF_LANES numbers in one of the compiler's vector types (gcc, clang). Lanes never mix
+// and products are not fused into sums (-ffp-contract=off), so that every width gives the same bits.
+// Polynomials are weighted minimax fits made for this file.
 #ifndef PUF_SIMD_H
 #define PUF_SIMD_H
 
@@ -17,7 +17,7 @@
 
 #include "kernels.h"
 
-// All kernels have one signature; those that cannot fail leave `fault` alone.
+// All kernels have one signature, and those that cannot fail do not use `fault`.
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 typedef float PufFloats __attribute__((vector_size(4 * PUF_LANES)));
@@ -27,14 +27,14 @@ typedef uint16_t PufHalves __attribute__((vector_size(2 * PUF_LANES)));
 
 #define PUF_INLINE static inline __attribute__((always_inline))
 
-// Whether `value`, which stands at array[index], is outside [begin, end); fills in the fault if so.
-PUF_INLINE int puf_outside(PufFault *fault, const char *array, int64_t index, int64_t value,
-                           int64_t begin, int64_t end) {
+// Returns whether array[index], which is `value`, is outside [begin, end); if so fills in the fault.
+PUF_INLINE int puf_out_of_range(PufFault *fault, const char *array, int64_t index, int64_t value,
+                                int64_t begin, int64_t end) {
     if (begin <= value && value < end) return 0;
     *fault = (PufFault){array, index, value, begin, end};
     return 1;
 }
-static inline int puf_no_memory(PufFault *fault) {
+static inline int puf_out_of_memory(PufFault *fault) {
     *fault = (PufFault){.array = NULL};
     return -1;
 }
@@ -43,7 +43,7 @@ static inline int puf_no_memory(PufFault *fault) {
 #define PUF_EXP_MIN -87.3f // exp of less is 0
 #define PUF_EXP_MAX 88.3f  // exp of more is infinite
 
-PUF_INLINE PufFloats puf_all(float x) { return (PufFloats){0} + x; }
+PUF_INLINE PufFloats puf_splat(float x) { return (PufFloats){0} + x; }
 PUF_INLINE PufFloats puf_load(const float *from) {
     PufFloats x;
     memcpy(&x, from, sizeof x);
@@ -57,25 +57,26 @@ PUF_INLINE PufWords puf_load_words(const uint32_t *from) {
 }
 PUF_INLINE void puf_store_words(uint32_t *to, PufWords x) { memcpy(to, &x, sizeof x); }
 
-// The last vector of a row may be short: the lanes behind `n` are 0 and never stored.
-PUF_INLINE PufFloats puf_load_some(const float *from, int64_t n) {
+// The last vector of a row may be short: lanes from n on are loaded as 0 and not stored.
+PUF_INLINE PufFloats puf_load_n(const float *from, int64_t n) {
     if (n >= PUF_LANES) return puf_load(from);
     PufFloats x = {0};
     memcpy(&x, from, (size_t)n * sizeof(float));
     return x;
 }
-PUF_INLINE void puf_store_some(float *to, PufFloats x, int64_t n) {
+PUF_INLINE void puf_store_n(float *to, PufFloats x, int64_t n) {
     if (n >= PUF_LANES) puf_store(to, x);
     else memcpy(to, &x, (size_t)n * sizeof(float));
 }
 
-// bfloat16, the upper half of a float32: what a vector of it is in float32, and what is nearest to
-// one of float32; a tie goes to the even, NaN stays NaN.
-PUF_INLINE PufFloats puf_of_bf16(PufHalves x) {
+// bfloat16 is the upper half of a float32. Conversion to it rounds to nearest, ties to even; NaN stays
+// NaN.
+PUF_INLINE PufFloats puf_from_bf16(PufHalves x) {
     return (PufFloats)(__builtin_convertvector(x, PufWords) << 16);
 }
 PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
-#if defined(__x86_64__) && PUF_LANES == 16 // gcc makes vectors of the mask, and twice as much of it
+#if defined(__x86_64__) && \
+    PUF_LANES == 16 // gcc turns the mask into a vector: twice the instructions
     const __m512i bits = _mm512_castps_si512((__m512)x);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
@@ -86,53 +87,56 @@ PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
 #else
     const PufWords bits = (PufWords)x, number = (PufWords)(x == x);
     const PufWords nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
-    const PufWords nan = bits | 0x00400000u; // its lower half may be all there is to it
+    const PufWords nan =
+        bits | 0x00400000u; // a NaN whose bits are all in the lower half stays a NaN
     return __builtin_convertvector(((nearest & number) | (nan & ~number)) >> 16, PufHalves);
 #endif
 }
-PUF_INLINE PufFloats puf_load_some_bf16(const uint16_t *from, int64_t n) {
+PUF_INLINE PufFloats puf_load_n_bf16(const uint16_t *from, int64_t n) {
     PufHalves x = {0};
     if (n >= PUF_LANES) memcpy(&x, from, sizeof x);
     else memcpy(&x, from, (size_t)n * sizeof *from);
-    return puf_of_bf16(x);
+    return puf_from_bf16(x);
 }
-PUF_INLINE void puf_store_some_bf16(uint16_t *to, PufFloats x, int64_t n) {
+PUF_INLINE void puf_store_n_bf16(uint16_t *to, PufFloats x, int64_t n) {
     const PufHalves y = puf_to_bf16(x);
     if (n >= PUF_LANES) memcpy(to, &y, sizeof y);
     else memcpy(to, &y, (size_t)n * sizeof *to);
 }
 
-// Numbers [d, d + n) of a row of an operand; the caller says whether it is narrow, once for all rows.
-PUF_INLINE PufFloats puf_take(PufOperand m, int64_t row, int64_t d, int64_t n, int narrow) {
+// Loads or stores elements [d, d + n) of a row. `is_bf16` is the operand's own, given as a constant, so
+// that the branch is decided when the loop over rows is compiled.
+PUF_INLINE PufFloats puf_load_operand(PufOperand m, int64_t row, int64_t d, int64_t n,
+                                      int is_bf16) {
     const int64_t at = row * m.stride + d;
-    return narrow ? puf_load_some_bf16((const uint16_t *)m.at + at, n)
-                  : puf_load_some((const float *)m.at + at, n);
+    return is_bf16 ? puf_load_n_bf16((const uint16_t *)m.data + at, n)
+                   : puf_load_n((const float *)m.data + at, n);
 }
-PUF_INLINE void puf_leave(PufOperand m, int64_t row, int64_t d, PufFloats x, int64_t n,
-                          int narrow) {
+PUF_INLINE void puf_store_operand(PufOperand m, int64_t row, int64_t d, PufFloats x, int64_t n,
+                                  int is_bf16) {
     const int64_t at = row * m.stride + d;
-    if (narrow) puf_store_some_bf16((uint16_t *)m.at + at, x, n);
-    else puf_store_some((float *)m.at + at, x, n);
+    if (is_bf16) puf_store_n_bf16((uint16_t *)m.data + at, x, n);
+    else puf_store_n((float *)m.data + at, x, n);
 }
 
-// Runs `call`, which names whether an operand is `narrow`, compiled for both.
-#define PUF_EACH_WIDTH(operand, call) \
+// Runs `call`, in which is_bf16 is that of the operand: compiled for both.
+#define PUF_EACH_DTYPE(operand, call) \
     do { \
-        if ((operand).narrow) { \
-            const int narrow = 1; \
+        if ((operand).is_bf16) { \
+            const int is_bf16 = 1; \
             call; \
         } else { \
-            const int narrow = 0; \
+            const int is_bf16 = 0; \
             call; \
         } \
     } while (0)
 
-// Lane by lane `yes` where the comparison holds (all bits set), else `no`.
+// Selects lane by lane: `yes` where the comparison holds (all bits set), otherwise `no`.
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));
 }
-// The larger and the smaller of two, lane by lane; NaN in `x` stays NaN. x86 has an instruction for
-// it, which compilers do not see in the selection.
+// The larger and the smaller of two, lane by lane; NaN in `x` stays NaN. x86 has one instruction for
+// it, which compilers do not find in a selection.
 #if defined(__x86_64__) && PUF_LANES == 16
 #define PUF_X86(name) _mm512_##name##_ps
 #elif defined(__x86_64__) && PUF_LANES == 8
@@ -153,7 +157,7 @@ PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
 #endif
 
 PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
-    float lanes[PUF_LANES]; // of an array the compiler makes one instruction, of lanes many
+    float lanes[PUF_LANES]; // compilers vectorize a loop over an array, not one over lanes
     puf_store(lanes, x);
     for (int l = 0; l < PUF_LANES; l++) lanes[l] = sqrtf(lanes[l]);
     return puf_load(lanes);
@@ -161,7 +165,8 @@ PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
 
 // e**x, relative error < 1e-7; NaN of NaN.
 PUF_INLINE PufFloats puf_exp(PufFloats x) {
-    const PufFloats y = puf_at_most(puf_at_least(x, puf_all(PUF_EXP_MIN)), puf_all(PUF_EXP_MAX));
+    const PufFloats y =
+        puf_at_most(puf_at_least(x, puf_splat(PUF_EXP_MIN)), puf_splat(PUF_EXP_MAX));
     const float shift = 12582912.0f; // 1.5 * 2**23: adding it rounds to an integer
     const PufFloats turned = y * 1.44269504f + shift;
     const PufFloats n = turned - shift;
@@ -173,15 +178,16 @@ PUF_INLINE PufFloats puf_exp(PufFloats x) {
     q = q * r + 4.99999940e-1f;
     const PufFloats power = (PufFloats)(((PufWords)turned << 23) + 0x3f800000u);
     const PufFloats e = (q * (r * r) + r + 1.0f) * power;
-    return puf_select(x < PUF_EXP_MIN, puf_all(0.0f),
-                      puf_select(x > PUF_EXP_MAX, puf_all(INFINITY), e));
+    return puf_select(x < PUF_EXP_MIN, puf_splat(0.0f),
+                      puf_select(x > PUF_EXP_MAX, puf_splat(INFINITY), e));
 }
 
-// What is added to 1 in sigmoid and tanh: e**x of the number in [-20, 20] next to x, for 1 + e**-20
-// is 1. Relative error < 2e-7 * (1 + |x|); NaN of NaN.
-PUF_INLINE PufFloats puf_exp_near(PufFloats x) {
+// e**x with x clamped to [-20, 20], for sigmoid and tanh: 1 + e**-20 is 1 in float32. Relative error
+// < 2e-7 * (1 + |x|); NaN of NaN.
+PUF_INLINE PufFloats puf_exp_clamped(PufFloats x) {
     const float shift = 12582912.0f, most = 20 * 1.44269504f; // as above, in powers of 2
-    const PufFloats y = puf_at_most(puf_at_least(x * 1.44269504f, puf_all(-most)), puf_all(most));
+    const PufFloats y =
+        puf_at_most(puf_at_least(x * 1.44269504f, puf_splat(-most)), puf_splat(most));
     const PufFloats turned = y + shift;
     const PufFloats f = y - (turned - shift);
     PufFloats q = f * 1.32647273e-3f + 9.67151299e-3f;
@@ -192,17 +198,17 @@ PUF_INLINE PufFloats puf_exp_near(PufFloats x) {
 }
 
 // 1 / (1 + e**-x) and tanh(x), absolute error < 2e-7; NaN of NaN.
-PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_near(-x)); }
+PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_clamped(-x)); }
 PUF_INLINE PufFloats puf_tanh(PufFloats x) {
-    const PufFloats e = puf_exp_near(-2.0f * x);
+    const PufFloats e = puf_exp_clamped(-2.0f * x);
     return (1.0f - e) / (1.0f + e);
 }
 
-// x[0..2] become their sigmoids and x[3] its tanh, by one division; absolute error < 4e-7. NaN in
-// one is NaN in all.
+// Replaces x[0..2] by their sigmoids and x[3] by its tanh, with one division for all four; absolute
+// error < 4e-7. NaN in one makes all NaN.
 PUF_INLINE void puf_gates(PufFloats x[4]) {
-    const PufFloats i = 1.0f + puf_exp_near(-x[0]), f = 1.0f + puf_exp_near(-x[1]);
-    const PufFloats o = 1.0f + puf_exp_near(-x[2]), e = puf_exp_near(-2.0f * x[3]);
+    const PufFloats i = 1.0f + puf_exp_clamped(-x[0]), f = 1.0f + puf_exp_clamped(-x[1]);
+    const PufFloats o = 1.0f + puf_exp_clamped(-x[2]), e = puf_exp_clamped(-2.0f * x[3]);
     const PufFloats g = 1.0f + e, first = i * f, last = o * g; // at most e**40
     const PufFloats both = 1.0f / (first * last), one = both * last, two = both * first;
     x[0] = one * f, x[1] = one * i, x[2] = two * g, x[3] = (1.0f - e) * (two * o);
@@ -227,21 +233,21 @@ PUF_INLINE PufFloats puf_log(PufFloats x) {
 
 // Threefry4x32-20 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3):
 // four words per lane of the counter (count low, count high, agent, number) and the key (seed, 0).
-// Sums, rotations and exclusive ors of 32 bits: what vectors of any width do at full speed.
+// It needs sums, rotations and exclusive ors of 32 bits, which vectors of any width do at full speed.
 PUF_INLINE void puf_threefry(uint64_t seed, const PufWords counter[3], uint32_t number,
                              PufWords words[4]) {
-    static const int TURNS[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
-                                    {6, 20},  {17, 11}, {25, 10}, {18, 20}};
+    static const int ROTATIONS[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
+                                        {6, 20},  {17, 11}, {25, 10}, {18, 20}};
     const uint32_t low = (uint32_t)seed, high = (uint32_t)(seed >> 32);
     const uint32_t key[5] = {low, high, 0, 0, 0x1bd11bdau ^ low ^ high};
     PufWords w0 = counter[0] + key[0], w1 = counter[1] + key[1];
     PufWords w2 = counter[2] + key[2], w3 = (PufWords){0} + (number + key[3]);
 #pragma GCC unroll 20
     for (int round = 0; round < 20; round++) {
-        const int turn0 = TURNS[round % 8][0], turn1 = TURNS[round % 8][1];
-        w0 += w1, w1 = ((w1 << turn0) | (w1 >> (32 - turn0))) ^ w0;
-        w2 += w3, w3 = ((w3 << turn1) | (w3 >> (32 - turn1))) ^ w2;
-        const PufWords other = w1; // the next round mixes with the other partner
+        const int rotation0 = ROTATIONS[round % 8][0], rotation1 = ROTATIONS[round % 8][1];
+        w0 += w1, w1 = ((w1 << rotation0) | (w1 >> (32 - rotation0))) ^ w0;
+        w2 += w3, w3 = ((w3 << rotation1) | (w3 >> (32 - rotation1))) ^ w2;
+        const PufWords other = w1; // the next round pairs the words the other way
         w1 = w3, w3 = other;
         if (round % 4 != 3) continue;
         const uint32_t step = (uint32_t)round / 4 + 1;
@@ -251,13 +257,13 @@ PUF_INLINE void puf_threefry(uint64_t seed, const PufWords counter[3], uint32_t 
     words[0] = w0, words[1] = w1, words[2] = w2, words[3] = w3;
 }
 
-// One of 2**23 midpoints of (0, 1), all exact: never 0, never 1.
+// One of 2**23 equally spaced midpoints in (0, 1), all exact: never 0, never 1.
 PUF_INLINE PufFloats puf_uniform(PufWords word) {
     return (__builtin_convertvector((PufInts)(word >> 9), PufFloats) + 0.5f) * 0x1p-23f;
 }
 
-// Two independent standard normals of two words (Box and Muller 1958). The second word gives the
-// quadrant by its low two bits and the angle within it by its high 24.
+// Two independent standard normals from two words (Box and Muller 1958). The low two bits of the
+// second word choose the quadrant, its high 24 the angle in it.
 PUF_INLINE void puf_normals(PufWords word0, PufWords word1, PufFloats *first, PufFloats *second) {
     const PufFloats u =
         __builtin_convertvector((PufInts)(word0 >> 1), PufFloats) * 0x1p-31f + 0x1p-32f;

@@ -1,5 +1,6 @@
-// pufferlib/kernels/state.h - the states that lives, rows and steps begin with; from rows, as
-// minibatches have them, to steps, as an LSTM goes through them. B rows, H steps.
+// pufferlib/kernels/state.h - states where lives and rows begin, and the order of rows and steps.
+//
+// A minibatch holds rows (B x H); an LSTM goes through it step by step (H x B).
 #ifndef PUF_STATE_H
 #define PUF_STATE_H
 
@@ -15,7 +16,7 @@ typedef struct PufNotReset {
     int64_t num_rows, num_steps; // B, H
     const uint8_t *reset;        // (B x H) boolean
     float *out;                  // (B x H) or (H x B)
-    int steps_first;             // which of both
+    int steps_first;             // boolean: (H x B)
 } PufNotReset;
 
 typedef struct PufMaskState {
@@ -36,13 +37,7 @@ typedef struct PufInitStates {
     float *row_state;                                        // (R x S) out, of rows that begin
 } PufInitStates;
 
-typedef struct PufFill {
-    int64_t num_rows, size; // B, D
-    PufMatrix out;          // (B x D)
-    float value;
-} PufFill;
-
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 // out[t][row] = from[row][t], D numbers each.
@@ -55,7 +50,7 @@ static int puf_transpose_rows(const PufTransposeRows *args, PufFault *fault) {
     return 0;
 }
 
-// 0 where a life begins, else 1.
+// 0 where a life begins, 1 elsewhere.
 static int puf_not_reset(const PufNotReset *args, PufFault *fault) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t t = 0; t < args->num_steps; t++) {
@@ -66,30 +61,31 @@ static int puf_not_reset(const PufNotReset *args, PufFault *fault) {
     return 0;
 }
 
-// A state before the first step, 0 where a life begins with it.
-PUF_INLINE void mask_state_rows(const PufMaskState *args, int narrow) {
+// The state before the first step: 0 where a life begins with it.
+PUF_INLINE void mask_state_rows(const PufMaskState *args, int is_bf16) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t d = 0; d < args->size; d += PUF_LANES) {
             const int64_t n = args->size - d;
-            const PufFloats state = puf_load_some(puf_row(args->state, row) + d, n);
-            puf_leave(args->out, row, d, state * args->keep[row], n, narrow);
+            const PufFloats state = puf_load_n(puf_row(args->state, row) + d, n);
+            puf_store_operand(args->out, row, d, state * args->keep[row], n, is_bf16);
         }
 }
 
 static int puf_mask_state(const PufMaskState *args, PufFault *fault) {
-    PUF_EACH_WIDTH(args->out, mask_state_rows(args, narrow));
+    PUF_EACH_DTYPE(args->out, mask_state_rows(args, is_bf16));
     return 0;
 }
 
-// A life begins with the initial state; a row remembers the state that its first step is seen with.
+// Before agents act: a life begins with the initial state, and a row of which slot 0 is acted on now
+// gets a copy of the state, from which training unrolls it.
 static int puf_init_states(const PufInitStates *args, PufFault *fault) {
     const int64_t horizon = args->horizon;
     const size_t bytes = (size_t)args->size * sizeof(float);
     for (int64_t i = 0; i < args->num_acting; i++) {
         const int64_t agent = args->agents ? args->agents[i] : args->first + i;
-        if (puf_outside(fault, "agents", i, agent, 0, args->num_agents)) return -1;
+        if (puf_out_of_range(fault, "agents", i, agent, 0, args->num_agents)) return -1;
         const int64_t slot = args->slot[agent];
-        if (puf_outside(fault, "slot", agent, slot, 0, args->num_rows * horizon)) return -1;
+        if (puf_out_of_range(fault, "slot", agent, slot, 0, args->num_rows * horizon)) return -1;
     }
     for (int64_t i = 0; i < args->num_acting; i++) {
         const int64_t agent = args->agents ? args->agents[i] : args->first + i;
@@ -99,12 +95,6 @@ static int puf_init_states(const PufInitStates *args, PufFault *fault) {
         if (slot % horizon == 0)
             memcpy(args->row_state + slot / horizon * args->size, state, bytes);
     }
-    return 0;
-}
-
-static int puf_fill(const PufFill *args, PufFault *fault) {
-    for (int64_t row = 0; row < args->num_rows; row++)
-        for (int64_t d = 0; d < args->size; d++) puf_row(args->out, row)[d] = args->value;
     return 0;
 }
 

@@ -1,39 +1,41 @@
-// pufferlib/kernels/to_float.h - converts.
+// pufferlib/kernels/to_float.h - converts rows of an input to floats, and normalizes them:
+// (x - mean) * scale. gather.h converts by the same loops.
 #ifndef PUF_TO_FLOAT_H
 #define PUF_TO_FLOAT_H
 
 #include "kernels.h"
 
+// What is read: bytes to copy, or elements of this dtype to convert.
 typedef enum { PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32 } PufConvert;
 
 typedef struct PufToFloat {
     int64_t num_rows, size; // N, D
-    const PufInput *input;  // rows [begin, begin + N) of it, of the type that `convert` says
+    const PufInput *input;  // its rows [begin, begin + N), of the dtype that `convert` names
     int64_t begin;
     PufConvert convert;
-    const float *mean, *scale; // (D), or NULL: (x - mean) * scale
+    const float *mean, *scale; // (D), or NULL: not normalized
     PufOperand out;            // (N x D) out
 } PufToFloat;
 
-#ifdef PUF_LANES // the kernels: compiled once per vector width
+#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// What puf_to_bf16 does, of one number: in a plain loop, which compilers make vectors of any dtype.
-PUF_INLINE uint16_t one_to_bf16(float x) {
+// puf_to_bf16 of one number: compilers vectorize a plain loop of it for any source dtype.
+PUF_INLINE uint16_t scalar_to_bf16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     const uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u), nan = bits | 0x00400000u;
     return (uint16_t)((x == x ? nearest : nan) >> 16);
 }
 
-// One item of `n` elements; `restrict` is what lets these loops become vectors.
+// Converts n elements; without `restrict` compilers do not vectorize these loops.
 #define CONVERT(name, type) \
     PUF_INLINE void name(const type *restrict from, float *restrict to, int64_t n, float scale) { \
         for (int64_t e = 0; e < n; e++) to[e] = (float)from[e] * scale; \
     } \
     PUF_INLINE void name##_to_bf16(const type *restrict from, uint16_t *restrict to, int64_t n, \
                                    float scale) { \
-        for (int64_t e = 0; e < n; e++) to[e] = one_to_bf16((float)from[e] * scale); \
+        for (int64_t e = 0; e < n; e++) to[e] = scalar_to_bf16((float)from[e] * scale); \
     }
 CONVERT(from_u8, uint8_t)
 CONVERT(from_i8, int8_t)
@@ -41,9 +43,11 @@ CONVERT(from_i32, int32_t)
 CONVERT(from_f32, float)
 #undef CONVERT
 
-// A piece of a row at a time: what is made of it is still near when it is normalized and rounded.
-#define PUF_PIECE 256
-PUF_INLINE void piece_to_float(const PufToFloat *args, const char *from, int64_t d, int64_t n,
+// A row is converted in chunks that are still in the cache when they are normalized and rounded.
+#define PUF_CONVERT_CHUNK 256
+
+// Elements [d, d + n) of a row, normalized if there is a scale.
+PUF_INLINE void chunk_to_float(const PufToFloat *args, const char *from, int64_t d, int64_t n,
                                float *out) {
     switch (args->convert) {
     case PUF_FROM_U8:
@@ -66,20 +70,22 @@ PUF_INLINE void piece_to_float(const PufToFloat *args, const char *from, int64_t
 }
 
 static int puf_to_float(const PufToFloat *args, PufFault *fault) {
-    float piece[PUF_PIECE];
+    float chunk[PUF_CONVERT_CHUNK];
     for (int64_t row = 0; row < args->num_rows; row++) {
         const char *from = args->input->data + (args->begin + row) * args->input->stride;
         const int64_t begin = row * args->out.stride;
-        for (int64_t d = 0; d < args->size; d += PUF_PIECE) {
-            const int64_t left = args->size - d, n = left < PUF_PIECE ? left : PUF_PIECE;
-            if (!args->out.narrow) {
-                piece_to_float(args, from, d, n, (float *)args->out.at + begin + d);
+        for (int64_t d = 0; d < args->size; d += PUF_CONVERT_CHUNK) {
+            const int64_t left = args->size - d,
+                          n = left < PUF_CONVERT_CHUNK ? left : PUF_CONVERT_CHUNK;
+            if (!args->out.is_bf16) {
+                chunk_to_float(args, from, d, n, (float *)args->out.data + begin + d);
                 continue;
             }
-            const int is = args->convert == PUF_FROM_F32 && !args->scale;
-            if (!is) piece_to_float(args, from, d, n, piece);
-            from_f32_to_bf16(is ? (const float *)from + d : piece,
-                             (uint16_t *)args->out.at + begin + d, n, 1.0f);
+            // Floats that are only rounded need no copy first.
+            const int only_round = args->convert == PUF_FROM_F32 && !args->scale;
+            if (!only_round) chunk_to_float(args, from, d, n, chunk);
+            from_f32_to_bf16(only_round ? (const float *)from + d : chunk,
+                             (uint16_t *)args->out.data + begin + d, n, 1.0f);
         }
     }
     return 0;

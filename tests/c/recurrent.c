@@ -40,7 +40,7 @@ static void lstm(int64_t rows, int64_t size) {
     free(bias), free(keep), free(cell);
 }
 
-static void lstm_back(int64_t rows, int64_t size) {
+static void lstm_backward(int64_t rows, int64_t size) {
     const int64_t one = rows * size, four = 4 * one;
     float *gates = given(four), *keep = given(rows), *cell = given(one), *grad_out = given(one);
     float *grad_hidden = given(one), *grad_cell = given(one), *grad_bias = given(4 * size);
@@ -71,7 +71,7 @@ static void mingru(int64_t rows, int64_t horizon, int64_t size) {
     free(bias), free(keep), free(x), free(state);
 }
 
-static void mingru_back(int64_t rows, int64_t horizon, int64_t size) {
+static void mingru_backward(int64_t rows, int64_t horizon, int64_t size) {
     const int64_t steps = rows * horizon, all = steps * size;
     float *gates = given(2 * all), *keep = given(steps), *state = given(rows * size);
     float *hidden = given(all), *grad_out = given(all), *grad_state = given(rows * size);
@@ -104,9 +104,9 @@ int main(int count, char **arguments) {
     const int64_t rows = atoi(arguments[1]), horizon = atoi(arguments[2]);
     const int64_t size = atoi(arguments[3]);
     lstm(rows, size);
-    lstm_back(rows, size);
+    lstm_backward(rows, size);
     mingru(rows, horizon, size);
-    mingru_back(rows, horizon, size);
+    mingru_backward(rows, horizon, size);
     carry(rows, size);
     return 0;
 }
