@@ -1,6 +1,7 @@
-"""What a caller gives, checked: the game, its config against its header's table, counts, seeds.
+"""Checks of a caller's arguments: the game, its config, counts, seeds.
 
-Every message names the game or argument, what was given, what is legal and what it is for.
+A config is checked against the table in the game's header. Every message names the game or the
+argument, what was given, what is legal and what it is for.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import numpy.typing as npt
 from pufferenv import games
 from pufferenv.engine._engine import Field, Game, mix_seed
 
-MOST = 2**31 - 1  # of envs, agents, rows, slots of a row: all are int32 in the engine
+MOST = 2**31 - 1  # envs, agents, rows, slots of a row: all are int32 in the engine
 
 
 def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
-    """Return the game of a name, of a header's path, of a wrapped env, or as it is.
+    """Return a loaded game for a name, a header's path, a wrapped env or a loaded game.
 
-    `debug`: its debug object.
+    debug: the debug object; ValueError for a loaded game that is none.
     """
     played: Any = getattr(game, "game", None)
     if isinstance(played, Game) and not played.config_fields:
-        game = played  # a vector env, of a game with no config that could differ
+        game = played  # a vector env of a game without config fields
     if not isinstance(game, Game):
         return games.load(game, debug=debug)
     if debug and not game.debug:
@@ -38,9 +39,9 @@ def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
 
 
 def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a game's fields given as a mapping and those given as arguments, as one mapping.
+    """Return the fields given as a mapping and those given as arguments, as one mapping.
 
-    Raises TypeError for what is no mapping, ValueError for a field that is given in both.
+    Raises TypeError for a config that is not a mapping, ValueError for a field given in both.
     """
     if config is None:
         return fields
@@ -56,11 +57,11 @@ def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mappi
 
 
 def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
-    """Return the whole config: `given` checked and typed, the header's default for the rest.
+    """Return the whole config: `given`, checked and typed, and the header's defaults for the rest.
 
-    Numpy scalars count as numbers, whole floats (`11.0`) as integers, bools as neither.
-    Raises TypeError for what is no number, ValueError for an unknown key, a fraction where an
-    integer belongs, NaN, or a value outside the field's range.
+    Numpy scalars are numbers, whole floats (`11.0`) are integers, bools are neither. Raises TypeError
+    for a value that is not a number, and ValueError for an unknown key, a fraction where an integer
+    is needed, NaN, or a value outside the field's range.
     """
     fields = {field.name: field for field in game.config_fields}
     for key in given:
@@ -86,7 +87,7 @@ def _checked(game: str, field: Field, given: Any) -> int | float:
     said = f"{game}: {field.name}={_plain(given)}"
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, numbers.Real):
         raise TypeError(f"{said} is {_article(given)}, must be {legal}")
-    # A float32's 0.1 means 0.1, and a saved config shows it so.
+    # The float32 0.1 is read as 0.1, so that a saved config shows 0.1.
     value: Any = float(str(given)) if isinstance(given, np.floating) else given
     if math.isnan(value):
         raise ValueError(f"{said} is not a number, must be {legal}")
@@ -100,7 +101,7 @@ def _checked(game: str, field: Field, given: Any) -> int | float:
 
 
 def _plain(value: Any) -> str:
-    """Write a number as a person would: 64 and 0.5, not 64.0 and np.float32(0.5)."""
+    """Return a number as a person writes it: 64 and 0.5, not 64.0 and np.float32(0.5)."""
     if isinstance(value, (float, np.floating)):
         return format(value, "g") if float(format(value, "g")) == value else str(value)
     return str(value) if isinstance(value, np.generic) else repr(value)
@@ -112,7 +113,7 @@ def _article(value: Any) -> str:
 
 
 def count(name: str, given: Any, what: str) -> int:
-    """Return `given` as an int in [1, 2**31); errors name the argument and `what` it is."""
+    """Return `given` as an int in [1, 2**31); errors name the argument and say `what` it is."""
     try:
         if isinstance(given, (bool, np.bool_)):
             raise TypeError
@@ -125,7 +126,7 @@ def count(name: str, given: Any, what: str) -> int:
 
 
 def not_drawn(render_mode: str | None) -> None:
-    """Refuse a render mode."""
+    """Raise ValueError for a render mode, because games are not drawn in Python."""
     if render_mode is not None:
         raise ValueError(
             f"render_mode={render_mode!r}: the games are not drawn in Python; leave it out"
@@ -133,9 +134,9 @@ def not_drawn(render_mode: str | None) -> None:
 
 
 def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64]:
-    """Return one seed per env, (num_envs,): mixed from one int, or from each env's own int.
+    """Return one seed per env, (num_envs,), mixed from one int or from one int per env.
 
-    Env i of a single seed is the same whatever num_envs is. Seeds are integers in [0, 2**64).
+    With a single int, env i has the same seed for every num_envs. Seeds are in [0, 2**64).
     """
     if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
         if len(seed) != num_envs:

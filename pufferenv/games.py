@@ -1,8 +1,8 @@
-"""The games at hand: their names, the object that a game is loaded from, its training defaults.
+"""Games: their names, the object that a game is loaded from, and its training defaults.
 
-A game is a name of the ocean package or a path to a header. In a checkout, and for a header from
-anywhere, the object always is what the header is now: `find` builds it when it is missing or when
-anything it includes changed (under a second). An installed wheel's games are taken as they came.
+A game is named by its header in the ocean package or by the path of a header. In a checkout, and for
+a header anywhere else, `find` builds the object when it is missing or when a file that it includes
+has changed, which takes less than a second. The games of an installed wheel are used as they are.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ GameLike = str | os.PathLike[str]
 
 
 def names() -> list[str]:
-    """All games of the ocean package, sorted."""
+    """Return the names of all games in the ocean package, sorted."""
     return list(targets.headers())
 
 
 def find(game: GameLike, *, debug: bool = False) -> Path:
-    """Return the object to load, built first where it is not what the header is now.
+    """Return the object to load; build it first if it is missing or out of date.
 
-    Raises ValueError for an unknown game (with the nearest name), BuildError with the compiler's
-    message, or with the package to install where there is no compiler.
+    Raises ValueError for an unknown game, with the nearest name, and BuildError with the compiler's
+    message or, without a compiler, the package that brings one.
     """
     header = targets.header_of(game)
     variant = selected("debug" if debug else None)
@@ -47,7 +47,7 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:
-    """Load a game's object, found or built as `find` does it.
+    """Load a game's object, which `find` finds or builds.
 
     Raises what `find` raises, and ValueError where PUF_NAME is not the header's file name.
     """
@@ -61,7 +61,7 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
-    """Read the TOML file beside the header: sections env, vec, train, policy; {} without one."""
+    """Return the TOML file beside the header, sections env, vec, train, policy; {} without one."""
     path = targets.header_of(game).with_suffix(".toml")
     if not path.is_file():
         return {}

@@ -1,8 +1,8 @@
-"""RowEnv, what a trainer steps: a game's envs writing straight into rows of `horizon` slots.
+"""RowEnv: what a trainer steps, a game's envs that write straight into rows of `horizon` slots.
 
-The engine owns the pool, hands out rows and says which are full (docs/design.md, "Rows"); this
-class sizes it. The pool has `batch_rows + 2 * agents` rows, which always suffices when batches
-are taken while `engine.num_full >= batch_rows`, before the next step.
+The engine owns the pool, assigns rows to agents and reports which are full (docs/design.md, "Rows");
+this class sizes the pool. It has `batch_rows + 2 * agents` rows, which always suffices if batches are
+taken while `engine.num_full >= batch_rows`, before the next step.
 """
 
 from __future__ import annotations
@@ -22,25 +22,29 @@ from pufferenv.game_spec import GameLike, GameSpec
 
 
 class RowEnv:
-    """Envs of one game whose transitions land in the memory that is learned from.
+    """Envs of one game whose transitions are written into the memory that is trained on.
 
-    `horizon` slots make a row, `batch_rows` full rows a batch (default: one row per agent).
-    `allocate(name, shape, dtype)` gives the memory of each array, None for the engine's own.
-    `check` verifies every invariant of the rows after each step; `debug` loads the game's debug
-    object, which names game, env, agent and step of a broken rule. `**fields` are the game's own;
-    `config` takes them as a mapping, those too that are named as an argument here.
+    game: a name, a header's path, a loaded Game or a GameSpec.
+    horizon: slots of one row; batch_rows: full rows of one batch, by default one row per agent.
+    num_threads: C threads that step the envs; results are the same for any number.
+    check: verify every invariant of the rows after each step.
+    debug: load the game's debug object, which names game, env, agent and step of a broken rule.
+    allocate: `allocate(name, shape, dtype)` returns the memory for one array, or None for the
+        engine's own.
+    fields: the game's config; `config` takes them as a mapping, also those that have the name of an
+        argument here.
 
-    Acting: read `arrays`' slots, write `actions` and `axes`, call `step`; take
-    `engine.batch()` and `engine.release()` it while `engine.num_full >= batch_rows`.
-    Raises TypeError or ValueError for whatever is impossible, and warns (UserWarning) where
-    full rows would wait through an update.
+    To act, read the slots of `arrays["slot"]`, write `arrays["action"]` and `arrays["axis"]`, and call
+    `step`. While `engine.num_full >= batch_rows`, take `engine.batch()` and then `engine.release()` it.
+    Raises TypeError or ValueError for sizes that are not possible, and warns (UserWarning) where full
+    rows would wait during an update.
     """
 
     game_spec: GameSpec
     game: Game
     config: dict[str, int | float]
     engine: Engine
-    arrays: dict[str, npt.NDArray[Any]]  # the engine's: names, shapes and dtypes stand there
+    arrays: dict[str, npt.NDArray[Any]]  # documented at Engine in engine/_engine.pyi
     num_envs: int
     env_agents: int  # agents of one env
     num_agents: int  # num_envs * env_agents
@@ -94,10 +98,11 @@ class RowEnv:
         self.arrays = self.engine.arrays
 
     def _fitting(self, batch_rows: int | None) -> int:
-        """Return batch_rows, or one row per agent; refuse what no pool holds, warn where rows wait.
+        """Return batch_rows, or one row per agent; warn where full rows would wait.
 
-        A fixed population fills its rows in lockstep. After k horizons k * agents rows have been
-        filled, and what one batch leaves for the next is at most agents - gcd(agents, batch_rows).
+        A fixed population fills its rows at the same time. After k horizons, k * agents rows have
+        been filled, and a batch leaves at most agents - gcd(agents, batch_rows) full rows behind.
+        Raises ValueError for more rows than a pool can have.
         """
         agents = self.num_agents
         most = MOST - 2 * agents
@@ -122,40 +127,40 @@ class RowEnv:
             warnings.warn(
                 f"batch_rows={rows} is not a multiple of the {agents} agents "
                 f"(num_envs={self.num_envs}, {self.env_agents} each): while all of them live, up "
-                f"to {waiting} full rows wait while a batch is trained on, and are older than the "
-                f"weights by then. None wait with batch_rows={nearest}",
+                f"to {waiting} full rows wait during an update and are trained on one update later. "
+                f"No rows wait with batch_rows={nearest}",
                 stacklevel=3,
             )
         return rows
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin new episodes in an empty pool; with `seed`, in envs made afresh."""
+        """Begin new episodes in an empty pool; `seed` makes the envs anew."""
         self.engine.reset(None if seed is None else env_seeds(seed, self.num_envs))
 
     def step(self, begin: int = 0, end: int | None = None) -> None:
-        """Step envs [begin, end) with what stands in `actions` and `axes`."""
+        """Step envs [begin, end) with the arrays action and axis."""
         self.engine.step(begin, end)
 
     @property
     def is_async(self) -> bool:
-        """Whether `send` begins a step and `receive` ends it, so that envs act in between."""
+        """Return whether `send` starts a step that `receive` ends, so that envs step in between."""
         return hasattr(self.engine, "receive_any")
 
     def send(self, begin: int, end: int) -> None:
-        """Begin a step: have envs [begin, end) act, and do not wait; only where `is_async`."""
+        """Start a step of envs [begin, end) without waiting for it; only where `is_async`."""
         cast(Any, self.engine).send(begin, end)
 
     def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """End the step of the first of these ranges that has acted -> which it was."""
+        """Wait for the first of these ranges whose step is done, end the step and return the range."""
         first: tuple[int, int] = cast(Any, self.engine).receive_any(ranges)
         return first
 
     def log(self) -> Mapping[str, tuple[float, float, float, float]]:
-        """Return per log field (mean, std, min, max) over the episodes since the last call."""
+        """Return (mean, std, min, max) by log field, over the episodes since the last call."""
         return self.engine.log()
 
     def close(self) -> None:
-        """Stop the threads; arrays that somebody still holds stay valid. Twice is fine."""
+        """Stop the threads. Arrays that are still in use stay valid; closing twice is fine."""
         self.engine.close()
 
     def __enter__(self) -> RowEnv:

@@ -1,8 +1,9 @@
-"""Packing: a nest of Gymnasium spaces as one slot of observation, or as heads and axes of action.
+"""Packing: how nested Gymnasium spaces are stored in the engine's arrays.
 
-An observation's leaves become the parts of a slot and come back as views of it, by name; those of
-an action become heads (int32 choices) and axes (float32). What cannot be kept so is refused at
-construction, with its place in the nest. Letters: N observations or actions, K heads, X axes.
+The leaves of an observation space become the parts of a slot, and are read as views of the slot. The
+leaves of an action space become discrete heads (int32) and continuous axes (float32). The constructor
+raises for a leaf that cannot be stored and names its path. Letters: N observations or actions, K
+heads, X axes.
 """
 
 from __future__ import annotations
@@ -18,41 +19,39 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 
 from pufferenv.engine._engine import MAX_DIMS
 
-MAX_CHOICES = 1024  # of one integer of an action: an axis of whole numbers is a head
+MAX_CHOICES = 1024  # values of one integer of an action, which becomes one head
 INT32 = np.iinfo(np.int32)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 ADVICE = "leave it out or turn it into numbers with a gymnasium.ObservationWrapper"
 ACTION_ADVICE = "change it with a gymnasium.ActionWrapper"
 
-Path = tuple[Any, ...]  # keys of Dicts and places in Tuples, from the outside in
+Path = tuple[Any, ...]  # keys of Dicts and indices of Tuples, outermost first
 Array = npt.NDArray[Any]
 
 
-class Part(NamedTuple):
-    """One leaf of an observation space, and where it lies in a slot."""
+class ObservationPart(NamedTuple):
+    """One leaf of an observation space, and its place in a slot."""
 
-    name: str  # its path, "image" or "inner/0"; "" where the whole observation is one leaf
+    name: str  # its path, such as "image" or "inner/0"; "": the whole observation is one leaf
     path: Path
     space: Space[Any]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # as stored: uint8, int8, int32 or float32
-    offset: int  # bytes from the slot's begin
-    limits: (
-        tuple[int, int] | None
-    )  # integers that are checked, because the dtype or the choices end
+    offset: int  # bytes from the start of the slot
+    limits: tuple[int, int] | None  # legal integers, where the stored dtype allows others
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the part in a slot."""
+        """Return the size of the part in a slot, in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def spelled(self) -> str:
-        """The part as a message names it."""
+        """Return the part's name for a message."""
         return f"observation {self.name!r}" if self.name else "the observation"
 
     def checked(self, value: Any, lead: tuple[int, ...]) -> Any:
-        """Return `value`, `lead` before the part's shape, if it can be stored; raise ValueError."""
+        """Return `value` (*lead, *shape) as it can be stored. Raise ValueError if it cannot."""
         if type(value) is np.ndarray and value.shape == lead + self.shape:
             if value.dtype == self.space.dtype and self.limits is None:
                 return value
@@ -88,31 +87,31 @@ class Part(NamedTuple):
 
 
 class Packing:
-    """How observations of a space lie in a slot. Make one with `Packing.of(space)`.
+    """How observations of a space are stored in a slot. Make one with `Packing.of(space)`.
 
-    A slot of one Box keeps the Box's shape and dtype; of leaves of one dtype it is one row of that
-    dtype; of mixed ones it is bytes, each part aligned to its item size. float16 and float64 become
-    float32 (rounded), bool uint8, other integers int32; an integer that does not fit is an error
-    when it is packed.
+    A slot of a single Box has the Box's shape and dtype. A slot of several leaves of one dtype is one
+    row of that dtype; of mixed dtypes it is bytes, with each part aligned to its item size. float16
+    and float64 are rounded to float32, bool becomes uint8, other integers int32. An integer that does
+    not fit raises when it is packed.
     """
 
     space: Space[Any]
-    parts: tuple[Part, ...]
+    parts: tuple[ObservationPart, ...]
     shape: tuple[int, ...]  # of a slot
     dtype: np.dtype[Any]  # of a slot
 
     def __init__(self, space: Space[Any]) -> None:
         self.space = space
-        parts: list[Part] = []
+        parts: list[ObservationPart] = []
         end = 0
         for path, leaf in leaves(space, "observation", ADVICE):
             dtype, limits = _stored(path, leaf)
             shape = tuple(leaf.shape or ())
             offset = -(-end // dtype.itemsize) * dtype.itemsize
-            parts.append(Part(spell(path), path, leaf, shape, dtype, offset, limits))
+            parts.append(ObservationPart(spell(path), path, leaf, shape, dtype, offset, limits))
             end = offset + parts[-1].num_bytes
         if not end:
-            raise TypeError(f"observation space {space} has no entries: nothing to see")
+            raise TypeError(f"observation space {space} has no entries: nothing to observe")
         _distinct([part.name for part in parts], space)
         self.parts = tuple(parts)
         dtypes = {part.dtype for part in parts}
@@ -126,20 +125,21 @@ class Packing:
     def of(cls, space: Space[Any]) -> Packing:
         """Return the packing of a space.
 
-        Raise TypeError for a leaf that is no Box, Discrete, MultiDiscrete or MultiBinary, or whose
-        choices do not fit int32, naming it and its place; ValueError for two leaves of one name.
+        Raise TypeError, naming the leaf and its path, for a leaf that is not a Box, Discrete,
+        MultiDiscrete or MultiBinary, or whose choices do not fit int32; ValueError for two leaves of
+        one name.
         """
         return cls(space)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the observation is one array, not a nest of them."""
+        """Return whether the observation is one array and not nested."""
         return not self.parts[0].path and len(self.parts) == 1
 
     def pack(self, obs: Any, out: Array) -> None:
         """Write one observation of the space into a slot `out`.
 
-        Raise ValueError, naming the part, for a wrong shape, a float where the space says integers,
+        Raise ValueError, naming the part, for a wrong shape, a float where the space has integers, or
         an integer that does not fit.
         """
         self.write(self.views(out), ..., obs)
@@ -151,7 +151,7 @@ class Packing:
             view[...] = part.checked(_at(obs, part.path), lead)
 
     def write(self, views: list[Array], index: Any, obs: Any) -> None:
-        """Write one observation at `index` of `views(pool)`: a pool's views are made once."""
+        """Write one observation at `index` of `views(pool)`, which are made once for a pool."""
         for part, view in zip(self.parts, views, strict=True):
             value = obs
             for key in part.path:
@@ -159,9 +159,9 @@ class Packing:
             view[index] = part.checked(value, ())
 
     def views(self, slots: Any, dtype: Callable[[np.dtype[Any]], Any] = np.dtype) -> list[Any]:
-        """Return each part of slots (..., *shape) as (..., *part.shape), without a copy.
+        """Return each part of slots (..., *shape) as a view (..., *part.shape).
 
-        For other arrays than numpy's, which slice and view alike, `dtype` gives their dtype.
+        `slots` may also be a torch tensor; `dtype` then maps a numpy dtype to its dtype.
         """
         lead = tuple(slots.shape[: slots.ndim - len(self.shape)])
         if self.is_plain:
@@ -175,16 +175,16 @@ class Packing:
         return found
 
     def unpack(self, slots: Array) -> Any:
-        """Return slots (..., *shape) as the space nests them: dicts and tuples of views."""
+        """Return slots (..., *shape) as the space's dicts and tuples, of views."""
         return self.nest(self.views(slots))
 
     def nest(self, values: list[Any]) -> Any:
-        """Put one value per part into dicts and tuples, as the space has them."""
+        """Return one value per part, nested in dicts and tuples as in the space."""
         return _nest(self.space, iter(values))
 
 
 class Head(NamedTuple):
-    """One discrete head: 0 <= choice < n stands for `choice + start`."""
+    """One discrete head: choice 0 <= c < n means the integer `c + start` of the space."""
 
     name: str
     n: int
@@ -192,7 +192,7 @@ class Head(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One continuous axis; infinite where the space has no bound, rounded inwards to float32."""
+    """One continuous axis, its bounds rounded inwards to float32; infinite: no bound."""
 
     name: str
     low: float
@@ -200,9 +200,9 @@ class Axis(NamedTuple):
 
 
 class ActionPacking:
-    """How actions of a space are heads and axes. Make one with `ActionPacking.of(space)`.
+    """Actions of a space as heads and axes. Make one with `ActionPacking.of(space)`.
 
-    Discrete, MultiDiscrete, MultiBinary and Box of few integers become heads; Box of floats axes.
+    Discrete, MultiDiscrete, MultiBinary and Boxes of integers become heads, Boxes of floats axes.
     """
 
     space: Space[Any]
@@ -234,15 +234,15 @@ class ActionPacking:
     def of(cls, space: Space[Any]) -> ActionPacking:
         """Return the packing of a space.
 
-        Raise TypeError for a leaf that is no Box, Discrete, MultiDiscrete or MultiBinary, and for
-        integers without bounds or with more than MAX_CHOICES choices, with its place.
+        Raise TypeError, naming the path, for a leaf that is not a Box, Discrete, MultiDiscrete or
+        MultiBinary, and for integers without bounds or with more than MAX_CHOICES choices.
         """
         return cls(space)
 
     def unpack(self, heads: Array, axes: Array) -> Any:
-        """Make one action of the space from choices (K,) and axes (X,).
+        """Return one action of the space for choices (K,) and axes (X,).
 
-        With (N, K) and (N, X), N actions, batched as Gymnasium's vector envs take them.
+        For (N, K) and (N, X), return N actions, batched as Gymnasium's vector envs take them.
         """
         lead = (heads if self.heads else axes).shape[:-1]
         return _nest(self.space, (self._value(leaf, lead, heads, axes) for leaf in self._leaves))
@@ -265,7 +265,7 @@ class ActionPacking:
     def pack(self, action: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Return the choices (K,) and axes (X,) of one action of the space.
 
-        Raise ValueError for an action that is not of the space.
+        Raise ValueError for an action that is not in the space.
         """
         if not self.space.contains(action):
             raise ValueError(f"action {action!r} is not in {self.space}")
@@ -280,9 +280,9 @@ class ActionPacking:
 
 
 def leaves(space: Space[Any], what: str, advice: str) -> Iterator[tuple[Path, Space[Any]]]:
-    """Yield every leaf of a nest of Dicts and Tuples with its path, in the space's own order.
+    """Yield every leaf of nested Dicts and Tuples with its path, in the space's order.
 
-    Raise TypeError for a leaf of another kind than those that can be packed.
+    Raise TypeError for a leaf of a kind that cannot be packed.
     """
 
     def walk(path: Path, space: Space[Any]) -> Iterator[tuple[Path, Space[Any]]]:
@@ -306,7 +306,7 @@ def leaves(space: Space[Any], what: str, advice: str) -> Iterator[tuple[Path, Sp
 
 
 def spell(path: Path) -> str:
-    """Write a path as a name: `inner/0`."""
+    """Return a path as a name, such as `inner/0`."""
     return "/".join(map(str, path))
 
 
@@ -335,7 +335,7 @@ def _shape(space: Space[Any]) -> tuple[int, ...]:
 
 
 def _stored(path: Path, leaf: Space[Any]) -> tuple[np.dtype[Any], tuple[int, int] | None]:
-    """Return the dtype that a leaf's observations are kept as, and the integers to check for."""
+    """Return the dtype that a leaf is stored as, and the legal integers where they are fewer."""
     if isinstance(leaf, MultiBinary):
         return np.dtype(np.int8), None
     if isinstance(leaf, (Discrete, MultiDiscrete)):
@@ -356,7 +356,7 @@ def _stored(path: Path, leaf: Space[Any]) -> tuple[np.dtype[Any], tuple[int, int
 
 
 def _names(path: Path, leaf: Space[Any]) -> list[str]:
-    """Name each entry of an action's leaf; one entry alone has the leaf's name."""
+    """Return a name for each entry of an action's leaf; a scalar has the leaf's name."""
     name, shape = spell(path) or "action", _shape(leaf)
     if not shape:
         return [name]
@@ -368,7 +368,7 @@ def _continuous(leaf: Space[Any]) -> bool:
 
 
 def _bounds(leaf: Any) -> tuple[list[float], list[float]]:
-    """Return float32 bounds of each entry of a Box, so that nothing between them is outside it."""
+    """Return float32 bounds for each entry of a Box, such that all between them is in the Box."""
     with np.errstate(over="ignore"):
         low, high = leaf.low.astype(np.float32), leaf.high.astype(np.float32)
     low = np.where(low < leaf.low, np.nextafter(low, np.float32(np.inf)), low)
@@ -379,7 +379,7 @@ def _bounds(leaf: Any) -> tuple[list[float], list[float]]:
 
 
 def _choices(path: Path, leaf: Any) -> tuple[list[int], list[int]]:
-    """Return (numbers of choices, first values) of each entry of a discrete leaf."""
+    """Return the numbers of choices and the lowest values of the entries of a discrete leaf."""
     size = math.prod(_shape(leaf))
     if isinstance(leaf, MultiBinary):
         return [2] * size, [0] * size

@@ -1,7 +1,7 @@
 """make: a game's envs as one `gymnasium.vector.VectorEnv`, stepped in C threads.
 
-One place of the batch is one agent: `num_envs` counts them, as Gymnasium's wrappers expect, and
-agent n of env e stands at `e * env_agents + n`. Letters in shapes: A such agents, K discrete
+Every index of the batch is one agent: `num_envs` counts agents, as Gymnasium's wrappers expect, and
+agent n of env e has index `e * env_agents + n`. Letters in shapes: A agents of all envs, K discrete
 heads, X continuous axes, L log fields, C the sum of all heads' choices, *O one observation.
 """
 
@@ -23,7 +23,7 @@ from pufferenv.engine.arrays import given_memory
 from pufferenv.game_config import count, env_seeds, merged
 from pufferenv.game_spec import GameLike, GameSpec
 
-BUFFERS = {  # by name in the engine: the name in `make(buffers=...)`
+BUFFERS = {  # name of an engine's array: its name in `make(buffers=...)`
     "observation": "observations",
     "reward": "rewards",
     "termination": "terminations",
@@ -62,18 +62,18 @@ def make(
     game: a name (`"squared"`), a header's path, which is built when it changed, a loaded Game, or a
         GameSpec, which has its config already.
     num_threads: C threads that step the envs; results are the same bytes for any number.
-    seed: one int, or one per env; None draws it from the OS.
+    seed: one int, or one per env; None takes a random one from the OS.
     autoreset_mode: `"same_step"`, `"next_step"`, `"disabled"`, or Gymnasium's AutoresetMode.
-    copy: return copies. Otherwise `step` and `reset` return the arrays that the next `step` or
-        `reset` writes into: use or copy them before. They stay valid memory after `close`.
-    debug: the game's debug object, which raises RuntimeError with game, env, agent and step where
-        the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
-    buffers: memory to write into by name (observations, rewards, terminations, truncations):
-        arrays of the shape and dtype that `step` returns, or exactly as many plain bytes.
-    fields: the game's own; `puffer games` lists them.
-    config: the same as a mapping, for fields that are named as an argument here, such as `seed`.
+    copy: return copies. Without it `step` and `reset` return the arrays that the next `step` or
+        `reset` overwrites. They stay valid memory after `close`.
+    debug: load the game's debug object, which raises RuntimeError with game, env, agent and step
+        where the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
+    buffers: memory to write into, by name (observations, rewards, terminations, truncations): arrays
+        of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
+    fields: the game's config; `puffer games GAME` lists it.
+    config: the same as a mapping, for fields that have the name of an argument here, such as `seed`.
 
-    Raises TypeError or ValueError naming what was given and what is legal.
+    Raises TypeError or ValueError that names what was given and what is legal.
     """
     return PufferVectorEnv(
         GameSpec.of(game, merged(config, fields), debug=debug),
@@ -87,13 +87,13 @@ def make(
 
 
 class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
-    """A vector env over the agents of one game's envs; made by `make`, which says what it takes.
+    """A vector env over the agents of one game's envs; `make` makes it and documents its arguments.
 
     observation_space: Box (A, *O). action_space: MultiDiscrete (A,) for one head, Box of integers
     (A, K) for several, Box of floats (A, X) for axes, Dict(discrete, continuous) for both.
     """
 
-    closed = True  # until everything is there: a constructor that raised has nothing to close
+    closed = True  # until __init__ is done: a constructor that raised has nothing to close
     game_spec: GameSpec
     game: Game
     config: dict[str, int | float]
@@ -101,12 +101,10 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     env_agents: int  # agents of one env
     num_threads: int
     autoreset_mode: AutoresetMode
-    alive: npt.NDArray[np.bool_]  # (A,) who acts in the next step; a view
+    alive: npt.NDArray[np.bool_]  # (A,) agents that act in the next step; a view
     needs_reset: npt.NDArray[np.bool_]  # (envs,) the episode ended in an earlier step; a view
     action_masks: npt.NDArray[np.bool_] | None  # (A, C) legal choices, head by head
-    counted: (
-        npt.NDArray[np.bool_] | None
-    )  # (envs,) external envs: whose infos are in `log`; writable
+    counted: npt.NDArray[np.bool_] | None  # (envs,) external envs whose infos `log` has; writable
     heads: tuple[Head, ...]
     axes: tuple[Axis, ...]
 
@@ -148,7 +146,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.closed = False
 
     def _bind(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Take every view once, so that a step makes none."""
+        """Keep every array that a step returns, so that a step looks up none."""
         self._observations = arrays["observation"]
         self._rewards = arrays["reward"]
         self._terminations = arrays["termination"]
@@ -176,18 +174,18 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
         """Begin a new episode in every env and return (observations (A, *O), infos).
 
-        seed: makes the envs afresh, from one int or one per env, so env i lives through the same
-        whatever happened before; None goes on with each env's own random stream.
-        options: `{"reset_mask": (A,) bool}` resets only these, in DISABLED mode; all agents of an
-        env or none.
+        seed: makes the envs anew from one int, or one per env, so that the trajectory of env i
+        does not depend on what happened before; None continues each env's random stream.
+        options: `{"reset_mask": (A,) bool}` resets only these, in DISABLED mode; it has all agents
+        of an env or none.
         """
         self._check_open()
         mask = self._reset_mask(options)
         if not self._ready and mask is not None and not mask.all():
-            raise ResetNeeded("reset() must come once without reset_mask before one with it")
+            raise ResetNeeded("the first reset() must be one without reset_mask")
         seeds = None if seed is None else env_seeds(seed, self._engine.num_envs)
         if seed is not None and not isinstance(seed, (Sequence, np.ndarray)):
-            super().reset(seed=int(seed))  # np_random, for whoever wraps this
+            super().reset(seed=int(seed))  # sets np_random, which wrappers use
         if self._ready or seed is not None or not self._engine.begun:
             self._engine.reset(seeds, mask)
         self._ready = True
@@ -198,19 +196,20 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     def step(self, actions: Any) -> Arrays:
         """Act with all agents and return (observations, rewards, terminations, truncations, infos).
 
-        actions: integers (A,) or (A, K), int32 fastest; floats (A, X), clipped to the axes' ranges;
-        a dict of both under "discrete" and "continuous". Who is dead or about to be reset acts in
-        vain; in DISABLED mode an env whose episode is over waits with reward 0 until it is reset.
+        actions: integers (A,) or (A, K), fastest as int32; floats (A, X), clipped to the axes'
+        ranges; or a dict of both under "discrete" and "continuous". Actions of agents that are dead
+        or about to be reset have no effect. In DISABLED mode an env whose episode has ended does
+        nothing and gives reward 0 until it is reset.
 
-        infos, batched with masks: in SAME_STEP mode `final_obs` (A, *O) with `_final_obs` (A,)
-        where an episode or a cut life ended, and `final_info`, what the ended episodes amounted
-        to: a dict of one (A,) array per log field with its mask. In the other modes these fields
-        stand in infos themselves. What a mask leaves out is old. Games with action masks:
-        `action_mask` (A, C) in every step, and that of `final_obs` in `final_info`.
+        infos hold batched arrays with masks. In SAME_STEP mode: `final_obs` (A, *O) with
+        `_final_obs` (A,), where an episode ended or a life was cut, and `final_info`, the logs of
+        ended episodes: a dict of one (A,) array per log field, each with its mask. In the other
+        modes infos hold these fields themselves. Entries that a mask excludes are stale. Games with
+        action masks have `action_mask` (A, C) in every step, and that of `final_obs` in `final_info`.
 
-        Raises ValueError or TypeError for illegal actions, before anything has moved; RuntimeError
+        Raises ValueError or TypeError for illegal actions, before any env steps, and RuntimeError
         while another thread is in a step, in a process forked after the env was made, and for a
-        debug object's fault.
+        fault that a debug object found.
         """
         if not self._ready or self.closed:
             self._check_open()
@@ -235,7 +234,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return self._observations, self._rewards, self._terminations, self._truncations, infos
 
     def _both(self, actions: Any) -> tuple[Any, Any]:
-        """Return (discrete, continuous) of a dict of both."""
+        """Return the discrete and the continuous actions of a dict of both."""
         if isinstance(actions, Mapping) and set(actions) == {"discrete", "continuous"}:
             return actions["discrete"], actions["continuous"]
         keys = ", ".join(map(repr, actions)) if isinstance(actions, Mapping) else None
@@ -245,7 +244,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         )
 
     def _infos(self) -> dict[str, Any]:
-        """Collect what this step has beyond the usual: final observations, ended episodes' logs."""
+        """Return the infos of a step with final observations or logs of ended episodes."""
         infos = dict(self._always)
         if self._engine.any_final:
             infos.update(self._final_obs)
@@ -266,14 +265,14 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return infos
 
     def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
-        """Return which envs to reset, (envs,), None: all."""
+        """Return the envs to reset, (envs,) bool; None: all."""
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return None
         if self.autoreset_mode is not AutoresetMode.DISABLED:
             raise ValueError(
-                f"options['reset_mask'] needs autoreset_mode='disabled', this env resets itself: "
-                f"{self.autoreset_mode.value}"
+                f"options['reset_mask'] needs autoreset_mode='disabled'; this env, with "
+                f"{self.autoreset_mode.value}, resets itself"
             )
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
@@ -296,7 +295,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return some
 
     def log(self) -> dict[str, tuple[float, float, float, float]]:
-        """Return per log field (mean, std, min, max) over the episodes since the last call."""
+        """Return (mean, std, min, max) by log field, over the episodes since the last call."""
         self._check_open()
         return self._engine.log()
 
@@ -305,7 +304,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             raise ClosedEnvironmentError(f"{self.game.name}: the vector env was closed")
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stop the threads; `close()` calls it once. Arrays that somebody holds stay valid."""
+        """Stop the threads; `close()` calls this once. Arrays that are still in use stay valid."""
         self._engine.close()
 
 
@@ -318,7 +317,7 @@ class _Buffers:
         self._given, self._arrays = given, dict[str, npt.NDArray[Any]]()
 
     def allocate(self, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Return the memory for an array of the engine, None where the caller gave none."""
+        """Return the memory for an array of the engine; None where the caller gave none."""
         name = BUFFERS.get(array, "")
         if name not in self._given:
             return None

@@ -1,15 +1,15 @@
-// pufferenv/contract/debug_checks.h - what a debug object looks at after each call of a game. Included by env.c.
+// pufferenv/contract/debug_checks.h - what a debug object checks after each call of a game.
 //
-// A game observes into a scratch area with a guard behind each agent, filled with 0xff (a NaN in
-// every float), so that a write past the end, an entry left unwritten and a NaN are all found
-// before anything reaches the pool. The first fault stays in io->note; the engine raises it.
-#ifndef PUF_CHECK_H
-#define PUF_CHECK_H
+// game.c includes it. A game observes into scratch memory filled with 0xff, which is a NaN in every
+// float, with a guard after each agent. A write past the end, an entry left unwritten and a NaN are
+// found before anything reaches the pool. The first fault stays in io->note; the engine raises it.
+#ifndef PUF_DEBUG_CHECKS_H
+#define PUF_DEBUG_CHECKS_H
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { PUF_GUARD = 64 }; // bytes behind each agent's observation and mask, at least
+enum { PUF_GUARD = 64 }; // bytes after each agent's observation and mask, at least
 
 static int untouched(const char *bytes, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -57,7 +57,7 @@ static void observe_one(const Env *env, PufIO *io) {
         if (!io->alive[a]) continue;
         PUF_RULE(io, (int)a,
                  finite_obs((const obs_t *)(const void *)seen, real.obs_stride / sizeof(obs_t)),
-                 "has a NaN, an infinity or an entry that nobody wrote in an observation");
+                 "has a NaN, an infinity or an unwritten entry in an observation");
         memcpy(io->obs + (size_t)io->slot[a] * real.obs_stride, seen, real.obs_stride);
         if (io->mask)
             memcpy(io->mask + (size_t)io->slot[a] * real.mask_stride, legal, real.mask_stride);

@@ -1,4 +1,4 @@
-"""Where the engine's arrays live: memory of its own, or memory that somebody gives it."""
+"""Memory for the engine's arrays: allocated here, or given by the caller and checked here."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 HUGE_PAGE = 2 << 20  # bytes; arrays from this size on ask for huge pages
-SMALL = 1 << 16  # bytes; larger arrays are mapped: what is never used of them is nowhere
+SMALL = 1 << 16  # bytes; larger arrays are mapped, so that unused pages take no memory
 
 
 def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Bytes:
-    """Zeroed memory, aligned to 64 bytes, on huge pages where it is large and the OS has them.
+    """Return zeroed memory (num_bytes,), aligned to 64 bytes, on huge pages where it is large.
 
-    `usual`: bytes from the first on that will surely be used. What lies behind them is not on huge
-    pages, for it costs nothing until it is used. None: all.
-    `place` tells arrays that are used together apart: each begins another 64 bytes into its page.
-    Columns that all began a page would meet in the same sets of the cache.
-    Raises MemoryError, which says how much was asked for and what to reduce.
+    usual: leading bytes that are certain to be used; only these are put on huge pages, because the
+        rest takes no memory until it is used. None: all.
+    place: number of the array among those used together. Each array begins at another multiple of
+        64 bytes within its page, because arrays that all began a page would compete for the same
+        sets of the cache.
+    Raises MemoryError that says how much was asked for and what to reduce.
     """
     shift = 64 * (place % 64)
     if num_bytes < SMALL:
@@ -33,7 +34,7 @@ def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Byte
     except (OSError, OverflowError):
         raise MemoryError(
             f"one array needs {num_bytes / 2**30:,.1f} GiB of memory, more than there is: "
-            f"give fewer num_envs, or a shorter horizon or smaller batch of rows"
+            f"reduce num_envs, the horizon or the batch"
         ) from None
     huge = len(pages) if usual is None else min(len(pages), shift + usual)
     if hasattr(mmap, "MADV_HUGEPAGE") and huge >= HUGE_PAGE:
@@ -43,7 +44,7 @@ def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Byte
 
 
 def given_memory(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Bytes:
-    """The buffer that the caller gave for an array, as that array, or ValueError."""
+    """Return a caller's buffer as bytes; ValueError if the array does not fit into it."""
     num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     what = f"{name} needs a C-contiguous, writable buffer of shape {tuple(shape)} and dtype {dtype}"
     try:

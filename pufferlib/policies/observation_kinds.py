@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
-from pufferenv.spaces import Packing, Part
+from pufferenv.spaces import ObservationPart, Packing
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
 MIN_SIDE = 5  # pixels: what is smaller is read as numbers, not as an image
@@ -33,7 +33,7 @@ class ImageSize(NamedTuple):
         return min(self.height, self.width) >= NATURE_SIDE
 
 
-def image_size(part: Part) -> ImageSize | None:
+def image_size(part: ObservationPart) -> ImageSize | None:
     """Return the size of an image, None for what is not an image.
 
     Of three dimensions the first or the last holds the channels, whichever is smaller.
@@ -52,7 +52,7 @@ def image_size(part: Part) -> ImageSize | None:
     return ImageSize(height, width, shape[0] if first else shape[2], 0 if first else 2)
 
 
-def kind(part: Part) -> str:
+def kind(part: ObservationPart) -> str:
     """Return the kind of a part: IMAGE, CHOICES, BITS or NUMBERS."""
     if isinstance(part.space, (Discrete, MultiDiscrete)):
         return CHOICES
@@ -67,7 +67,7 @@ def kind(part: Part) -> str:
     return NUMBERS
 
 
-def choices(part: Part) -> list[tuple[int, int]]:
+def choices(part: ObservationPart) -> list[tuple[int, int]]:
     """Return (number of choices, lowest choice) of each entry of a part of kind CHOICES."""
     space: Any = part.space
     if isinstance(space, Discrete):
@@ -76,7 +76,7 @@ def choices(part: Part) -> list[tuple[int, int]]:
     return [(int(n), int(start)) for n, start in pairs]
 
 
-def is_normalized(part: Part) -> bool:
+def is_normalized(part: ObservationPart) -> bool:
     """Return whether norm_obs normalizes a part: numbers, and small images of uint8."""
     image = image_size(part)
     if image:

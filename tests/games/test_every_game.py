@@ -131,8 +131,8 @@ def test_training_defaults_are_known_options(name):
 
 
 FAULTS = {
-    "nan_obs": "has a NaN, an infinity or an entry that nobody wrote in an observation",
-    "unwritten": "has a NaN, an infinity or an entry that nobody wrote in an observation",
+    "nan_obs": "has a NaN, an infinity or an unwritten entry in an observation",
+    "unwritten": "has a NaN, an infinity or an unwritten entry in an observation",
     "overrun": "writes past the end of an observation",
     "nan_reward": "gives a reward that is NaN or infinite",
     "dead_reward": "rewards an agent that was dead when the step began",

@@ -193,9 +193,11 @@ def test_the_warning_counts_the_full_rows_that_wait_through_an_update(batch_rows
 def test_the_warning_names_the_batches_that_leave_no_row_waiting():
     with pytest.warns(UserWarning, match=r"batch_rows=20 is not a multiple of the 8 agents"):
         RowEnv("probe", 2, horizon=4, batch_rows=20, agents=4)
-    with pytest.warns(UserWarning, match=r"None wait with batch_rows=16 or 24$"):
+    with pytest.warns(UserWarning, match=r"No rows wait with batch_rows=16 or 24$"):
         RowEnv("squared", 8, horizon=4, batch_rows=20)
-    with pytest.warns(UserWarning, match=r"None wait with batch_rows=8$"):  # more agents than rows
+    with pytest.warns(
+        UserWarning, match=r"No rows wait with batch_rows=8$"
+    ):  # more agents than rows
         RowEnv("squared", 8, horizon=4, batch_rows=4)
 
 

@@ -32,10 +32,10 @@ def trace(env, steps):
 @pytest.mark.parametrize(
     ("game", "agent", "step", "text"),
     [
-        ("nan_obs", 1, 4, "has a NaN, an infinity or an entry that nobody wrote"),
+        ("nan_obs", 1, 4, "has a NaN, an infinity or an unwritten entry"),
         ("nan_reward", 1, 4, "gives a reward that is NaN or infinite"),
         ("overrun", 1, 4, "writes past the end of an observation"),
-        ("unwritten", 1, 4, "entry that nobody wrote in an observation"),
+        ("unwritten", 1, 4, "unwritten entry in an observation"),
         ("dead_reward", 1, 4, "rewards an agent that was dead"),
         ("dead_act", 1, 4, "acts for an agent that was dead"),
         ("double_kill", 1, 4, "kills a dead agent"),

@@ -187,8 +187,8 @@ def test_parts_of_one_dtype_need_no_bytes() -> None:
         (spaces.Dict(o=spaces.OneOf([spaces.Discrete(2)])), ["'o'", "OneOf"]),
         (spaces.Discrete(2**40), ["does not fit int32"]),
         (spaces.Dict(m=spaces.MultiDiscrete([2, 2**33])), ["'m'", "does not fit int32"]),
-        (spaces.Dict({}), ["nothing to see"]),
-        (spaces.Box(0, 1, (0,), np.float32), ["nothing to see"]),
+        (spaces.Dict({}), ["nothing to observe"]),
+        (spaces.Box(0, 1, (0,), np.float32), ["nothing to observe"]),
     ],
 )
 def test_what_cannot_be_packed_is_refused_by_name(space: spaces.Space, words: list[str]) -> None:
