@@ -37,8 +37,8 @@ cdef extern from "fill.h" nogil:
         float value
 
 
-cdef PufRun GATHER = find_kernel(b"gather"), TO_FLOAT = find_kernel(b"to_float")
-cdef PufRun MEAN_AND_DEVIATION = find_kernel(b"moments"), FILL = find_kernel(b"fill")
+cdef int64_t GATHER = find_kernel(b"gather"), TO_FLOAT = find_kernel(b"to_float")
+cdef int64_t MEAN_AND_DEVIATION = find_kernel(b"moments"), FILL = find_kernel(b"fill")
 
 CONVERT = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}
 

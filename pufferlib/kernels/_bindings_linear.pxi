@@ -17,7 +17,7 @@ cdef extern from "linear.h" nogil:
         float *grad_bias
 
 
-cdef PufRun LINEAR = find_kernel(b"linear"), LINEAR_BACKWARD = find_kernel(b"linear_backward")
+cdef int64_t LINEAR = find_kernel(b"linear"), LINEAR_BACKWARD = find_kernel(b"linear_backward")
 
 ACTIVATIONS = ("identity", "relu", "tanh")  # in the order of PufActivation
 

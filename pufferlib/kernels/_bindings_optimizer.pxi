@@ -20,7 +20,7 @@ cdef extern from "adam.h" nogil:
         const PufAdamParams *params
 
 
-cdef PufRun REDUCE_GRADS = find_kernel(b"reduce_grads"), ADAM = find_kernel(b"adam")
+cdef int64_t REDUCE_GRADS = find_kernel(b"reduce_grads"), ADAM = find_kernel(b"adam")
 
 
 def reduce_grads(*, out, more, squares, Graph graph=None):

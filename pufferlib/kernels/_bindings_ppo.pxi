@@ -68,8 +68,8 @@ cdef extern from "ppo_loss.h" nogil:
         double *metrics
 
 
-cdef PufRun SAMPLE = find_kernel(b"sample"), ADVANTAGE = find_kernel(b"advantage")
-cdef PufRun PPO_LOSS = find_kernel(b"ppo_loss")
+cdef int64_t SAMPLE = find_kernel(b"sample"), ADVANTAGE = find_kernel(b"advantage")
+cdef int64_t PPO_LOSS = find_kernel(b"ppo_loss")
 
 
 cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:

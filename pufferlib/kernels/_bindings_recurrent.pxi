@@ -58,10 +58,10 @@ cdef extern from "state.h" nogil:
         float *row_state
 
 
-cdef PufRun LSTM = find_kernel(b"lstm"), LSTM_BACKWARD = find_kernel(b"lstm_backward")
-cdef PufRun MINGRU = find_kernel(b"mingru"), MINGRU_BACKWARD = find_kernel(b"mingru_backward")
-cdef PufRun TRANSPOSE_ROWS = find_kernel(b"transpose_rows"), NOT_RESET = find_kernel(b"not_reset")
-cdef PufRun MASK_STATE = find_kernel(b"mask_state"), INIT_STATES = find_kernel(b"init_states")
+cdef int64_t LSTM = find_kernel(b"lstm"), LSTM_BACKWARD = find_kernel(b"lstm_backward")
+cdef int64_t MINGRU = find_kernel(b"mingru"), MINGRU_BACKWARD = find_kernel(b"mingru_backward")
+cdef int64_t TRANSPOSE_ROWS = find_kernel(b"transpose_rows"), NOT_RESET = find_kernel(b"not_reset")
+cdef int64_t MASK_STATE = find_kernel(b"mask_state"), INIT_STATES = find_kernel(b"init_states")
 
 
 def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Graph graph=None):

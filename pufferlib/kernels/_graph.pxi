@@ -109,12 +109,12 @@ cdef int call_python(const void *args, PufFault *fault) noexcept with gil:
 
 
 cdef int call_or_record(
-    PufRun run, const void *args, size_t size, Arrays arrays, Graph graph, bint release_gil=True
+    int64_t kernel, const void *args, size_t size, Arrays arrays, Graph graph, bint release_gil=True
 ) except -1:
-    """Run a kernel now, or append it to the graph."""
+    """Run a row of the kernels in use now, or append it to the graph, which keeps that kernel."""
+    cdef PufRun run = KERNELS.kernels[kernel].run
     cdef PufFault fault
     cdef int failed
-    run = in_use(run)
     if graph is not None:
         arrays.shrink()
         return graph.append(run, args, size, arrays)

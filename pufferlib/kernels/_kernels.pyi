@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 def instruction_sets() -> list[str]:
-    """Return the instruction sets that this build and this CPU have kernels for, narrowest first."""
+    """Return the instruction sets that this build and this CPU have kernels for."""
 
 def instruction_set() -> str:
     """Return the instruction set of the kernels in use."""

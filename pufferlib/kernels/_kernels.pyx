@@ -34,10 +34,9 @@ from posix.unistd cimport getpid
 from pufferenv._installation import choose_isa
 
 
-# The kernels in use. All tables have the same rows in the same order and give the same bits.
+# The table of the kernels in use. All tables have the same rows in the same order, and their kernels
+# give the same bits.
 cdef const PufKernels *KERNELS
-# The kernels for any CPU: the bindings below name a kernel by its function in this table.
-cdef const PufKernels *BASELINE = puf_kernels(0)
 
 
 def instruction_sets():
@@ -59,22 +58,13 @@ def use_instruction_set(isa):
 use_instruction_set(choose_isa(instruction_sets()))
 
 
-cdef PufRun find_kernel(const char *name) except NULL:
-    """Return the function of a row of kernel_table.h, in the table for any CPU."""
-    cdef int64_t i
-    for i in range(BASELINE.count):
-        if strcmp(BASELINE.kernels[i].name, name) == 0:
-            return BASELINE.kernels[i].run
+cdef int64_t find_kernel(const char *name) except -1:
+    """Return the row of a kernel in the tables."""
+    cdef int64_t row
+    for row in range(KERNELS.count):
+        if strcmp(KERNELS.kernels[row].name, name) == 0:
+            return row
     raise ImportError(f"kernel_table.h has no row {name.decode()}")
-
-
-cdef PufRun in_use(PufRun run) noexcept:
-    """Return the same kernel for the instruction set in use; any other function as it is."""
-    cdef int64_t i
-    for i in range(BASELINE.count):
-        if BASELINE.kernels[i].run == run:
-            return KERNELS.kernels[i].run
-    return run
 
 
 include "_arrays.pxi"

@@ -64,7 +64,8 @@ def product(*, left, right, out, bint add=False, Graph graph not None):
     p.out = a.matrix("out", out, p.num_rows, p.num_columns, True)
     p.out.stride = gemm_stride("out", p.out.stride, p.num_rows, p.num_columns)
     p.beta = 1.0 if add else 0.0
-    call_or_record(puf_product, &p, sizeof(p), a, graph)
+    a.shrink()
+    graph.append(puf_product, &p, sizeof(p), a)
 
 
 cdef DType factor_dtype(str name, object matrix) except *:

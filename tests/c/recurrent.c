@@ -11,21 +11,22 @@
 #include "pufferlib/kernels/mingru.h"
 #include "pufferlib/kernels/state.h"
 
-static float *made(int64_t count) { return malloc((size_t)count * sizeof(float)); }
-static float *given(int64_t count) {
-    float *array = made(count);
+static float *allocate(int64_t count) { return malloc((size_t)count * sizeof(float)); }
+static float *read_array(int64_t count) {
+    float *array = allocate(count);
     if (fread(array, sizeof(float), (size_t)count, stdin) != (size_t)count) exit(1);
     return array;
 }
-static void give(float *array, int64_t count) {
+static void write_array(float *array, int64_t count) {
     fwrite(array, sizeof(float), (size_t)count, stdout);
     free(array);
 }
 
 static void lstm(int64_t rows, int64_t size) {
     const int64_t one = rows * size, four = 4 * one;
-    float *gates = given(four), *bias = given(4 * size), *keep = given(rows), *cell = given(one);
-    float *out = made(one), *next_cell = made(one), *next_hidden = made(one);
+    float *gates = read_array(four), *bias = read_array(4 * size), *keep = read_array(rows),
+          *cell = read_array(one);
+    float *out = allocate(one), *next_cell = allocate(one), *next_hidden = allocate(one);
     const PufLSTM args = {.num_rows = rows,
                           .size = size,
                           .gates = {gates, 4 * size},
@@ -36,15 +37,18 @@ static void lstm(int64_t rows, int64_t size) {
                           .next_cell = {next_cell, size},
                           .next_hidden = {next_hidden, size, 0}};
     puf_lstm(&args, NULL);
-    give(gates, four), give(out, one), give(next_cell, one), give(next_hidden, one);
+    write_array(gates, four), write_array(out, one), write_array(next_cell, one),
+        write_array(next_hidden, one);
     free(bias), free(keep), free(cell);
 }
 
 static void lstm_backward(int64_t rows, int64_t size) {
     const int64_t one = rows * size, four = 4 * one;
-    float *gates = given(four), *keep = given(rows), *cell = given(one), *grad_out = given(one);
-    float *grad_hidden = given(one), *grad_cell = given(one), *grad_bias = given(4 * size);
-    float *grad_gates = made(four);
+    float *gates = read_array(four), *keep = read_array(rows), *cell = read_array(one),
+          *grad_out = read_array(one);
+    float *grad_hidden = read_array(one), *grad_cell = read_array(one),
+          *grad_bias = read_array(4 * size);
+    float *grad_gates = allocate(four);
     const PufLSTMBackward args = {.num_rows = rows,
                                   .size = size,
                                   .gates = {gates, 4 * size},
@@ -56,38 +60,41 @@ static void lstm_backward(int64_t rows, int64_t size) {
                                   .grad_gates = {grad_gates, 4 * size, 0},
                                   .grad_bias = grad_bias};
     puf_lstm_backward(&args, NULL);
-    give(grad_cell, one), give(grad_gates, four), give(grad_bias, 4 * size);
+    write_array(grad_cell, one), write_array(grad_gates, four), write_array(grad_bias, 4 * size);
     free(gates), free(keep), free(cell), free(grad_out), free(grad_hidden);
 }
 
 static void mingru(int64_t rows, int64_t horizon, int64_t size) {
     const int64_t steps = rows * horizon, all = steps * size;
-    float *gates = given(2 * all), *bias = given(2 * size), *keep = given(steps);
-    float *x = given(all), *state = given(rows * size), *hidden = made(all), *out = made(all);
+    float *gates = read_array(2 * all), *bias = read_array(2 * size), *keep = read_array(steps);
+    float *x = read_array(all), *state = read_array(rows * size), *hidden = allocate(all),
+          *out = allocate(all);
     const PufMinGRU args = {rows, horizon,      size,          gates,          bias,
                             keep, {x, size, 0}, {state, size}, {hidden, size}, {out, size, 0}};
     puf_mingru(&args, NULL);
-    give(gates, 2 * all), give(hidden, all), give(out, all);
+    write_array(gates, 2 * all), write_array(hidden, all), write_array(out, all);
     free(bias), free(keep), free(x), free(state);
 }
 
 static void mingru_backward(int64_t rows, int64_t horizon, int64_t size) {
     const int64_t steps = rows * horizon, all = steps * size;
-    float *gates = given(2 * all), *keep = given(steps), *state = given(rows * size);
-    float *hidden = given(all), *grad_out = given(all), *grad_state = given(rows * size);
-    float *grad_bias = given(2 * size); // the gradients of the gates take their place
+    float *gates = read_array(2 * all), *keep = read_array(steps), *state = read_array(rows * size);
+    float *hidden = read_array(all), *grad_out = read_array(all),
+          *grad_state = read_array(rows * size);
+    float *grad_bias = read_array(2 * size); // the gradients of the gates take their place
     const PufMinGRUBackward args = {
         rows,          horizon, size,     gates,      keep,
         {state, size}, hidden,  grad_out, grad_state, {gates, 2 * size, 0},
         grad_bias};
     puf_mingru_backward(&args, NULL);
-    give(grad_state, rows * size), give(gates, 2 * all), give(grad_bias, 2 * size);
+    write_array(grad_state, rows * size), write_array(gates, 2 * all),
+        write_array(grad_bias, 2 * size);
     free(keep), free(state), free(hidden), free(grad_out);
 }
 
-// Given in float32, what it leaves in bfloat16.
-static void carry(int64_t rows, int64_t size) {
-    float *state = given(rows * size), *keep = given(rows), *wide = made(rows * size);
+// The state is read in float32; the result is bfloat16, widened for the output.
+static void mask_state(int64_t rows, int64_t size) {
+    float *state = read_array(rows * size), *keep = read_array(rows), *wide = allocate(rows * size);
     uint16_t *out = malloc((size_t)(rows * size) * sizeof *out);
     const PufMaskState args = {rows, size, {state, size}, keep, {out, size, 1}};
     puf_mask_state(&args, NULL);
@@ -95,7 +102,7 @@ static void carry(int64_t rows, int64_t size) {
         const uint32_t bits = (uint32_t)out[i] << 16;
         memcpy(wide + i, &bits, sizeof bits);
     }
-    give(wide, rows * size);
+    write_array(wide, rows * size);
     free(state), free(keep), free(out);
 }
 
@@ -107,6 +114,6 @@ int main(int count, char **arguments) {
     lstm_backward(rows, size);
     mingru(rows, horizon, size);
     mingru_backward(rows, horizon, size);
-    carry(rows, size);
+    mask_state(rows, size);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Advantages and value targets: cases computed by hand, then GAE, V-trace and the reference."""
+"""Advantages and value targets against worked examples, GAE, V-trace and the reference."""
 
 from typing import Any
 
@@ -83,7 +83,7 @@ BY_HAND = {
         ),
         [0.25, -3, 0],
     ),
-    # LIVE before a foreign piece: its next_value, no further
+    # LIVE in the last slot of a segment: next_value, and no advantage from beyond
     "live before another agent's piece": (
         one_row([1, 2], [2, 4], next_value=[6, 8], starts=(0, 1)),
         [2, 2],
@@ -114,7 +114,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize(("call", "expected"), BY_HAND.values(), ids=BY_HAND.keys())
-def test_advantages_by_hand(call: Call, expected: list[float]) -> None:
+def test_advantages_of_worked_examples(call: Call, expected: list[float]) -> None:
     advantage, target = computed(call)
     assert advantage.tolist() == [expected]
     assert target.tolist() == [

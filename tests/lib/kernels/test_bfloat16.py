@@ -1,4 +1,4 @@
-"""bfloat16: what passes leave for products is what they leave in float32, rounded to nearest."""
+"""bfloat16: what kernels write for products is what they write in float32, rounded to nearest."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LOWER = np.uint32([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF])  # of a float32: below
 
 
 def words(tensor: torch.Tensor) -> Any:
-    """A bfloat16 tensor as the passes see it."""
+    """View a bfloat16 tensor as the kernels see it."""
     return tensor.view(torch.uint16).numpy()
 
 
@@ -25,31 +25,31 @@ def rounded(x: Any) -> torch.Tensor:
 
 
 def every_float32() -> Any:
-    """float32 of every upper half, be it denormal, infinite or NaN, with lower halves of note."""
+    """Return float32 of every upper half, denormal, infinite and NaN too, with six lower halves."""
     upper = np.arange(2**16, dtype=np.uint32) << 16
     return (upper[:, None] | LOWER).view(np.float32)
 
 
-def gathered(x: Any) -> Any:
+def through_gather(x: Any) -> Any:
     y = np.zeros(x.shape, np.uint16)
     _kernels.gather(x, np.arange(len(x)), y)
     return y
 
 
-def gone_back(x: Any) -> Any:
+def through_linear_backward(x: Any) -> Any:
     y, grad_bias = np.zeros(x.shape, np.uint16), np.zeros(x.shape[1], np.float32)
     _kernels.linear_backward(y=x, grad=x, out=y, grad_bias=grad_bias, activation="identity")
     return y
 
 
-def converted(x: Any) -> Any:
+def through_to_float(x: Any) -> Any:
     y, given = np.zeros(x.shape, np.uint16), _kernels.GraphInput(*x.shape, x.dtype)
     given.bind(x)
     _kernels.to_float(input=given, out=y)
     return y
 
 
-@pytest.mark.parametrize("through", [gathered, gone_back, converted])
+@pytest.mark.parametrize("through", [through_gather, through_linear_backward, through_to_float])
 def test_every_bit_pattern_is_rounded_to_the_nearest_ties_to_even(through: Any) -> None:
     x = every_float32()
     y, want, nan = through(x), rounded(x), np.isnan(x)
@@ -80,7 +80,7 @@ def test_rows_of_every_dtype_are_gathered_as_bfloat16(kind: Any) -> None:
     narrow=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_numbers_become_floats_normal_ones_too(
+def test_numbers_are_converted_and_normalized(
     kind: Any, rows: int, size: int, normal: bool, narrow: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def test_numbers_become_floats_normal_ones_too(
     assert (around[:, 0] == 7).all() and (around[:, -1] == 7).all()
 
 
-# Of each pass the shapes of its arrays, in the letters below, and which may be bfloat16.
+# The shapes of each kernel's arrays, in the letters below, and which of them may be bfloat16.
 SHAPES: dict[str, dict[str, str]] = {
     "linear": {"product": "nd", "bias": "d", "y": "nd"},
     "linear_backward": {"y": "nd", "grad": "nd", "out": "nd", "grad_bias": "d"},
@@ -126,8 +126,8 @@ OPERANDS = {
 }
 
 
-def apart(array: Any) -> Any:
-    """The same in rows that are apart, if it is a matrix: what lies between is 7."""
+def spaced(array: Any) -> Any:
+    """Copy a matrix to one with 7 between its rows; return other arrays as they are."""
     if array.ndim != 2:
         return array
     wide = np.full((array.shape[0], array.shape[1] + 3), 7, array.dtype)
@@ -143,7 +143,7 @@ def apart(array: Any) -> Any:
     activation=st.sampled_from(list(APPLY)),
     seed=st.integers(0, 999),
 )
-def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
+def test_a_kernel_writes_for_products_what_it_writes_in_float32_rounded(
     name: str, sizes: Any, narrow: Any, activation: str, seed: int
 ) -> None:
     rng, (n, h, d) = np.random.default_rng(seed), sizes
@@ -153,18 +153,18 @@ def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
         for array, shape in SHAPES[name].items()
     }
     some = [operand for operand, chosen in zip(OPERANDS[name], narrow, strict=False) if chosen]
-    for operand in some:  # what is read has no more digits than it will have
+    for operand in some:  # what is read has no more digits than bfloat16
         wide[operand] = rounded(wide[operand]).float().numpy()
     short = {
         array: words(rounded(value)) if array in some else value.copy()
         for array, value in wide.items()
     }
-    if name == "mingru":  # steps may be apart
+    if name == "mingru":  # steps need not be adjacent
         around = np.zeros((n, h, d + 3), np.float32)
         around[:, :, 1:-2] = short["hidden"]
         short["hidden"] = around[:, :, 1:-2]
     matrices = [a for a, shape in SHAPES[name].items() if shape in ("nd", "nf") and a in some]
-    short |= {array: apart(short[array]) for array in matrices}
+    short |= {array: spaced(short[array]) for array in matrices}
     options = {"activation": activation} if name.startswith("linear") else {}
     for call in (wide, short):
         getattr(_kernels, name)(**call, **options)
@@ -177,7 +177,7 @@ def test_a_pass_leaves_for_products_what_it_leaves_in_float32_rounded(
 
 
 @pytest.mark.parametrize("activation", APPLY)
-def test_a_gradient_may_be_rounded_where_it_is(activation: str) -> None:
+def test_a_gradient_may_be_rounded_in_place(activation: str) -> None:
     rng = np.random.default_rng(0)
     y, grad = rng.normal(0, 1, (2, 5, 20)).astype(np.float32)
     found, bias = [], np.zeros((2, 20), np.float32)
@@ -224,7 +224,7 @@ def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
         _kernels.to_float(input=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
 
 
-def test_a_layer_may_leave_its_result_where_it_found_it() -> None:
+def test_a_layer_may_write_its_result_over_its_input() -> None:
     x = rounded(np.random.default_rng(0).normal(0, 1, (3, 2, 20)))
     state, bias = np.ones((3, 20), np.float32), np.zeros(40, np.float32)
     found = []

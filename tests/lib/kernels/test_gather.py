@@ -1,4 +1,4 @@
-"""Rows and slots of a pool arrive where they are asked for, converted as asked for."""
+"""The kernels that copy and convert data: gather, gather_slots, to_float, moments."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ DTYPES = (np.uint8, np.int8, np.int32, np.float32)
 
 
 def filled(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """Every element another number, as far as the dtype goes."""
+    """Fill an array with different numbers, as far as the dtype has them."""
     numbers = np.random.default_rng(0).permutation(int(np.prod(shape))) - 20
     return numbers.reshape(shape).astype(dtype)
 
@@ -57,7 +57,7 @@ def test_float32_bits_are_kept_at_scale_one() -> None:
     assert_array_equal(out.view(np.uint32), np.repeat(pool.view(np.uint32), 2, axis=0))
 
 
-def test_bool_is_taken_for_uint8() -> None:
+def test_bool_passes_for_uint8() -> None:
     pool = np.array([[True, False], [False, True]])
     out = np.empty((1, 2), np.uint8)
     _kernels.gather(pool, np.array([1]), out)
@@ -118,7 +118,7 @@ def test_a_read_only_out_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_given_becomes_floats_where_it_lies(dtype: Any) -> None:
+def test_an_input_is_converted_to_floats_where_it_lies(dtype: Any) -> None:
     wide, out = filled((7, 5, 6), dtype), np.full((7, 6), np.nan, np.float32)
     given = _kernels.GraphInput(7, 6, wide.dtype)
     given.bind(wide[:, 3])
@@ -126,7 +126,7 @@ def test_what_is_given_becomes_floats_where_it_lies(dtype: Any) -> None:
     assert_array_equal(out, wide[:, 3].astype(np.float32))
 
 
-def test_what_cannot_be_given_is_named() -> None:
+def test_what_cannot_be_bound_is_named() -> None:
     given, out = _kernels.GraphInput(2, 3, "uint8"), np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match="nothing was bound"):
         _kernels.to_float(input=given, out=out)

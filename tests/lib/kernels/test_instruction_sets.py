@@ -26,7 +26,7 @@ FLAGS = {
 
 
 def calls(rows, horizon, size):
-    """Each pass with the shapes of what it is given, and the names of what it gives."""
+    """Yield each kernel, the shapes of its inputs and outputs, and the inputs that it changes."""
     one, four = (rows, size), (rows, 4 * size)
     all_, two = (rows, horizon, size), (rows, horizon, 2 * size)
     step = {"gates": four, "bias": (4 * size,), "keep": (rows,), "cell": one}
@@ -39,23 +39,23 @@ def calls(rows, horizon, size):
     steps = {"gates": two, "keep": (rows, horizon), "state": one, "hidden": all_}
     steps |= {"grad_out": all_, "grad_state": one, "grad_bias": (2 * size,)}
     yield "mingru_backward", steps, {"grad_gates": two}, ["grad_state", "grad_gates", "grad_bias"]
-    yield "carry", {"state": one, "keep": (rows,)}, {"out": one}, []
+    yield "mask_state", {"state": one, "keep": (rows,)}, {"out": one}, []
 
 
-def carry(state, keep, out):
-    """A state before the first step, as bfloat16 has it."""
+def mask_state(state, keep, out):
+    """Do what the kernel does, rounded to bfloat16."""
     out[:] = (state * keep[:, None]).float().bfloat16()
 
 
 def numbers(name, shapes, rng):
-    """What a pass is given: on the way back gates are values; keep is 0 or 1."""
+    """Return random inputs; a backward kernel gets gates after their functions; keep is 0 or 1."""
     made = {n: rng.normal(0, 2, shape).astype(np.float32) for n, shape in shapes.items()}
     made["keep"] = (made["keep"] > -1).astype(np.float32)
     if name.endswith("backward"):
         made["gates"] = np.tanh(made["gates"])
     if name == "mingru_backward":
         made["grad_state"][:] = 0
-    if name == "carry":  # of every second bit pattern the lower half is a tie
+    if name == "mask_state":  # every second number is a tie
         bits = made["state"].view(np.uint32)
         bits[:, ::2] = bits[:, ::2] & 0xFFFF0000 | 0x8000
     return made
@@ -63,14 +63,14 @@ def numbers(name, shapes, rng):
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
 def case(request):
-    """Sizes, the bytes for the program, and what torch makes of them in float64, in its order."""
+    """Return sizes, the bytes for the program, and torch's results in float64, in its order."""
     rng, inputs, wanted = np.random.default_rng(sum(request.param)), [], []
     for name, shapes, made, first in calls(*request.param):
         given = numbers(name, shapes, rng)
         inputs += [x.tobytes() for x in given.values()]
         wide = {n: torch.from_numpy(x).double() for n, x in given.items()}
         wide |= {n: torch.zeros(shape, dtype=torch.float64) for n, shape in made.items()}
-        (carry if name == "carry" else getattr(reference_cells, name))(**wide)
+        (mask_state if name == "mask_state" else getattr(reference_cells, name))(**wide)
         wanted += [(f"{name}: {n}", wide[n].numpy()) for n in dict.fromkeys([*first, *made])]
     return [str(n) for n in request.param], b"".join(inputs), wanted
 

@@ -1,4 +1,4 @@
-"""PPO's loss: by hand, then the native pass's values and gradients against torch's in float64."""
+"""PPO's loss: worked examples, then values and gradients against autograd's in float64."""
 
 import math
 from typing import Any
@@ -17,16 +17,16 @@ METRICS = ("loss", "policy", "value", "entropy", "approx_kl", "clip_fraction", "
 
 
 def run(call: Call) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return the native pass's metrics and the gradient of each output given."""
+    """Return the kernel's metrics and the gradient of each output given."""
     grads = {f"grad_{n}": np.full_like(call[n], np.nan) for n in OUTPUTS if n in call}
     if call.get("log_std", np.empty(0)).ndim == 1 and "log_std" in call:
-        grads["grad_log_std"][:] = 0  # is added to
+        grads["grad_log_std"][:] = 0  # the kernel adds to it
     metrics = _kernels.ppo_loss(**call, **grads)
     return dict(zip(METRICS, metrics, strict=True)), grads
 
 
 def expect(call: Call) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return the same by autograd in float64."""
+    """Return the same from autograd in float64."""
     tensors = {
         name: torch.tensor(x, dtype=torch.float64 if x.dtype == np.float32 else None)
         for name, x in call.items()
@@ -134,7 +134,7 @@ def test_every_setting_equals_autograd(settings: dict[str, float]) -> None:
 
 
 def single(ratio: float, advantage: float, **settings: float) -> Call:
-    """One slot, two choices of one half each, the first taken; the old policy makes the ratio."""
+    """One transition with two equally likely choices, the first taken; `logprob` sets the ratio."""
     call = {
         "logits": np.zeros((1, 2)),
         "logprob": np.array([math.log(0.5 / ratio)]),
@@ -165,7 +165,9 @@ def single(ratio: float, advantage: float, **settings: float) -> Call:
         (1.0, 0.0, 0.0, True),
     ],
 )
-def test_policy_loss_by_hand(ratio: float, advantage: float, loss: float, moves: bool) -> None:
+def test_policy_loss_of_worked_examples(
+    ratio: float, advantage: float, loss: float, moves: bool
+) -> None:
     metrics, grads = run(single(ratio, advantage))
     assert_allclose(metrics["policy"], loss, rtol=1e-6)
     assert_allclose(metrics["loss"], loss, rtol=1e-6)
@@ -188,7 +190,7 @@ def test_policy_loss_by_hand(ratio: float, advantage: float, loss: float, moves:
         (0.5, 2.0, 1.0, 1.125, -1.5),
     ],
 )
-def test_value_loss_by_hand(
+def test_value_loss_of_worked_examples(
     value: float, target: float, clip: float, loss: float, gradient: float
 ) -> None:
     numbers = {"values": value, "old_value": 0, "target": target}
@@ -200,7 +202,7 @@ def test_value_loss_by_hand(
     assert expect({**call, "vf_clip_coef": clip})[0]["value"] == loss
 
 
-def test_parts_of_a_minibatch_add_up_to_it() -> None:
+def test_chunks_of_a_minibatch_add_up_to_it() -> None:
     call = minibatch(50, (3, 4), 2, shared=True)
     by_slot = {n for n, x in call.items() if np.shape(x)[:1] == (50,)}
     whole, grads = run(call)
@@ -231,10 +233,10 @@ def test_outputs_and_gradients_may_lie_side_by_side() -> None:
     _kernels.ppo_loss(**{**call, **given, **into, "grad_log_std": log_std})
     for name, place in places.items():
         assert_allclose(grads[:, place], wanted[f"grad_{name}"], rtol=0)
-    assert (grads[:, [0, 10]] == 7).all()  # what lies between them is left alone
+    assert (grads[:, [0, 10]] == 7).all()  # what lies between them is not written
 
 
-def test_entropy_by_hand() -> None:
+def test_entropy_of_worked_examples() -> None:
     call = {**single(1, 0), "logits": np.log([[0.25, 0.75]]).astype(np.float32), "ent_coef": 0.1}
     metrics, grads = run(call)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))

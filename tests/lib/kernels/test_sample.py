@@ -1,4 +1,4 @@
-"""What `_kernels.sample` chooses, and what it writes where."""
+"""The sample kernel: which actions it draws, and what it writes where."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def call(
     log_std: npt.ArrayLike | None = None,
     **changes: Any,
 ) -> Call:
-    """Arguments of a call in which every agent acts, agent a in the first slot of row a."""
+    """Return arguments with which every agent acts, agent a in the first slot of row a."""
     shape = np.shape(logits if logits is not None else mean)
     agents = agents or shape[0]
     rows = (agents, HORIZON)
@@ -70,7 +70,7 @@ def rng() -> np.random.Generator:
 
 
 def test_threefry_gives_the_published_words() -> None:
-    """The known answers that come with Random123 1.14, `threefry4x32 20`."""
+    """The words are the known answers of Random123 1.14, `threefry4x32 20`."""
     digits_of_pi = (
         [0xA4093822, 0x299F31D0, 0x082EFA98, 0xEC4E6C89],
         [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
@@ -302,11 +302,13 @@ def test_choices_of_minus_infinity_and_far_apart_logits_are_exact() -> None:
 
 
 def test_one_product_may_hold_logits_means_and_values() -> None:
-    said = rng().normal(size=(67, 8)).astype(np.float32)  # 4 choices, 3 axes, a value
-    views = {"logits": said[:, :4], "mean": said[:, 4:7], "log_std": said[:, 1:4]}
-    parts = sampled(**{name: view.copy() for name, view in views.items()}, values=said[:, 7].copy())
+    output = rng().normal(size=(67, 8)).astype(np.float32)  # 4 choices, 3 axes, a value
+    views = {"logits": output[:, :4], "mean": output[:, 4:7], "log_std": output[:, 1:4]}
+    parts = sampled(
+        **{name: view.copy() for name, view in views.items()}, values=output[:, 7].copy()
+    )
     whole = call(**views)
-    whole |= {**views, "values": said[:, 7]}
+    whole |= {**views, "values": output[:, 7]}
     _kernels.sample(**whole)
     for name in ("action", "axis", "pool_logprob", "pool_value", "entropy"):
         assert_array_equal(whole[name], parts[name])
@@ -328,7 +330,7 @@ def read_only() -> Call:
     return {"action": actions}
 
 
-def test_version_and_number_of_those_who_act_are_read_when_it_is_run() -> None:
+def test_a_graph_reads_version_and_number_of_agents_when_it_is_replayed() -> None:
     params, graph, logits = _kernels.SampleParams(), _kernels.Graph(), np.zeros((4, 3))
     params.set(version=5, num_acting=2)
     given, alone = call(logits=logits), call(logits=logits[:2], agents=4, version=5)

@@ -1,4 +1,4 @@
-"""Graphs: what is noted and played later is what would have been done at once, to the bit."""
+"""Graphs: a replay does what the recorded calls would have done at once."""
 
 import ctypes
 
@@ -23,13 +23,13 @@ SPEC = PolicySpec((6,), torch.float32, (5, 2), (-2.0,), (2.0,))
 @pytest.fixture
 def native_products() -> None:
     if not blas.gemm_dtypes():
-        pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
+        pytest.skip("torch's library here does not export its sgemm: graphs multiply through torch")
 
 
 def matrix(
     rows: int, columns: int, turned: bool = False, apart: int = 0, dtype: torch.dtype = torch.float
 ) -> torch.Tensor:
-    """Random, in memory with so many floats between its lines."""
+    """Return a random matrix with `apart` floats between its lines."""
     lines, width = (columns, rows) if turned else (rows, columns)
     made = torch.randn(lines, width + apart).to(dtype)[:, :width]
     return made.t() if turned else made
@@ -41,33 +41,33 @@ def matrix(
     turned=st.tuples(st.booleans(), st.booleans()),
     apart=st.tuples(*[st.integers(0, 3)] * 3),
     add=st.booleans(),
-    put=st.booleans(),
+    bound=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, add, put, dtype):
+def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, add, bound, dtype):
     n, f, d = sizes
-    put = put and dtype == torch.float32
-    left = matrix(n, f, turned=turned[0] and not put, apart=apart[0], dtype=dtype)
+    bound = bound and dtype == torch.float32
+    left = matrix(n, f, turned=turned[0] and not bound, apart=apart[0], dtype=dtype)
     right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
     out = matrix(n, d, apart=apart[2])
     wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
-    noted, changing = Graph(), GraphInput(n, f, torch.float32)
-    noted.product(changing if put else left, right, out, add=add)
-    assert torch.equal(out, around)  # nothing is done yet
+    recorded, changing = Graph(), GraphInput(n, f, torch.float32)
+    recorded.product(changing if bound else left, right, out, add=add)
+    assert torch.equal(out, around)  # recorded, not run
     changing.bind(np.full((n, f), np.nan, np.float32))
-    changing.bind(left.numpy() if put else np.zeros((n, f), np.float32))
-    noted.replay()
-    near = 1e-5 if dtype in blas.gemm_dtypes() else 0.03  # torch rounds what it says
+    changing.bind(left.numpy() if bound else np.zeros((n, f), np.float32))
+    recorded.replay()
+    near = 1e-5 if dtype in blas.gemm_dtypes() else 0.03  # torch rounds sums to bfloat16
     torch.testing.assert_close(out, wanted, atol=near, rtol=near)
 
 
 def overlapping():
-    """Rows (2, 2) of which each begins inside the one before."""
+    """Return a matrix (2, 2) whose second row begins inside the first."""
     return np.lib.stride_tricks.as_strided(np.zeros(3, np.float32), (2, 2), (4, 4))
 
 
 def changing(dtype):
-    """A matrix (2, 3) or (3, 2), as its place needs, that changes."""
+    """Return a function that makes an input (2, 3) or (3, 2), as its place needs."""
     return lambda shape: _kernels.GraphInput(*shape, dtype)
 
 
@@ -104,18 +104,18 @@ def test_bad_factors_are_named(change, message):
 
 @pytest.mark.parametrize("through_torch", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
-def test_rows_of_what_was_bound_are_those_of_the_moment(dtype, through_torch):
+def test_a_replay_reads_the_rows_that_are_bound_now(dtype, through_torch):
     pool = torch.arange(60 * 2).view(60, 2).to(dtype)
     whole, out = GraphInput(8, 2, dtype), torch.zeros(3, 2)
-    part, noted = whole.rows(1, 7).rows(2, 5), Graph(through_torch)  # rows 3, 4 and 5 of `whole`
+    part, recorded = whole.rows(1, 7).rows(2, 5), Graph(through_torch)  # rows 3, 4 and 5 of `whole`
     if dtype == torch.float32:
-        noted.product(part, torch.eye(2), out)
+        recorded.product(part, torch.eye(2), out)
     else:
-        noted.call(_kernels.to_float, input=part, out=out.numpy())
+        recorded.call(_kernels.to_float, input=part, out=out.numpy())
     del part
     for first, step in [(0, 1), (4, 7), (52, 1), (11, 5)]:
         whole.bind(pool.numpy(), first, step)
-        noted.replay()
+        recorded.replay()
         assert out.tolist() == pool[[first + i * step for i in (3, 4, 5)]].tolist()
 
 
@@ -133,7 +133,9 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
     ]:
         with pytest.raises(ValueError, match=message):
             given.bind(*wrong)
-    beside = [np.zeros((3, 4), np.float32) for _ in range(50)]  # where it would be, if it were free
+    beside = [
+        np.zeros((3, 4), np.float32) for _ in range(50)
+    ]  # these would take its memory if it were free
     _kernels.to_float(input=given, out=out)
     assert (out == 7).all() and not np.any(beside)
     with pytest.raises(ValueError, match="bind that one"):
@@ -147,20 +149,20 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
 
 @pytest.mark.usefixtures("native_products")
 def test_what_was_never_bound_and_what_has_another_shape_is_refused():
-    noted, changing = Graph(), GraphInput(2, 3, torch.float32)
-    noted.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
+    recorded, changing = Graph(), GraphInput(2, 3, torch.float32)
+    recorded.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
     with pytest.raises(ValueError, match=r"an input \(2, 3\) of this graph was never bound"):
-        noted.replay()
+        recorded.replay()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
         changing.bind(np.zeros((3, 2), np.float32))
 
 
-def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
-    """All that a network says, and its gradients, twice through the same memory."""
+def run(name: str, bfloat16: bool = False) -> list[torch.Tensor]:
+    """Return all outputs of a network and its gradients, from two runs on the same memory."""
     torch.manual_seed(2)
     policy = make_policy(PolicyOptions(name=name, hidden_size=17, num_layers=3), SPEC)
     grads = {n: torch.zeros_like(p) for n, p in policy.named_parameters()}
-    rounded = {n: p.detach().bfloat16() for n, p in policy.named_parameters()} if narrow else None
+    rounded = {n: p.detach().bfloat16() for n, p in policy.named_parameters()} if bfloat16 else None
     network, found = EagerRunner(make_fused(policy, grads, rounded=rounded)), []
     for _ in range(2):
         obs, reset = torch.randn(5, 7, 6), torch.rand(5, 7) < 0.3
@@ -175,16 +177,16 @@ def run(name: str, narrow: bool = False) -> list[torch.Tensor]:
     return [*found, *grads.values()]
 
 
-@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
-def test_without_the_blas_the_same_is_done_through_torch(name, narrow, monkeypatch):
-    wanted, others = run(name, narrow), []
+def test_without_the_blas_the_same_is_done_through_torch(name, bfloat16, monkeypatch):
+    wanted, others = run(name, bfloat16), []
     for dtypes in ((), (torch.float32,)):
         monkeypatch.setattr(blas, "gemm_dtypes", lambda dtypes=dtypes: dtypes)
-        others.append(run(name, narrow))
+        others.append(run(name, bfloat16))
     for other in others:
         for want, got in zip(wanted, other, strict=True):
-            if narrow:  # torch rounds what it says
+            if bfloat16:  # torch rounds sums to bfloat16
                 assert (got - want).norm() < 0.03 * want.norm()
             else:
                 torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-6)
@@ -192,30 +194,30 @@ def test_without_the_blas_the_same_is_done_through_torch(name, narrow, monkeypat
 
 @pytest.mark.parametrize("through_torch", [False, True])
 def test_a_graph_counts_its_products(through_torch):
-    x, weight, out, noted = (
+    x, weight, out, recorded = (
         torch.ones(4, 3),
         torch.ones(5, 3),
         torch.zeros(4, 5),
         Graph(through_torch),
     )
-    noted.product(x, weight.t(), out)
-    noted.product(GraphInput(4, 3, torch.float32), weight.t(), out, add=True)
-    noted.product(x.t(), out, torch.zeros(3, 5))
-    noted.call(_kernels.fill, out=out.numpy())
-    assert len(noted) == 4
-    assert sorted(noted.products.values()) == [1, 2]
-    assert noted.flops == 3 * 2 * 4 * 3 * 5
-    (twice,) = (product for product, count in noted.products.items() if count == 2)
+    recorded.product(x, weight.t(), out)
+    recorded.product(GraphInput(4, 3, torch.float32), weight.t(), out, add=True)
+    recorded.product(x.t(), out, torch.zeros(3, 5))
+    recorded.call(_kernels.fill, out=out.numpy())
+    assert len(recorded) == 4
+    assert sorted(recorded.products.values()) == [1, 2]
+    assert recorded.flops == 3 * 2 * 4 * 3 * 5
+    (twice,) = (product for product, count in recorded.products.items() if count == 2)
     assert twice.left == ((4, 3), (3, 1), torch.float32)
     assert twice.right == ((3, 5), (1, 3), torch.float32)
 
 
 def test_what_a_python_function_raises_on_a_graph_is_raised_by_the_replay():
-    noted, out = Graph(), np.zeros((1, 1), np.float32)
-    noted.record_python(lambda: [][1])
-    noted.call(_kernels.fill, out=out, value=1)
+    recorded, out = Graph(), np.zeros((1, 1), np.float32)
+    recorded.record_python(lambda: [][1])
+    recorded.call(_kernels.fill, out=out, value=1)
     with pytest.raises(IndexError, match="list index out of range"):
-        noted.replay()
+        recorded.replay()
     assert out == 0
 
 
@@ -253,7 +255,7 @@ def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch
         assert blas.gemm_dtypes.__wrapped__() == wanted
 
 
-def test_now_adds_or_replaces():
+def test_the_eager_executor_adds_or_replaces():
     out = torch.ones(2, 2)
     EAGER.product(torch.ones(2, 3), torch.ones(3, 2), out, add=True)
     assert out.tolist() == [[4, 4], [4, 4]]

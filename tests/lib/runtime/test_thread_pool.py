@@ -1,4 +1,4 @@
-"""A thread_pool: tracks of graphs side by side, the same whether in threads of C or of Python."""
+"""The thread pool replays streams of graphs side by side, with products by a BLAS or by torch."""
 
 import os
 import subprocess
@@ -16,18 +16,18 @@ from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
 
-@pytest.fixture(params=["native", "python"])
+@pytest.fixture(params=["native", "torch"])
 def native(request, monkeypatch):
-    """Whether graphs are played without Python."""
-    if request.param == "python":
+    """Return whether graphs multiply without Python."""
+    if request.param == "torch":
         monkeypatch.setattr(blas, "gemm_dtypes", frozenset)
     elif not blas.gemm_dtypes():
-        pytest.skip("torch's library here does not show its sgemm: graphs go through torch")
+        pytest.skip("torch's library here does not export its sgemm: graphs multiply through torch")
     return request.param == "native"
 
 
 def adding(total, amount):
-    """A graph that adds to a total (1, 1)."""
+    """Return a graph that adds to a total (1, 1)."""
     made = Graph()
     made.product(torch.full((1, 1), float(amount)), torch.ones(1, 1), total, add=True)
     return made
@@ -35,12 +35,12 @@ def adding(total, amount):
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_each_track_is_played_once_and_in_its_order(size):
+def test_each_stream_is_replayed_once_and_in_its_order(size):
     thread_pool = ThreadPool(size)
     for count in range(size + 1):
         totals = [torch.zeros(1, 1) for _ in range(count)]
         doubling = []
-        for total in totals:  # (0 + 3) * 2 + 1: in another order it would be another number
+        for total in totals:  # (0 + 3) * 2 + 1: another order gives another number
             twice = Graph()
             twice.product(total, torch.ones(1, 1), total, add=True)
             doubling.append([("a", adding(total, 3)), ("b", twice), ("a", adding(total, 1))])
@@ -69,19 +69,19 @@ def test_seconds_are_those_of_the_first_streams_graphs(native):
     assert sum(seconds.values()) < passed
 
 
-def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
+def test_streams_run_in_threads_and_release_the_gil(native):
     x, out = torch.ones(300, 300), torch.empty(2, 300, 300)
-    tracks = []
+    streams = []
     for part in out:
         made = Graph()
         for _ in range(300):
             made.product(x, x, part)
-        tracks.append([("", made)])
+        streams.append([("", made)])
     thread_pool, ended = ThreadPool(2), []
-    playing = threading.Thread(target=lambda: ended.append(thread_pool.run(LaunchPlan(tracks))))
-    playing.start()
+    running = threading.Thread(target=lambda: ended.append(thread_pool.run(LaunchPlan(streams))))
+    running.start()
     turns = 0
-    while playing.is_alive():
+    while running.is_alive():
         turns += 1
     thread_pool.close()
     assert ended and turns > 100
@@ -89,20 +89,20 @@ def test_work_is_shared_among_threads_and_leaves_pythons_lock(native):
 
 
 @pytest.mark.usefixtures("native")
-def test_what_a_track_raises_is_raised_when_all_are_done_and_the_rest_of_it_is_left():
+def test_what_a_stream_raises_is_raised_when_all_have_ended_and_its_rest_does_not_run():
     index, out = np.array([0, 7], np.int32), np.zeros((2, 1, 1), np.float32)
     wrong, totals = Graph(), [torch.zeros(1, 1) for _ in range(2)]
     wrong.call(_kernels.gather, pool=np.zeros((3, 1, 1), np.float32), rows=index, out=out)
-    tracks = [
+    streams = [
         [("", adding(totals[0], 1))],
         [("", wrong), ("", adding(totals[1], 1))],
     ]
     thread_pool = ThreadPool(2)
     with pytest.raises(IndexError, match=r"rows\[1\] = 7 is outside \[0, 3\)"):
-        thread_pool.run(LaunchPlan(tracks))
+        thread_pool.run(LaunchPlan(streams))
     assert [total.item() for total in totals] == [1, 0]
-    index[1] = 2  # what a graph holds is read when it is played
-    thread_pool.run(LaunchPlan(tracks))
+    index[1] = 2  # a replay reads the arrays as they are now
+    thread_pool.run(LaunchPlan(streams))
     assert [total.item() for total in totals] == [2, 1]
     thread_pool.close()
 
@@ -126,15 +126,15 @@ from pufferlib.runtime.thread_pool import ThreadPool, LaunchPlan
 from pufferlib.runtime.graph import Graph
 
 torch.set_num_threads(1)
-thread_pool, tracks = ThreadPool(2), []
+thread_pool, streams = ThreadPool(2), []
 for _ in range(2):
     made, x = Graph(), torch.ones(1024, 1024)
     for _ in range(4):
         made.product(x, x, torch.empty(1024, 1024))
-    tracks.append([("", made)])
+    streams.append([("", made)])
 before = affinity.thread_ids()
 for _ in range(5):
-    thread_pool.run(LaunchPlan(tracks))
+    thread_pool.run(LaunchPlan(streams))
 print(len(affinity.thread_ids() - before))
 """
 
