@@ -282,8 +282,11 @@ static void env_reset(Env *env, PufIO *io) {
     env->zone_y = puf_uniform(&env->rng, 0.25f, 0.75f) * side;
     set_zone(env);
     for (int32_t c = 0; c < env->num_cells; c++) env->cells[c].kind = NOTHING;
-    for (int32_t i = env->num_cells / 2; i > 0; i--)
-        put(env, random_cell(env), puf_below(&env->rng, KINDS));
+    for (int32_t i = env->num_cells / 2; i > 0; i--) {
+        // Two statements: compilers draw the two arguments of one call in either order.
+        const int kind = puf_below(&env->rng, KINDS);
+        put(env, random_cell(env), kind);
+    }
     for (int32_t i = 0; i < env->num_players; i++) {
         Player *p = &env->players[i];
         *p = (Player){.health = 1, .ammo = START_AMMO};

@@ -1,4 +1,4 @@
-"""Which of the built code runs: the kernels of an instruction set, the engine native or portable."""
+"""Which build runs: the instruction set of the kernels, and whether the engine is native."""
 
 from pufferenv.engine._engine import compiled
 from pufferlib.kernels import _kernels
