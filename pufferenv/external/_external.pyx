@@ -20,10 +20,10 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset, strcmp
 
-
 from pufferenv.contract.spec cimport (
     PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED, PufAxis, PufHead, PufSpec
 )
+
 
 class EnvError(RuntimeError):
     """An external env raised or returned something illegal; the message names env and step."""
