@@ -34,6 +34,7 @@ from pufferlib.runtime.tensors import as_array
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
+Array = npt.NDArray[Any]
 MIN_AGENTS_PER_THREAD = 256  # agents that a further thread is worth waking for
 MAX_LIVE_COUNTS = 32  # different numbers of live agents that graphs are recorded for
 MAX_LIVE_GRAPHS = 16  # of these graphs that are kept
@@ -54,7 +55,7 @@ class MinibatchSource(Protocol):
 class ActMemory(NamedTuple):
     """Memory that the acting graphs read and write, in one place for the whole run."""
 
-    obs: Tensor  # (A, *O) gathered observations, of which N are in use
+    obs: Array  # (A, *O) gathered observations, of which N are in use
     state: Tensor | None  # (A, S) all agents' states
     gathered_state: Tensor | None  # (A, S) gathered states, of which N are in use
 
@@ -111,7 +112,8 @@ class FusedBackend:
         # Acting: graphs of consecutive agents, and of the first N live agents in `_live`. Few
         # numbers N are recorded: further agents are acted for, and their actions discarded.
         agents = len(memory.obs)
-        self._obs = memory.obs.view(agents, -1)  # (A, F)
+        self._obs = memory.obs.reshape(agents, -1)  # (A, F)
+        self._obs_dtype = torch.from_numpy(self._obs).dtype
         self._live = np.zeros(agents, np.int32)
         self._granularity = AGENT_GRANULARITY * -(-agents // (AGENT_GRANULARITY * MAX_LIVE_COUNTS))
         self._slice_graph = functools.cache(self._record_slice)
@@ -122,12 +124,12 @@ class FusedBackend:
         for worker in self.workers:
             worker.network.sync_weights()
 
-    def act(self, obs: Tensor, agents: Agents, state: Tensor | None, version: int) -> None:
+    def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
         """Act as PolicyBackend.act: each thread replays the stream of its share."""
         n = num_agents(agents)
         if isinstance(agents, slice):
             graph = self._slice_graph(agents.start, agents.stop)
-            graph.obs.bind(as_array(obs.view(n, -1)))
+            graph.obs.bind(obs.reshape(n, -1))
         else:  # `obs` and `state` are the first N of what the graph reads
             self._live[:n] = agents
             share, step = -(-n // self._num_threads(n)), self._granularity
@@ -140,12 +142,11 @@ class FusedBackend:
         self._timer.reassign(seconds)
 
     @torch.no_grad()
-    def evaluate(
-        self, obs: Tensor, state: Tensor | None, out: npt.NDArray[Any], places: npt.NDArray[Any]
-    ) -> None:
+    def evaluate(self, obs: Array, state: Tensor | None, out: Array, places: Array) -> None:
         """Write values as PolicyBackend.evaluate, on one thread."""
         for chunk in chunks(len(obs), self.runner.network.chunk_size):
-            output, _ = self.runner.evaluate(obs[chunk], None if state is None else state[chunk])
+            own = None if state is None else state[chunk]
+            output, _ = self.runner.evaluate(torch.from_numpy(obs[chunk]), own)
             out[places[chunk]] = as_array(output.value)
 
     @torch.no_grad()
@@ -184,7 +185,7 @@ class FusedBackend:
     def _record_slice(self, begin: int, end: int) -> "ActGraph":
         """Record how the agents [begin, end) act once; `obs` is bound before each replay."""
         n, state = end - begin, self._memory.state
-        obs = GraphInput(n, self._obs.shape[1], self._obs.dtype)
+        obs = GraphInput(n, self._obs.shape[1], self._obs_dtype)
         own = None if state is None else state[begin:end]
         networks, share = [worker.network for worker in self.workers], -(-n // self._num_threads(n))
         return ActGraph(networks, self._sampler, obs, own, slice(begin, end), share)
@@ -192,8 +193,8 @@ class FusedBackend:
     def _record_live(self, share: int, count: int) -> "ActGraph":
         """Record how the first `count` agents in `_live` act once, each thread for `share`."""
         count = min(count, len(self._obs))
-        obs = GraphInput(count, self._obs.shape[1], self._obs.dtype)
-        obs.bind(as_array(self._obs[:count]))
+        obs = GraphInput(count, self._obs.shape[1], self._obs_dtype)
+        obs.bind(self._obs[:count])
         networks, state = [worker.network for worker in self.workers], self._memory.gathered_state
         return ActGraph(networks, self._sampler, obs, state, self._live, share)
 

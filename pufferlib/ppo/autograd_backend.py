@@ -17,6 +17,7 @@ from pufferlib.runtime.graph import EAGER
 from pufferlib.runtime.tensors import as_array
 from pufferlib.runtime.timer import Timer
 
+Array = npt.NDArray[Any]
 AUTOGRAD_CHUNK = 8192  # agents that a CPU acts for at a time; a GPU acts for all
 
 
@@ -28,7 +29,7 @@ class AutogradBackend:
     ) -> None:
         self.policy = policy
         self._sampler, self._batch, self._timer = sampler, batch, timer
-        self._on_cpu = device.type == "cpu"
+        self._device, self._on_cpu = device, device.type == "cpu"
         rows = batch.sizes.minibatch_rows
         self._buffer = batch.buffer(rows) if self._on_cpu else None  # used again and again
 
@@ -36,23 +37,21 @@ class AutogradBackend:
         """Do nothing: the policy itself acts."""
 
     @torch.no_grad()
-    def act(self, obs: Tensor, agents: Agents, state: Tensor | None, version: int) -> None:
+    def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
         """Act as PolicyBackend.act, chunk by chunk."""
-        count = len(obs)
+        count, on_device = len(obs), self._to_device(obs)
         for chunk in chunks(count, AUTOGRAD_CHUNK if self._on_cpu else count):
             self._timer.enter("forward")
-            output, new = self.policy(obs[chunk], None if state is None else state[chunk])
+            output, new = self.policy(on_device[chunk], None if state is None else state[chunk])
             self._timer.enter("sample")
             self._sampler.record(EAGER, output, select_agents(agents, chunk), version=version)
             if state is not None and new is not None:
                 state[chunk] = new
 
     @torch.no_grad()
-    def evaluate(
-        self, obs: Tensor, state: Tensor | None, out: npt.NDArray[Any], places: npt.NDArray[Any]
-    ) -> None:
+    def evaluate(self, obs: Array, state: Tensor | None, out: Array, places: Array) -> None:
         """Write values as PolicyBackend.evaluate."""
-        out[places] = as_array(self.policy(obs, state)[0].value.cpu())
+        out[places] = as_array(self.policy(self._to_device(obs), state)[0].value.cpu())
 
     @torch.no_grad()
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
@@ -71,3 +70,7 @@ class AutogradBackend:
         )
         loss.backward()  # type: ignore[no-untyped-call]
         return stats
+
+    def _to_device(self, obs: Array) -> Tensor:
+        """Show observations to the policy: on a CPU where they are, on a GPU as a copy."""
+        return torch.from_numpy(obs).to(self._device, non_blocking=True)

@@ -22,25 +22,28 @@ from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats
 from pufferlib.policies.base import Policy
 from pufferlib.runtime.chunks import Agents
 
+Array = npt.NDArray[Any]
+
 
 class PolicyBackend(Protocol):
-    """One policy, made ready to act and to learn. Tensors are on the policy's device."""
+    """One policy, made ready to act and to learn.
+
+    Arrays are on the CPU, tensors on the policy's device.
+    """
 
     policy: Policy  # as torch runs it, under autocast where products take bfloat16
 
     def sync_weights(self) -> None:
         """Use the policy's present weights and statistics from now on in `act` and `evaluate`."""
 
-    def act(self, obs: Tensor, agents: Agents, state: Tensor | None, version: int) -> None:
+    def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
         """Sample an action for each of N agents and write it where the game and the pool want it.
 
         `obs` (N, *O) and `state` (N, S) come from Observations and RecurrentState; the new states
         take the place of `state`. `version` of the weights is written beside the actions.
         """
 
-    def evaluate(
-        self, obs: Tensor, state: Tensor | None, out: npt.NDArray[Any], places: npt.NDArray[Any]
-    ) -> None:
+    def evaluate(self, obs: Array, state: Tensor | None, out: Array, places: Array) -> None:
         """Write the values of N observations (N, *O), seen in these states, to out[places]."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:

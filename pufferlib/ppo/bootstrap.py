@@ -6,6 +6,8 @@ fills in the second where the agent acts again; what it leaves open when a batch
 in here. Letters: F final slots, n observations, *O one observation.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -37,7 +39,7 @@ class Bootstrap:
     ) -> None:
         self._env, self._backend, self._observations = env, backend, observations
         self._states, self._timer, self._device = states, timer, device
-        self._finals = torch.from_numpy(env.arrays["final_observation"])  # (F, *O)
+        self._finals = env.arrays["final_observation"]  # (F, *O)
         self._next_value = env.arrays["pool_next_value"].reshape(-1)  # by slot
 
     def limit_finals(self) -> None:
@@ -58,7 +60,7 @@ class Bootstrap:
         slots = self._env.arrays["final_slot"]
         for chunk in self._chunks(count):
             state = None if self._states is None else self._states.of_finals(chunk)
-            self._evaluate(slots[chunk], self._finals[chunk].to(self._device), state)
+            self._evaluate(slots[chunk], self._finals[chunk], state)
         self._env.engine.clear_finals()
         self._timer.enter("other")
 
@@ -79,7 +81,9 @@ class Bootstrap:
             bootstrap_slot[agents] = -1
         self._timer.enter("other")
 
-    def _evaluate(self, slots: npt.NDArray[np.int64], obs: Tensor, state: Tensor | None) -> None:
+    def _evaluate(
+        self, slots: npt.NDArray[np.int64], obs: npt.NDArray[Any], state: Tensor | None
+    ) -> None:
         """Store the values of n observations as the next_value of n slots."""
         self._timer.enter("forward")
         self._backend.evaluate(obs, state, self._next_value, slots)

@@ -117,7 +117,7 @@ class Trainer:
         # What acting reads and writes, the batch, and the backend that works on both.
         self.sampler = Sampler(self.env, sampler_seed)
         self.states = RecurrentState.of(self.policy, self.env, self.device)
-        observations = Observations(self.env, self.device)
+        observations = Observations(self.env, pinned=self.device.type == "cuda")
         self.batch = Batch(
             self.env,
             self.states,
