@@ -59,9 +59,9 @@ def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mappi
 def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
     """Return the whole config: `given`, checked and typed, and the header's defaults for the rest.
 
-    Numpy scalars are numbers, whole floats (`11.0`) are integers, bools are neither. Raises TypeError
-    for a value that is not a number, and ValueError for an unknown key, a fraction where an integer
-    is needed, NaN, or a value outside the field's range.
+    Numpy scalars are numbers, whole floats (`11.0`) are integers, bools are neither. Raises
+    TypeError for a value that is not a number, and ValueError for an unknown key, a fraction where
+    an integer is needed, NaN, or a value outside the field's range.
     """
     fields = {field.name: field for field in game.config_fields}
     for key in given:

@@ -1,8 +1,9 @@
 """Games: their names, the object that a game is loaded from, and its training defaults.
 
-A game is named by its header in the ocean package or by the path of a header. In a checkout, and for
-a header anywhere else, `find` builds the object when it is missing or when a file that it includes
-has changed, which takes less than a second. The games of an installed wheel are used as they are.
+A game is named by its header in the ocean package or by the path of a header. In a checkout, and
+for a header anywhere else, `find` builds the object when it is missing or when a file that it
+includes has changed, which takes less than a second. The games of an installed wheel are used as
+they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """RowEnv: what a trainer steps, a game's envs that write straight into rows of `horizon` slots.
 
-The engine owns the pool, assigns rows to agents and reports which are full (docs/design.md, "Rows");
-this class sizes the pool. It has `batch_rows + 2 * agents` rows, which always suffices if batches are
-taken while `engine.num_full >= batch_rows`, before the next step.
+The engine owns the pool, assigns rows to agents and reports which are full (docs/design.md,
+"Rows"); this class sizes the pool. It has `batch_rows + 2 * agents` rows, which always suffices if
+batches are taken while `engine.num_full >= batch_rows`, before the next step.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class RowEnv:
     fields: the game's config; `config` takes them as a mapping, also those that have the name of an
         argument here.
 
-    To act, read the slots of `arrays["slot"]`, write `arrays["action"]` and `arrays["axis"]`, and call
-    `step`. While `engine.num_full >= batch_rows`, take `engine.batch()` and then `engine.release()` it.
-    Raises TypeError or ValueError for sizes that are not possible, and warns (UserWarning) where full
-    rows would wait during an update.
+    To act, read the slots of `arrays["slot"]`, write `arrays["action"]` and `arrays["axis"]`, and
+    call `step`. While `engine.num_full >= batch_rows`, take `engine.batch()` and then
+    `engine.release()` it. Raises TypeError or ValueError for sizes that are not possible, and warns
+    (UserWarning) where full rows would wait during an update.
     """
 
     game_spec: GameSpec
@@ -127,7 +127,7 @@ class RowEnv:
             warnings.warn(
                 f"batch_rows={rows} is not a multiple of the {agents} agents "
                 f"(num_envs={self.num_envs}, {self.env_agents} each): while all of them live, up "
-                f"to {waiting} full rows wait during an update and are trained on one update later. "
+                f"to {waiting} full rows wait during an update and are trained on in the next one. "
                 f"No rows wait with batch_rows={nearest}",
                 stacklevel=3,
             )
@@ -151,7 +151,7 @@ class RowEnv:
         cast(Any, self.engine).send(begin, end)
 
     def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """Wait for the first of these ranges whose step is done, end the step and return the range."""
+        """End the first step of these ranges that is done, and return its range."""
         first: tuple[int, int] = cast(Any, self.engine).receive_any(ranges)
         return first
 

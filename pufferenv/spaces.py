@@ -1,9 +1,9 @@
 """Packing: how nested Gymnasium spaces are stored in the engine's arrays.
 
-The leaves of an observation space become the parts of a slot, and are read as views of the slot. The
-leaves of an action space become discrete heads (int32) and continuous axes (float32). The constructor
-raises for a leaf that cannot be stored and names its path. Letters: N observations or actions, K
-heads, X axes.
+The leaves of an observation space become the parts of a slot, and are read as views of the slot.
+The leaves of an action space become discrete heads (int32) and continuous axes (float32). The
+constructor raises for a leaf that cannot be stored and names its path. Letters: N observations or
+actions, K heads, X axes.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class ObservationPart(NamedTuple):
 class Packing:
     """How observations of a space are stored in a slot. Make one with `Packing.of(space)`.
 
-    A slot of a single Box has the Box's shape and dtype. A slot of several leaves of one dtype is one
-    row of that dtype; of mixed dtypes it is bytes, with each part aligned to its item size. float16
-    and float64 are rounded to float32, bool becomes uint8, other integers int32. An integer that does
-    not fit raises when it is packed.
+    A slot of a single Box has the Box's shape and dtype. A slot of several leaves of one dtype is
+    one row of that dtype; of mixed dtypes it is bytes, with each part aligned to its item size.
+    float16 and float64 are rounded to float32, bool becomes uint8, other integers int32. An integer
+    that does not fit raises when it is packed.
     """
 
     space: Space[Any]
@@ -126,8 +126,8 @@ class Packing:
         """Return the packing of a space.
 
         Raise TypeError, naming the leaf and its path, for a leaf that is not a Box, Discrete,
-        MultiDiscrete or MultiBinary, or whose choices do not fit int32; ValueError for two leaves of
-        one name.
+        MultiDiscrete or MultiBinary, or whose choices do not fit int32; ValueError for two leaves
+        of one name.
         """
         return cls(space)
 
@@ -139,8 +139,8 @@ class Packing:
     def pack(self, obs: Any, out: Array) -> None:
         """Write one observation of the space into a slot `out`.
 
-        Raise ValueError, naming the part, for a wrong shape, a float where the space has integers, or
-        an integer that does not fit.
+        Raise ValueError, naming the part, for a wrong shape, a float where the space has integers,
+        or an integer that does not fit.
         """
         self.write(self.views(out), ..., obs)
 

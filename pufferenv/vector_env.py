@@ -68,10 +68,11 @@ def make(
         `reset` overwrites. They stay valid memory after `close`.
     debug: load the game's debug object, which raises RuntimeError with game, env, agent and step
         where the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
-    buffers: memory to write into, by name (observations, rewards, terminations, truncations): arrays
-        of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
+    buffers: memory to write into, by name (observations, rewards, terminations, truncations):
+        arrays of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
     fields: the game's config; `puffer games GAME` lists it.
-    config: the same as a mapping, for fields that have the name of an argument here, such as `seed`.
+    config: the same as a mapping, for fields that have the name of an argument here, such as
+        `seed`.
 
     Raises TypeError or ValueError that names what was given and what is legal.
     """
@@ -205,7 +206,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         `_final_obs` (A,), where an episode ended or a life was cut, and `final_info`, the logs of
         ended episodes: a dict of one (A,) array per log field, each with its mask. In the other
         modes infos hold these fields themselves. Entries that a mask excludes are stale. Games with
-        action masks have `action_mask` (A, C) in every step, and that of `final_obs` in `final_info`.
+        action masks have `action_mask` (A, C) in every step, and that of `final_obs` in
+        `final_info`.
 
         Raises ValueError or TypeError for illegal actions, before any env steps, and RuntimeError
         while another thread is in a step, in a process forked after the env was made, and for a

@@ -1,10 +1,12 @@
 // tests/c/fuzz.c - random play of one game through the whole engine, for the sanitizers.
 //
-//     cc -fsanitize=address,undefined -I. -DPUF_GAME='"ocean/squared.h"' tests/c/fuzz.c pufferenv/*.c
+//     FILES="tests/c/fuzz.c pufferenv/contract/game.c pufferenv/engine/*.c"
+//     cc -fsanitize=address,undefined -I. -DPUF_GAME='"ocean/squared.h"' -pthread $FILES -lm
 //     ./a.out STEPS [THREADS]
-// (pufferenv/contract/game.c is compiled with the same PUF_GAME.) Every array has exactly the size that the
-// engine asks for. Prints a hash of all that was seen in each mode, with THREADS threads; without
-// THREADS with three, and one thread must see the same.
+//
+// Every array has exactly the size that the engine asks for. Prints a hash of all observations,
+// rewards and slots for each mode, with THREADS threads. Without THREADS it plays with three threads
+// and with one, whose hashes must be equal.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +91,7 @@ static uint64_t play(int mode, int threads, int steps) {
         switch (puf_engine_step(&e, 0, ENVS)) {
         case PUF_STEP_OK:
             break;
-        case PUF_STEP_EMPTY: // legal for a random script, not for a trainer
+        case PUF_STEP_EMPTY: // can happen in random play
             if (puf_engine_reset(&e, seeds, NULL, &why)) stop("cannot reset");
             break;
         default:

@@ -1,4 +1,4 @@
-// all_masked - masks every choice of agent 1's second head after `after` steps.
+// all_masked - masks every choice of agent 1's second head, after `after` steps.
 #define PUF_NAME "all_masked"
 #define PUF_DOC "Leaves nothing to choose."
 #define PUF_AGENTS(c) 2
@@ -28,7 +28,7 @@ static void env_reset(Env *env, PufIO *io) {
 static void env_observe(const Env *env, PufIO *io) {
     for (int a = 0; a < io->num_agents; a++) {
         puf_obs(io, a)[0] = (float)env->tick, puf_obs(io, a)[1] = (float)a;
-        puf_mask(io, a)[1] = 0; // two of three stay
+        puf_mask(io, a)[1] = 0; // two of three stay legal
     }
     if (env->tick >= env->after) memset(puf_mask(io, 1) + 3, 0, 2);
 }

@@ -1,4 +1,4 @@
-// broken - does not compile: line 11 has the mistake, and a test looks for that number.
+// broken - does not compile: line 11 has the error, and a test expects that number in the message.
 #define PUF_NAME "broken"
 #define PUF_DOC "Does not compile."
 #define PUF_AGENTS(c) 1

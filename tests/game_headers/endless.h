@@ -1,4 +1,4 @@
-// endless - an episode that never ends: the log is read with puf_record, every `period` steps.
+// endless - its episode never ends; puf_record has the log read every `period` steps.
 #define PUF_NAME "endless"
 #define PUF_DOC "Counts for ever and records now and then."
 #define PUF_AGENTS(c) 1

@@ -1,4 +1,4 @@
-// int8 - an int8 observation of three dimensions; the number of agents is config.
+// int8 - an int8 observation of three dimensions; the number of agents is a config field.
 #define PUF_NAME "int8"
 #define PUF_DOC "Counts below zero: int8, three dimensions, several agents."
 #define PUF_AGENTS(c) c->agents

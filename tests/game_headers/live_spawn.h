@@ -1,4 +1,4 @@
-// live_spawn - spawns agent 1, who is alive, after `after` steps.
+// live_spawn - spawns agent 1, which is alive, after `after` steps.
 #define PUF_NAME "live_spawn"
 #define PUF_DOC "Spawns the living."
 #define BREAK_STEP(env, io) \

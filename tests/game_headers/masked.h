@@ -1,4 +1,4 @@
-// masked - at tick t the first head may choose t % 4 or more, the second only t % 3.
+// masked - at tick t the first head's legal choices are t % 4 or more, the second's only t % 3.
 #define PUF_NAME "masked"
 #define PUF_DOC "Two heads whose legal choices change every step."
 #define PUF_AGENTS(c) c->agents

@@ -1,4 +1,4 @@
-// namesake - its config fields are named as arguments of RowEnv and make.
+// namesake - its config fields have the names of arguments of RowEnv and make.
 #define PUF_NAME "namesake"
 #define PUF_DOC "Ends after `horizon` steps and logs `seed`."
 #define PUF_AGENTS(c) 1

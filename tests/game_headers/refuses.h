@@ -1,4 +1,4 @@
-// refuses - a config whose fields are each in range but not together: env_init says why not.
+// refuses - its fields may be in range one by one and illegal together; env_init says why.
 #define PUF_NAME "refuses"
 #define PUF_DOC "Takes only low < high."
 #define PUF_AGENTS(c) 1

@@ -1,5 +1,5 @@
-// rogue - an env of an even tag rewards and kills the dead, cuts and spawns whoever it likes, and
-// observes for everybody; an env of an odd tag plays by the rules.
+// rogue - an env with an even tag rewards and kills dead agents, cuts and spawns any agent and
+// observes for all of them; an env with an odd tag follows the rules.
 #define PUF_NAME "rogue"
 #define PUF_DOC "Breaks every rule about the dead, in every other env."
 #define PUF_AGENTS(c) 4
@@ -35,7 +35,7 @@ static void env_observe(const Env *env, PufIO *io) {
     }
 }
 
-// One of die, cut, spawn, absent; by the rules only where they allow it.
+// Calls one of die, cut, spawn, absent; an env that follows the rules only where it is legal.
 static void change(Env *env, PufIO *io, int a) {
     const int what = puf_below(&env->rng, 16);
     if (!env->rogue && (io->alive[a] ? what > 1 : what != 2)) return;

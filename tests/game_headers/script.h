@@ -1,7 +1,7 @@
-// script - a game without rules of its own: the actions say who dies, spawns and is cut, and when
-// the episode ends. It exists so that a test can write down exactly what must follow.
+// script - a game without rules: the actions decide which agents die, spawn and are cut, and when
+// the episode ends, so that a test can state exactly what must follow.
 //
-// Dead agents' actions are read too, past the accessor that forbids it: they are the script.
+// Actions of dead agents are read too, without the accessor, which forbids it: they are the script.
 #define PUF_NAME "script"
 #define PUF_DOC "Does what its actions say: deaths, spawns, cuts, ends."
 #define PUF_AGENTS(c) c->agents

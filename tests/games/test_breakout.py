@@ -1,4 +1,4 @@
-"""breakout: what a scripted player meets in whole games, measured from what the game shows.
+"""breakout: whole games of a scripted player, measured from the observations.
 
 Lengths are in bricks, as in the header: the field is 18 wide, its paddle at 9.5 below the top.
 """
@@ -19,7 +19,7 @@ STAY, LEFT, RIGHT = 0, 1, 2
 
 
 class Seen(NamedTuple):
-    """Observations (..., 118) in the game's own units."""
+    """Observations (..., 118) in the game's units."""
 
     paddle: np.ndarray
     x: np.ndarray
@@ -50,7 +50,7 @@ class Seen(NamedTuple):
 
 
 def follow(obs, random, frameskip):
-    """Bring the paddle to where the ball will come down, a random part of it: (A, 118) -> (A,)."""
+    """Return actions (A,) that move a random part of the paddle to where the ball will land."""
     seen = Seen.of(obs)
     landing = np.abs(seen.x + seen.vx * (PADDLE_Y - seen.y) / np.where(seen.vy > 0, seen.vy, 1))
     landing = np.where(landing > WIDTH, 2 * WIDTH - landing, landing)
@@ -61,13 +61,13 @@ def follow(obs, random, frameskip):
 
 
 def offsets(step, count):
-    """A part of the paddle within [-0.3, 0.3] for each env, another one every 16 steps."""
+    """Return a part of the paddle in [-0.3, 0.3] for each env, a new one every 16 steps."""
     return np.random.default_rng(step // 16).uniform(-0.3, 0.3, count)
 
 
 @pytest.fixture(scope="module")
 def frames():
-    """6,000 frames of 6 games: observations (6001, 6, 118), rewards, ends (6000, 6)."""
+    """Play 6,000 frames of 6 games: observations (6001, 6, 118), rewards and ends (6000, 6)."""
     env = pufferenv.make("breakout", 6, seed=1, frameskip=1, max_steps=1_000_000)
     obs, _ = env.reset()
     seen, rewards, ends = [obs.copy()], [], []
@@ -106,7 +106,7 @@ def test_a_player_who_follows_the_ball_clears_both_walls_and_the_game_is_over():
 
 
 def test_five_balls_are_lost_before_the_game_is_over():
-    """A paddle in the corner: the game ends when the fifth ball is lost."""
+    """With the paddle in the corner the game ends when the fifth ball is lost."""
     env = pufferenv.make("breakout", 32, seed=3)
     obs, _ = env.reset()
     balls = Seen.of(obs).balls
@@ -140,7 +140,7 @@ def test_bricks_are_worth_their_row_and_nothing_else_pays(frames):
     gone = (before & ~after) @ POINTS
     assert (rewards[same_wall] == gone[same_wall]).all()
     assert set(np.unique(rewards)) >= {0, 1, 4, 7}
-    assert (rewards[~same_wall & ~ends] == 0).all()  # a new wall comes when the paddle is met
+    assert (rewards[~same_wall & ~ends] == 0).all()  # the paddle brings a new wall
 
 
 def test_the_ball_stays_in_the_field_and_out_of_live_bricks(frames):
@@ -158,7 +158,7 @@ def test_the_ball_stays_in_the_field_and_out_of_live_bricks(frames):
 
 
 def test_bricks_break_only_where_the_ball_touches_them(frames):
-    """No tunnelling: less than a brick's side per frame, and the brick's face within that reach."""
+    """Per frame the ball moves less than a brick's side, so it never passes through a brick."""
     obs, _, ends = frames
     seen, after = Seen.of(obs[:-1]), Seen.of(obs[1:])
     assert np.maximum(np.abs(seen.vx), np.abs(seen.vy)).max() < HEIGHT
@@ -195,13 +195,13 @@ def test_the_paddle_halves_at_the_back_wall_until_the_next_ball(frames):
     obs, _, ends = frames
     seen, after = Seen.of(obs[:-1]), Seen.of(obs[1:])
     served = ends | (after.balls < seen.balls)
-    at_back = (seen.vy < 0) & (after.vy > 0) & (seen.y + seen.vy < -1e-5)
+    off_wall = (seen.vy < 0) & (after.vy > 0) & (seen.y + seen.vy < -1e-5)
     halved = (after.half == 1) & (seen.half == 2)
     assert halved.sum() > 3
-    assert (at_back[halved]).all()
-    assert (after.half[at_back & ~served] == 1).all()
+    assert (off_wall[halved]).all()
+    assert (after.half[off_wall & ~served] == 1).all()
     assert (after.half[served] == 2).all()
-    unchanged = ~served & ~at_back
+    unchanged = ~served & ~off_wall
     assert (after.half[unchanged] == seen.half[unchanged]).all()
 
 

@@ -17,12 +17,12 @@ THETA_LIMIT = 12 * 2 * math.pi / 360
 
 
 def balance(obs):
-    """A linear policy that never falls: (A, 4) -> (A,) int32."""
+    """Return the actions (A,) int32 of a linear policy that never falls, for (A, 4)."""
     return (obs @ np.array([0.1, 0.5, 5.0, 1.0]) > 0).astype(np.int32)
 
 
 def oracle(state):
-    """Gymnasium's env, its state set to `state` (4,)."""
+    """Return Gymnasium's env with its state set to `state` (4,)."""
     env = gymnasium.make("CartPole-v1").unwrapped
     env.reset()
     env.state = np.asarray(state, np.float64)
@@ -30,8 +30,8 @@ def oracle(state):
 
 
 def test_a_thousand_balanced_steps_have_gymnasiums_states():
-    """Five episodes of 200 steps: the motion is unstable, so that one last bit of some libm's sine
-    would grow from 1e-17 to 1e-10 in one of them, and past any tolerance in a thousand steps.
+    """Five episodes of 200 steps: the motion is unstable, so a difference in the last bit of libm's
+    sine grows from 1e-17 to 1e-10 in one of them, and beyond any tolerance in a thousand steps.
     """
     env = pufferenv.make("cartpole", 4, seed=5, max_steps=200)
     obs, _ = env.reset()
@@ -49,7 +49,7 @@ def test_a_thousand_balanced_steps_have_gymnasiums_states():
 
 
 def test_random_play_ends_where_gymnasiums_does():
-    """The final observation, one step beyond a limit, is Gymnasium's too."""
+    """The final observation, one step beyond a limit, equals Gymnasium's."""
     env = pufferenv.make("cartpole", 8, seed=6)
     random = np.random.default_rng(0)
     obs, _ = env.reset()

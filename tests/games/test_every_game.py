@@ -1,4 +1,4 @@
-"""What holds for every game of the ocean package, and what debug objects catch in wrong ones."""
+"""Properties of every game of the ocean package, and faults that debug objects find."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.paths import GAME_HEADERS
 
 NAMES = games.names()
 
-# sha256 of 1,000 steps of `play`, the first 16 digits: whatever compiler and flags, the same bytes.
-# A game whose rules change prints its new one here.
+# First 16 digits of the sha256 of 1,000 steps of `play`, the same for every compiler and its flags.
+# When a game's rules change, the failing test prints the new value for this table.
 GOLDEN = {
     "breakout": "d41bc47ce39e89c7",
     "cartpole": "998e4026ce183962",
@@ -30,7 +30,7 @@ GOLDEN = {
 
 
 def actions_of(env, step):
-    """Actions that depend on nothing but the place and the step, for any action space."""
+    """Return actions that depend only on the agent's index and the step, for any action space."""
 
     def below(n, salt):
         place = np.arange(env.num_envs, dtype=np.uint64) + np.uint64(1_000_003 * step + 7919 * salt)
@@ -51,7 +51,7 @@ def actions_of(env, step):
 
 
 def play(env, steps):
-    """Run an env -> the hash of every byte that it gave."""
+    """Step an env and return the hash of every byte that it returned."""
     digest = hashlib.sha256()
     obs, _ = env.reset()
     digest.update(obs.tobytes())
@@ -91,7 +91,7 @@ def test_a_thousand_steps_are_the_same_bytes_everywhere(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_field_works_at_its_ends(name):
-    """One field at a time at its least and most, then all together; refusals give a reason."""
+    """Each field at its lowest and highest value, then all together; a refusal has a reason."""
     fields = games.load(name).config_fields
     configs = [{f.name: getattr(f, end)} for f in fields for end in ("min", "max")]
     configs += [{f.name: getattr(f, end) for f in fields} for end in ("min", "max")]

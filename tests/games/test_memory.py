@@ -1,4 +1,4 @@
-"""memory: what is shown when, and what the answer pays."""
+"""memory: when the cue is shown, and how the answer is rewarded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOK, ANSWER = -2, -1  # the last two entries of an observation
 
 
 def episodes(answer, count=400, **config):
-    """Play 32 games; `answer(cues)` decides last actions -> observations, reward, log of each."""
+    """Play 32 games, last actions `answer(cues)`; return observations, reward, log of each."""
     env = pufferenv.make("memory", 32, seed=1, debug=True, **config)
     obs, _ = env.reset()
     random = np.random.default_rng(0)
@@ -82,7 +82,7 @@ DELAY = 32  # of the training's longest episodes, twice its horizon
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["mingru", "lstm"])
 def test_a_recurrent_policy_remembers_across_rows(network):
-    """All of these episodes are longer than a row: what is known at the end was carried over."""
+    """All these episodes are longer than a row, so the state is carried from row to row."""
     assert games.defaults("memory")["train"]["horizon"] < DELAY
     fresh, trained = train("memory", 1_500_000, {"policy": {"name": network}})
     assert play(fresh, "memory", 1000, shortest=DELAY, delay=DELAY)["score"].mean < 0.35

@@ -1,4 +1,4 @@
-"""probe: every observation says whose and when it is, every reward follows from it."""
+"""probe: an observation identifies its agent and step, and the reward follows from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTS = {
 
 
 def reward_of(obs, choices, push):
-    """The header's formula of observations (..., 4), choices (..., 2), push (...): float32."""
+    """Return the header's reward of observations (..., 4), choices (..., 2), push (...)."""
     tag, agent, life, step = np.moveaxis(obs.astype(np.int64), -1, 0)
     who = (tag + 31 * agent + 17 * life + 7 * step) % 1024
     whole = 16 * who + 5 * choices[..., 0] + choices[..., 1]
@@ -74,7 +74,7 @@ def test_rewards_and_observations_follow_from_each_other(config):
 
 
 def test_rows_hold_whole_lives_in_order():
-    """What a learner reads from a batch is what was lived: no slot is another agent's."""
+    """A batch holds the transitions that happened, each in a slot of its own agent."""
     env = pufferenv.RowEnv("probe", 4, horizon=8, batch_rows=24, seed=3, check=True, **EVENTS)
     env.reset()
     random = np.random.default_rng(2)
@@ -90,7 +90,7 @@ def test_rows_hold_whole_lives_in_order():
         live = arrays["alive"]
         flat["pool_action"][arrays["slot"][live]] = choices[live]
         flat["pool_axis"][arrays["slot"][live]] = push[live]
-        arrays["bootstrap_slot"][:] = -1  # no values here
+        arrays["bootstrap_slot"][:] = -1  # this test computes no values
         env.step()
         env.engine.clear_finals()
         while env.engine.num_full >= env.batch_rows:

@@ -1,4 +1,4 @@
-"""royale: rules, read from what agents see of themselves and of each other.
+"""royale: its rules, read from what agents observe of themselves and of each other.
 
 Lengths are in the game's units. The arena's side is 8 per cell, ceil(3/4 sqrt(players)) cells, 2 at
 least: 16 for two players, 48 for 64.
@@ -20,7 +20,7 @@ MOVES = np.array([[0, 0]] + [[np.cos(a), np.sin(a)] for a in np.arange(8) * np.p
 
 
 class Seen(NamedTuple):
-    """Observations (..., 33) in the game's own units."""
+    """Observations (..., 33) in the game's units."""
 
     health: np.ndarray
     ammo: np.ndarray
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     to_zone: np.ndarray  # (..., 2)
     radius: np.ndarray
     left: np.ndarray  # share of the players
-    others: np.ndarray  # (..., 4, 4) way (2), distance, health; distance 8: nobody
+    others: np.ndarray  # (..., 4, 4) way (2), distance, health; distance 8: no player
     things: np.ndarray  # (..., 2, 3) way (2), distance; distance 4: nothing
 
     @classmethod
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 def duel(envs=1, seed=1, **config):
-    """Two agents in a room of 16 x 16, no bots, and no zone to speak of."""
+    """Two agents in a room of 16 x 16 without bots and with a harmless zone."""
     config = {"agents": 2, "bots": 0, "shrink": 100_000, "max_steps": 100_000} | config
     env = pufferenv.make("royale", envs, seed=seed, debug=True, **config)
     obs, _ = env.reset()
@@ -63,13 +63,13 @@ def duel(envs=1, seed=1, **config):
 
 
 def towards(way):
-    """Way (..., 2) -> the move that comes closest to it."""
+    """Return the move that is closest to the way (..., 2)."""
     move = 1 + np.round(np.arctan2(way[..., 1], way[..., 0]) / (np.pi / 4)).astype(int) % 8
     return np.where(np.hypot(way[..., 0], way[..., 1]) < 0.3, 0, move)
 
 
 def legal(mask, random):
-    """A random legal action for each row of masks (A, 12)."""
+    """Return a random legal action for each row of masks (A, 12)."""
     moves = random.integers(0, 9, len(mask))
     attacks = (random.random((len(mask), 3)) * mask[:, 9:]).argmax(1)
     return np.stack([moves, attacks], 1).astype(np.int32)
@@ -77,7 +77,7 @@ def legal(mask, random):
 
 @pytest.fixture(scope="module")
 def match():
-    """500 steps of 4 games of 64 agents: (obs, masks, alive) before and after, actions, rewards."""
+    """Play 500 steps of 4 games of 64 agents: (obs, masks, alive) before and after, actions, ..."""
     env = pufferenv.make("royale", 4, seed=2, debug=True, bots=0, max_steps=1000)
     obs, _ = env.reset()
     random = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def test_agents_see_the_four_nearest_others_and_themselves(match):
 
 
 def test_what_is_seen_of_many_players_is_the_same_as_of_few():
-    """Who is near is found by cells with many players, and by looking at all with few."""
+    """With many players the nearest are found by cells, with few by comparing all of them."""
     env = pufferenv.make("royale", 1, seed=3, agents=500, bots=0)
     obs, _ = env.reset()
     seen = Seen.of(obs, 17 * 8)
@@ -185,7 +185,7 @@ def test_the_zone_hurts_who_is_outside_and_kills_in_fifty_steps():
     outside = np.hypot(*first.to_zone.T) > first.radius + 1e-2
     inside = np.hypot(*first.to_zone.T) < first.radius - 1e-2
     start = first.health
-    fixed = first.things[:, HEALTH, 2] > 1.01  # nothing to pick up where it stands
+    fixed = first.things[:, HEALTH, 2] > 1.01  # the agent has nothing to pick up
     for step in range(1, 49):
         obs, rewards, *_ = env.step(stay)
         assert env.alive[fixed].all()
@@ -246,7 +246,7 @@ def test_melee_takes_two_fifths_pauses_and_wins_the_game():
         np.testing.assert_allclose(rewards, [0.2 * hit, 0], atol=1e-6)
         np.testing.assert_array_equal(env.action_masks[:, 10], [step % 4 == 3, True])
     assert terminated.all()
-    # the last fifth of health; a kill; all others outlived; the win. And a death.
+    # rewards: the last fifth of health, a kill, outliving the others, the win; and a death
     np.testing.assert_allclose(rewards, [0.1 + 0.5 + 1 + 1, -0.5], atol=1e-5)
     logged = infos["final_info"]
     assert logged["melee_kills"][0] == logged["winner_kills"][0] == 1
@@ -323,13 +323,13 @@ def test_every_death_is_a_kill_or_the_zones_and_one_is_left_at_most(agents):
     assert ended >= 3
 
 
-def test_nobody_comes_back(match):
+def test_a_dead_player_stays_dead(match):
     for (_, _, alive), _, _, terminated, over, (_, _, still) in match:
         assert not (still & ~alive & ~over).any()
         np.testing.assert_array_equal(terminated[~over], (alive & ~still)[~over])
 
 
-def test_bots_are_players_but_no_agents_and_outlive_who_does_nothing():
+def test_bots_are_players_but_not_agents_and_outlive_an_agent_that_does_nothing():
     env = pufferenv.make("royale", 16, seed=7, debug=True, agents=8, bots=24)
     obs, _ = env.reset()
     assert obs.shape == (128, 33)

@@ -1,4 +1,4 @@
-"""snake: eating, growing, dying and entering again, from the windows that the snakes see."""
+"""snake: eating, growing, dying and respawning, read from the windows that snakes observe."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AHEAD = ([4, 5, 5], [5, 4, 6])  # row and column of the next cell, by turn
 
 
 def next_cells(obs):
-    """Windows (A, 11, 11) -> what stands on the cell that each turn leads to (A, 3)."""
+    """Return the content (A, 3) of the cell that each turn leads to, in windows (A, 11, 11)."""
     return obs[:, AHEAD[0], AHEAD[1]]
 
 
 def forage(obs, random):
-    """Eat what is next to the head, else go where no harm is seen, mostly straight on."""
+    """Eat food next to the head, else move to a harmless cell, mostly straight ahead."""
     cells = next_cells(obs)
     taste = (cells == FOOD) * 4 + (cells >= 0) * 2 + random.random(cells.shape)
     taste[:, STRAIGHT] += 0.5
@@ -28,7 +28,7 @@ def forage(obs, random):
 
 @pytest.fixture(scope="module")
 def steps():
-    """A crowded board: (obs, alive, actions, rewards, terminated, alive after) of 600 steps."""
+    """Play 600 steps of a crowded board: (obs, alive, actions, rewards, terminated, alive)."""
     env = pufferenv.make(
         "snake", 4, seed=1, debug=True, snakes=30, size=24, food=40, respawn=3, max_steps=10_000
     )
@@ -73,7 +73,7 @@ def test_bodies_and_walls_kill_unless_the_cell_is_a_tail_that_moves_on(steps):
 
 
 def test_a_window_turns_with_the_snake():
-    """Food stays where it is, but in a window whose up is the snake's way."""
+    """Food stays in place; the window is turned so that up is the snake's direction."""
     env = pufferenv.make("snake", 32, seed=9, debug=True, snakes=1, size=16, food=60)
     obs, _ = env.reset()
     random = np.random.default_rng(4)
@@ -83,7 +83,7 @@ def test_a_window_turns_with_the_snake():
         obs, _, terminated, *_ = env.step(actions)
         for a in np.flatnonzero(env.alive & ~terminated & before.any((1, 2))):
             if not (before[a] == HEAD).any():
-                continue  # it entered just now
+                continue  # it respawned in this step
             turned = np.rot90(before[a], {STRAIGHT: 0, LEFT: -1, RIGHT: 1}[actions[a]])
             food = turned[:-1] == FOOD
             food[4, 5] = False  # the cell that it came to, now in the middle
@@ -122,7 +122,7 @@ def test_a_snake_enters_again_when_its_time_is_over(respawn):
 
 
 def test_snakes_grow_by_what_they_eat():
-    """One life per game: three cells and one for each food."""
+    """In one life per game a snake has three cells and one for each food."""
     env = pufferenv.make(
         "snake", 64, seed=4, debug=True, snakes=1, size=32, food=60, respawn=10_000, max_steps=300
     )
@@ -135,7 +135,7 @@ def test_snakes_grow_by_what_they_eat():
         eaten += rewards == 1
     infos = env.step(forage(obs, random))[-1]
     log = infos["final_info"]
-    settled = lived < 299  # who is dead by now ate nothing in the last step
+    settled = lived < 299  # a snake that died before the last step
     grown = settled & (lived > 6)
     assert grown.sum() > 10
     assert eaten.max() > 10
@@ -147,7 +147,7 @@ def test_snakes_grow_by_what_they_eat():
 
 
 def test_a_dead_snake_leaves_food_behind():
-    """A snake of three cells that hits a wall leaves two, and one of them is food."""
+    """A snake of three cells that hits a wall leaves two cells, one of them food."""
     env = pufferenv.make("snake", 256, seed=5, debug=True, snakes=1, size=8, food=1, respawn=0)
     env.reset()
     checked = 0

@@ -1,4 +1,4 @@
-"""tag: who moves, enters, is caught and sees whom, from what agents see of themselves.
+"""tag: moving, spawning, catching and sight, read from what agents observe of themselves.
 
 Lengths are in the game's units: the room's side is 5 per root of the number of agents.
 """
@@ -18,12 +18,12 @@ SPEED = np.where(np.arange(AGENTS) < HUNTERS, 0.45, 0.5)[:, None]
 
 
 def places(obs):
-    """Observations (A, 19) -> where the agents are (A, 2)."""
+    """Return the positions (A, 2) of the agents, from observations (A, 19)."""
     return (obs[:, 1:3].astype(np.float64) + 1) * SIDE / 2
 
 
 def chase(env, obs):
-    """Every hunter goes to the nearest prey; prey stays."""
+    """Return actions with which hunters move to the nearest prey and prey stays."""
     place, actions = places(obs), np.zeros(env.num_envs, np.int32)
     prey = HUNTERS + np.flatnonzero(env.alive[HUNTERS:])
     for hunter in range(HUNTERS):
@@ -37,7 +37,7 @@ def chase(env, obs):
 
 @pytest.fixture(scope="module")
 def steps():
-    """One game per seed: (obs, alive, actions, rewards, terminated, obs, alive) of each step."""
+    """Play one game per seed: (obs, alive, actions, rewards, terminated, obs, alive) per step."""
     games = []
     for seed in range(8):
         env = pufferenv.make("tag", 1, seed=seed, debug=True, max_steps=10_000)

@@ -1,4 +1,4 @@
-"""Memory of the engine's arrays: zeroed, aligned, and refused in words."""
+"""Memory of the engine's arrays: zeroed, aligned, on huge pages where that pays."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_too_much_names_the_size_and_what_to_reduce(num_bytes):
 
 
 def on_huge_pages(memory):
-    """Whether the OS was asked for huge pages where this begins."""
+    """Return whether the OS was asked for huge pages at the start of this memory."""
     asked = there = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         first = line.split()[0]

@@ -1,4 +1,4 @@
-"""Autoreset: each mode by hand, and against Gymnasium's SyncVectorEnv over squared in Python."""
+"""Autoreset modes: scripted cases, and squared compared with Gymnasium's SyncVectorEnv."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAY, DOWN, UP, RIGHT, LEFT = range(5)
 
 
 class Squared(gymnasium.Env):
-    """ocean/squared.h again, in Python; its seed is what the C env gets."""
+    """ocean/squared.h in Python; it is seeded with the number that the C env gets."""
 
     metadata = {}  # noqa: RUF012
     observation_space = gymnasium.spaces.Box(0, 255, (SIZE, SIZE), np.uint8)
@@ -66,7 +66,7 @@ class Squared(gymnasium.Env):
 
 
 def pair(mode, num_envs=8, seed=7):
-    """Our squared and Gymnasium's vector env over the one above, both reset with the same seed."""
+    """Return our squared and Gymnasium's vector env of the one above, reset with the same seed."""
     ours = pufferenv.make("squared", num_envs, seed=seed, autoreset_mode=mode, size=SIZE)
     theirs = SyncVectorEnv([Squared] * num_envs, autoreset_mode=mode)
     np.testing.assert_array_equal(
@@ -76,12 +76,12 @@ def pair(mode, num_envs=8, seed=7):
 
 
 def actions_for(rng, num_envs):
-    """Mostly staying, so that episodes end in all three ways."""
+    """Return actions that mostly stay, so that episodes end in all three ways."""
     return np.where(rng.random(num_envs) < 0.5, STAY, rng.integers(0, 5, num_envs))
 
 
 def assert_fields_equal(ours, theirs):
-    """Both: log fields, each with its mask; what is not masked may be anything."""
+    """Compare log fields with their masks; entries that a mask excludes may be anything."""
     assert set(ours) == set(theirs)
     for key in ("score", "length") if ours else ():
         mask = theirs[f"_{key}"]
@@ -135,9 +135,9 @@ def test_disabled_resets_what_the_mask_says_as_gymnasiums_own_vector_env_does():
             np.testing.assert_array_equal(again, theirs.reset(options={"reset_mask": over})[0])
 
 
-# --- by hand -----------------------------------------------------------------------------------
+# --- scripted --------------------------------------------------------------------------------
 def walk(mode, moves):
-    """One env, one agent: per step life, age, reward, terminated, truncated, what was final."""
+    """Play one env of one agent; return life, age, reward, ends and final observation per step."""
     env = pufferenv.make(load_game("script"), 1, autoreset_mode=mode, agents=1)
     seen = [tuple(env.reset()[0][0, 2:])]
     for move in moves:
@@ -261,7 +261,7 @@ def test_a_reset_mask_needs_the_disabled_mode_and_a_first_whole_reset():
     with pytest.raises(ValueError, match=r"needs autoreset_mode='disabled'.*SameStep"):
         pufferenv.make("squared", 2).reset(options={"reset_mask": np.ones(2, np.bool_)})
     env = pufferenv.make("squared", 2, autoreset_mode="disabled")
-    with pytest.raises(ResetNeeded, match="without reset_mask before one with it"):
+    with pytest.raises(ResetNeeded, match="must be one without reset_mask"):
         env.reset(options={"reset_mask": np.array([True, False])})
 
 

@@ -1,4 +1,4 @@
-"""The engine's Cython layer: loading games, memory it is given, seeds, logs, rows in the pool."""
+"""The engine's Cython layer: loading games, given memory, seeds, logs, actions, rows."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_envs_share_what_the_game_loaded_once_and_a_load_that_fails_says_why():
         open_engine(load_game("loaded"), 3, config={"length": 13})
 
 
-# --- actions from outside ---------------------------------------------------------------------
+# --- given actions ----------------------------------------------------------------------------
 def test_actions_in_another_byte_order_mean_what_they_say():
     engine = open_engine(load_game("continuous"), 2)
     engine.set_actions(None, np.full((2, 2), 0.5, ">f4"))
@@ -228,7 +228,7 @@ def test_reset_with_the_same_seeds_begins_the_same_run_again():
     assert (engine.num_open, engine.num_full) == (16, 0)
 
 
-def test_the_check_finds_a_row_that_changed_hands_behind_the_engines_back():
+def test_the_check_finds_a_row_whose_owner_was_changed_from_outside():
     engine = open_engine(games.load("squared"), 4, mode=_engine.ROWS)
     engine.check()
     slot = engine.arrays["slot"]

@@ -1,4 +1,4 @@
-"""What a caller gives before anything runs: a game's config, seeds, sizes of rows and batches."""
+"""Arguments are checked before anything runs: config, seeds, sizes of rows and batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Games that break the rules about the dead: named in debug, never a neighbour's harm."""
+"""Games that break rules about dead agents: debug objects name them, neighbours are unharmed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_head_without_a_legal_choice_is_named_with_its_agent():
 
 
 class Canaries:
-    """Gives the engine its memory with bytes around it that nobody may write."""
+    """Gives the engine memory that is surrounded by bytes which must not change."""
 
     def __init__(self):
         self.blocks = []

@@ -1,9 +1,9 @@
-"""Rows against a model in plain Python that follows docs/design.md, "Rows", literally.
+"""Rows compared with a model in plain Python that follows docs/design.md, "Rows", literally.
 
 The game `script` does what its actions say, so the model knows every life before the engine does.
-Each value written while acting is unique to (env, agent, life, step); after each step every slot,
-row and count must be the model's, and each batch must hold exactly the transitions that were lived,
-in order.
+Each value written while acting is unique to (env, agent, life, step). After each step every slot,
+row and count must equal the model's, and each batch must hold exactly the transitions that
+happened, in order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.games import load_game
 
 
 def unique_value(tag: int, agent: int, life: int, age: int) -> float:
-    """A float32-exact number that no two observations share (small cases)."""
+    """Return a number, exact in float32, that is different for every observation (small cases)."""
     return float((tag % 13) * 262144 + agent * 32768 + life * 256 + age)
 
 
@@ -37,7 +37,7 @@ class Agent:
 
 @dataclass
 class Model:
-    """Lives, rows and batches of E envs of n agents, written down step by step."""
+    """Lives, rows and batches of E envs of n agents, recorded step by step."""
 
     tags: list[int]
     num_agents: int
@@ -95,7 +95,7 @@ class Model:
                     agent.place = ended[0][2]
 
     def play(self, e: int, actions: np.ndarray) -> list[tuple[int, int, int, bool]]:
-        """One env's step. -> for agents that had a row: env, agent, slots used, lives on."""
+        """Step one env; return (env, agent, slots used, lives on) of agents that had a row."""
         over = int(actions[0, 1])
         had = [agent.alive for agent in self.agents[e]]
         dones = []
@@ -133,7 +133,7 @@ class Model:
 
 
 class Driver:
-    """The engine and the model side by side, with a policy whose value names the observation."""
+    """The engine beside the model, with a policy whose value identifies the observation."""
 
     def __init__(self, envs, agents, horizon, batch_rows, threads=1):
         self.game = load_game("script")
@@ -166,7 +166,7 @@ class Driver:
         return np.array(values, np.float32)
 
     def act(self, envs=None):
-        """Write the value of each live agent's observation, and whatever waits for it."""
+        """Write the value of each live agent's observation, also to the bootstrap slot."""
         arrays = self.engine.arrays
         observations = arrays["pool_observation"].reshape(-1, 4)
         for a in self.engine.live_agents() if envs is None else self.engine.live_agents(*envs):
@@ -249,7 +249,7 @@ class Driver:
 
 
 def script(fate=None, end=0, absent=(), envs=1, agents=3):
-    """One step's actions: {agent: fate} in every env, the episode's end, who is absent next."""
+    """Return one step's actions: {agent: fate} in every env, the episode's end, the next absent."""
     actions = np.zeros((envs, agents, 3), np.int32)
     for agent, value in (fate or {}).items():
         actions[:, agent, 0] = value

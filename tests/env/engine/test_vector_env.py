@@ -1,4 +1,4 @@
-"""make(): spaces, seeds, results that depend on nothing but the seed, actions, buffers, copies."""
+"""make(): spaces, seeds, results that depend only on the seed, actions, buffers, copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pufferenv import games
 from tests.support.games import load_game
 from tests.support.paths import GAME_HEADERS
 
-# Configs under which much happens: deaths, spawns, cuts, short episodes.
+# Configs with many events: deaths, spawns, cuts, short episodes.
 LIVELY = {
     "squared": {"size": 5},
     "probe": {"steps": 9, "shorter": 5, "die": 0.1, "spawn": 0.3, "cut": 0.1, "absent": 0.2},
@@ -26,7 +26,7 @@ LIVELY = {
 
 
 def actions_of(env, rng):
-    """Legal random actions of every kind, ints as int32."""
+    """Return legal random actions for any action space, integers as int32."""
 
     def of(space):
         if isinstance(space, Dict):
@@ -40,7 +40,7 @@ def actions_of(env, rng):
 
 
 def digest(env, steps):
-    """A hash of everything that a reset and `steps` steps of random actions return."""
+    """Return a hash of everything that a reset and `steps` steps of random actions return."""
     rng, seen = np.random.default_rng(0), hashlib.sha256()
 
     def add(name, value):
@@ -60,7 +60,7 @@ def digest(env, steps):
     return seen.hexdigest()
 
 
-# --- what depends on what ------------------------------------------------------------------
+# --- determinism ---------------------------------------------------------------------------
 @pytest.mark.parametrize("name", games.names())
 def test_results_are_the_same_bytes_for_any_number_of_threads(name):
     def run(threads):
@@ -131,7 +131,7 @@ def test_no_seed_is_another_run_each_time():
     assert runs[0] != runs[1]
 
 
-# --- what it is ------------------------------------------------------------------------------
+# --- Gymnasium's interface -------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("game", "observation", "action"),
     [

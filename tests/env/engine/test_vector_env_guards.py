@@ -1,4 +1,4 @@
-"""What an env survives: broken games, forks, a second thread, Ctrl-C, its own end."""
+"""What an env survives: broken games, forks, a second thread, Ctrl-C, being closed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def breakout(**options):
 
 
 def trace(env, steps):
-    """What `steps` steps of always the same actions show, one hashable value per step."""
+    """Return one hashable value per step, of `steps` steps with the same actions each."""
     return [env.step(FIRE)[0].tobytes() for _ in range(steps)]
 
 
@@ -137,12 +137,12 @@ def test_ctrl_c_in_a_step_raises_and_leaves_an_env_that_goes_on():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    # An interrupted step was made whole or not at all, so env stands where a twin stands now.
+    # An interrupted step ran completely or not at all, so env is in the state of a twin.
     seen, wanted = trace(env, 5), trace(breakout(), steps + interrupts + 5)
     assert any(wanted[at : at + 5] == seen for at in range(steps, steps + interrupts + 1))
 
 
-# --- its own end ---------------------------------------------------------------------------------
+# --- closing ---------------------------------------------------------------------------------
 def test_arrays_outlive_their_env():
     env = breakout(num_threads=2)
     arrays = [*env.step(FIRE)[:4], env.alive]
