@@ -50,7 +50,7 @@ cdef extern from "ppo_loss.h" nogil:
         float adv_mean, adv_scale, ent_coef
         double count
     ctypedef struct PufPPOLoss:
-        int64_t num_slots, num_heads, num_choices, num_axes
+        int64_t num_transitions, num_heads, num_choices, num_axes
         PufMatrix logits, mean, values, grad_logits, grad_mean, grad_values
         const float *log_std
         const int32_t *sizes
@@ -245,8 +245,8 @@ cdef class LossParams:
 
     adv_mean, adv_scale  the advantage is used as (advantage - adv_mean) * adv_scale
     ent_coef             weight of the entropy
-    count                slots that means are taken over: those of the minibatch, of which one call may
-                         have a chunk
+    count                transitions that means are taken over: those of the minibatch, of which a call
+                         may have a chunk
     """
 
     cdef PufLossParams values
@@ -278,7 +278,7 @@ def ppo_loss(
     advantage      (M,) used as (advantage - adv_mean) * adv_scale
     target         (M,)
     vf_clip_coef   <= 0: the value loss is not clipped
-    count          slots that means are taken over, M or more; 0: M
+    count          transitions that means are taken over, M or more; 0: M
     params         LossParams, read at replay instead of adv_mean, adv_scale, ent_coef and count
     grad_logits    (M, C) out, contiguous rows
     grad_mean      (M, X) out, contiguous rows
@@ -298,17 +298,17 @@ def ppo_loss(
     cdef int64_t choices
     cdef int i
     if m == 0:
-        raise ValueError("values: a minibatch without slots has no mean loss")
+        raise ValueError("values: a minibatch without transitions has no mean loss")
     if not heads and not num_axes:
         raise ValueError("no policy: give logits and sizes, or mean and log_std, or both")
     if count and count < m:
-        raise ValueError(f"count={count}: means are over these {m} slots or more")
+        raise ValueError(f"count={count}: means are over these {m} transitions or more")
     if params is None:
         params = LossParams()
         params.values.adv_mean, params.values.adv_scale = adv_mean, adv_scale
         params.values.ent_coef, params.values.count = ent_coef, count or m
     a.keep(params)
-    p.num_slots, p.num_heads, p.num_choices, p.num_axes = m, heads, 0, num_axes
+    p.num_transitions, p.num_heads, p.num_choices, p.num_axes = m, heads, 0, num_axes
     p.clip_coef, p.vf_coef, p.vf_clip_coef, p.params = clip_coef, vf_coef, vf_clip_coef, &params.values
     p.mask, p.log_std_shared, p.metrics = NULL, 0, found
     for i in range(PUF_NUM_METRICS):

@@ -27,7 +27,7 @@ typedef struct PufAdam {
     const PufAdamParams *params;
 } PufAdam;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 #define PUF_ADAM_MIN_MEAN 1e-30f   // not denormal even after division by a large root

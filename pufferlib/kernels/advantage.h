@@ -30,7 +30,7 @@ typedef struct PufAdvantage {
     float *target;                   // (B x H) out
 } PufAdvantage;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 // One row (H) of each column. Advantage and target may share the memory of reward and next_value:

@@ -10,7 +10,7 @@ typedef struct PufFill {
     float value;
 } PufFill;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 static int puf_fill(const PufFill *args, PufFault *fault) {

@@ -17,7 +17,7 @@ typedef struct PufGather {
     void *out;                         // (num_taken x item_elements)
 } PufGather;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 PUF_INLINE int64_t index_of(const PufGather *args, int64_t i) {

@@ -11,7 +11,7 @@ typedef struct PufMoments {
     double *mean, *deviation;          // out
 } PufMoments;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 // Returns the sum of (x - middle)^power over the rows, with power 1 or 2. It is summed in 16 columns

@@ -12,7 +12,7 @@ typedef struct PufReduceGrads {
     double *squares;        // (1) out
 } PufReduceGrads;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 // Gradients [at, at + n), at most one vector; the further threads' become 0.

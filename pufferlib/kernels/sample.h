@@ -28,7 +28,7 @@ typedef struct PufSample {
     int64_t first;                             // of the agents that act
     const int64_t *slot;                       // (A)
     int64_t *bootstrap_slot;                   // (A) in and out; -1 afterwards
-    uint64_t *counts;                          // (A) in and out; -1 afterwards
+    uint64_t *counts;                          // (A) in and out: steps of each agent, + 1
     uint64_t seed;                             // key of the random numbers
     int greedy;                                // boolean
     int32_t *action;                           // (A x K) out
@@ -43,7 +43,7 @@ typedef struct PufSample {
     const PufSampleParams *params;
 } PufSample;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 enum { BLOCK = 64 }; // agents that are gathered, sampled and written back together
@@ -276,6 +276,7 @@ static int puf_sample(const PufSample *args, PufFault *fault) {
                              args->num_slots))
             return -1;
     }
+    // Room for the logits of the largest head, or for the mean and log_std of an axis.
     int32_t largest = 1;
     for (int64_t k = 0; k < args->num_heads; k++)
         largest = args->sizes[k] > largest ? args->sizes[k] : largest;

@@ -17,7 +17,7 @@ typedef struct PufToFloat {
     PufOperand out;            // (N x D) out
 } PufToFloat;
 
-#ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
+#ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
 // puf_to_bf16 of one number: compilers vectorize a plain loop of it for any source dtype.

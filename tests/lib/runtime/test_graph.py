@@ -194,12 +194,8 @@ def test_without_the_blas_the_same_is_done_through_torch(name, bfloat16, monkeyp
 
 @pytest.mark.parametrize("through_torch", [False, True])
 def test_a_graph_counts_its_products(through_torch):
-    x, weight, out, recorded = (
-        torch.ones(4, 3),
-        torch.ones(5, 3),
-        torch.zeros(4, 5),
-        Graph(through_torch),
-    )
+    x, weight, out = torch.ones(4, 3), torch.ones(5, 3), torch.zeros(4, 5)
+    recorded = Graph(through_torch)
     recorded.product(x, weight.t(), out)
     recorded.product(GraphInput(4, 3, torch.float32), weight.t(), out, add=True)
     recorded.product(x.t(), out, torch.zeros(3, 5))
