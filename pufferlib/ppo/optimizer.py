@@ -1,8 +1,9 @@
-"""Adam, or Muon for matrices and Adam for the rest, with their state as named tensors.
+"""AdamW, or Muon for matrices and AdamW for the rest, with their state as named tensors.
 
 All weights lie in one tensor and all gradients in another, of which the policy's parameters become
 views: Adam, clipping and zeroing cost the same for any number of layers, and threads can share
-them.
+them. Adam: Kingma, Ba 2015, with decoupled weight decay (Loshchilov, Hutter 2019). Muon: Jordan et
+al. 2024, torch's. Letters: W weights.
 """
 
 import math
@@ -19,15 +20,16 @@ from pufferlib.kernels._kernels import AdamParams
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
-MIN_WEIGHTS_PER_THREAD = 4096  # weights that another thread is worth waking for
+MIN_WEIGHTS_PER_THREAD = 4096  # weights that a further thread is worth waking for
 
 
 class Optimizer:
     """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
 
-    In float32 on the CPU the threads of `thread_pool` share the work, and each but the first may
-    add up gradients of its own, in `more`, which `clip` adds to `grads`. Raises ValueError for a
-    policy whose trained parameters are of several dtypes.
+    For float32 on the CPU, recorded kernels do it, and the threads of `thread_pool` share the work;
+    each thread but the first may add up gradients in a row of `extra_grads`, which `clip` adds to
+    `grads`. Elsewhere torch's operators do it. Raises ValueError for a policy whose trained
+    parameters have several dtypes.
     """
 
     def __init__(
@@ -37,32 +39,40 @@ class Optimizer:
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         dtypes = sorted({str(p.dtype) for p in trained.values()})
         if len(dtypes) > 1:
-            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; make them one")
+            raise ValueError(
+                f"the policy has parameters of {' and '.join(dtypes)}; make them one"
+            )
         muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
+
+        # Parameters and their gradients become views of one tensor each, Adam's first.
         self.parameters = {n: p for n, p in trained.items() if n not in muon} | muon
         weights = torch.cat([p.detach().flatten() for p in self.parameters.values()])  # (W,)
         self._weights, self._copy = weights, weights
         self.grads = torch.zeros_like(weights)
-        self.places: dict[str, slice] = {}  # of each parameter in them
+        self.places: dict[str, slice] = {}  # of each parameter in both
         begin = 0
         for name, parameter in self.parameters.items():
             place = slice(begin, begin + parameter.numel())
             parameter.data = weights[place].view(parameter.shape)
             parameter.grad = self.grads[place].view(parameter.shape)
             self.places[name], begin = place, place.stop
-        rest = begin - sum(p.numel() for p in muon.values())  # Adam's come first
+        rest = begin - sum(p.numel() for p in muon.values())  # Adam's weights
+
+        # Adam's moments, and what changes from step to step.
         self._mean, self._square = torch.zeros(
             (2, rest), dtype=weights.dtype, device=weights.device
         )
         self._adam = (weights[:rest], self.grads[:rest], self._mean, self._square)
         self.thread_pool = thread_pool or ThreadPool(1)
-        self.more = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
+        self.extra_grads = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
-        self._scale = 1.0  # of the gradients in hand
+        self._scale = 1.0  # of the current gradients, from `clip`
         self._params = AdamParams()  # of the current step
-        self._work: dict[str, LaunchPlan] = {}  # for the native passes; empty: torch's do it
+        self._plans: dict[str, LaunchPlan] = {}  # by kernel; empty where torch's operators do it
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
-            self._note(rest)
+            self._record(rest)
+
+        # Muon keeps its momentum in torch's optimizer; the state is made now, so that it can load.
         self._muon: torch.optim.Optimizer | None = None
         if muon:
             self._muon = torch.optim.Muon(
@@ -74,17 +84,22 @@ class Optimizer:
             for parameter in muon.values():
                 self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
-    def _note(self, rest: int) -> None:
-        """Note what each thread does with its share of the weights."""
+    def _record(self, rest: int) -> None:
+        """Record each thread's work: on all weights, and on Adam's, which are the first `rest`."""
         size = len(self._weights)
         shares = max(1, min(self.thread_pool.size, size // MIN_WEIGHTS_PER_THREAD))
         self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
-        join, step = [], []
+        reduce: list[list[tuple[str, Graph]]] = []
+        step: list[list[tuple[str, Graph]]] = []
+
+        # The threads' gradients become one, and its squares are summed for the norm.
         for share, squares in zip(_split(size, shares), self._squares, strict=True):
             graph = Graph()
-            out, more = self.grads[share].numpy(), self.more[:, share].numpy()
+            out, more = self.grads[share].numpy(), self.extra_grads[:, share].numpy()
             graph.call(_kernels.reduce_grads, out=out, more=more, squares=squares)
-            join.append([("optimizer", graph)])
+            reduce.append([("optimizer", graph)])
+
+        # Adam's step.
         train, names = self.train, ("weights", "grads", "mean", "square")
         for share in _split(rest, shares):
             graph = Graph()
@@ -98,10 +113,10 @@ class Optimizer:
                 eps=train.adam_eps,
             )
             step.append([("optimizer", graph)])
-        self._work = {"join": LaunchPlan(join), "step": LaunchPlan(step)}
+        self._plans = {"reduce": LaunchPlan(reduce), "step": LaunchPlan(step)}
 
     def views(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Show each parameter's part of a tensor that lies as `grads` does, by name."""
+        """Return each parameter's part of a tensor (W,) that lies as `grads` does, by name."""
         return {
             name: tensor[place].view(self.parameters[name].shape)
             for name, place in self.places.items()
@@ -109,49 +124,51 @@ class Optimizer:
 
     def thread_grads(self) -> list[dict[str, Tensor]]:
         """Return where each thread adds up its gradients of each parameter, by name."""
-        return [self.views(grads) for grads in (self.grads, *self.more)]
+        return [self.views(grads) for grads in (self.grads, *self.extra_grads)]
 
     def copy(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Return each weight in this dtype, by name, brought up to date by `step` and `renew`."""
+        """Return a copy of each weight in this dtype, by name; `step` and `sync_copy` update it."""
         self._copy = self._weights.to(dtype)
         return self.views(self._copy)
 
-    def renew(self) -> None:
-        """Bring the copy up to date after weights were changed from outside."""
+    def sync_copy(self) -> None:
+        """Update the copy after something other than `step` changed weights."""
         if self._copy is not self._weights:
             self._copy.copy_(self._weights)
 
     def check(self, policy: nn.Module) -> None:
-        """Raise RuntimeError if what is trained here is not the policy's any more."""
+        """Raise RuntimeError if a parameter of the policy is no longer the one trained here."""
         begin, size = self._weights.data_ptr(), self._weights.element_size()
         there = {n: p.data_ptr() for n, p in policy.named_parameters() if p.requires_grad}
         for name, place in self.places.items():
             if place.start < place.stop and there.get(name) != begin + size * place.start:
                 raise RuntimeError(
                     f"{name} of the policy was replaced, moved or frozen after its trainer was "
-                    "made, which goes on with what it was: change it in place, by load_state_dict "
-                    "or copy_, or make a new trainer"
+                    "made, which still trains the earlier one: change it in place, by "
+                    "load_state_dict or copy_, or make a new trainer"
                 )
 
     def clip(self) -> float | Tensor:
-        """Have `step` scale the gradients down to `max_grad_norm`; return their norm before, on a
-        GPU there."""
+        """Have `step` scale the gradients down to `max_grad_norm`; return their norm before.
+
+        On a GPU the norm is a tensor there: nothing waits for it.
+        """
         limit = self.train.max_grad_norm
-        if self._work:
-            self.thread_pool.run(self._work["join"])
-            length = math.sqrt(self._squares.sum())
-            self._scale = min(1.0, limit / (length + 1e-6)) if limit else 1.0
-            return length
+        if self._plans:
+            self.thread_pool.run(self._plans["reduce"])
+            total = math.sqrt(self._squares.sum())
+            self._scale = min(1.0, limit / (total + 1e-6)) if limit else 1.0
+            return total
         norm: Tensor = torch.linalg.vector_norm(self.grads)
-        if limit:  # without waiting for it
+        if limit:
             self.grads.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
         return norm
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the weights by their gradients, as `clip` left them, and forget the gradients."""
+        """Change the weights by their gradients, as `clip` scaled them, and zero the gradients."""
         train, rate = self.train, self.learning_rate
-        if self._work:
+        if self._plans:
             self._count += 1
             steps = int(self._count)
             if self._muon is not None:  # its gradients are scaled too
@@ -162,7 +179,7 @@ class Optimizer:
                 root_scale=(1 - train.adam_beta2**steps) ** -0.5,
                 weight_factor=1 - rate * train.weight_decay,
             )
-            self.thread_pool.run(self._work["step"])
+            self.thread_pool.run(self._plans["step"])
         else:
             weights, grads, mean, square = self._adam
             adamw(
@@ -185,14 +202,14 @@ class Optimizer:
             for group in self._muon.param_groups:
                 group["lr"] = rate
             self._muon.step()
-        if self._muon is not None or not self._work:
+        if self._muon is not None or not self._plans:
             self.zero_grad()
-        self.renew()
+        self.sync_copy()
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Zero all gradients, those of further threads too."""
         self.grads.zero_()
-        self.more.zero_()
+        self.extra_grads.zero_()
         self._scale = 1.0
 
     def tensors(self) -> dict[str, Tensor]:
@@ -212,8 +229,8 @@ class Optimizer:
         """Go on from `tensors`. Raise ValueError, with nothing changed, if they do not fit."""
         own = self.tensors()
         for name in sorted(own.keys() ^ tensors.keys()):
-            said = "fits no parameter" if name in tensors else "is missing"
-            raise ValueError(f"optimizer state {name} {said}")
+            problem = "fits no parameter" if name in tensors else "is missing"
+            raise ValueError(f"optimizer state {name} {problem}")
         for name, value in tensors.items():
             if value.shape != own[name].shape:
                 raise ValueError(
@@ -225,6 +242,6 @@ class Optimizer:
 
 
 def _split(size: int, shares: int) -> list[slice]:
-    """Split so many weights into equal shares, none of which begins within a cache line."""
+    """Divide `size` weights into equal shares, none of which begins within a cache line."""
     share = 16 * -(-size // (16 * shares))
     return [slice(min(i * share, size), min((i + 1) * share, size)) for i in range(shares)]

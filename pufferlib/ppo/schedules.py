@@ -1,12 +1,13 @@
-"""How step size and entropy bonus fall while a run goes on."""
+"""Schedules: how learning rate and entropy bonus fall during a run."""
 
 import math
 
 
 def scheduled(kind: str, start: float, final: float, progress: float) -> float:
-    """Return what is `start` at the start and `final * start` at the end, at `progress`, 0 to 1.
+    """Return the value at `progress`, 0 to 1, of a schedule from `start` to `final * start`.
 
-    kind: `constant`; `linear`; `cosine`, half a wave (Loshchilov, Hutter 2017, equation 5).
+    kind: `constant`, which stays at `start`; `linear`; `cosine`, half a period (Loshchilov, Hutter
+    2017, equation 5).
     """
     if kind == "constant":
         return start

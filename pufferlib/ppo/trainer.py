@@ -195,7 +195,7 @@ class Trainer:
         """
         # Weights may have been changed in place since the last update.
         self.optimizer.check(self.policy)
-        self.optimizer.renew()
+        self.optimizer.sync_copy()
         self.timer.enter("other")
 
         # An update that was broken off left advantages in place of its rows' rewards.
@@ -316,7 +316,7 @@ class Trainer:
         uptime, returns = float(meta["uptime"]), dict(meta["returns"])
         self.optimizer.load(parts["optimizer"])
         self.policy.load_state_dict(parts["policy"])
-        self.optimizer.renew()
+        self.optimizer.sync_copy()
         self.learner.shuffle.set_state(parts["random"]["shuffle"].cpu())
         counts[:] = parts["random"]["counts"].cpu().numpy()
         self.collector.agent_steps, self.trained_steps = steps, trained

@@ -160,10 +160,10 @@ def test_threads_that_share_the_weights_do_what_one_does(kind, threads, monkeypa
         for _ in range(3):
             given = torch.randn((threads, len(optimizer.grads)), generator=rng)
             optimizer.grads += given[0] if size > 1 else given.sum(0)
-            optimizer.more += given[1:size]
+            optimizer.extra_grads += given[1:size]
             norms.append(optimizer.clip())
             optimizer.step()
-            assert not optimizer.grads.any() and not optimizer.more.any()
+            assert not optimizer.grads.any() and not optimizer.extra_grads.any()
         found.append((norms, *(p.detach() for p in policy.parameters())))
         thread_pool.close()
     (norms, *weights), (others, *parameters) = found
