@@ -40,6 +40,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     config, spec = configure(args.game, args.config, settings)
     from pufferlib.profiling import bench
 
-    report = (bench.env if args.what == "env" else bench.train)(config, spec, args.seconds)
-    print(json.dumps(report, indent=1) if args.json else bench.text(report))
+    report = (bench.bench_env if args.what == "env" else bench.bench_training)(
+        config, spec, args.seconds
+    )
+    print(json.dumps(report, indent=1) if args.json else bench.format_report(report))
     return 0

@@ -1,1 +1,1 @@
-"""Where the time of a run goes."""
+"""Profiling: how fast a game or a training runs, and what its matrix products allow."""

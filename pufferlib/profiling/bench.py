@@ -1,6 +1,7 @@
-"""`puffer bench`: steps per second of a game from Python, and where a training's time goes.
+"""`puffer bench`: steps per second of a game from Python, and where the time of a training goes.
 
-A report is a dict with all that a figure depends on: compiler, flags, sizes, threads, versions.
+A report is a dict of figures with all that they depend on: compiler, flags, sizes, threads,
+versions.
 """
 
 import platform
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from pufferlib.ppo.trainer import Trainer
     from pufferlib.profiling.roofline import Roofline
 
-PREPARED = 16  # batches of random actions, made before the clock starts
-CHUNK = 10  # steps between two looks at the clock
+ACTION_BATCHES = 16  # batches of random actions, made before the clock starts
+CLOCK_CHUNK = 10  # steps between two readings of the clock
 
 
-def env(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
-    """Step the vector env with random actions, on one thread and on all; return the report."""
+def bench_env(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
+    """Step the vector env with random actions, on one thread and on all threads; report."""
     most = min(config.vec.num_threads or usable_cores(), config.vec.num_envs)
     report = _about(config, spec)
     report["steps_per_second"] = {
@@ -38,15 +39,15 @@ def env(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
     return report
 
 
-def train(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
-    """Train for about `seconds`, saving nothing; return the report. Its parts add up."""
+def bench_training(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
+    """Train for about `seconds` without saving; report the seconds of each section of the loop."""
     import torch
 
     from pufferlib.ppo.trainer import Trainer
 
     trainer = Trainer(spec, {}, config.vec, config.train, config.policy)
     try:
-        trainer.update()  # first touches of memory, threads started
+        trainer.update()  # warm up: touch memory, record graphs
         report = _about(config, spec)
         threads = trainer.threads
         report["torch"] = (
@@ -61,27 +62,31 @@ def train(config: Config, spec: "GameSpec", seconds: float) -> dict[str, Any]:
 
 
 def roofline(trainer: "Trainer") -> "Roofline":
-    """Count the products of this trainer's policy, at the shapes that it acts and learns with."""
+    """Count the products of a trainer's policy, at the shapes that it acts and learns with."""
     import torch
 
     from pufferlib.fused.backend import FusedBackend
-    from pufferlib.profiling.roofline import Roofline, acting, learning
+    from pufferlib.profiling.roofline import Roofline, count_acting, count_learning
 
+    # Acting: the mean number of live agents of a group, whose observations are a strided view of
+    # the pool where all agents live on a CPU, and gathered otherwise.
     collector, sizes = trainer.collector, trainer.sizes
     agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
     pool = torch.from_numpy(trainer.env.arrays["pool_observation"])  # (R, H, *O)
-    seen = pool[:agents, 0]
+    obs = pool[:agents, 0]
     if trainer.env.engine.uniform_first_slot() < 0 or trainer.device.type != "cpu":
-        seen = seen.contiguous().to(trainer.device)  # live agents are gathered
+        obs = obs.contiguous().to(trainer.device)
+
+    # Learning: a minibatch, or where threads share it a chunk of one.
     backend, network, rows = trainer.backend, None, sizes.minibatch_rows
-    if isinstance(backend, FusedBackend):  # each thread learns from some rows at a time
+    if isinstance(backend, FusedBackend):
         network, rows = backend.workers[0].network, backend.chunk_rows
     dtype = network.input_dtype if network else pool.dtype
-    given = pool[:rows].to(trainer.device, dtype, copy=True)
-    learn = learning(backend.policy, given, network)
+    rows_obs = pool[:rows].to(trainer.device, dtype, copy=True)
+    learn = count_learning(backend.policy, rows_obs, network)
     trainer.optimizer.zero_grad()
     return Roofline(
-        acting(backend.policy, seen, network),
+        count_acting(backend.policy, obs, network),
         agents,
         learn,
         rows * sizes.horizon,
@@ -97,39 +102,40 @@ def measure(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Let updates and the products by themselves take turns; return speed, roofline and parts.
+    """Time updates and, in turn with them, the products; return speed, roofline and sections.
 
-    The products' share of a part is said beside its seconds: what is left is to be had.
+    Beside the seconds of a section stand those that its products take alone: the rest could be
+    saved.
     """
-    parts: dict[str, float] = {}
+    sections: dict[str, float] = {}
     steps, whole = trainer.agent_steps, 0.0
     while whole < seconds:
         roof.measure()
-        trainer.timer.take()  # what the products took is no part of the loop
+        trainer.timer.take()  # drop the time that the products took
         begin = clock()
         metrics = trainer.update()
         whole += clock() - begin
         for key, value in metrics.items():
             if key.startswith("time/"):
-                parts[key[5:]] = parts.get(key[5:], 0.0) + value
+                sections[key[5:]] = sections.get(key[5:], 0.0) + value
     steps = trainer.agent_steps - steps
     report: dict[str, Any] = {"steps_per_second": steps / whole, **roof.report(steps / whole)}
-    report["seconds"] = {**parts, "sum": sum(parts.values()), "clock": whole}
+    report["seconds"] = {**sections, "sum": sum(sections.values()), "clock": whole}
     if roof.known:
         passes = {"forward": "act", "loss_backward": "learn"}
-        report["gemm_seconds"] = {part: steps * roof.seconds(n) for part, n in passes.items()}
+        report["gemm_seconds"] = {name: steps * roof.seconds(n) for name, n in passes.items()}
     return report
 
 
-def text(report: dict[str, Any]) -> str:
-    """Write a report as aligned lines."""
+def format_report(report: dict[str, Any]) -> str:
+    """Return a report as aligned lines."""
     lines = []
     for key, value in report.items():
         label = key.replace("_", " ")
         if key == "seconds":
             lines += _shares(value, report.get("gemm_seconds", {}))
         elif key == "gemm_seconds":
-            continue  # stands beside the seconds
+            continue  # printed beside the seconds
         elif isinstance(value, dict):
             width = max(15, *map(len, value))
             lines += [label, *(f"  {n:<{width}}{_plain(part):>8}" for n, part in value.items())]
@@ -141,7 +147,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _shares(seconds: dict[str, float], products: dict[str, float]) -> list[str]:
-    """Write the parts of the loop, their share, and how long their products take alone."""
+    """Return a line for each section: seconds, share, and seconds of its products alone."""
     whole = seconds["sum"] or 1.0
     lines = [f"seconds{'':>18}share" + "   products alone" * bool(products)]
     for part, taken in seconds.items():
@@ -166,19 +172,19 @@ def _about(config: Config, spec: "GameSpec") -> dict[str, Any]:
 
 
 def _step_rate(config: Config, spec: "GameSpec", threads: int, seconds: float) -> float:
-    """Return agent steps per second, actions of all kinds given from Python."""
+    """Return agent steps per second, with actions given from Python."""
     seed = config.train.seed
     envs = make(spec, config.vec.num_envs, num_threads=threads, seed=seed)
     try:
         envs.reset()
-        actions = [_random_actions(envs, seed) for seed in range(PREPARED)]
+        actions = [_random_actions(envs, seed) for seed in range(ACTION_BATCHES)]
         for action in actions:
             envs.step(action)
         steps, start = 0, time.perf_counter()
         while (passed := time.perf_counter() - start) < seconds:
-            for i in range(CHUNK):
-                envs.step(actions[(steps + i) % PREPARED])
-            steps += CHUNK
+            for i in range(CLOCK_CHUNK):
+                envs.step(actions[(steps + i) % ACTION_BATCHES])
+            steps += CLOCK_CHUNK
         return steps * envs.num_envs / passed
     finally:
         envs.close()

@@ -1,10 +1,11 @@
-"""What a policy's matrix products cost: how many operations, and how long they take by themselves.
+"""The roofline of a training: its speed if it did nothing but the policy's matrix products.
 
-The products are those of acting once and of learning from one minibatch: of a fused network what
-its graphs recorded, of any other policy what torch runs. Each is then run by itself, at the same
-shapes, strides, type and number of threads. A loop that did nothing else would run at the
-roofline. Counted are multiply-adds, times 2, of products and convolutions; not activations, the
-loss, or values at the ends of rows.
+The products are those of acting once and of learning from one minibatch. Of a fused network they
+are what its graphs recorded, of any other policy what torch runs. Each is counted, and timed by
+itself at the same shapes, strides, type and number of threads. A multiply-add counts as two
+operations, in products and convolutions; activations, the loss and bootstrap values do not count.
+The roofline of Williams et al. 2009 has a bandwidth side too; here the products' own speed at their
+shapes stands for both.
 """
 
 import collections
@@ -26,14 +27,14 @@ from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.graph import Product as GraphProduct
 
 aten = torch.ops.aten
-MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the factors begin
-OPAQUE = ("rnn", "lstm", "gru", "attention", "mkldnn")  # names of operators with products inside
-AT_LEAST = 2e-4  # seconds of one measurement: short products are repeated
+MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # argument of the left factor
+OPAQUE = ("rnn", "lstm", "gru", "attention", "mkldnn")  # in names of operators with products inside
+MIN_SECONDS = 2e-4  # of one measurement: short products are repeated
 
 
 @dataclass(frozen=True)
 class Operand:
-    """What a tensor was like."""
+    """Shape, strides and type of a tensor, of which another can be made."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -41,7 +42,7 @@ class Operand:
     device: torch.device
 
     def make(self) -> Tensor:
-        """Return a tensor like it, of random numbers where it is of floats."""
+        """Return a tensor like it: random numbers in floats, ones in other types."""
         last = sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
         memory = torch.ones(last + 1, dtype=self.dtype, device=self.device)
         if self.dtype.is_floating_point:
@@ -50,7 +51,7 @@ class Operand:
 
 
 class Product(NamedTuple):
-    """One operator on operands of one kind: `calls` times in a pass, `flops` each time."""
+    """An operator on operands of one shape and type: `calls` in a pass, `flops` each."""
 
     name: str
     run: Callable[[], object]
@@ -66,18 +67,21 @@ class Counts(NamedTuple):
 
 
 class Counter(TorchDispatchMode):
-    """While entered, counts the products that torch runs; `opaque` names what hides some."""
+    """Counts the products that torch runs while it is entered.
+
+    `opaque` has the names of operators that run products which torch does not count.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.opaque: set[str] = set()
-        self._seen: dict[tuple[Any, str], tuple[Any, int]] = {}  # arguments, flops
+        self._arguments: dict[tuple[Any, str], tuple[Any, int]] = {}  # and flops, by operator
         self._calls: dict[tuple[Any, str], int] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run the operator, and note it if it is a product."""
+        """Run the operator, and count it if it is a product."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         packet = getattr(func, "_overloadpacket", func)
@@ -88,22 +92,22 @@ class Counter(TorchDispatchMode):
                 operator, args = torch.matmul, args[MULTIPLY[packet] :][:2]
             described = tree_map(_describe, args)
             key = (operator, repr(described))
-            self._seen[key] = (described, flops)
+            self._arguments[key] = (described, flops)
             self._calls[key] = self._calls.get(key, 0) + 1
         elif any(part in str(packet) for part in OPAQUE):
             self.opaque.add(str(packet))
         return out
 
     def products(self) -> list[Product]:
-        """Return what was noted, ready to run again."""
+        """Return the counted products, ready to run."""
         return [
             Product(_name(key[0], operands), _runner(key[0], operands), flops, self._calls[key])
-            for key, (operands, flops) in self._seen.items()
+            for key, (operands, flops) in self._arguments.items()
         ]
 
 
 def _runner(operator: Any, described: Any) -> Callable[[], object]:
-    """Make a call of the operator on operands of its own, into memory that is there already."""
+    """Return a call of the operator on operands made for it; products allocate nothing."""
     made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
     if operator is not torch.matmul:
         return lambda: cast(object, operator(*made))
@@ -111,8 +115,8 @@ def _runner(operator: Any, described: Any) -> Callable[[], object]:
     return lambda: torch.matmul(*made, out=out)
 
 
-def recorded(*graphs: Graph) -> list[Product]:
-    """Return the products of graphs, ready to run again."""
+def recorded_products(*graphs: Graph) -> list[Product]:
+    """Return the products of graphs, ready to run."""
     calls = sum((graph.products for graph in graphs), collections.Counter[GraphProduct]())
     products = []
     for product, count in calls.items():
@@ -126,30 +130,30 @@ def recorded(*graphs: Graph) -> list[Product]:
     return products
 
 
-def acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
-    """Count one step of N agents that see `obs` (N, *O), by `network` if it acts for the policy."""
+def count_acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
+    """Count one step of N agents that observe `obs` (N, *O), by `network` where there is one."""
     state = policy.initial_state(len(obs))
     if network:
         graphs = []
         for x in torch.split(obs.view(len(obs), -1), network.chunk_size):
             own = None if state is None else state[: len(x)]
             graphs.append(record_forward(network, x, own))
-        return Counts(recorded(*graphs), set())
+        return Counts(recorded_products(*graphs), set())
     with torch.no_grad(), Counter() as counter:
         policy(obs, state)
     return Counts(counter.products(), counter.opaque)
 
 
-def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
-    """Count one minibatch, forward and backward: obs (B, H, *O), or the part that `network` learns.
+def count_learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
+    """Count forward and backward of one minibatch, or of a chunk where `network` learns by these.
 
-    Gradients by autograd are as they were.
+    `obs` (B, H, *O) are its observations. The parameters' gradients stay as they are.
     """
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
     if network:
         graph = Graph()
         network.record_unroll(graph, obs, policy.initial_state(len(obs)), reset).backward(graph)
-        return Counts(recorded(graph), set())
+        return Counts(recorded_products(graph), set())
     before = [(parameter, parameter.grad) for parameter in policy.parameters()]
     policy.zero_grad(set_to_none=True)
     with torch.enable_grad(), Counter() as counter:
@@ -162,11 +166,12 @@ def learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -
 
 
 class Roofline:
-    """The products of acting by `agents` at once, and of `epochs` on minibatches of `steps`.
+    """The time of products per agent step: `act` once, `learn` in each of `epochs` epochs.
 
-    `measure` once between any two updates: then the products meet the same moods of the machine as
-    the loop. `synchronize` waits for a GPU. `threads` that each take parts of the work would run at
-    so many times the speed of one, which is what is measured.
+    `act` counts the products of `agents` agents that act once, `learn` those of `steps` steps.
+    `measure` is to be called between any two updates, so that products and loop are timed under the
+    same load of the machine. `synchronize` waits for a GPU. One thread is measured; `threads` that
+    take chunks each are assumed to run at as many times its speed.
     """
 
     def __init__(
@@ -181,7 +186,7 @@ class Roofline:
     ) -> None:
         self.passes = {"act": act.products, "learn": learn.products}
         self.opaque = sorted(act.opaque | learn.opaque)
-        self.share = {"act": 1 / agents, "learn": epochs / steps}  # of a pass, per agent step
+        self._per_step = {"act": 1 / agents, "learn": epochs / steps}  # passes
         self.threads = threads
         self.epochs = epochs
         self._synchronize = synchronize or (lambda: None)
@@ -191,38 +196,38 @@ class Roofline:
 
     @property
     def known(self) -> bool:
-        """Whether everything was counted."""
+        """Whether all products were counted."""
         return bool(self.passes["act"] and self.passes["learn"]) and not self.opaque
 
     @torch.no_grad()
     def measure(self) -> None:
-        """Run each product by itself."""
+        """Time each product by itself, once."""
         for product, taken in self._seconds.items():
             taken.append(self._time(product.run))
 
     def _time(self, run: Callable[[], object]) -> float:
-        """Return the seconds of one call."""
+        """Return the seconds of one call, repeated until MIN_SECONDS have passed."""
         run()
         self._synchronize()
         calls, passed = 1, 0.0
-        while passed < AT_LEAST:
+        while passed < MIN_SECONDS:
             begin = time.perf_counter()
             for _ in range(calls):
                 run()
             self._synchronize()
             passed = time.perf_counter() - begin
-            if passed < AT_LEAST:
+            if passed < MIN_SECONDS:
                 calls *= 2
         return passed / calls
 
     def flops(self, name: str) -> float:
         """Return the operations per agent step of a pass: `act` once, `learn` in all epochs."""
-        return self.share[name] * sum(p.flops * p.calls for p in self.passes[name])
+        return self._per_step[name] * sum(p.flops * p.calls for p in self.passes[name])
 
     def seconds(self, name: str) -> float:
-        """Return how long the products of a pass take per agent step, by the measured medians."""
+        """Return the seconds that a pass's products take per agent step, from medians."""
         alone = sum(p.calls * statistics.median(self._seconds[p]) for p in self.passes[name])
-        return self.share[name] * alone / self.threads
+        return self._per_step[name] * alone / self.threads
 
     def speeds(self) -> dict[str, float]:
         """Return GFLOP/s by pass and shape."""
@@ -237,9 +242,9 @@ class Roofline:
         return {key: flops[key] / seconds[key] / 1e9 for key in flops}
 
     def report(self, steps_per_second: float) -> dict[str, Any]:
-        """Return counts, speeds, the roofline and the share of it that this speed is.
+        """Return counts, speeds, the roofline in steps per second, and the share of it reached.
 
-        Where something could not be counted, `roofline` says what instead.
+        Where products could not be counted, `roofline` names their operators instead.
         """
         if not self.known:
             what = f"torch does not count {', '.join(self.opaque)}" if self.opaque else "no product"
@@ -266,11 +271,11 @@ def _describe(argument: Any) -> Any:
 
 
 def _name(operator: Any, described: Any) -> str:
-    """Write the factors' shapes, with ' behind a matrix that lies in memory the other way round."""
+    """Write operator, factors' shapes and type; a matrix stored by columns has a ' behind it."""
     shapes = []
     for operand in [part for part in described if isinstance(part, Operand)][:2]:
-        turned = len(operand.shape) > 1 and operand.shape[-1] > 1 and operand.stride[-1] != 1
-        shapes.append("x".join(map(str, operand.shape)) + "'" * turned)
+        by_columns = len(operand.shape) > 1 and operand.shape[-1] > 1 and operand.stride[-1] != 1
+        shapes.append("x".join(map(str, operand.shape)) + "'" * by_columns)
         kind = str(operand.dtype).removeprefix("torch.")
     sign = "@" if operator is torch.matmul else str(operator).rpartition(".")[2]
     return f"{f' {sign} '.join(shapes)} {kind}"

@@ -1,4 +1,4 @@
-"""The operations counted are those of the formula, and the roofline follows from them."""
+"""The roofline: counted operations are those of the layers' formulas, and it follows from them."""
 
 import pytest
 import torch
@@ -9,7 +9,14 @@ from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import Adapted
 from pufferlib.policies.factory import make_policy
 from pufferlib.profiling import bench
-from pufferlib.profiling.roofline import Counter, Operand, Roofline, acting, learning, recorded
+from pufferlib.profiling.roofline import (
+    Counter,
+    Operand,
+    Roofline,
+    count_acting,
+    count_learning,
+    recorded_products,
+)
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.timer import SECTIONS
 from tests.lib.ppo.test_trainer import make
@@ -21,8 +28,8 @@ ROWS, HORIZON, AGENTS = 3, 4, 5
 
 def counted(policy, obs_shape=(118,)):
     """Operations of one agent's step and of one step's learning."""
-    act = acting(policy, torch.randn(AGENTS, *obs_shape))
-    learn = learning(policy, torch.randn(ROWS, HORIZON, *obs_shape))
+    act = count_acting(policy, torch.randn(AGENTS, *obs_shape))
+    learn = count_learning(policy, torch.randn(ROWS, HORIZON, *obs_shape))
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
     return roof.flops("act"), roof.flops("learn")
 
@@ -51,7 +58,7 @@ def test_breakouts_mlp_costs_what_the_documents_say():
 
 
 class Picture(torch.nn.Module):
-    """A user's own, with a convolution of 3 x 3 from 2 to 4 channels: 6 x 6 becomes 4 x 4."""
+    """A user's module with a convolution of 3 x 3 from 2 to 4 channels: 6 x 6 becomes 4 x 4."""
 
     def __init__(self):
         super().__init__()
@@ -66,8 +73,8 @@ class Picture(torch.nn.Module):
 def test_an_mlp_without_autograd_needs_the_same_operations():
     policy = make_policy(PolicyOptions(hidden_size=128, num_layers=2), BREAKOUT)
     network = make_fused(policy, {n: torch.zeros_like(p) for n, p in policy.named_parameters()})
-    act = acting(policy, torch.randn(AGENTS, 118), network)
-    learn = learning(policy, torch.randn(ROWS, HORIZON, 118), network)
+    act = count_acting(policy, torch.randn(AGENTS, 118), network)
+    learn = count_learning(policy, torch.randn(ROWS, HORIZON, 118), network)
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
     assert (roof.flops("act"), roof.flops("learn")) == (64_000, 161_792)
 
@@ -79,7 +86,7 @@ def test_a_module_of_ones_own_is_counted_too():
 
 
 class Remembering(torch.nn.Module):
-    """A user's own whose products torch runs inside one operator that it cannot count."""
+    """A user's module whose products torch runs inside one operator that it cannot count."""
 
     def __init__(self):
         super().__init__()
@@ -92,41 +99,41 @@ class Remembering(torch.nn.Module):
         return self.heads(x)[:, :3], self.heads(x)[:, 3]
 
 
-def test_what_cannot_be_counted_is_said():
+def test_operators_that_cannot_be_counted_are_named():
     policy = Adapted(BREAKOUT, Remembering())
-    act = acting(policy, torch.randn(AGENTS, 118))
-    learn = learning(policy, torch.randn(ROWS, HORIZON, 118))
+    act = count_acting(policy, torch.randn(AGENTS, 118))
+    learn = count_learning(policy, torch.randn(ROWS, HORIZON, 118))
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
-    said = roof.report(1000.0)
-    assert list(said) == ["roofline"]
-    assert "unknown" in said["roofline"] and "attention" in said["roofline"]
+    report = roof.report(1000.0)
+    assert list(report) == ["roofline"]
+    assert "unknown" in report["roofline"] and "attention" in report["roofline"]
 
 
 def test_counting_leaves_gradients_as_they_were():
     policy = make_policy(PolicyOptions(), BREAKOUT)
     policy.first.bias.grad = torch.full_like(policy.first.bias, 7)
-    learning(policy, torch.randn(ROWS, HORIZON, 118))
+    count_learning(policy, torch.randn(ROWS, HORIZON, 118))
     assert policy.first.bias.grad.eq(7).all()
     assert policy.first.weight.grad is None
 
 
 def test_the_roofline_follows_from_operations_and_speed(monkeypatch):
     policy = make_policy(PolicyOptions(hidden_size=128, num_layers=2), BREAKOUT)
-    act = acting(policy, torch.randn(AGENTS, 118))
-    learn = learning(policy, torch.randn(ROWS, HORIZON, 118))
+    act = count_acting(policy, torch.randn(AGENTS, 118))
+    learn = count_learning(policy, torch.randn(ROWS, HORIZON, 118))
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, epochs=3)
     flops = {product.run: product.flops for part in roof.passes.values() for product in part}
     for slowness in (1, 4, 2):  # the median counts: 2, so half a GFLOP/s
         monkeypatch.setattr(roof, "_time", lambda run, s=slowness: s * flops[run] / 1e9)
         roof.measure()
-    said = roof.report(steps_per_second=500.0)
+    report = roof.report(steps_per_second=500.0)
     needed = 64_000 + 3 * 161_792
-    assert said["flops_per_step"]["all"] == pytest.approx(needed)
-    assert list(said["gemm_gflops"].values()) == pytest.approx([0.5] * len(said["gemm_gflops"]))
-    assert said["roofline"] == pytest.approx(0.5e9 / needed)
-    assert said["reached"] == pytest.approx(500 / said["roofline"])
-    roof.threads = 2  # each takes parts of the work
-    assert roof.report(500.0)["roofline"] == pytest.approx(2 * said["roofline"])
+    assert report["flops_per_step"]["all"] == pytest.approx(needed)
+    assert list(report["gemm_gflops"].values()) == pytest.approx([0.5] * len(report["gemm_gflops"]))
+    assert report["roofline"] == pytest.approx(0.5e9 / needed)
+    assert report["reached"] == pytest.approx(500 / report["roofline"])
+    roof.threads = 2  # each takes chunks of the work
+    assert roof.report(500.0)["roofline"] == pytest.approx(2 * report["roofline"])
 
 
 @pytest.mark.parametrize("shape, stride", [((3, 4), (4, 1)), ((4, 3), (1, 4)), ((2, 5), (640, 1))])
@@ -136,9 +143,9 @@ def test_operands_are_made_as_they_lay(shape, stride):
     assert len(made.unique()) == made.numel()
 
 
-# The parts of the loop: what does it, and how long each call of it takes on the test's clock; of
-# what is played from graphs, how long each graph does.
-PARTS = {
+# The sections of the loop: the function that does it, and the seconds of each of its calls on the
+# test's clock; of sections that graphs do, the seconds of each graph.
+SECTION_CALLS = {
     "env": ("env.step", 3.0),
     "forward": ("runner.forward", 2.0),
     "sample": ("", 0.5),
@@ -153,8 +160,8 @@ PARTS = {
 def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
     trainer = make("squared", policy={"name": "lstm"}, num_envs=4, horizon=8)
     clock = Clock()
-    trainer.timer.__init__(clock=clock)  # the one of all parts
-    calls = dict.fromkeys(PARTS, 0)
+    trainer.timer.__init__(clock=clock)  # the one that all parts of the trainer share
+    calls = dict.fromkeys(SECTION_CALLS, 0)
 
     def take(part, real, seconds):
         def run(*args, **kwargs):
@@ -164,17 +171,17 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
 
         return run
 
-    def play(work):
-        real(work)
-        timed = [part for part in work.names if part != "optimizer"]  # which times itself
+    def run_plan(plan):
+        real(plan)
+        timed = [part for part in plan.names if part != "optimizer"]  # which times itself
         for part in timed:
             calls[part] += 1
-            clock.now += PARTS[part][1]
-        return {part: PARTS[part][1] * timed.count(part) for part in timed}
+            clock.now += SECTION_CALLS[part][1]
+        return {part: SECTION_CALLS[part][1] * timed.count(part) for part in timed}
 
     runner, real = trainer.backend.runner, trainer.thread_pool.run
-    monkeypatch.setattr(trainer.thread_pool, "run", play)
-    for part, (path, seconds) in PARTS.items():
+    monkeypatch.setattr(trainer.thread_pool, "run", run_plan)
+    for part, (path, seconds) in SECTION_CALLS.items():
         if not path:
             continue
         owner, name = path.split(".")
@@ -183,11 +190,11 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
     trainer.update()
     roof = bench.roofline(trainer)
     rounds, products = [], sum(map(len, roof.passes.values()))
-    calls.update(dict.fromkeys(PARTS, 0))
+    calls.update(dict.fromkeys(SECTION_CALLS, 0))
 
     def time_product(run):
         rounds.append(1 / products)
-        clock.now += 1000  # is no part of the loop
+        clock.now += 1000  # not a part of the loop
         return 0.25
 
     monkeypatch.setattr(roof, "_time", time_product)
@@ -197,7 +204,7 @@ def test_parts_of_known_length_are_found_again_in_the_loop(monkeypatch):
 
     seconds = report["seconds"]
     for part in set(SECTIONS) - {"log"}:
-        assert seconds[part] == calls[part] * PARTS[part][1] > 0, part
+        assert seconds[part] == calls[part] * SECTION_CALLS[part][1] > 0, part
     assert calls["optimizer"] == round(sum(rounds)) * 2 * 4  # updates, epochs, minibatches
     assert seconds["sum"] == seconds["clock"] == clock.now - begin - 1000 * len(rounds)
 
@@ -211,6 +218,6 @@ def test_products_of_bfloat16_that_are_torchs_are_measured_as_torchs():
         assert product.run().dtype == torch.bfloat16
     graph = Graph()
     graph.product(left[0], right[0], torch.empty(8, 8))
-    (product,) = recorded(graph)
+    (product,) = recorded_products(graph)
     assert product.run() is None  # it replays a graph
     assert product.flops == 2 * 8**3
