@@ -1,4 +1,5 @@
-# The runner of Gymnasium envs: the loop over envs in C, since it is as hot as their own `step`.
+# The runner of Gymnasium envs. It is compiled, because the loop around cheap envs costs as much as
+# their own `step`.
 
 cdef enum:
     MAX_ACTION_OBJECTS = 65536
