@@ -98,6 +98,7 @@ cdef class Engine:
                  bint check=False, allocate=None):
         if self.is_open:
             raise RuntimeError("this engine is open already: make a new one")
+        # Sizes are checked before anything is allocated.
         cdef PufOptions options
         options.mode, options.num_envs, options.num_threads = mode, num_envs, num_threads
         options.horizon, options.num_rows, options.batch_rows = horizon, num_rows, batch_rows
@@ -123,6 +124,7 @@ cdef class Engine:
             raise ValueError(f"num_rows={num_rows} is less than one row for each of "
                              f"{agents * num_envs} agents; batch_rows + 2 * agents = "
                              f"{batch_rows + 2 * agents * num_envs} always suffices")
+        # The plan decides the shapes of the arrays; with their memory the envs can be made.
         self.game, self.num_envs, self.num_threads = game, num_envs, num_threads
         self.pid = os.getpid()
         if puf_engine_plan(&self.engine, game.spec, <const char *>config, &options) != PUF_OK:
@@ -137,7 +139,7 @@ cdef class Engine:
             self._refuse(status, why)
         self.is_open = True
         self.rows_out = np.zeros(max(batch_rows, 1), np.int32)
-        self._raise_first_faults()
+        self._raise_first_faults()  # of the first observations
 
     cdef _seeds(self, seeds):
         seeds = np.ascontiguousarray(seeds, dtype=np.uint64)
@@ -300,6 +302,7 @@ cdef class Engine:
     cdef _take(self, given, str name, int width, str kind):
         cdef Py_buffer buffer
         cdef int64_t bad = -1
+        # Any integers and floats are taken; C reads 4 or 8 bytes of the machine's byte order.
         array = np.ascontiguousarray(given)
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))

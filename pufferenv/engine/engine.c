@@ -35,7 +35,7 @@ static void *aligned(size_t bytes) { // zeroed, aligned to 64 bytes
 enum {
     PATIENCE = 200000,      // nanoseconds that workers wait for the next step before they sleep
     RESET_GRAIN = 64,       // envs that one thread resets at a time
-    CHUNKS_PER_THREAD = 32, // of a step: small enough that a slow core delays nobody for long
+    CHUNKS_PER_THREAD = 32, // of a step: so small that a slow core delays the others little
     MAX_CHUNKS = 256,       // of a step
 };
 
@@ -44,8 +44,8 @@ static int allocate(PufEngine *e) {
     e->envs = aligned(envs * e->spec->env_size);
     e->notes = aligned(envs * sizeof(PufNote));
     e->dones = aligned(agents);
-    e->final_slots =
-        malloc(agents * sizeof(int64_t)); // these four: only the part in use is touched
+    // These four are not zeroed, so that only the part in use takes memory.
+    e->final_slots = malloc(agents * sizeof(int64_t));
     e->events = malloc(envs * sizeof(uint32_t));
     e->final_at = malloc((envs + 1) * sizeof(int32_t));
     e->live = malloc(agents * sizeof(int32_t));
@@ -120,7 +120,8 @@ void puf_engine_close(PufEngine *e, int forked) {
 // --- resets -----------------------------------------------------------------------------
 static void reset_range(void *engine, size_t begin, size_t end) {
     PufEngine *e = engine;
-    for (size_t k = begin; k < end; k++) // the log of an episode that a reset cuts off is dropped
+    // The log of an episode that the caller's reset cuts off is dropped.
+    for (size_t k = begin; k < end; k++)
         memset(e->envs + e->events[k] * (size_t)e->spec->env_size, 0, e->spec->log_size);
     e->spec->reset(e->envs, &e->io, e->events + begin, end - begin);
 }
@@ -140,7 +141,7 @@ static void place_agents(PufEngine *e, uint32_t i) {
         e->arrays.bootstrap_slot[agent] = -1;
         e->arrays.life_start[agent] = io->alive[a];
         if (!io->alive[a]) {
-            io->slot[a] = e->num_slots + e->options.num_finals + i;
+            io->slot[a] = puf_sink(e, i);
             io->row_end[a] = -1;
             continue;
         }
@@ -218,7 +219,8 @@ static size_t step_games(PufEngine *e, size_t begin, size_t end) {
     num_chunks = (envs + chunk - 1) / chunk;
     StepJob job = {.engine = e, .begin = begin, .end = end, .chunk = chunk, .counts = counts};
     puf_thread_pool_run(e->threads, step_chunk, &job, num_chunks);
-    size_t count = counts[0]; // every chunk wrote its events at its own place: close the gaps
+    // Every chunk wrote its events at its own place: close the gaps between them.
+    size_t count = counts[0];
     for (size_t c = 1; c < num_chunks; c++) {
         memmove(e->events + count, e->events + c * chunk, counts[c] * sizeof(uint32_t));
         count += counts[c];
@@ -233,7 +235,7 @@ PufStepStatus puf_engine_step(PufEngine *e, int32_t begin, int32_t end) {
         if (e->rows.num_free < agents) return PUF_STEP_FULL;
     }
     clear_step(e, begin, end);
-    if (begin == 0) e->steps += 1;
+    if (begin == 0) e->steps += 1; // envs may step in several groups: the first one counts
     puf_handle_events(e, step_games(e, (size_t)begin, (size_t)end));
     const PufStepStatus status = puf_engine_check_faults(e, begin, end);
     if (status != PUF_STEP_OK || e->options.mode != PUF_ROWS) return status;

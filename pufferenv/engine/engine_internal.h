@@ -4,6 +4,12 @@
 
 #include "pufferenv/engine/engine.h"
 
+// The slot that dead agents of this env have: behind the pool and the final slots. Whatever a game
+// writes there is never read.
+static inline int64_t puf_sink(const PufEngine *engine, int64_t env) {
+    return engine->num_slots + engine->options.num_finals + env;
+}
+
 // events.c: handles envs engine->events[0, count) after they stepped.
 void puf_handle_events(PufEngine *engine, size_t count);
 // events.c: envs engine->events[begin, end) observe. A PufRange.

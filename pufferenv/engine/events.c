@@ -41,6 +41,7 @@ static void observe_final(PufEngine *e, uint32_t i) {
     e->spec->observe(e->envs, &first, &i, 1);
 }
 
+// Reports ends, stores final observations and resets one env, as its mode says.
 static void finish_flat(PufEngine *e, uint32_t i) {
     PufIO at = puf_io(&e->io, i), *const io = &at;
     PufNote *note = io->note;
@@ -121,7 +122,7 @@ static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
     const int64_t agent = (int64_t)i * io.num_agents;
     for (int a = 0; a < io.num_agents; a++) {
         const int64_t last = io.slot[a] - 1;
-        e->final_slots[agent + a] = e->num_slots + e->options.num_finals + i;
+        e->final_slots[agent + a] = puf_sink(e, i);
         if (io.row_end[a] < 0 || e->columns.pool_done[last] != PUF_TRUNCATED) continue;
         e->arrays.final_slot[final] = last;
         e->arrays.final_agent[final] = (int32_t)(agent + a);
@@ -132,6 +133,7 @@ static void observe_finals(PufEngine *e, uint32_t i, int32_t final) {
     e->spec->observe(e->envs, &first, &i, 1);
 }
 
+// Completes the transition in the slot that each agent left, stores final observations, resets.
 static void leave_slots(void *engine, size_t begin, size_t end) {
     PufEngine *e = engine;
     for (size_t k = begin; k < end; k++) {
@@ -144,6 +146,7 @@ static void leave_slots(void *engine, size_t begin, size_t end) {
             e->columns.pool_done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
         }
         if (!io->note->event) continue; // only a row is full
+        // Final observations come before the reset, which changes what the env shows.
         if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
         for (int a = 0; a < io->num_agents; a++)
             if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // by puf_cut
@@ -151,6 +154,7 @@ static void leave_slots(void *engine, size_t begin, size_t end) {
         const int over = io->note->over;
         clear_report(io);
         if (over) e->spec->reset(e->envs, &e->io, &i, 1);
+        // A life starts for an agent that had no row, or whose last step ended a life.
         for (int a = 0; a < io->num_agents; a++)
             life_start[a] =
                 io->alive[a] && (io->row_end[a] < 0 || e->columns.pool_done[io->slot[a] - 1]);
@@ -158,6 +162,7 @@ static void leave_slots(void *engine, size_t begin, size_t end) {
 }
 
 // --- rows, phase (b): one thread closes rows and hands them out ----------------------------
+// Fills or abandons the rows that agents leave.
 static void close_rows(PufEngine *e, uint32_t i) {
     PufIO at = puf_io(&e->io, i), *const io = &at;
     const int32_t horizon = e->options.horizon;
@@ -169,18 +174,20 @@ static void close_rows(PufEngine *e, uint32_t i) {
         if (full) puf_rows_fill(&e->rows, row);
         else puf_rows_abandon(&e->rows, row, (int32_t)(io->slot[a] - (int64_t)row * horizon));
         if (io->alive[a]) {
+            // The life goes on in another row: the last slot lacks the value of what comes next.
             const int64_t last = io->slot[a] - 1;
             if (e->columns.pool_done[last] == PUF_LIVE)
                 e->arrays.bootstrap_slot[(int64_t)i * io->num_agents + a] = last;
             io->row_end[a] = NEEDS_ROW;
         } else {
-            io->slot[a] = e->num_slots + e->options.num_finals + i;
+            io->slot[a] = puf_sink(e, i);
             io->row_end[a] = NO_ROW;
             e->num_live -= 1;
         }
     }
 }
 
+// Gives a row to each live agent that has none.
 static void hand_out_rows(PufEngine *e, uint32_t i) {
     PufIO at = puf_io(&e->io, i), *const io = &at;
     const int64_t horizon = e->options.horizon;

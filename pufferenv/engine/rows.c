@@ -126,7 +126,7 @@ const char *puf_rows_check(const PufRows *rows) {
     int32_t count[4] = {0};
     for (int32_t row = 0; row < rows->num_rows; row++) {
         PufRowState state = rows->state[row];
-        if (state > PUF_ROW_FULL) return "a row is in no legal state";
+        if (state > PUF_ROW_FULL) return "a row has no legal state";
         count[state] += 1;
         int bit = (rows->free[row / 64] >> (row % 64)) & 1;
         if (bit != (state == PUF_ROW_FREE)) return "the free set and the state of a row differ";
@@ -137,14 +137,14 @@ const char *puf_rows_check(const PufRows *rows) {
     if (count[PUF_ROW_FREE] != rows->num_free) return "num_free is not the number of free rows";
     if (count[PUF_ROW_OPEN] != rows->num_open) return "num_open is not the number of open rows";
     if (count[PUF_ROW_ABANDONED] != rows->abandoned.count)
-        return "the queue of abandoned rows is not as long as there are abandoned rows";
+        return "the abandoned queue is not as long as the number of abandoned rows";
     if (count[PUF_ROW_FULL] != rows->full.count)
-        return "the queue of full rows is not as long as there are full rows";
+        return "the full queue is not as long as the number of full rows";
     for (int32_t i = 0; i < rows->abandoned.count; i++)
         if (rows->state[at(&rows->abandoned, i, rows->num_rows)] != PUF_ROW_ABANDONED)
-            return "the queue of abandoned rows holds another";
+            return "the abandoned queue holds a row of another state";
     for (int32_t i = 0; i < rows->full.count; i++)
         if (rows->state[at(&rows->full, i, rows->num_rows)] != PUF_ROW_FULL)
-            return "the queue of full rows holds another";
+            return "the full queue holds a row of another state";
     return NULL;
 }

@@ -28,14 +28,13 @@ struct PufThreadPool {
     pthread_cond_t start, finish; // a job opened, or `quit` was set; the last worker left
     PufChunk run;                 // of the current job; under `lock`, as all below
     void *job;
-    Lane *lanes;       // (count)
-    atomic_int active; // workers in the job; increased under `lock`
-    int open, quit;    // the job may be joined; the workers must end
-    atomic_uint
-        serial; // number of the job, so that no worker joins one twice; increased under `lock`
-    int64_t patience; // nanoseconds of waiting before a thread sleeps
-    int count;        // threads, the caller's included
-    int born;         // workers that have started
+    Lane *lanes;        // (count)
+    atomic_int active;  // workers in the job; increased under `lock`
+    int open, quit;     // the job may be joined; the workers must end
+    atomic_uint serial; // of the job: no worker joins one twice; increased under `lock`
+    int64_t patience;   // nanoseconds of waiting before a thread sleeps
+    int count;          // threads, the caller's included
+    int born;           // workers that have started
     pthread_t workers[];
 };
 

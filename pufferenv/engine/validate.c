@@ -1,7 +1,7 @@
 // pufferenv/engine/validate.c - faults that debug objects report, and the invariants of agents.
 #include <string.h>
 
-#include "pufferenv/engine/engine.h"
+#include "pufferenv/engine/engine_internal.h"
 
 // -> name of the first discrete head of which no choice is legal for this agent, or NULL.
 static const char *masked_head(const PufEngine *e, const PufIO *io, int a) {
@@ -57,7 +57,7 @@ const char *puf_engine_check(const PufEngine *e) {
     int32_t live = 0;
     for (int64_t a = 0; a < e->num_agents; a++) {
         const int64_t slot = e->arrays.slot[a], row_end = e->arrays.row_end[a];
-        const int64_t sink = e->num_slots + e->options.num_finals + a / e->env_agents;
+        const int64_t sink = puf_sink(e, a / e->env_agents);
         if (!e->arrays.alive[a]) {
             if (slot != sink || row_end != -1) return "a dead agent has a row";
             if (e->arrays.bootstrap_slot[a] >= 0) return "a dead agent has a bootstrap slot";
