@@ -1,7 +1,7 @@
 """Vectorized environments whose games are C headers: `pufferenv.make("breakout", num_envs=4096)`.
 
-Names load when they are used: building imports this package before there is an engine, and
-`import pufferenv` costs next to nothing.
+Names are imported when they are first used, because the build imports this package before the
+engine exists, and so that `import pufferenv` is quick.
 """
 
 from __future__ import annotations

@@ -84,19 +84,19 @@ def _checked(game: str, field: Field, given: Any) -> int | float:
     whole = field.dtype.kind in "iu"
     kind = "an integer" if whole else "a number"
     legal = f"{kind} in [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
-    said = f"{game}: {field.name}={_plain(given)}"
+    prefix = f"{game}: {field.name}={_plain(given)}"
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, numbers.Real):
-        raise TypeError(f"{said} is {_article(given)}, must be {legal}")
+        raise TypeError(f"{prefix} is {_article(given)}, must be {legal}")
     # The float32 0.1 is read as 0.1, so that a saved config shows 0.1.
     value: Any = float(str(given)) if isinstance(given, np.floating) else given
     if math.isnan(value):
-        raise ValueError(f"{said} is not a number, must be {legal}")
+        raise ValueError(f"{prefix} is not a number, must be {legal}")
     if not field.min <= value <= field.max:
         raise ValueError(
-            f"{said} is outside [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
+            f"{prefix} is outside [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
         )
     if whole and value != int(value):
-        raise ValueError(f"{said} has a fraction, must be {legal}")
+        raise ValueError(f"{prefix} has a fraction, must be {legal}")
     return int(value) if whole else float(value)
 
 

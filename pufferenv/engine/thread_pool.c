@@ -2,7 +2,7 @@
 //
 // The chunks of a job are divided into one lane per thread. Each thread works through its own lane
 // and then helps with the others, so that the same chunk runs on the same core step after step and
-// finds its memory in that core's cache, while a slow core delays nobody.
+// finds its memory in that core's cache, while a slow core delays no other.
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L // clock_gettime, under -std=c17 too
 #endif

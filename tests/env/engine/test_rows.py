@@ -234,14 +234,14 @@ class Driver:
     def check_successors(self, row, expected):
         arrays = self.engine.arrays
         for t, x in enumerate(expected):
-            same_piece = t + 1 < self.horizon and not arrays["pool_segment_start"][row, t + 1]
+            same_segment = t + 1 < self.horizon and not arrays["pool_segment_start"][row, t + 1]
             continues = t + 1 < self.horizon and expected[t + 1]["who"] == x["who"]
-            if same_piece:
+            if same_segment:
                 assert continues
             if x["done"] == TRUNCATED or (x["done"] == LIVE and t + 1 == self.horizon):
                 assert arrays["pool_next_value"][row, t] == unique_value(*x["final"])
             elif x["done"] == LIVE:
-                assert same_piece
+                assert same_segment
                 assert arrays["pool_value"][row, t + 1] == unique_value(*x["final"])
 
     def conserved(self):
@@ -271,15 +271,15 @@ def test_every_transition_is_in_exactly_one_slot_and_rows_follow_the_model(data)
     calm = data.draw(st.floats(0.2, 0.98), "calm")
     ends = data.draw(st.floats(0.0, 0.4), "ends")
     driver = Driver(envs, agents, horizon, batch_rows, threads=data.draw(st.integers(1, 2)))
-    nobody = 0
+    starved = 0
     for _ in range(40):
         actions = np.zeros((envs, agents, 3), np.int32)
         shaken = rng.random((envs, agents)) > calm
         actions[..., 0] = np.where(shaken, rng.integers(0, 6, (envs, agents)), 0)
         actions[:, 0, 1] = np.where(rng.random(envs) < ends, rng.integers(1, 3, envs), 0)
         actions[..., 2] = rng.random((envs, agents)) < 0.2
-        nobody = 0 if any(a.alive for env in driver.model.agents for a in env) else nobody + 1
-        if nobody >= horizon:  # legal for a while only
+        starved = 0 if any(a.alive for env in driver.model.agents for a in env) else starved + 1
+        if starved >= horizon:  # legal for one horizon only
             actions[..., 0], actions[..., 1], actions[..., 2] = 4, 0, 0
         driver.step(actions, groups)
     driver.conserved()
