@@ -128,7 +128,7 @@ def moments(pool, rows):
     cdef double mean, deviation
     p.num_rows, p.size, p.num_taken = length("pool", pool), length("pool", pool, 1), length("rows", rows)
     if not p.num_taken or not p.size:
-        raise ValueError("rows: nothing has no mean")
+        raise ValueError("rows: no slots, which have no mean")
     p.pool = <const float *>a.array("pool", pool, F32, p.num_rows, p.size)
     p.index = <const int32_t *>a.array("rows", rows, I32, p.num_taken)
     p.mean, p.deviation = &mean, &deviation

@@ -65,7 +65,7 @@ cdef int64_t MASK_STATE = find_kernel(b"mask_state"), INIT_STATES = find_kernel(
 
 
 def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Graph graph=None):
-    """Apply the gates of one LSTM step to its products. All arrays of two dimensions: contiguous rows.
+    """Apply the gates of one LSTM step to its products. Matrices need contiguous rows only.
 
     gates        (B, 4 * D) in: products without bias; out: input, forget, output gate, cell candidate
     bias         (4 * D,) in the same order
@@ -98,7 +98,7 @@ def lstm_backward(
     *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
     Graph graph=None,
 ):
-    """Compute the gradients of one LSTM step. All arrays of two dimensions: contiguous rows.
+    """Compute the gradients of one LSTM step. Matrices need contiguous rows only.
 
     gates        (B, 4 * D) as `lstm` leaves them
     cell         (B, D) before the step

@@ -5,6 +5,7 @@
 cdef PufSetNumThreads SET_NUM_THREADS
 SET_NUM_THREADS = NULL
 
+# What a GraphInput may hold, by name.
 DTYPES = {
     "float32": F32, "bfloat16": BF16, "int32": I32, "int8": I8, "uint8": U8, "bool": U8,
     "float64": F64, "int64": I64,

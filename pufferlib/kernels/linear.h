@@ -1,4 +1,4 @@
-// pufferlib/kernels/linear.h - bias and activation of a linear layer, between its matrix products.
+// pufferlib/kernels/linear.h - bias and activation of a linear layer, after its matrix product.
 //
 //     y = f(product + bias),    d loss / d product = d loss / d y * f'
 // with f the identity, max(x, 0) or tanh. f' follows from y: 1, [y > 0], 1 - y^2. A row is D units, a
@@ -23,8 +23,8 @@ typedef struct PufLinearBackward {
     int64_t num_rows, size; // N, D
     PufActivation activation;
     PufOperand y;     // (N x D)
-    PufMatrix grad;   // (N x D) of y
-    PufOperand out;   // (N x D) out, of the product; may share grad's rows
+    PufMatrix grad;   // (N x D) gradient of y
+    PufOperand out;   // (N x D) out, gradient of the product; may share grad's rows
     float *grad_bias; // (D) added to
 } PufLinearBackward;
 
@@ -41,7 +41,8 @@ PUF_INLINE PufFloats linear_slope(PufActivation f, PufFloats y, PufFloats grad) 
     return f == PUF_TANH ? grad * (1.0f - y * y) : grad;
 }
 
-// Runs `call`, in which f is the activation: compiled once for each, without a branch in its loops.
+// Runs `call`, in which f is the activation. It is compiled once for each, so that its loops have no
+// branch.
 #define PUF_EACH_ACTIVATION(activation, call) \
     do { \
         if ((activation) == PUF_RELU) { \

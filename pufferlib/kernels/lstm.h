@@ -1,6 +1,6 @@
 // pufferlib/kernels/lstm.h - one step of an LSTM (Hochreiter, Schmidhuber 1997), between its products.
 //
-// With i, f, o, g the quarters of gates + bias after a sigmoid, and for g a tanh:
+// With i, f, o the first three quarters of gates + bias after a sigmoid, and g the last after a tanh:
 //     c = f * cell + i * g,    h = o * tanh(c)
 // The next step gets c and h times `keep`, which is 0 where a life begins, so that it sees nothing of
 // the life before, and 1 elsewhere. A row is D units, a vector PUF_LANES of them.

@@ -1,6 +1,6 @@
-// pufferlib/kernels/mingru.h - H steps of a minGRU layer (Feng et al. 2024), behind its product.
+// pufferlib/kernels/mingru.h - H steps of a minGRU layer (Feng et al. 2024), after its product.
 //
-// With z = sigmoid and c = identity of the halves of gates + bias:
+// With z the first half of gates + bias after a sigmoid, and c the second half as it is:
 //     h_t = (1 - z_t) * keep_t * h_(t-1) + z_t * c_t,    out_t = x_t + h_t
 // `keep` is 0 where a life begins, so that it sees nothing of the life before, and 1 elsewhere. A row
 // is D units, a vector PUF_LANES of them.

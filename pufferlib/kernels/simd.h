@@ -163,7 +163,7 @@ PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
     return puf_load(lanes);
 }
 
-// e**x, relative error < 1e-7; NaN of NaN.
+// e**x, relative error < 1e-7; NaN gives NaN.
 PUF_INLINE PufFloats puf_exp(PufFloats x) {
     const PufFloats y =
         puf_at_most(puf_at_least(x, puf_splat(PUF_EXP_MIN)), puf_splat(PUF_EXP_MAX));
@@ -183,7 +183,7 @@ PUF_INLINE PufFloats puf_exp(PufFloats x) {
 }
 
 // e**x with x clamped to [-20, 20], for sigmoid and tanh: 1 + e**-20 is 1 in float32. Relative error
-// < 2e-7 * (1 + |x|); NaN of NaN.
+// < 2e-7 * (1 + |x|); NaN gives NaN.
 PUF_INLINE PufFloats puf_exp_clamped(PufFloats x) {
     const float shift = 12582912.0f, most = 20 * 1.44269504f; // as above, in powers of 2
     const PufFloats y =
@@ -197,7 +197,7 @@ PUF_INLINE PufFloats puf_exp_clamped(PufFloats x) {
     return (PufFloats)((PufWords)(q * f + 1.0f) + ((PufWords)turned << 23));
 }
 
-// 1 / (1 + e**-x) and tanh(x), absolute error < 2e-7; NaN of NaN.
+// 1 / (1 + e**-x) and tanh(x), absolute error < 2e-7; NaN gives NaN.
 PUF_INLINE PufFloats puf_sigmoid(PufFloats x) { return 1.0f / (1.0f + puf_exp_clamped(-x)); }
 PUF_INLINE PufFloats puf_tanh(PufFloats x) {
     const PufFloats e = puf_exp_clamped(-2.0f * x);
@@ -214,7 +214,7 @@ PUF_INLINE void puf_gates(PufFloats x[4]) {
     x[0] = one * f, x[1] = one * i, x[2] = two * g, x[3] = (1.0f - e) * (two * o);
 }
 
-// Natural logarithm of a positive, normal, finite x, relative error < 1e-7; NaN of NaN.
+// Natural logarithm of a positive, normal, finite x, relative error < 1e-7; NaN gives NaN.
 PUF_INLINE PufFloats puf_log(PufFloats x) {
     // x = 2**n * (1 + f), 1 + f in [sqrt(1/2), sqrt(2))
     const PufWords from_root = (PufWords)x - 0x3f3504f3u;

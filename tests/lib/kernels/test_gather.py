@@ -147,5 +147,5 @@ def test_moments_of_rows_are_numpys(width: int) -> None:
     assert_allclose(_kernels.moments(pool, rows), (taken.mean(), taken.std()), rtol=1e-12)
     with pytest.raises(IndexError, match=r"rows\[1\] = 9 is outside \[0, 9\)"):
         _kernels.moments(pool, np.array([0, 9], np.int32))
-    with pytest.raises(ValueError, match="nothing has no mean"):
+    with pytest.raises(ValueError, match="no slots, which have no mean"):
         _kernels.moments(pool, rows[:0])

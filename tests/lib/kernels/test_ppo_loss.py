@@ -301,7 +301,11 @@ def test_far_apart_logits_stay_finite() -> None:
         ),
         ({"action": None}, TypeError, r"action: missing"),
         ({"target": np.zeros((3, 1), np.float32)}, ValueError, r"target: .*\(3,\).*\(3, 1\)"),
-        ({"values": np.zeros(0, np.float32)}, ValueError, r"values: a minibatch without transitions"),
+        (
+            {"values": np.zeros(0, np.float32)},
+            ValueError,
+            r"values: a minibatch without transitions",
+        ),
         ({"logits": None}, ValueError, r"no policy"),
         ({"grad_logits": np.zeros((3, 3), np.float32)}, ValueError, r"grad_logits: .*\(3, 4\)"),
         ({"grad_logits": None}, TypeError, r"grad_logits: missing"),

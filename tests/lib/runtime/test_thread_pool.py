@@ -139,11 +139,13 @@ print(len(affinity.thread_ids() - before))
 """
 
 
-def test_a_workers_products_start_no_more_threads():
+@pytest.mark.parametrize("torch_products", [False, True])
+def test_a_workers_products_start_no_more_threads(torch_products):
     left = {
         name: value for name, value in os.environ.items() if not name.startswith(("OMP", "MKL"))
     }
-    words = [sys.executable, "-c", ALONE]
+    program = "from pufferlib.runtime import blas\nblas.gemm_dtypes = blas._through_torch\n"
+    words = [sys.executable, "-c", program * torch_products + ALONE]
     assert subprocess.check_output(words, env=left, text=True).strip() == "0"
 
 
