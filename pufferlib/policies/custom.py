@@ -16,7 +16,7 @@ from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 
 
-class Adapted(Policy):
+class AdaptedModule(Policy):
     """A Policy of a plain module, whose `forward(obs)` returns `(logits, value)` or an Output."""
 
     def __init__(self, spec: PolicySpec, module: nn.Module) -> None:
@@ -69,7 +69,7 @@ def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
             f"policy.path={options.path!r}: a network is made as {name}(spec, options), with a "
             f"PolicySpec and PolicyOptions; this failed: {error}"
         ) from error
-    return made if isinstance(made, Policy) else Adapted(spec, made)
+    return made if isinstance(made, Policy) else AdaptedModule(spec, made)
 
 
 @torch.no_grad()

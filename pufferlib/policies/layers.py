@@ -34,8 +34,7 @@ def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
 class InputLayer(nn.Linear):
     """The first layer, which reads raw observations where they are.
 
-    It normalizes by weights: the products are those of normalized observations, and no observation
-    is copied.
+    Normalization is folded into its weights, so that no observation is copied to be normalized.
     """
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
@@ -80,7 +79,7 @@ class Heads(nn.Module):
         super().__init__()
         self.sizes = [spec.num_choices, len(spec.low), 1]
         self.out = orthogonal(LastLayer(hidden_size, sum(self.sizes)), 1.0)
-        # Small gains: a new policy chooses almost uniformly, from all observations alike.
+        # With small gains a new policy chooses almost uniformly, whatever it observes.
         for weight, gain in zip(self.weights(), (0.01, 0.01, 1.0), strict=True):
             if len(weight):
                 nn.init.orthogonal_(weight, gain)

@@ -84,20 +84,20 @@ class ReturnNorm:
         self.count = self.mean = self.square = 0.0
 
     def update(
-        self, rewards: npt.NDArray[Any], acted: npt.NDArray[Any], over: npt.NDArray[Any]
+        self, rewards: npt.NDArray[Any], acted: npt.NDArray[Any], ended: npt.NDArray[Any]
     ) -> None:
-        """Add one step: rewards (A,), bool (A,) of agents that acted, and of lives that ended."""
+        """Add one step: rewards (A,), bool `acted` (A,), bool `ended` (A,) of lives that ended."""
         self.returns *= self.gamma
         self.returns += rewards
-        seen = self.returns[acted]
-        if len(seen):
-            mean = float(seen.mean())
-            total, delta = self.count + len(seen), mean - self.mean
-            self.square += float(seen.var()) * len(seen)
-            self.square += delta * delta * self.count * len(seen) / total
-            self.mean += delta * len(seen) / total
+        returns = self.returns[acted]
+        if n := len(returns):
+            mean = float(returns.mean())
+            total, delta = self.count + n, mean - self.mean
+            self.square += float(returns.var()) * n
+            self.square += delta * delta * self.count * n / total
+            self.mean += delta * n / total
             self.count = total
-        self.returns[over] = 0.0
+        self.returns[ended] = 0.0
 
     @property
     def deviation(self) -> float:

@@ -17,7 +17,7 @@ from pufferlib.fused.mlp import MLPWorkspace
 from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import ppo_loss
 from pufferlib.policies.base import PolicySpec
-from pufferlib.policies.custom import Adapted
+from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 from pufferlib.runtime.choice import Choice
 from tests.lib.policies.test_autocast import OUTPUT_ERROR, Recording, error
@@ -257,7 +257,7 @@ def test_auto_takes_bfloat16_where_it_pays(
     assert chosen("auto", device=torch.device("cuda")).value == "float32"
     assert chosen("bfloat16", device=torch.device("cuda")) == Choice("bfloat16", "as given")
     assert chosen("float32") == Choice("float32", "as given")
-    own = Adapted(DISCRETE, Recording())
+    own = AdaptedModule(DISCRETE, Recording())
     assert precision.choose("auto", own, CPU, 512, 64).value == "float32"
     assert precision.choose("bfloat16", own, CPU, 512, 64) == Choice("bfloat16", "as given")
     assert len(asked) == 2

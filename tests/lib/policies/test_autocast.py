@@ -6,7 +6,7 @@ import torch
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.autocast import Autocast
 from pufferlib.policies.base import PolicySpec
-from pufferlib.policies.custom import Adapted
+from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 
 OUTPUT_ERROR = 0.02  # relative; that of one rounding is at most 0.004
@@ -33,7 +33,7 @@ class Recording(torch.nn.Module):
 
 def test_a_users_own_network_is_autocast_and_its_output_float32() -> None:
     module = Recording()
-    policy = Autocast(Adapted(PolicySpec((6,), torch.float32, (3,), (), ()), module))
+    policy = Autocast(AdaptedModule(PolicySpec((6,), torch.float32, (3,), (), ()), module))
     output = policy.unroll(torch.randn(2, 5, 6), None, torch.zeros(2, 5))
     assert module.dtype == torch.bfloat16
     assert output.logits.dtype == output.value.dtype == torch.float32

@@ -11,7 +11,7 @@ from pufferenv.spaces import Packing
 from pufferlib.config.options import PolicyOptions
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.cnn import CNN
-from pufferlib.policies.custom import Adapted
+from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoder, OneHot
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
@@ -205,7 +205,7 @@ def test_a_users_network_gets_the_parts_by_name(tmp_path):
         "        return obs['image'][:, :3, 0, 0].float(), self.value(obs['inner'][1])\n"
     )
     policy = make_policy(PolicyOptions(path=f"{file}:Mine"), spec_of(MIXED))
-    assert isinstance(policy, Adapted)
+    assert isinstance(policy, AdaptedModule)
     samples, slots = packed(MIXED, 5)
     policy(slots, None)
     seen = policy.module.seen

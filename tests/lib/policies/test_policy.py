@@ -8,7 +8,7 @@ import torch
 from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import PolicySpec
-from pufferlib.policies.custom import Adapted
+from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.mlp import MLP
@@ -174,7 +174,7 @@ def load(tmp_path, text, spec=DISCRETE, name="Mine"):
 
 def test_a_plain_module_plays_by_path(tmp_path):
     policy = load(tmp_path, PLAIN.format(outputs=8, returned="out[:, :7], out[:, 7:]"))
-    assert isinstance(policy, Adapted)
+    assert isinstance(policy, AdaptedModule)
     output = policy.unroll(observe(DISCRETE, 2, 3), None, torch.zeros(2, 3, dtype=torch.bool))
     assert output.logits.shape == (6, 7) and output.value.shape == (6,)
 

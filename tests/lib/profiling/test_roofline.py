@@ -6,7 +6,7 @@ import torch
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.factory import make_fused
 from pufferlib.policies.base import PolicySpec
-from pufferlib.policies.custom import Adapted
+from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 from pufferlib.profiling import bench
 from pufferlib.profiling.roofline import (
@@ -80,7 +80,7 @@ def test_an_mlp_without_autograd_needs_the_same_operations():
 
 
 def test_a_module_of_ones_own_is_counted_too():
-    policy = Adapted(BREAKOUT, Picture())
+    policy = AdaptedModule(BREAKOUT, Picture())
     look, heads = 2 * 16 * 4 * 2 * 9, 2 * 64 * 4
     assert counted(policy, (2, 6, 6)) == (look + heads, 2 * look + 3 * heads)
 
@@ -100,7 +100,7 @@ class Remembering(torch.nn.Module):
 
 
 def test_operators_that_cannot_be_counted_are_named():
-    policy = Adapted(BREAKOUT, Remembering())
+    policy = AdaptedModule(BREAKOUT, Remembering())
     act = count_acting(policy, torch.randn(AGENTS, 118))
     learn = count_learning(policy, torch.randn(ROWS, HORIZON, 118))
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
