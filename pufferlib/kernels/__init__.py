@@ -1,4 +1,4 @@
-"""Native passes for every instruction set, and recorded graphs of them."""
+"""Native kernels for every instruction set, and recorded graphs of them."""
 
 from pufferenv._installation import built_path
 
