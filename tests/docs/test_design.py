@@ -27,7 +27,7 @@ FATE = {  # what the agent does, as script's action
 SAME_ROW, ABANDONED = "same row, slot `t + 1`", "row abandoned"
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """One line of a table, and what of it is played: one fate, one end, absent or not."""
 
     fate: int
@@ -45,7 +45,7 @@ class Line(NamedTuple):
         return absent if self.absent else present
 
 
-def lines(first_cell: str) -> list[Line]:
+def lines(first_cell: str) -> list[TableLine]:
     """Return the lines of the table that has a line which begins with `first_cell`."""
     (table,) = (t for t in re.findall(r"(?:^\|.*\n)+", DESIGN, re.M) if f"\n| {first_cell} |" in t)
     found = []
@@ -55,7 +55,7 @@ def lines(first_cell: str) -> list[Line]:
             for name, end in END.items():
                 if episode == name or (end and episode == "is terminated or truncated"):
                     ways = (False, True) if end else (False,)
-                    found += [Line(FATE[fate], end, absent, tuple(cells)) for absent in ways]
+                    found += [TableLine(FATE[fate], end, absent, tuple(cells)) for absent in ways]
     return found
 
 
@@ -73,7 +73,7 @@ def rows_of_two_agents() -> RowEnv:
 
 @pytest.mark.parametrize("last", [False, True], ids=["", "last slot"])
 @pytest.mark.parametrize("line", lines("survives"), ids=str)
-def test_an_agent_that_was_alive(line: Line, last: bool) -> None:
+def test_an_agent_that_was_alive(line: TableLine, last: bool) -> None:
     env = rows_of_two_agents()
     for _ in range(HORIZON - 1 if last else 0):
         step(env)
@@ -96,7 +96,7 @@ def test_an_agent_that_was_alive(line: Line, last: bool) -> None:
 
 
 @pytest.mark.parametrize("line", lines("stays dead"), ids=str)
-def test_an_agent_that_was_dead(line: Line) -> None:
+def test_an_agent_that_was_dead(line: TableLine) -> None:
     env = rows_of_two_agents()
     slot = int(env.arrays["slot"][1])
     step(env, FATE["dies"])
