@@ -1,13 +1,13 @@
-"""What the trainer is measured against: itself over a plain [agents, horizon] buffer.
+"""The trainer's counterparts over a plain [agents, horizon] buffer, to measure it against.
 
-`PlainTrainer` is pufferlib's Trainer with its rows taken away: an engine that resets in the same
-step, whose observations are copied to `buffer[:, t]`, and a batch that is the whole buffer.
-Network, sampling, advantage, gather and loss passes, optimizer, sizes and epochs are the trainer's.
+`PlainTrainer` is pufferlib's Trainer without rows: an engine that resets in the same step, whose
+observations are copied to `buffer[:, t]`, and a batch that is the whole buffer. Network, sampling,
+advantages, gathering, loss, optimizer, sizes and epochs are the trainer's.
 
-`PaddedTrainer` is the same where agents die, done as stacks without rows do it: every agent has a
-slot in every step, dead or alive; the dead observe zeros and are acted for in vain; forward and
-backward go through all slots; the loss, and the mean and deviation that advantages are normalized
-by, are those of the live slots alone. It is correct, and wasteful.
+`PaddedTrainer` is the same where agents die, as stacks without rows do it: every agent has a slot
+in every step, dead or alive; dead agents observe zeros, and their sampled actions have no effect;
+forward and backward go through all slots; the loss, and the mean and deviation that normalize
+advantages, are those of the live slots alone. It is correct, and wasteful.
 
 Both call the engine directly, without the range checks that actions from Python go through. CPU and
 feed-forward networks only. Letters: A agents, H horizon, m rows of a minibatch, n live slots.

@@ -1,4 +1,4 @@
-"""A rollout in its steady state asks for no memory that grows with the number of agents."""
+"""A rollout in its steady state allocates no memory that grows with the number of agents."""
 
 import tracemalloc
 
@@ -13,7 +13,7 @@ SLACK = 2000  # bytes of Python's own objects: less than one more per agent of 2
 
 
 class Allocations(TorchDispatchMode):
-    """Adds up the bytes of all memory that operators ask for while it is entered."""
+    """Sums the bytes of all memory that operators allocate while it is entered."""
 
     def __init__(self):
         super().__init__()
@@ -33,7 +33,7 @@ def memory(tensor):
 
 
 def of_a_step(game, num_envs, **policy):
-    """The bytes that torch asks for in one step of a rollout, and the most that numpy does."""
+    """Return the bytes that torch allocates in one step of a rollout, and numpy's peak."""
     trainer = make(game, num_envs=num_envs, horizon=64, policy=policy)
     for _ in range(3):
         trainer.collector.step(1)
@@ -52,9 +52,9 @@ def of_a_step(game, num_envs, **policy):
 
 @pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
 @pytest.mark.parametrize("game", ["cartpole", "breakout", "probe"])
-def test_a_rollout_asks_for_no_memory_that_grows_with_the_agents(game, name):
-    of = (of_a_step(game, n, name=name) for n in (32, 512, 2048))
-    few, many, most = of  # the last in two parts
+def test_a_rollout_allocates_no_memory_that_grows_with_the_agents(game, name):
+    sizes = (32, 512, 2048)  # the last acts in two chunks
+    few, many, most = (of_a_step(game, n, name=name) for n in sizes)
     assert few[0] == many[0]
     assert most[0] == few[0]
     assert many[1] < few[1] + SLACK
@@ -62,7 +62,7 @@ def test_a_rollout_asks_for_no_memory_that_grows_with_the_agents(game, name):
 
 
 def of_an_update(game, num_envs):
-    """The most that numpy and Python ask for at a time in an update, beyond what is there."""
+    """Return the peak that numpy and Python allocate in an update, beyond what they hold before."""
     trainer = make(game, num_envs=num_envs, horizon=16, minibatch_size=2048)
     for _ in range(3):
         trainer.update()
@@ -78,7 +78,7 @@ def of_an_update(game, num_envs):
 
 
 @pytest.mark.parametrize("game", ["breakout", "squared"])
-def test_an_update_asks_for_little_that_grows_with_the_agents(game):
+def test_an_update_allocates_little_that_grows_with_the_agents(game):
     few, many = (of_an_update(game, n) for n in (1024, 3072))
     assert many < few + 2048 * 32  # bytes; a column of the batch alone would be 64 per agent
 

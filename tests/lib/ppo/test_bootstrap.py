@@ -1,4 +1,4 @@
-"""What each way to end is worth: the same-step table of docs/design.md, by hand.
+"""Values at the ends: every line of docs/design.md's same-step table, with computed numbers.
 
 The game `script` does what the test says while the trainer collects and computes advantages. The
 value of agent a in step t of life l is 16 a + 4 l + t, its reward 1000 a + t; lives count from 1.
@@ -24,7 +24,7 @@ DIE, CUT, RESPAWN, SPAWN, FLASH = 1, 2, 3, 4, 5
 
 
 class Scripted:
-    """A trainer of one env of two agents that live through `steps`: (agent 1's fate, the end)."""
+    """A trainer of one env with two agents; `steps`: (fate of agent 1, end of the episode)."""
 
     def __init__(self, horizon: int, batch_rows: int, steps: list[tuple[int, int]]) -> None:
         train = TrainOptions(
@@ -47,7 +47,7 @@ class Scripted:
         self._step(begin, end)
 
     def batch(self) -> dict[tuple[int, int, int], float]:
-        """Collect a batch; its advantages by (agent, life, step)."""
+        """Collect a batch; return its advantages by (agent, life, step)."""
         trainer = self.trainer
         trainer._collect()
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
@@ -58,7 +58,7 @@ class Scripted:
         return dict(zip(map(tuple, seen.tolist()), own["advantage"].tolist(), strict=True))
 
 
-# name: horizon, rows of the batch, (agent 1's fate, the episode's end) of each step, advantages
+# name: horizon, rows of the batch, `steps` of Scripted, advantages by (agent, life, step)
 TABLE = {
     # Row full for agent 0: 1 + 6/2 - 5 = -1, before it 0 + 5/2 - 4 - 1/4.
     # Agent 1: 1001 - 21 = 980, before it 1000 + 21/2 - 20 + 980/4.
@@ -129,14 +129,14 @@ def test_an_agent_that(name):
     scripted.trainer.close()
 
 
-def test_carried_over_slots_are_valued_anew_and_weighed_by_the_clipped_ratio():
-    """Agent 1's row is open while agent 0's is trained on; then every value is 8 more."""
+def test_carried_over_slots_are_reevaluated_and_weighted_by_the_clipped_ratio():
+    """Agent 1's row is open while agent 0's is trained on; the new weights' values are 8 higher."""
     scripted = Scripted(3, 1, [(DIE, 0), (SPAWN, 0), (0, 0), (0, 0)])
     trainer = scripted.trainer
     assert scripted.batch().keys() == {(0, 1, 0), (0, 1, 1), (0, 1, 2)}
     trainer.updates += 1
     trainer.policy.shift.data.fill_(8)
-    # As if the weights that acted had thought these half and twice as likely: ratios 2 and 1/2.
+    # As if the weights that acted gave these half and twice the probability: ratios 2 and 1/2.
     logprob = trainer.env.arrays["pool_logprob"]
     logprob[1, :2] += [-math.log(2), math.log(2)]
     advantages = scripted.batch()

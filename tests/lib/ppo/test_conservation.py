@@ -1,4 +1,4 @@
-"""Conservation: whatever agents live through is trained on once, as it was, in order.
+"""Conservation: every transition that agents live through is trained on once, as it was, in order.
 
 Property tests through the trainer's own loop, with its sampler and learning, against a shadow of
 the run (tests/support/shadow_books.py) and the definitions of docs/design.md in plain numpy.
@@ -65,7 +65,7 @@ def runs(draw: Any, longest: int, most: int) -> tuple[dict[str, Any], VecOptions
 
 
 def update_or_starve(shadow: Shadow, update: Any) -> bool:
-    """Run one update; False where nobody was left alive, which must be true then."""
+    """Run one update; return False where no agent was left alive, and check that this is true."""
     try:
         update()
     except RuntimeError as error:
@@ -76,7 +76,7 @@ def update_or_starve(shadow: Shadow, update: Any) -> bool:
 
 
 class Versions:
-    """What each version of the known policy says, in float64 where that is simple."""
+    """Outputs of each version of the known policy, in float64 where that is simple."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ class Versions:
         number = mixed(torch.from_numpy(columns["pool_observation"]).reshape(-1, 4).long())
         flat = version.reshape(-1) - 1
         weights = {k: torch.stack([w[k] for w in self.weights])[flat] for k in self.weights[0]}
-        said, _ = logprob_and_entropy(
+        logprob, _ = logprob_and_entropy(
             logits=weights["bias"] + (number[:, None] * (2 * torch.arange(8) + 3) % 11) / 8,
             sizes=np.array([3, 5], np.int32),
             mean=weights["push"] + (number[:, None] % 7) / 8,
@@ -104,13 +104,13 @@ class Versions:
             action=torch.from_numpy(columns["pool_action"]).reshape(-1, 2),
             axis=torch.from_numpy(columns["pool_axis"]).reshape(-1, 1),
         )
-        return said.numpy().reshape(version.shape)
+        return logprob.numpy().reshape(version.shape)
 
 
 def defined_advantages(
     train: TrainOptions, columns: dict[str, Any], value: Any, next_value: Any, ratio: Any
 ) -> Any:
-    """Advantages (B, H) as section 6 defines them, slot by slot; next_value is every slot's."""
+    """Return advantages (B, H) slot by slot, as docs/design.md defines them."""
     advantage = np.zeros_like(value)
     done, starts = columns["pool_done"], columns["pool_segment_start"]
     for b, t in np.ndindex(value.shape):
@@ -127,7 +127,7 @@ def defined_advantages(
 def check_training_columns(
     trainer: Trainer, versions: Versions, columns: dict[str, Any], lived: Lived
 ) -> None:
-    """What the pool held, and what the batch makes of it, is by the book."""
+    """Check what the pool held, and what the batch computes from it, against the definitions."""
     close = {"rtol": 2e-5, "atol": 2e-5}
     acted = lived.version
     now = np.full_like(acted, trainer.version)
@@ -180,22 +180,22 @@ def test_every_transition_is_trained_on_once_as_it_was_lived_and_in_order(run):
 
 
 def by_life(policy: Any, lived: list[Lived]) -> dict[tuple[int, ...], tuple[float, float]]:
-    """By observation: its value and that of what came next, acting from each life's start."""
-    said, states = {}, {}
+    """Return by observation its value and that of the next one, acting from each life's start."""
+    values, states = {}, {}
     for one in lived:
         tag, agent, life, _ = key = tuple(map(int, one.seen))
         state = states.get((tag, agent, life), policy.initial_state(1))
         output, state = policy(torch.from_numpy(one.seen[None]), state)
         following, _ = policy(torch.from_numpy(one.after[None]), state)
         states[tag, agent, life] = state
-        said[key] = output.value.item(), following.value.item()
-    return said
+        values[key] = output.value.item(), following.value.item()
+    return values
 
 
 @pytest.mark.parametrize("name", ["lstm", "mingru"])
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(run=runs(longest=24, most=150))
-def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
+def test_a_recurrent_policy_is_trained_on_its_outputs_while_acting(name, run):
     env, vec, train = run
     options = PolicyOptions(name=name, hidden_size=8, num_layers=3)
     trainer = Trainer("probe", env, vec, train, options)
@@ -208,8 +208,8 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
         """Instead of learning: the same weights all the time, so that acting can be repeated."""
         columns, lived = shadow.batches[-1]
         shadow.check_places(columns, lived)
-        for part in torch.arange(trainer.sizes.batch_rows).split(trainer.sizes.minibatch_rows):
-            minibatch = trainer.batch.minibatch(part)
+        for rows in torch.arange(trainer.sizes.batch_rows).split(trainer.sizes.minibatch_rows):
+            minibatch = trainer.batch.minibatch(rows)
             with torch.no_grad():
                 output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
             logprob, _ = logprob_and_entropy(
@@ -219,7 +219,7 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
                 axis=minibatch.transitions.axis,
             )
             for name, got in (("value", output.value), ("logprob", logprob)):
-                np.testing.assert_allclose(got, columns[f"pool_{name}"][part].reshape(-1), **close)
+                np.testing.assert_allclose(got, columns[f"pool_{name}"][rows].reshape(-1), **close)
         return {}
 
     trainer.learner.learn = unrolled
@@ -227,10 +227,10 @@ def test_a_recurrent_policy_is_trained_on_what_it_said_while_acting(name, run):
         if not update_or_starve(shadow, trainer.update):
             break
     with torch.no_grad():
-        said = by_life(trainer.policy, shadow.lived)
+        values = by_life(trainer.policy, shadow.lived)
     for columns, lived in shadow.batches:
         keys = [tuple(key) for key in lived.seen.reshape(-1, 4).astype(int).tolist()]
-        value, after = np.array([said[key] for key in keys]).T.reshape(2, *lived.done.shape)
+        value, after = np.array([values[key] for key in keys]).T.reshape(2, *lived.done.shape)
         np.testing.assert_allclose(columns["pool_value"], value, **close)
         ends = lived.done == TRUNCATED
         ends[:, -1] |= lived.done[:, -1] == LIVE

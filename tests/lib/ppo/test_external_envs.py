@@ -143,7 +143,7 @@ class Short(gymnasium.Env):
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_final_observations_of_wrapped_envs_are_looked_at_before_there_is_no_room(groups):
+def test_final_observations_of_wrapped_envs_are_evaluated_before_there_is_no_room(groups):
     game = ExternalGame(Short, backend="serial")
     trainer = trainer_of(game, 4, groups=groups, horizon=32, batch_size=128)
     assert trainer.update()["env/episodes"] == 64
@@ -191,13 +191,13 @@ def test_the_end_of_a_truncated_episode_is_evaluated():
     arrays, seen = trainer.env.arrays, {}
     original = trainer.collector.bootstrap.evaluate_finals
 
-    def noted():
+    def recording():
         for k in range(trainer.env.engine.num_final):
             final = torch.from_numpy(arrays["final_observation"][k].copy())
             seen[int(arrays["final_slot"][k])] = trainer.policy(final[None], None)[0].value.item()
         original()
 
-    trainer.collector.bootstrap.evaluate_finals = noted
+    trainer.collector.bootstrap.evaluate_finals = recording
     trainer._collect()
     rows = trainer.env.engine.batch()
     done = arrays["pool_done"][rows]

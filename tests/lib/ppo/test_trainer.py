@@ -1,4 +1,4 @@
-"""The training loop: what a batch holds is what happened, and a run can be had again."""
+"""The training loop: a batch holds what happened, and a run can be repeated and resumed."""
 
 import math
 import os
@@ -23,7 +23,7 @@ MORTAL = {"die": 0.05, "respawn": 0.5, "spawn": 0.2, "cut": 0.03, "shorter": 20,
 
 
 def make(game="probe", env=None, policy=None, num_envs=6, num_groups=1, **train):
-    """A small trainer on one thread; of probe, observations are brought to order 1.
+    """Return a small trainer on one thread; probe's observations are normalized to order 1.
 
     In float32: `auto` measures on some CPUs whether bfloat16 pays, so that two trainers may differ.
     """
@@ -61,7 +61,7 @@ def value_of(trainer, observations):
 
 
 def rewards_of(batch):
-    """The reward that probe gives for what stands in a slot."""
+    """Return the rewards that probe gives for the observations and actions of a batch."""
     tag, agent, life, step = np.moveaxis(batch["pool_observation"].astype(np.int64), -1, 0)
     first, second = np.moveaxis(batch["pool_action"], -1, 0)
     push = np.clip(batch["pool_axis"][..., 0], -1, 1)
@@ -149,7 +149,7 @@ def test_advantages_are_those_of_the_definition(env):
 
 @pytest.mark.parametrize("name", ["mlp", "lstm", "mingru"])
 @pytest.mark.parametrize("env", [{}, MORTAL])
-def test_training_unrolls_a_batch_to_what_acting_said(name, env):
+def test_training_unrolls_a_batch_to_the_outputs_of_acting(name, env):
     trainer = make(env=env, policy={"name": name})
     for _ in range(4):
         batch = collect(trainer)
@@ -173,7 +173,7 @@ def test_training_unrolls_a_batch_to_what_acting_said(name, env):
 
 @pytest.mark.parametrize("name", ["lstm", "mingru"])
 @pytest.mark.parametrize("env", [{}, MORTAL])
-def test_a_recurrent_value_after_a_life_or_row_is_seen_with_the_agents_own_state(name, env):
+def test_a_recurrent_bootstrap_value_is_of_the_agents_own_state(name, env):
     trainer = make(env=env, policy={"name": name})
     checked = 0
     for _ in range(3):
@@ -202,7 +202,7 @@ def test_a_recurrent_value_after_a_life_or_row_is_seen_with_the_agents_own_state
 
 
 @pytest.mark.parametrize("name", ["mlp", "lstm"])
-def test_slots_of_older_weights_are_evaluated_anew_and_only_those(name):
+def test_slots_of_older_weights_are_reevaluated_and_only_those(name):
     trainer = make(env=MORTAL, policy={"name": name}, batch_size=7 * 16)
     carried = 0
     for _ in range(12):
@@ -436,14 +436,16 @@ def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precisi
         parameter.data.zero_()
     trainer.update()
     trainer.close()
-    value = training_columns(trainer)["value"]  # as acting said it: what the last bias is
+    value = training_columns(trainer)["value"]  # from acting: the last bias
     assert (value == value[0, 0]).all()
 
 
 def test_times_of_an_update_are_the_whole_of_it():
     trainer = make("cartpole", num_envs=32)
     ticks = []
-    trainer.timer.__init__(clock=lambda: ticks.append(1) or len(ticks))  # the one of all parts
+    trainer.timer.__init__(
+        clock=lambda: ticks.append(1) or len(ticks)
+    )  # the one that all parts share
     whole = 0.0
     for _ in range(3):
         metrics = trainer.update()
@@ -513,7 +515,7 @@ def test_page_locked_memory_is_that():
 
 
 def score(trainer):
-    """Train to the end; the mean score of the last 100 episodes, about."""
+    """Train to the end; return the mean score of about the last 100 episodes."""
     scores = []
     while not trainer.finished:
         metrics = trainer.update()
