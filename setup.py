@@ -22,8 +22,8 @@ class BuildExt(build_ext):
     """Leaves the work to pufferenv.toolchain; setuptools records what is built and where."""
 
     def run(self) -> None:
-        # In place they are tuned for this CPU unless PUFFER_ISA=baseline; a wheel's are portable.
-        variant = selected() if self.inplace else Variant(portable=True)
+        # In place, objects are native unless PUFFER_ISA=baseline; in a wheel they are portable.
+        variant = Variant(portable=selected().portable or not self.inplace)
         into = None if self.inplace else Path(self.build_lib).resolve()
         try:
             targets.build_all(variant, into=into)

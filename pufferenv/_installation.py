@@ -22,7 +22,7 @@ ISAS = ("baseline", "avx2", "avx512")  # narrowest first; the names of PufISA in
 
 
 class Variant(NamedTuple):
-    """One way to build everything. Release objects are tuned for this CPU unless portable."""
+    """One way to build everything: the kind, and native (for this CPU) or portable."""
 
     kind: str = "release"
     portable: bool = False
@@ -74,7 +74,7 @@ def is_checkout() -> bool:
 def built_path(module: str, package_path: Sequence[str]) -> list[str]:
     """Return the folders to search before `package_path` for `module`, "pufferenv.engine._engine".
 
-    There are none for the tuned release build, nor in an installed wheel: their modules are in the
+    There are none for the native release build, nor in an installed wheel: their modules are in the
     package itself. Raise ImportError with the command that builds the module where it is missing,
     ValueError for an unknown PUFFER_BUILD.
     """

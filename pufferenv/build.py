@@ -31,11 +31,13 @@ from pufferenv.toolchain.incremental import BuildError, compiler, compiler_versi
 
 
 def _shown(path: Path) -> str:
+    """Return the path as it is printed: relative to the current folder if it is below it."""
     here = os.path.relpath(path)
     return str(path) if here.startswith("..") else here
 
 
 def _list() -> None:
+    """Print every game of the ocean package, and whether its selected variant is up to date."""
     for name, header in targets.headers().items():
         shipped = not is_checkout() and targets.object_path(header).is_file()
         state = "built" if shipped or targets.built_game(header, selected()) else "not built"
@@ -43,6 +45,7 @@ def _list() -> None:
 
 
 def _clean() -> None:
+    """Remove what was built of every variant: in the tree, below build/ and in the cache."""
     if is_checkout():
         made = [
             targets.object_path(header, Variant(kind))

@@ -1,8 +1,8 @@
-"""One step of a build: a command that makes one file, done again when what it was made of changed.
+"""One step of a build: a command that makes one file, run again when its inputs have changed.
 
-What counts: the content of every file that the compiler's -MM lists, the command, the tool's
-version and, where the object is tuned for it, the CPU. A stamp (JSON) remembers these. Outputs
-appear by atomic rename: overwriting an object that a process has mapped would kill it.
+The inputs are the content of every file that the compiler's -MM lists, the command, the tool's
+version and, for a native object, the CPU. A JSON file, the stamp, records them. Outputs appear by
+atomic rename, because overwriting an object that a process has mapped would crash that process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 
 class BuildError(RuntimeError):
-    """What could not be built, with the compiler's own message or what to install."""
+    """A build failed; the message is the compiler's own, or names the package to install."""
 
 
 # --- the compiler and the machine ---------------------------------------------------------
@@ -34,7 +34,7 @@ class BuildError(RuntimeError):
 
 @functools.cache
 def compiler() -> tuple[str, ...]:
-    """Find the C compiler: CC, or the first of cc, gcc and clang."""
+    """Return the command of the C compiler: CC, or the first of cc, gcc and clang."""
     if chosen := shlex.split(os.environ.get("CC", "")):
         if shutil.which(chosen[0]):
             return tuple(chosen)
@@ -51,14 +51,14 @@ def compiler() -> tuple[str, ...]:
 
 @functools.cache
 def compiler_version() -> str:
-    """One line that changes when the compiler does."""
-    told = subprocess.run([*compiler(), "--version"], capture_output=True, text=True)
-    return told.stdout.partition("\n")[0]
+    """Return the first line that the compiler prints about its version."""
+    printed = subprocess.run([*compiler(), "--version"], capture_output=True, text=True).stdout
+    return printed.partition("\n")[0]
 
 
 @functools.cache
 def cpu() -> str:
-    """Whatever an object tuned for this machine depends on: the CPU's model and features."""
+    """Return a hash of the CPU's model and features, on which native objects depend."""
     try:
         with open("/proc/cpuinfo") as file:
             first = file.read(8192).partition("\n\n")[0]
@@ -75,17 +75,17 @@ def cpu() -> str:
 class Step:
     """One command that makes one file; `-o FILE` is added to it."""
 
-    output: Path  # `{key}` in its name stands for a hash of all that it is made of
+    output: Path  # `{key}` in its name is replaced by a hash of all inputs
     stamp: Path
     command: tuple[str, ...]
-    inputs: tuple[Path, ...]  # the last one is what messages name
+    inputs: tuple[Path, ...]  # messages name the last one
     tool: str  # version of the program that the command runs
-    tuned: bool = False  # good for this CPU only
-    scan: bool = False  # the inputs are C, and what they include counts too
+    native: bool = False  # compiled for this CPU
+    scan: bool = False  # the inputs are C, and the files that they include are inputs too
 
     @property
     def made_by(self) -> str:
-        """Tool and command, as the stamp remembers them."""
+        """Tool and command, as the stamp records them."""
         return f"{self.tool}: {shlex.join(self.command)}"
 
 
@@ -99,7 +99,7 @@ def _digests(paths: Iterable[str | Path]) -> dict[str, str]:
 
 
 def _read_stamp(stamp: Path) -> dict[str, Any] | None:
-    """Return what `stamp` remembers if all of it is still so."""
+    """Return the content of `stamp` if all that it records is unchanged, else None."""
     try:
         made: dict[str, Any] = json.loads(stamp.read_text())
         wanted: dict[str, str] = {**made["inputs"], made["output"]: made["digest"]}
@@ -109,24 +109,24 @@ def _read_stamp(stamp: Path) -> dict[str, Any] | None:
 
 
 def up_to_date(stamp: Path, sources: Iterable[Path]) -> Path | None:
-    """Return the file that `stamp` stands for if nothing that it was made of has changed.
+    """Return the file that `stamp` describes if its inputs have not changed, else None.
 
-    It must have been made of `sources`, among others: stamps are copied along with a tree, and
-    then name another tree's files. Needs no compiler, and so does not ask which one would be taken.
+    `sources` must be among the inputs: stamps are copied along with a tree, and then name the files
+    of another tree. No compiler is needed, and a change of compiler goes unnoticed.
     """
     made = _read_stamp(stamp)
     return Path(made["output"]) if made and {*map(str, sources)} <= {*made["inputs"]} else None
 
 
 def _included(rule: str) -> list[Path]:
-    """Parse a rule in make's syntax: the files behind the colon."""
+    """Return the files behind the colon of a rule in make's syntax."""
     files = rule.replace("\\\n", " ").split(": ", 1)[1]
     names = re.findall(r"(?:\\.|\S)+", files)
     return [Path(re.sub(r"\\(.)", r"\1", name).replace("$$", "$")) for name in names]
 
 
 def _run(command: Sequence[str], what: Path) -> str:
-    """Run a tool -> its standard output. Its warnings go to stderr, its errors into BuildError."""
+    """Run a tool, print its warnings, return its standard output; BuildError has its errors."""
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise BuildError(f"{what} does not compile:\n\n{(done.stderr or done.stdout).strip()}")
@@ -136,7 +136,7 @@ def _run(command: Sequence[str], what: Path) -> str:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """Lend a path to write to; what stands there in the end becomes `target`, all at once."""
+    """Yield a path to write to, and rename the file there to `target` at the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as folder:
@@ -151,15 +151,15 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 
 def run_step(step: Step) -> tuple[Path, bool]:
-    """Do one step where it is due -> the file, and whether it was made now."""
+    """Run a step unless its output is up to date -> the output, and whether it was made now."""
     made = _read_stamp(step.stamp)
     if made and made["made_by"] == step.made_by:
         return Path(made["output"]), False
     what = step.inputs[-1]
     read = _included(_run([*step.command, "-MM"], what)) if step.scan else step.inputs
-    # Hashed before the command runs: a file that changes meanwhile is found changed next time.
+    # Hashed before the command runs, so that a change during the run is found the next time.
     inputs = _digests(read)
-    identity = {"made_by": step.made_by, "inputs": inputs, "cpu": cpu() if step.tuned else ""}
+    identity = {"made_by": step.made_by, "inputs": inputs, "cpu": cpu() if step.native else ""}
     key = digest(json.dumps(identity).encode())
     output = Path(str(step.output).replace("{key}", key))
     if output == step.output or not output.exists():
@@ -167,13 +167,17 @@ def run_step(step: Step) -> tuple[Path, bool]:
             _run([*step.command, "-o", str(fresh)], what)
     made = {**identity, "output": str(output), "digest": digest(output.read_bytes())}
     with _replacing(step.stamp) as fresh:
-        fresh.write_text(json.dumps(made, indent=1))  # for all whom the umask lets read it
+        fresh.write_text(json.dumps(made, indent=1))  # readable by those that the umask allows
     return output, True
 
 
 def run_stages(stages: Sequence[Sequence[Step]]) -> tuple[list[Path], int]:
-    """Do all steps, those of a stage in parallel -> files made now, and how many were not due."""
-    from concurrent.futures import ThreadPoolExecutor  # 30 ms that loading a game need not pay
+    """Run the stages in order, the steps of a stage in parallel.
+
+    Returns the files made now and how many steps were up to date. Raises BuildError with the
+    messages of all failed steps of a stage.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # here: importing it takes 30 ms
 
     made: list[Path] = []
     idle = 0

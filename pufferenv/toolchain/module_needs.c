@@ -1,4 +1,5 @@
-// pufferenv/toolchain/module_needs.c - what the tuned files of a module need; compiled as they are.
+// pufferenv/toolchain/module_needs.c - the CPU features that a native module may use.
+// Compiled with the flags of the module's other files.
 #include "pufferenv/contract/cpu.h"
 
 extern const char puf_module_needs[];

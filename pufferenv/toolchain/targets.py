@@ -3,7 +3,9 @@
     game              contract/game.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
     game elsewhere    the same -> the user's cache, with a hash of its inputs in its name
     engine, kernels   the package's .pyx and *.c -> beside the .pyx; debug, sanitize: below build/
-    portable objects  all of these -> below build/; in a wheel beside the sources
+    portable objects  the same -> below build/; a wheel has them where native ones stand here
+
+Native objects are compiled for this CPU (-march=native), portable ones for any CPU of its kind.
 
 Only what is out of date is built (incremental.py). Needs a C compiler; the engine and the kernels
 also need Python's headers and Cython.
@@ -56,11 +58,11 @@ FLAGS = {
 MAC = sys.platform == "darwin"
 ARM = platform.machine() in ("arm64", "aarch64")
 
-# Linked into every module: Python calls the first one, which is compiled for any CPU and asks the
-# CPU for what the second one, compiled as the module is, says that the module needs.
+# Both are linked into every module. Python calls module_init.c, which is compiled for any CPU and
+# asks the CPU for the features that module_needs.c, compiled as the module is, names.
 MODULE_INIT_C = ROOT / "pufferenv" / "toolchain" / "module_init.c"
 MODULE_NEEDS_C = ROOT / "pufferenv" / "toolchain" / "module_needs.c"
-# On x86 these are compiled for an instruction set that is fixed in the file, tuned or not.
+# With gcc on x86, each of these is compiled for one instruction set, also in a native build.
 DISPATCHED = ("dispatch.c", "avx2.c", "avx512.c")
 
 
@@ -155,7 +157,7 @@ def built_game(header: Path, variant: Variant = NATIVE) -> Path | None:
 
 
 def _tuning(portable: bool) -> tuple[str, ...]:
-    """Return the flags that make an object fast on this CPU and perhaps illegal on another."""
+    """Return the flags with which the compiler may use all that this CPU has."""
     if portable:
         return ()
     return ("-mcpu=native",) if ARM else ("-march=native",)
@@ -165,9 +167,9 @@ def _c_step(
     output: Path, stamp: Path, args: Sequence[str], inputs: Sequence[Path], scan: bool
 ) -> Step:
     """Return the step that is one run of the C compiler."""
-    tuned = any(arg.endswith("=native") for arg in args)
+    native = any(arg.endswith("=native") for arg in args)
     line = (*compiler(), *STANDARD, *args)
-    return Step(output, stamp, line, tuple(inputs), compiler_version(), tuned, scan)
+    return Step(output, stamp, line, tuple(inputs), compiler_version(), native, scan)
 
 
 def game_step(
@@ -225,8 +227,8 @@ def _module_stages(
         args = [*flags, *tuning, *include, *more, "-c", str(file)]
         return _c_step(output, _stamp(output), args, [file], scan=True)
 
-    # Tuned and portable objects are made of the same C, debug ones of C with more checks. These two
-    # are given here and in no .pyx, whose own directives would win over the command line.
+    # Native and portable objects are compiled from the same C, debug ones from C with more checks.
+    # The two directives stand in no .pyx, because those would win over the command line.
     checks = variant.kind != "release"
     directives = (f"-Xboundscheck={checks}", f"-Xinitializedcheck={checks}")
     translated = BUILD / f"{tag}-{'checked' if checks else 'release'}-c" / Path(*folders)
@@ -239,7 +241,7 @@ def _module_stages(
         f"Cython {_cython_version()}",
     )
 
-    # The module that Python asks for is module_init.c, which asks the CPU and then starts Cython's.
+    # Python calls PyInit_ of module_init.c, which asks the CPU and then calls Cython's, renamed.
     shown = f'-DPUF_FLAGS="{" ".join([*STANDARD, *flags, *tuning])}"'
     renamed = f"-DPyInit_{stem}=puf_cython_init"
     names = (f"-DPUF_INIT=PyInit_{stem}", f'-DPUF_MODULE="{name}"')
@@ -249,8 +251,9 @@ def _module_stages(
         compiled(MODULE_INIT_C, *own, f"-isystem{python}", *names, tuning=()),
         compiled(MODULE_NEEDS_C, *own),
     ]
+    gcc_on_x86 = "-march=native" in tuning and "clang" not in compiler_version()
     for file in c_files(name):
-        fixed = file.name in DISPATCHED and "-march=native" in tuning
+        fixed = gcc_on_x86 and file.name in DISPATCHED
         compiles.append(compiled(file, *own, tuning=("-mtune=native",) if fixed else tuning))
 
     module = module_path(name, variant, into)

@@ -32,7 +32,7 @@ NEWER = re.compile(
     r"p(?:min|max)(?:sb|uw|sd|ud)|pmov[sz]x\w+|p(?:ins|ext)r[bdq]|pcmpeqq|packusdw|mpsadbw|"
     r"phminposuw|movntdqa|"  # SSE4.1
     r"pcmpgtq|pcmp[ei]str[im]|crc32\w?|popcnt\w?|"  # SSE4.2
-    r"andn|bextr|bls\w+|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt\w?|movbe\w?|adcx|adox|"  # BMI, ADX
+    r"andn|bextr|bls\w+|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt\w?|movbe\w?|adcx|adox|"
     r"aes\w+|pclmul\w+|sha(?:1|256)\w+|gf2p8\w+"
 )
 INSTRUCTION = re.compile(r"^ *[0-9a-f]+:\t(?:(?:bnd|rep\w*|lock|notrack|data16|cs|ds) )*(\w+)(.*)")
