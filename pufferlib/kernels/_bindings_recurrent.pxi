@@ -232,7 +232,8 @@ def init_states(
 ):
     """Set the states that agents act from: the initial one where a life begins.
 
-    A row whose slot 0 is acted on now keeps a copy of that state, to unroll from. S: size of a state.
+    A row whose slot 0 the agents fill now keeps a copy of that state, from which training unrolls it.
+    S is the size of a state.
 
     state       (N, S) of the agents that act, in and out, contiguous rows
     agents      (N,) int32, or None: agents [first, first + N)

@@ -76,8 +76,8 @@ static int puf_mask_state(const PufMaskState *args, PufFault *fault) {
     return 0;
 }
 
-// Before agents act: a life begins with the initial state, and a row of which slot 0 is acted on now
-// gets a copy of the state, from which training unrolls it.
+// Before agents act: a life begins with the initial state, and a row whose slot 0 they fill now keeps a
+// copy of the state, from which training unrolls it.
 static int puf_init_states(const PufInitStates *args, PufFault *fault) {
     const int64_t horizon = args->horizon;
     const size_t bytes = (size_t)args->size * sizeof(float);
