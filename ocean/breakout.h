@@ -21,8 +21,8 @@
 #include "pufferenv/env.h"
 
 enum { ROWS = 6, COLUMNS = 18, BRICKS = ROWS * COLUMNS, SCALARS = 10 };
-enum { BALLS = 5, WALLS = 2, FASTER = 4, LEVELS = 4 }; // FASTER: hits until the next speed level
-static const int32_t POINTS[ROWS] = {7, 7, 4, 4, 1, 1};          // per brick, by row from the top
+enum { BALLS = 5, WALLS = 2, FASTER = 4, LEVELS = 4 };  // FASTER: hits until the next speed level
+static const int32_t POINTS[ROWS] = {7, 7, 4, 4, 1, 1}; // per brick, by row from the top
 static const float SPEED[LEVELS] = {0.15f, 0.18f, 0.21f, 0.24f}; // of the ball
 static const float PADDLE_SPEED = 0.3f;
 static const float WIDTH = COLUMNS, PADDLE_Y = 9.5f; // of the field; a ball below PADDLE_Y is lost
