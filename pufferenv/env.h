@@ -171,7 +171,7 @@ static inline void puf_reward(PufIO *io, int a, float value) {
     PUF_RULE(io, a, io->row_end[a] >= 0, "rewards an agent that was dead when the step began");
     io->rewards[a] += value;
 }
-// In env_step: ends the agent's life. An agent that spawns later continues its row, unless it is full.
+// In env_step: ends the agent's life. If its row is not full, an agent that spawns later continues it.
 static inline void puf_die(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->alive[a], "kills a dead agent");
