@@ -1,4 +1,4 @@
-"""The build: what is built when, and what a mistake gets. Trees and caches are temporary copies."""
+"""The build: what is built when, and the errors of mistakes. Trees and caches are temporary."""
 
 from __future__ import annotations
 
@@ -267,7 +267,9 @@ def test_folder_without_the_right_to_write_is_named(
         targets.build_game(my_game(tmp_path))
 
 
-def test_what_is_built_is_for_all_whom_the_umask_lets_read_it(tmp_path: Path, cache: Path) -> None:
+def test_built_files_have_the_permissions_that_the_umask_leaves(
+    tmp_path: Path, cache: Path
+) -> None:
     before = os.umask(0o022)
     try:
         made = targets.build_game(my_game(tmp_path))
@@ -316,7 +318,9 @@ def test_missing_macro_is_named_with_an_example_and_nothing_else(
     assert re.search(rf"{macro} is missing\. Example.*#define {macro}\b", errors[0])
 
 
-def test_header_without_the_contract_is_told_what_to_include(tmp_path: Path, cache: Path) -> None:
+def test_header_without_the_contract_is_an_error_that_names_the_include(
+    tmp_path: Path, cache: Path
+) -> None:
     header = my_game(tmp_path, ('#include "pufferenv/env.h"', ""))
     with pytest.raises(targets.BuildError, match=r"lacks #include .*pufferenv/env\.h"):
         targets.build_game(header)

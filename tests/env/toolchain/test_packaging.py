@@ -1,4 +1,4 @@
-"""The packages from outside: what an import costs and says, and what the distribution carries."""
+"""The installed packages: what an import loads, errors that name a command, a wheel's files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pufferenv
 from pufferenv.games import tomllib
 from pufferenv.toolchain import targets
 
-# An editable install's finder would lend a copy of the packages the modules that it lacks.
+# An editable install's finder would supply modules that a copy of the packages lacks.
 ONLY = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -46,11 +46,11 @@ def test_importing_pufferenv_loads_no_torch_gymnasium_or_numpy() -> None:
     ],
 )
 def test_a_framework_that_is_missing_is_named_with_its_extra(module, extra, package) -> None:
-    """None in sys.modules is what Python takes for a module that is not there."""
+    """For Python, None in sys.modules is a module that does not exist."""
     done = python(f"sys.modules[{package!r}] = None\nimport {module}")
-    said = done.stderr.splitlines()[-1]
-    assert said.startswith("ImportError: ")
-    assert f"is not installed: run `pip install 'pufferenv[{extra}]'`" in said
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("ImportError: ")
+    assert f"is not installed: run `pip install 'pufferenv[{extra}]'`" in message
 
 
 def test_using_pufferenv_loads_neither_torch_nor_pufferlib() -> None:
@@ -128,10 +128,10 @@ def test_pypis_pufferlib_beside_ours_is_noticed(
         "Metadata-Version: 2.1\nName: pufferlib\nVersion: 3.0.0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    said = pufferenv.conflict()
-    assert said is not None
-    assert "pufferlib 3.0.0" in said
-    assert "pip uninstall pufferlib" in said
+    message = pufferenv.conflict()
+    assert message is not None
+    assert "pufferlib 3.0.0" in message
+    assert "pip uninstall pufferlib" in message
 
 
 def test_all_that_a_game_includes_is_in_the_wheel() -> None:

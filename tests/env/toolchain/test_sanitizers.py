@@ -1,9 +1,9 @@
-"""Every game through the whole engine in C, and a worker's line, under ASan + UBSan and under TSan.
+"""Every game and the worker channel in C, under ASan with UBSan and under TSan.
 
-tests/c/fuzz.c plays at random in all modes, with all invariants looked at after each step, and
-itself compares one thread with three; tests/c/worker_channel.c is a process and its worker as two
-threads.
-What is the same for all games is compiled once, and games are built and played side by side.
+tests/c/fuzz.c plays a game at random in all modes, checks all invariants after each step, and
+compares one thread with three. tests/c/worker_channel.c has two threads in place of a process and
+its worker. The engine is compiled once for all games, and games are built and played in parallel.
+No program here is compiled for more than the baseline of the architecture.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Runs = dict[tuple[str, Path], "Future[subprocess.CompletedProcess[str]]"]
 
 @functools.cache
 def compiler_with(kind: str) -> str:
-    """The C compiler, if it can link programs with this sanitizer."""
+    """Return the C compiler; skip the test if it cannot link programs with this sanitizer."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler on PATH")
@@ -48,21 +48,21 @@ def compiler_with(kind: str) -> str:
 
 
 def compile_with(kind: str, folder: Path, *given: str | Path) -> None:
-    """Run the compiler in `folder` with this sanitizer on `given`, sources and flags."""
+    """Compile `given`, sources and flags, with this sanitizer, in `folder`."""
     command = [compiler_with(kind), "-std=c17", "-O1", "-g", f"-I{ROOT}"]
     command += ["-ffp-contract=off", f"-fsanitize={kind}", "-fno-sanitize-recover=all"]
     subprocess.run([*command, *given], cwd=folder, check=True)
 
 
 def build_with(kind: str, folder: Path, *given: str | Path) -> str:
-    """Build a program of `given`, sources, objects and flags, with this sanitizer -> its path."""
+    """Build a program from `given`, sources, objects and flags, with this sanitizer -> its path."""
     program = str(folder / "program")
     compile_with(kind, folder, *given, "-o", program, "-lm", "-lpthread")
     return program
 
 
 def engine(kind: str, folder: Path) -> list[Path]:
-    """Compile all but the game -> the objects."""
+    """Compile everything but the game -> the objects."""
     compile_with(kind, folder, "-DPUF_DEBUG", "-c", ROOT / "tests/c/fuzz.c", *ENGINE)
     return sorted(folder.glob("*.o"))
 
@@ -74,7 +74,7 @@ def play(
     game = f'-DPUF_GAME="{header.as_posix()}"'
     parts = [ROOT / "pufferenv/contract/game.c", *objects.result()]
     program = build_with(kind, folder, "-DPUF_DEBUG", game, *parts)
-    # TSan takes ten times as long for each step, and has nothing to say about one thread.
+    # TSan makes a step ten times as slow, and finds nothing in a single thread.
     words = ["50", "3"] if kind == "thread" else ["150"]
     return subprocess.run([program, *words], capture_output=True, text=True, timeout=120)
 
@@ -83,11 +83,11 @@ def play(
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
-    """The runs that tests were chosen for, by kind and header; all of them are on their way."""
+    """The runs of all selected tests, by kind and header; all are started at once."""
     chosen = [item.callspec.params for item in request.session.items if "runs" in item.fixturenames]
     pairs = [(one["kind"], one["header"]) for one in chosen]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        # Before what waits for them: they are taken up in order.
+        # First, because the pool starts jobs in order and the games wait for these.
         engines = {
             kind: pool.submit(engine, kind, tmp_path_factory.mktemp("engine"))
             for kind in dict.fromkeys(kind for kind, _ in pairs)
@@ -111,7 +111,7 @@ def test_random_play_is_clean_and_the_same_for_any_number_of_threads(header, kin
 
 
 @both_kinds
-def test_a_line_tells_every_command_once_and_in_order(kind, tmp_path):
+def test_a_worker_channel_carries_every_command_once_and_in_order(kind, tmp_path):
     sources = (ROOT / "tests/c/worker_channel.c", ROOT / "pufferenv/external/worker_channel.c")
     program = build_with(kind, tmp_path, *sources)
     run = subprocess.run([program], capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The timer finds sections of known length again, and they add up to the whole."""
+"""The timer returns the known lengths of sections, and they add up to the whole."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pufferlib.runtime.timer import SECTIONS, Timer
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """A clock that a test sets."""
 
     def __init__(self):
         self.now = 100.0
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_sections_of_known_length_are_found_again():
+def test_sections_have_their_known_lengths():
     clock = Clock()
     timer = Timer(clock=clock)
     for _ in range(3):
@@ -30,7 +30,7 @@ def test_sections_of_known_length_are_found_again():
     assert sum(taken.values()) == clock.now - 100.0
 
 
-def test_taking_begins_anew_in_the_same_section():
+def test_take_starts_again_from_zero_in_the_same_section():
     clock = Clock()
     timer = Timer(clock=clock)
     timer.enter("log")
@@ -40,7 +40,7 @@ def test_taking_begins_anew_in_the_same_section():
     assert timer.take() == {**dict.fromkeys(SECTIONS, 0.0), "log": 2.0}
 
 
-def test_what_was_queued_counts_for_the_section_that_queued_it():
+def test_queued_work_counts_for_the_section_that_queued_it():
     clock = Clock()
 
     def synchronize():
