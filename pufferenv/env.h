@@ -1,8 +1,8 @@
 // pufferenv/env.h - the contract between a game and the engine. C17, libc only.
 //
 // A game is one header. It defines the PUF_ macros, includes this file, and then defines
-// `struct Env` and the env_ functions below. It contains the rules of the game and nothing else: the
-// engine owns buffers, rows, resets, threads and seeds.
+// `struct Env` and the env_ functions below. It contains the rules of the game and nothing else: the engine
+// owns buffers, rows, resets, threads and seeds.
 //
 //   PUF_NAME "squared"                           name, the same as the file's
 //   PUF_DOC "One line."                          what the game is
@@ -19,8 +19,8 @@
 // axes or both; PUF_CONFIG and PUF_LOG may be empty.
 //
 // The engine calls env_init once per env, then for each episode env_reset and env_observe, and for
-// each step env_step and env_observe. Where a life or an episode ends, env_observe may also be called
-// between env_step and env_reset, for the final observation. env_close comes last.
+// each step env_step and env_observe. Where a life or an episode ends, env_observe may also be
+// called between env_step and env_reset, for the final observation. env_close comes last.
 #ifndef PUF_ENV_H
 #define PUF_ENV_H
 
@@ -118,14 +118,14 @@ static void env_step(Env *env, PufIO *io);          // applies actions; reports 
 static void env_observe(const Env *env, PufIO *io); // writes all entries for each live agent
 static void env_close(Env *env);                    // frees what env_init made; Env may be zeroed
 #ifdef PUF_LOAD
-// Loads tables, maps or assets once per vector env, before any env_init. All threads read the result
-// as io->shared and must not change it. -> as env_init.
+// Loads tables, maps or assets once per vector env, before any env_init. All threads read the
+// result as io->shared and must not change it. -> as env_init.
 static int env_load(const Config *config, void **shared, const char **why);
 static void env_unload(void *shared); // frees it; may be NULL
 #endif
 
-// A rule of the contract. Debug objects note the first one that does not hold, and the engine raises
-// it with game, env, agent and step. Release objects do not check.
+// A rule of the contract. Debug objects note the first one that does not hold, and the engine
+// raises it with game, env, agent and step. Release objects do not check.
 #ifdef PUF_DEBUG
 #define PUF_RULE(io, a, holds, text) \
     ((holds) || (io)->note->fault \
@@ -164,22 +164,23 @@ static inline const float *puf_axes(PufIO *io, int a) {
     PUF_RULE(io, a, io->row_end[a] >= 0, "acts for an agent that was dead when the step began");
     return io->axes + (size_t)a * AXES;
 }
-// In env_step: adds to the agent's reward. Legal for every agent that was alive when the step began,
-// also after its puf_die.
+// In env_step: adds to the agent's reward. Legal for every agent that was alive when the step
+// began, also after its puf_die.
 static inline void puf_reward(PufIO *io, int a, float value) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->row_end[a] >= 0, "rewards an agent that was dead when the step began");
     io->rewards[a] += value;
 }
-// In env_step: ends the agent's life. If its row is not full, an agent that spawns later continues it.
+// In env_step: ends the agent's life. If its row is not full, an agent that spawns later continues
+// it.
 static inline void puf_die(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->alive[a], "kills a dead agent");
     PUF_RULE(io, a, io->dones[a] != PUF_TRUNCATED, "kills an agent that was cut in this step");
     io->dones[a] = PUF_TERMINAL, io->alive[a] = 0, io->note->event = 1;
 }
-// In env_step: truncates the agent's life. It observes once more, its final observation, and is then
-// dead until a puf_spawn in a later step.
+// In env_step: truncates the agent's life. It observes once more, its final observation, and is
+// then dead until a puf_spawn in a later step.
 static inline void puf_cut(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
     PUF_RULE(io, a, io->alive[a], "cuts a dead agent");

@@ -110,10 +110,10 @@ typedef struct PufSpec {
     // The calls below loop over envs and are compiled with the game, so that env_step is inlined.
     // `first` is the PufIO of env 0.
     //
-    // Steps envs [begin, end) that are not idle and moves each agent on by `advance` slots (rows: 1,
-    // otherwise 0). An env in which nothing but time happened stores its rewards in `columns` (NULL:
-    // there are no rows) and observes. The others are written to `events` (room for end - begin);
-    // their agents are moved on, but nothing is stored or observed yet. -> how many events.
+    // Steps envs [begin, end) that are not idle and moves each agent on by `advance` slots (rows:
+    // 1, otherwise 0). An env in which nothing but time happened stores its rewards in `columns`
+    // (NULL: there are no rows) and observes. The others are written to `events` (room for end -
+    // begin); their agents are moved on, but nothing is stored or observed yet. -> how many events.
     size_t (*step)(void *envs, const PufIO *first, const PufColumns *columns, size_t begin,
                    size_t end, int64_t advance, uint32_t *events);
     // Resets the `count` envs of `which`.

@@ -153,8 +153,8 @@ PufStepStatus puf_engine_step(PufEngine *engine, int32_t begin, int32_t end);
 // Checks actions (A, K) of 4 or 8 bytes and copies them if all are in range. -> -1, or the index of
 // the first that is out of range.
 int64_t puf_engine_set_discrete_actions(PufEngine *engine, const void *actions, int item_bytes);
-// Clips axes (A, X) of 4 or 8 bytes and copies them if none is NaN. -> -1, or the index of the first
-// NaN.
+// Clips axes (A, X) of 4 or 8 bytes and copies them if none is NaN. -> -1, or the index of the
+// first NaN.
 int64_t puf_engine_set_continuous_actions(PufEngine *engine, const void *axes, int item_bytes);
 
 // --- questions ----------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 // pufferenv/engine/events.c - what a step does in envs in which more than time happened.
 //
-// With rows, an agent has a row exactly if it was alive when the step began (row_end >= 0). Together
-// with `alive` after the step, and after the reset of an ended episode, there are four cases:
+// With rows, an agent has a row exactly if it was alive when the step began (row_end >= 0).
+// Together with `alive` after the step, and after the reset of an ended episode, there are four
+// cases:
 //   had a row, alive:  continues at the next slot; if its row is full, in a free row
 //   had a row, dead:   its row is full, or abandoned at the next slot
 //   no row, alive:     spawned: continues the row abandoned longest, else takes a free row

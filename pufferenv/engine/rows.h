@@ -46,8 +46,8 @@ void puf_rows_clear(PufRows *rows);                                  // makes ev
 
 // Gives the lowest free row to `agent`. -> the row, or -1: none is free.
 int32_t puf_rows_take_free(PufRows *rows, int32_t agent);
-// Gives the row abandoned longest to `agent`, which continues it at slot rows->used[row]; without an
-// abandoned row, as puf_rows_take_free. -> the row, or -1.
+// Gives the row abandoned longest to `agent`, which continues it at slot rows->used[row]; without
+// an abandoned row, as puf_rows_take_free. -> the row, or -1.
 int32_t puf_rows_take_abandoned(PufRows *rows, int32_t agent);
 // The owner died after `used` slots, 0 < used < horizon.
 void puf_rows_abandon(PufRows *rows, int32_t row, int32_t used);

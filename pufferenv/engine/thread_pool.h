@@ -1,6 +1,6 @@
 // pufferenv/engine/thread_pool.h - threads that share the chunks of one job with the caller.
 //
-//   idle --puf_thread_pool_run--> open: caller and workers take chunks --none left--> closed --> idle
+//   idle --puf_thread_pool_run--> open: all threads take chunks --none left--> closed --> idle
 //
 // A worker joins a job only while it is open; one that wakes up too late finds nothing to do. The
 // assignment of chunks to threads never changes a result. A thread that waits first yields its core

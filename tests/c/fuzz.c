@@ -5,8 +5,8 @@
 //     ./a.out STEPS [THREADS]
 //
 // Every array has exactly the size that the engine asks for. Prints a hash of all observations,
-// rewards and slots for each mode, with THREADS threads. Without THREADS it plays with three threads
-// and with one, whose hashes must be equal.
+// rewards and slots for each mode, with THREADS threads. Without THREADS it plays with three
+// threads and with one, whose hashes must be equal.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// overrun - writes one entry past agent 1's observation, after `after` steps; only for debug objects.
+// overrun - writes one entry past agent 1's observation, after `after` steps. Debug only.
 #define PUF_NAME "overrun"
 #define PUF_DOC "Writes past its observation."
 #define OBSERVE_LAST(env, a, obs) \

@@ -1,5 +1,5 @@
-// unlucky - refuses seed 13 after it freed its memory, for resets that fail half-way. It adds to its
-// log in every step, for episodes that a reset cuts off.
+// unlucky - refuses seed 13 after it freed its memory, for resets that fail half-way. It adds to
+// its log in every step, for episodes that a reset cuts off.
 #define PUF_NAME "unlucky"
 #define PUF_DOC "Refuses seed 13; counts its steps in its log."
 #define PUF_AGENTS(c) 1
