@@ -1,8 +1,8 @@
 // pufferenv/env.h - the contract between a game and the engine. C17, libc only.
 //
 // A game is one header. It defines the PUF_ macros, includes this file, and then defines
-// `struct Env` and the env_ functions below. It contains the rules of the game and nothing else: the engine
-// owns buffers, rows, resets, threads and seeds.
+// `struct Env` and the env_ functions below. It contains the rules of the game and nothing else:
+// the engine owns buffers, rows, resets, threads and seeds.
 //
 //   PUF_NAME "squared"                           name, the same as the file's
 //   PUF_DOC "One line."                          what the game is

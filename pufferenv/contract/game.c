@@ -1,5 +1,6 @@
 // pufferenv/contract/game.c - turns one game header into one spec. Compiled once per game:
-//     cc -O3 -I. -shared -fPIC -DPUF_GAME='"ocean/squared.h"' pufferenv/contract/game.c -o squared.so
+//     GAME='-DPUF_GAME="ocean/squared.h"'
+//     cc -O3 -I. -shared -fPIC "$GAME" -o squared.so pufferenv/contract/game.c
 // The loops over envs are here, in the game's own translation unit, so that env_step is inlined.
 // The object exports one symbol, `puf_spec`; another name with -DPUF_SYMBOL=name.
 #include PUF_GAME

@@ -287,51 +287,13 @@ cdef class Engine:
     def set_actions(self, actions=None, axes=None):
         """Check and copy integers (A, K) and floats (A, X); the floats are clipped."""
         if (actions is None) != (self.engine.num_heads == 0):
-            raise ValueError(self._shape_error("actions", self.engine.num_heads, actions))
+            raise ValueError(width_error(self, "actions", self.engine.num_heads, actions))
         if (axes is None) != (self.engine.num_axes == 0):
-            raise ValueError(self._shape_error("axes", self.engine.num_axes, axes))
+            raise ValueError(width_error(self, "axes", self.engine.num_axes, axes))
         if actions is not None:
-            self._take(actions, "actions", self.engine.num_heads, "i")
+            copy_actions(self, actions, "actions", self.engine.num_heads, "i")
         if axes is not None:
-            self._take(axes, "axes", self.engine.num_axes, "f")
-
-    def _shape_error(self, name, width, given):
-        have = "nothing" if given is None else f"{type(given).__name__}"
-        return f"{name}: {self.game.name} takes {width} per agent, and {have} was given"
-
-    cdef _take(self, given, str name, int width, str kind):
-        cdef Py_buffer buffer
-        cdef int64_t bad = -1
-        # Any integers and floats are taken; C reads 4 or 8 bytes of the machine's byte order.
-        array = np.ascontiguousarray(given)
-        if not array.dtype.isnative:
-            array = array.astype(array.dtype.newbyteorder("="))
-        shapes = {(self.num_agents, width)} | ({(self.num_agents,)} if width == 1 else set())
-        if array.dtype.kind == "u" and kind == "i" or array.dtype.kind == kind == "i" and \
-                array.dtype.itemsize < 4:
-            array = array.astype(np.int64)
-        if array.shape not in shapes or array.dtype.kind != kind or array.dtype.itemsize not in (4, 8):
-            legal = " or ".join(str(shape) for shape in sorted(shapes))
-            raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be {legal} "
-                             f"and {'int32 or int64' if kind == 'i' else 'float32 or float64'}")
-        PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
-        try:
-            self._enter()
-            if kind == "i":
-                bad = puf_engine_set_discrete_actions(&self.engine, buffer.buf, <int>buffer.itemsize)
-            else:
-                bad = puf_engine_set_continuous_actions(&self.engine, buffer.buf, <int>buffer.itemsize)
-            self.busy = False
-        finally:
-            PyBuffer_Release(&buffer)
-        if bad >= 0:
-            value = np.asarray(given).reshape(-1)[bad]
-            agent, head = divmod(bad, width)
-            if kind == "i":
-                which = self.engine.heads[head]
-                raise ValueError(f"actions[{agent}]: {which.name.decode()}={value} is outside "
-                                 f"[0, {which.n - 1}]: {which.doc.decode()}")
-            raise ValueError(f"axes[{agent}]: {self.engine.axes[head].name.decode()}={value} is not a number")
+            copy_actions(self, axes, "axes", self.engine.num_axes, "f")
 
     @property
     def addresses(self):
@@ -445,3 +407,6 @@ cdef class Engine:
 
     def __dealloc__(self):
         puf_engine_close(&self.engine, self.is_open and os.getpid() != self.pid)
+
+
+include "_actions.pxi"
