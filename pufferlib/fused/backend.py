@@ -1,13 +1,14 @@
 """FusedBackend: acting and learning by recorded graphs, on a CPU, shared by threads.
 
-Acting: each thread replays an ActGraph's stream for a share of the agents. Learning: a minibatch's
-rows are divided among the threads, each of which gathers, runs forward, loss and backward chunk by
-chunk in memory that stays in its core's cache, and sums gradients of its own, which the optimizer
-adds up in a fixed order. So a number of threads has one result. A chunk's gradient is that of the
-whole minibatch's means, with the minibatch's advantage normalization: the sum is the minibatch's.
+Acting: each thread replays its stream of an ActGraph, for a share of the agents. Learning: the rows
+of a minibatch are divided among the threads. Each thread gathers its rows and runs forward, loss
+and backward, chunk by chunk in memory that stays in its core's cache, and sums its own gradients,
+which the optimizer adds up in a fixed order. Results depend on the number of threads, never on
+timing. Chunks use the count and the advantage normalization of the whole minibatch, so that their
+gradients sum to the minibatch's.
 
-Letters: N agents, A all agents, m rows of a minibatch, F entries of an observation, S entries of a
-recurrent state.
+Letters: A all agents, N of them act, B rows of a batch, m of a minibatch, F entries of an
+observation *O, S entries of a recurrent state.
 """
 
 import functools
@@ -30,11 +31,10 @@ from pufferlib.ops.sample import Sampler
 from pufferlib.policies.base import Policy
 from pufferlib.runtime.chunks import Agents, chunks, num_agents, select_agents
 from pufferlib.runtime.graph import Executor, Graph, GraphInput
-from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.tensors import Array, as_array
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
-Array = npt.NDArray[Any]
 MIN_AGENTS_PER_THREAD = 256  # agents that a further thread is worth waking for
 MAX_LIVE_COUNTS = 32  # different numbers of live agents that graphs are recorded for
 MAX_LIVE_GRAPHS = 16  # of these graphs that are kept
@@ -71,8 +71,9 @@ class Worker(NamedTuple):
 class FusedBackend:
     """A PolicyBackend of `can_fuse` policies, with a network for each thread of the pool.
 
-    `grads`: for each thread, where its gradients of each parameter are added up, by name.
-    `rounded`: each parameter in bfloat16, by name, where products take that.
+    `grads`: for each thread, the gradients that it adds to, by parameter name. `rounded`: bfloat16
+    copies of the parameters, by name, if products take these. `minibatch_shape`: the most rows of
+    a minibatch, and their horizon.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class FusedBackend:
         self._sampler, self._memory, self.batch = sampler, memory, batch
         self._thread_pool, self._timer = thread_pool, timer
 
-        # Workers: a chunk of rows is as large as leaves its results in a core's cache.
+        # Workers. A chunk has as many rows as leave all their results in a core's cache.
         most, horizon = minibatch_shape
         self.chunk_rows = min(most, chunk_rows(policy, horizon, -(-most // thread_pool.size)))
         self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
@@ -104,13 +105,13 @@ class FusedBackend:
             self.workers.append(Worker(network, buffer, metrics))
         self.runner = EagerRunner(self.workers[0].network)  # evaluates and re-evaluates
 
-        # Learning: the recorded graphs read the minibatch's rows and loss parameters from here.
+        # Learning. The recorded graphs read the minibatch's rows and loss parameters from here.
         self._rows = np.zeros(most, np.int32)  # of the pool
         self._loss_params = LossParams()
         self._train_plan = functools.lru_cache(maxsize=2)(self._record_minibatch)
 
-        # Acting: graphs of consecutive agents, and of the first N live agents in `_live`. Few
-        # numbers N are recorded: further agents are acted for, and their actions discarded.
+        # Acting. There are graphs of consecutive agents, and of the first N agents in `_live`. To
+        # record few of the latter, N is rounded up; outputs past the live agents are discarded.
         agents = len(memory.obs)
         self._obs = memory.obs.reshape(agents, -1)  # (A, F)
         self._obs_dtype = torch.from_numpy(self._obs).dtype
@@ -120,23 +121,23 @@ class FusedBackend:
         self._live_graph = functools.lru_cache(maxsize=MAX_LIVE_GRAPHS)(self._record_live)
 
     def sync_weights(self) -> None:
-        """Copy the present weights into the layers that something is folded into."""
+        """Copy the current weights into the folded layers of every network."""
         for worker in self.workers:
             worker.network.sync_weights()
 
     def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
-        """Act as PolicyBackend.act: each thread replays the stream of its share."""
+        """Act as PolicyBackend.act; each thread replays the stream of its share of the agents."""
         n = num_agents(agents)
         if isinstance(agents, slice):
             graph = self._slice_graph(agents.start, agents.stop)
             graph.obs.bind(obs.reshape(n, -1))
-        else:  # `obs` and `state` are the first N of what the graph reads
+        else:  # the graph reads ActMemory, of which `obs` and `state` are the first N
             self._live[:n] = agents
             share, step = -(-n // self._num_threads(n)), self._granularity
             graph = self._live_graph(*(-(-count // step) * step for count in (share, n)))
         graph.set(version, n)
         self._timer.enter("forward")
-        # The calling thread leaves the first core again: envs may start threads of their own.
+        # Only meanwhile: threads that envs start would inherit the calling thread's core.
         with self._thread_pool.on_first_core():
             seconds = self._thread_pool.run(graph.plan)
         self._timer.reassign(seconds)
@@ -183,7 +184,7 @@ class FusedBackend:
         return max(1, min(len(self.workers), count // MIN_AGENTS_PER_THREAD))
 
     def _record_slice(self, begin: int, end: int) -> "ActGraph":
-        """Record how the agents [begin, end) act once; `obs` is bound before each replay."""
+        """Record the graph of agents [begin, end); `obs` is bound before each replay."""
         n, state = end - begin, self._memory.state
         obs = GraphInput(n, self._obs.shape[1], self._obs_dtype)
         own = None if state is None else state[begin:end]
@@ -191,7 +192,7 @@ class FusedBackend:
         return ActGraph(networks, self._sampler, obs, own, slice(begin, end), share)
 
     def _record_live(self, share: int, count: int) -> "ActGraph":
-        """Record how the first `count` agents in `_live` act once, each thread for `share`."""
+        """Record the graph of the first `count` agents in `_live`, each thread for `share`."""
         count = min(count, len(self._obs))
         obs = GraphInput(count, self._obs.shape[1], self._obs_dtype)
         obs.bind(self._obs[:count])
@@ -210,8 +211,8 @@ class FusedBackend:
         )
 
     def _record_share(self, worker: Worker, begin: int, end: int) -> list[tuple[str, Graph]]:
-        """Record how a worker learns from rows [begin, end) of the minibatch, chunk by chunk."""
-        learn = functools.cache(functools.partial(self._record_chunk, worker))  # by its size
+        """Record the stream of a worker for rows [begin, end) of the minibatch."""
+        learn = functools.cache(functools.partial(self._record_chunk, worker))  # one for each size
         stream: list[tuple[str, Graph]] = []
         for chunk in chunks(end - begin, self.chunk_rows):
             copy = Graph()
@@ -241,10 +242,10 @@ class FusedBackend:
 
 
 class ActGraph:
-    """How some agents act once, recorded: each thread for `share` of them, chunk by chunk.
+    """The recorded graphs in which N agents act once: `share` agents a thread, chunk by chunk.
 
-    `obs` (N, F) and `state` (N, S) or more are read when it runs, and `state` becomes the new one.
-    `agents`: N consecutive ones, or an array whose first N are read when it runs.
+    A replay reads `obs` (N, F) and `state` (N, S) or more rows, and overwrites `state` with the new
+    states. `agents` are N consecutive ones, or an array whose first N indices a replay reads.
     """
 
     def __init__(
@@ -275,7 +276,7 @@ class ActGraph:
         self.plan = LaunchPlan(streams)
 
     def set(self, version: int, count: int) -> None:
-        """Have the first `count` agents act when it runs, by weights of this version."""
+        """Let the next replays act for the first `count` agents, with weights of this version."""
         for place, params in self._params:
             num_acting = min(max(count - place.start, 0), place.stop - place.start)
             params.set(version=version, num_acting=num_acting)

@@ -1,8 +1,5 @@
 """Acting and learning by torch's operators and autograd: any Policy, on a CPU or a GPU."""
 
-from typing import Any
-
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,10 +11,9 @@ from pufferlib.policies.base import Policy
 from pufferlib.ppo.batch import Batch
 from pufferlib.runtime.chunks import Agents, chunks, select_agents
 from pufferlib.runtime.graph import EAGER
-from pufferlib.runtime.tensors import as_array
+from pufferlib.runtime.tensors import Array, as_array
 from pufferlib.runtime.timer import Timer
 
-Array = npt.NDArray[Any]
 AUTOGRAD_CHUNK = 8192  # agents that a CPU acts for at a time; a GPU acts for all
 
 

@@ -11,9 +11,8 @@ with these methods and one more branch there. Letters: N agents, B rows, H horiz
 recurrent state, *O one observation.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy.typing as npt
 from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
@@ -21,8 +20,7 @@ from pufferlib.ops.output import Output
 from pufferlib.ops.ppo_loss import AdvantageNormalization, LossStats
 from pufferlib.policies.base import Policy
 from pufferlib.runtime.chunks import Agents
-
-Array = npt.NDArray[Any]
+from pufferlib.runtime.tensors import Array
 
 
 class PolicyBackend(Protocol):
@@ -34,7 +32,7 @@ class PolicyBackend(Protocol):
     policy: Policy  # as torch runs it, under autocast where products take bfloat16
 
     def sync_weights(self) -> None:
-        """Use the policy's present weights and statistics from now on in `act` and `evaluate`."""
+        """Use the policy's current weights and statistics in `act` and `evaluate` from now on."""
 
     def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
         """Sample an action for each of N agents and write it where the game and the pool want it.
@@ -47,13 +45,16 @@ class PolicyBackend(Protocol):
         """Write the values of N observations (N, *O), seen in these states, to out[places]."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Return what the present weights say of B whole rows, as Policy.unroll, no gradient."""
+        """Return the output of B whole rows by the current weights, as Policy.unroll, no gradient.
+
+        obs (B, H, *O), state (B, S) before slot 0, reset (B, H) bool.
+        """
 
     def loss_and_grad(
         self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
     ) -> LossStats:
         """Add the gradient of PPO's loss over `rows` (m,) int64 of the batch to the optimizer's.
 
-        Return the loss's means over their transitions. `train` has the coefficients of the loss;
-        between calls only `ent_coef` may change.
+        Return the terms of the loss, means over the rows' transitions. `train` has the coefficients
+        of the loss, of which only `ent_coef` may change between calls.
         """

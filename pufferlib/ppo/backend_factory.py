@@ -1,7 +1,7 @@
 """The choice of a policy's backend: the one place in ppo that knows which backends there are.
 
-Our own float32 networks on a CPU are fused; everything else goes by autograd. Threads, chunk sizes
-and the precision follow from that choice, so they are made here too.
+Our own networks on a CPU are fused; every other policy runs by autograd. Threads, chunk size and
+precision follow from that choice, so they are chosen here too.
 """
 
 import torch
@@ -25,18 +25,18 @@ from pufferlib.runtime.timer import Timer
 
 
 def train_chunk_steps(options: PolicyOptions, device: torch.device) -> int:
-    """Return the steps of a minibatch that a thread learns from at a time, 0 for all of them.
+    """Return the steps of a chunk that a thread learns from at a time, 0 for whole minibatches.
 
-    This is asked before there is a policy, to choose the number of threads.
+    This is needed to choose the number of threads, before there is a policy.
     """
     fused = device.type == "cpu" and options.name in FUSED_NAMES and not options.path
     return TRAIN_CHUNK_STEPS if fused else 0
 
 
 def make_thread_pool(policy: Policy, threads: int) -> ThreadPool:
-    """Start `threads` threads that share whole chunks of work, or one for a policy by autograd.
+    """Start `threads` threads that share chunks of work, or one for a policy run by autograd.
 
-    Several of these leave torch one thread for each operator; a policy by autograd keeps torch's.
+    With several of them, torch gets one thread for each operator; autograd keeps torch's threads.
     """
     pool = ThreadPool(threads if can_fuse(policy) else 1)
     if pool.size > 1:

@@ -91,7 +91,7 @@ class Batch:
         """Take the rows that have been full longest; compute their advantages and value targets.
 
         Slots of older weights than `version` first get the value and log-probability that the
-        present weights give them. Rewards are multiplied by `reward_scale`.
+        current weights give them. Rewards are multiplied by `reward_scale`.
         """
         self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
@@ -124,7 +124,7 @@ class Batch:
         ages: npt.NDArray[np.int32],
         reset: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float32] | None:
-        """Give slots of older weights the value and log-probability of the present weights.
+        """Give slots of older weights the value and log-probability of the current weights.
 
         Return the ratio (b, H) of new to old probability, 1 in other slots; None where no row of
         these has an older slot, which is then its first.
@@ -168,7 +168,7 @@ class Batch:
     def _evaluate(
         self, backend: PolicyBackend, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
-        """Return value and log-probability (n, H) of n rows of the pool by the present weights."""
+        """Return value and log-probability (n, H) of n rows of the pool by the current weights."""
         columns = {
             name: torch.from_numpy(self.pool[name][rows]).to(self.device)
             for name in ("observation", "mask", "action", "axis")

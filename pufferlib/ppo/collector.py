@@ -77,7 +77,7 @@ class Collector:
 
     @torch.no_grad()
     def step(self, version: int) -> slice:
-        """Have every live agent act by the present weights, and step; return who stepped.
+        """Have every live agent act by the current weights, and step; return who stepped.
 
         These are all agents, or where several groups of external envs take turns, one group's.
         `version` of the weights is written beside the actions.

@@ -1,8 +1,8 @@
-"""PPO's epochs (Schulman et al. 2017, algorithm 1): all that happens to the weights in an update.
+"""PPO's epochs (Schulman et al. 2017, algorithm 1): everything that changes the weights.
 
-`learn` reads top to bottom: shuffle the batch's rows, divide them into minibatches, add up each
-one's gradient, clip it, take an optimizer step. The loss is ops/ppo_loss.py; docs/design.md, "A
-training step", draws where the batch comes from.
+`Learner.learn` reads top to bottom: shuffle the batch's rows, divide them into minibatches, compute
+each one's gradient, clip it, take an optimizer step. The loss is in ops/ppo_loss.py; docs/design.md
+draws where the batch comes from ("A training step").
 """
 
 import math
@@ -25,13 +25,13 @@ STATISTICS_CHUNK = 2048  # slots whose observations are gathered for the statist
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss, gradient or weight is NaN or infinite: the weights are of no use any more."""
+    """A loss, gradient or weight is NaN or infinite: training cannot go on from these weights."""
 
 
 class Learner:
     """Trains a policy on loaded batches. `train` may be replaced between batches.
 
-    `seed` is that of the order in which rows are trained on.
+    `seed` determines the order in which rows are trained on.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class Learner:
     def learn(self, when: str = "") -> dict[str, float]:
         """Train on the batch for up to `update_epochs` epochs; return means over gradient steps.
 
-        `when` is what an error message says about when. Raise TrainingDiverged before a NaN or an
-        infinity reaches the weights, on a GPU once it did.
+        Raise TrainingDiverged before a NaN or an infinity reaches the weights, or on a GPU after
+        the last epoch; its message names `when`.
         """
         train, timer, sizes = self.train, self.timer, self.batch.sizes
         stats: list[LossStats] = []
         norms: list[float | Tensor] = []
 
-        # An update that was broken off may have left gradients.
+        # Drop gradients that an interrupted update may have left.
         self.optimizer.zero_grad()
 
-        # The statistics take effect when all epochs are done: a batch is learned from as it was
-        # acted on.
+        # Update the statistics that normalize observations. They take effect after the last epoch,
+        # so that a batch is learned from as it was acted on.
         if self.policy.norm is not None:
             self._update_statistics(self.policy.norm)
 

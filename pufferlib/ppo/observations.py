@@ -3,16 +3,13 @@
 Letters: A agents, N of them observe, R rows of the pool, H horizon, *O one observation.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pufferenv.row_env import RowEnv
 from pufferlib.kernels import _kernels
-
-Array = npt.NDArray[Any]
+from pufferlib.runtime.tensors import Array
 
 
 class Observations:

@@ -39,9 +39,7 @@ class Optimizer:
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         dtypes = sorted({str(p.dtype) for p in trained.values()})
         if len(dtypes) > 1:
-            raise ValueError(
-                f"the policy has parameters of {' and '.join(dtypes)}; make them one"
-            )
+            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; make them one")
         muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
 
         # Parameters and their gradients become views of one tensor each, Adam's first.

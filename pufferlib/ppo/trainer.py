@@ -53,10 +53,11 @@ STREAMS = 2**40  # the seeds of sampler and shuffle come after those of 2**40 en
 
 
 class Trainer:
-    """Trains one policy on one game. `game`: a name, a path of a header, or a loaded Game.
+    """Trains one policy on one game.
 
-    `env` is the game's config. `update` until `finished`; `state` and `load_state` carry a run
-    over an interruption. Raises ValueError for sizes that do not fit.
+    `game`: a name, a path of a header, a loaded Game, or a GameSpec, which has its config; `env` is
+    the game's config otherwise. Call `update` until `finished`; `state` and `load_state` carry a
+    run over an interruption. Raises ValueError for sizes that do not fit.
     """
 
     def __init__(
@@ -70,35 +71,18 @@ class Trainer:
         self.device = pick_device(train.device)
         allocator.keep_freed()
 
-        # The number of threads: measured on products of a minibatch's size, which is not known
-        # exactly before there is an env. Whole chunks of work are shared, or else operators.
+        # Choose the number of threads by measuring products of about a minibatch's size; the exact
+        # size is known once there is an env. Threads share chunks of work, or torch's operators.
         steps = train.minibatch_size or max(1, vec.num_envs * train.horizon // 4)
         self._torch_threads = torch.get_num_threads()
         self.threads = thread_count.choose(
             train.threads, steps, policy.hidden_size, train_chunk_steps(policy, self.device)
         )
 
-        # The envs, with the pool that they write to. Threads that step them keep to cores of their
-        # own, where their number is not the user's choice.
-        env_threads = vec.num_threads or self.threads.value
-        before = affinity.thread_ids()
-        self.env = RowEnv(
-            game,
-            vec.num_envs,
-            horizon=train.horizon,
-            batch_rows=train.batch_size // train.horizon or None,
-            num_threads=min(env_threads, vec.num_envs),
-            seed=train.seed,
-            debug=vec.debug,
-            check=vec.debug,
-            allocate=page_locked if self.device.type == "cuda" else None,
-            config=env,
-        )
-        if not vec.num_threads:
-            affinity.pin_apart(affinity.thread_ids() - before)
+        self.env = self._open_env(game, env, vec, train)
         self.sizes = resolve_sizes(train, self.env.num_agents)
 
-        # The policy, and with it what decides how its products run.
+        # Make the policy; it decides how many threads share its work, and in which precision.
         self.spec = PolicySpec.of(self.env.game_spec)
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
@@ -109,12 +93,12 @@ class Trainer:
         self.train = train = dataclasses.replace(train, precision=self.precision.value)
         self.optimizer = Optimizer(self.policy, train, self.thread_pool)
 
-        # Seeds of the streams that are not the envs'. The timer's sections add up to the whole.
+        # Sampler and shuffle have random streams of their own, whatever the number of envs.
         sampler_seed, shuffle_seed = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
 
-        # What acting reads and writes, the batch, and the backend that works on both.
+        # Make what acting reads and writes, the batch, and the backend that works on both.
         self.sampler = Sampler(self.env, sampler_seed)
         self.states = RecurrentState.of(self.policy, self.env, self.device)
         observations = Observations(self.env, pinned=self.device.type == "cuda")
@@ -153,22 +137,51 @@ class Trainer:
             self.policy, self.backend, self.batch, self.optimizer, train, self.timer, shuffle_seed
         )
 
-        # What is counted over the whole run, an interrupted one included.
+        # Count over the whole run, across interruptions.
         self.return_norm = ReturnNorm(self.env.num_agents, train.gamma)
         self.updates = 0
         self.trained_steps = 0
-        self.lost_steps = 0  # dropped when this run ended earlier, or in updates broken off
+        self.lost_steps = 0  # dropped when this run was interrupted, or in interrupted updates
         self._started, self._uptime = time.perf_counter(), 0.0
         self.timer.enter("log")
 
+    def _open_env(
+        self,
+        game: GameLike | GameSpec,
+        env: Mapping[str, Any],
+        vec: VecOptions,
+        train: TrainOptions,
+    ) -> RowEnv:
+        """Open the envs with the pool that they write to.
+
+        Unless the user chose the number of threads that step them, each of these is kept on a core
+        of its own.
+        """
+        before = affinity.thread_ids()
+        opened = RowEnv(
+            game,
+            vec.num_envs,
+            horizon=train.horizon,
+            batch_rows=train.batch_size // train.horizon or None,
+            num_threads=min(vec.num_threads or self.threads.value, vec.num_envs),
+            seed=train.seed,
+            debug=vec.debug,
+            check=vec.debug,
+            allocate=page_locked if self.device.type == "cuda" else None,
+            config=env,
+        )
+        if not vec.num_threads:
+            affinity.pin_apart(affinity.thread_ids() - before)
+        return opened
+
     @property
     def version(self) -> int:
-        """Number of the present weights: 1, and one more after each update."""
+        """Number of the current weights: 1, and one more after each update."""
         return self.updates + 1
 
     @property
     def agent_steps(self) -> int:
-        """Transitions that agents lived through, before the run was resumed too."""
+        """Transitions that agents lived through since the run first began."""
         return self.collector.agent_steps
 
     @property
@@ -183,22 +196,23 @@ class Trainer:
 
     @property
     def uptime(self) -> float:
-        """Seconds that this run has taken, before it was resumed too."""
+        """Seconds that this run has taken, without those between interruption and resuming."""
         return self._uptime + time.perf_counter() - self._started
 
     def update(self) -> dict[str, float]:
         """Collect a batch, learn from it, return flat metrics.
 
-        Raise TrainingDiverged before a NaN or an infinity reaches the weights; weights and
-        state() are then those of the last sound gradient step, on a GPU not to be saved. Raise
-        RuntimeError if the policy's parameters are not those that it had when this was made.
+        Raise TrainingDiverged before a NaN or an infinity reaches the weights: weights and state()
+        are then those of the last finite gradient step. On a GPU, where checks wait for the end of
+        the update, they are not to be saved. Raise RuntimeError if a parameter of the policy was
+        replaced since the trainer was made.
         """
         # Weights may have been changed in place since the last update.
         self.optimizer.check(self.policy)
         self.optimizer.sync_copy()
         self.timer.enter("other")
 
-        # An update that was broken off left advantages in place of its rows' rewards.
+        # An interrupted update left advantages in place of its rows' rewards: drop these rows.
         if self.batch.loaded:
             self.batch.release()
             self.lost_steps += self.sizes.batch_size
@@ -273,10 +287,10 @@ class Trainer:
         }
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that resuming needs: tensors by name, and a JSON-able dict.
+        """Return all that resuming needs: tensors by name, and a dict that JSON can hold.
 
-        Names begin with `policy.`, `optimizer.` and `random.`. Open rows and episodes are not in
-        it: a resumed run begins new ones.
+        Names begin with `policy.`, `optimizer.` and `random.`. Open rows and episodes are not
+        included: a resumed run begins new ones.
         """
         tensors = {f"policy.{k}": v.detach() for k, v in self.policy.state_dict().items()}
         tensors |= {f"optimizer.{k}": v.detach() for k, v in self.optimizer.tensors().items()}
@@ -327,7 +341,7 @@ class Trainer:
         self.collector.reset(int(mix_seed(self.train.seed, 1, STREAMS + 2 + self.updates)[0]))
 
     def close(self) -> None:
-        """Stop the threads, and give torch back those that it had; twice is fine."""
+        """Stop the threads, and restore torch's number of threads; may be called twice."""
         self.thread_pool.close()
         self.env.close()
         torch.set_num_threads(self._torch_threads)

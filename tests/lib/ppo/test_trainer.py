@@ -443,9 +443,8 @@ def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precisi
 def test_times_of_an_update_are_the_whole_of_it():
     trainer = make("cartpole", num_envs=32)
     ticks = []
-    trainer.timer.__init__(
-        clock=lambda: ticks.append(1) or len(ticks)
-    )  # the one that all parts share
+    # All parts of the trainer share this timer.
+    trainer.timer.__init__(clock=lambda: ticks.append(1) or len(ticks))
     whole = 0.0
     for _ in range(3):
         metrics = trainer.update()
