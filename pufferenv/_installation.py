@@ -8,7 +8,6 @@ PUFFER_ISA=avx2|avx512        use the kernels for this instruction set
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.metadata
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +98,9 @@ def build_command(variant: Variant = NATIVE) -> str:
 
 
 def conflict() -> str | None:
-    """Say what to do if PyPI's `pufferlib` is installed beside this; None if it is not."""
+    """Return what to do if PyPI's `pufferlib` is installed beside this; None if it is not."""
+    import importlib.metadata  # here: importing it takes 20 ms
+
     try:
         other = importlib.metadata.version("pufferlib")
     except importlib.metadata.PackageNotFoundError:
