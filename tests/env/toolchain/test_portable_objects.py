@@ -35,6 +35,7 @@ NEWER = re.compile(
     r"andn|bextr|bls\w+|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt\w?|movbe\w?|adcx|adox|"
     r"aes\w+|pclmul\w+|sha(?:1|256)\w+|gf2p8\w+"
 )
+AVX512 = re.compile(r"%zmm|%k[0-7]|%[xy]mm(?:1[6-9]|2\d|3[01])\b")  # operands
 INSTRUCTION = re.compile(r"^ *[0-9a-f]+:\t(?:(?:bnd|rep\w*|lock|notrack|data16|cs|ds) )*(\w+)(.*)")
 FUNCTION = re.compile(r"^([0-9a-f]+) <(.*)>:$")
 
@@ -61,7 +62,10 @@ def source_files(path: Path) -> dict[int, str]:
 
 
 def newer_instructions(path: Path) -> dict[str, set[str]]:
-    """Return the newer instructions of an object, by `FILE: FUNCTION`."""
+    """Return the newer instructions of an object, by `FILE: FUNCTION`.
+
+    Those of AVX-512 appear as "AVX-512", the others as their mnemonics.
+    """
     files, found, function = source_files(path), {}, ""
     for line in objdump("-d", path):
         if start := FUNCTION.match(line):
@@ -69,7 +73,8 @@ def newer_instructions(path: Path) -> dict[str, set[str]]:
         elif (code := INSTRUCTION.match(line)) and (
             NEWER.fullmatch(code[1]) or re.search(r"%[yz]mm", code[2])
         ):
-            found.setdefault(function, set()).add(code[1])
+            name = "AVX-512" if AVX512.search(code[2]) else code[1]
+            found.setdefault(function, set()).add(name)
     return found
 
 
@@ -95,3 +100,5 @@ def test_instructions_above_the_baseline_are_found_where_there_are_any(found) ->
     (kernels,) = (functions for name, functions in found.items() if name.startswith("_kernels"))
     assert {function.split(":")[0] for function in kernels} == DISPATCHED
     assert len(kernels) > 20
+    wide = {function for function, used in kernels.items() if "AVX-512" in used}
+    assert {function.split(":")[0] for function in wide} == {"avx512.c"}
