@@ -3,17 +3,18 @@
     python examples/jax_dlpack.py [--total-timesteps 64000] [--num-envs 64] [--seed 1]
 
 On a CPU, `jax.dlpack.from_dlpack(observations, copy=False)` is a jax.Array over the engine's own
-memory. JAX assumes that every array is immutable, but this one changes with the next `step` or
-`reset`, and a computation that still reads it then gets a mixture of both. Three rules follow:
+memory. JAX assumes that arrays are immutable, but the next `step` or `reset` overwrites this one,
+and a computation that still reads it gets a mixture of old and new values. Three rules follow:
 
   1. Every computation that reads it must finish before the next step. JAX computes in the
      background; `np.asarray(actions)` waits for the actions and therefore for their inputs.
      `jax.block_until_ready` waits for anything else.
-  2. Nothing may keep it. Data that is needed later, such as a batch to learn from, must be copied
-     by numpy, immediately: `jnp.asarray(observations.copy())`. (JAX copies in the background.)
+  2. Nothing may keep a reference to it. Data that is needed later, such as a training batch, must
+     be copied at once by numpy, `jnp.asarray(observations.copy())`, because JAX copies in the
+     background.
   3. It must not be donated to a jitted function, which would write into it.
 
-On a GPU `jax.device_put(observations)` copies anyway; rule 1 holds for that copy.
+On a GPU `jax.device_put(observations)` makes a copy, which must finish before the next step too.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ import pufferenv
 
 
 @jax.jit
-def act(weights: jax.Array, seen: jax.Array, key: jax.Array) -> jax.Array:
-    """Sample N actions from the logits seen (N, F) @ weights (F, choices)."""
-    return jax.random.categorical(key, seen @ weights)
+def act(weights: jax.Array, obs: jax.Array, key: jax.Array) -> jax.Array:
+    """Sample N actions from the logits obs (N, F) @ weights (F, choices)."""
+    return jax.random.categorical(key, obs @ weights)
 
 
 def play(env: pufferenv.PufferVectorEnv, total_timesteps: int, seed: int) -> jax.Array:
-    """Act at least once; return copies of the observations acted on, (steps, N, F)."""
+    """Act for at least one step; return copies of all observations, (steps, N, F)."""
     observations, _ = env.reset(seed=seed)
     key = jax.random.key(seed)
     # Push in the direction of the fall. Rows: position, velocity, angle, angular velocity.
     weights = jnp.array([[0, 0], [0, 0], [-5, 5], [-5, 5]], jnp.float32)
     kept = []
     for _ in range(max(total_timesteps // env.num_envs, 1)):
-        seen = jax.dlpack.from_dlpack(observations, copy=False)
-        assert seen.unsafe_buffer_pointer() == observations.ctypes.data  # not copied
+        obs = jax.dlpack.from_dlpack(observations, copy=False)
+        assert obs.unsafe_buffer_pointer() == observations.ctypes.data  # not copied
         kept.append(jnp.asarray(observations.copy()))  # rule 2
         key, draw = jax.random.split(key)
-        actions = np.asarray(act(weights, seen, draw))  # rule 1: waits
+        actions = np.asarray(act(weights, obs, draw))  # rule 1: this waits
         observations = env.step(actions)[0]
     return jnp.stack(kept)
 

@@ -78,8 +78,8 @@ def train(env: EnvBase, total_timesteps: int, seed: int) -> float:
             gae(data)
         steps = data.reshape(-1)
         for _ in range(EPOCHS):
-            for places in torch.randperm(len(steps)).chunk(MINIBATCHES):
-                losses = loss(steps[places])
+            for index in torch.randperm(len(steps)).chunk(MINIBATCHES):
+                losses = loss(steps[index])
                 optimizer.zero_grad()
                 (
                     losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]

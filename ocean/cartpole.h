@@ -22,7 +22,7 @@ static const double HALF_POLE = 0.5;                   // m
 static const double PUSH = 10;                         // N
 static const double TAU = 0.02;                        // s per step
 static const double X_LIMIT = 2.4;                     // m; beyond it the episode ends
-static const double THETA_LIMIT = 0.20943951023931953; // rad, 12 degrees; beyond it it ends
+static const double THETA_LIMIT = 0.20943951023931953; // rad, 12 degrees; likewise
 static const float START = 0.05f;                      // state variables start in [-START, START)
 
 struct Env {

@@ -5,9 +5,9 @@
 //     delay + 1           nothing, with the flag ANSWER: the action in this step is the answer
 //
 // The right answer gives +1 and any other -1; both end the episode. All earlier actions are ignored.
-// The last observation says nothing about the cue, so a policy without memory is right once in
-// `cues` times. The delay is drawn for each episode. Short delays teach the use of memory even if
-// rows are shorter than the longest delay; long ones cross the boundaries of rows.
+// The last observation does not depend on the cue, so a policy without memory answers correctly
+// with probability 1 / cues. The delay is drawn for each episode. Short delays let a policy learn
+// to use its memory even if rows are shorter than the longest delay; long ones cross rows.
 
 #define PUF_NAME "memory"
 #define PUF_DOC "Remember a cue through distraction, and answer with it much later."

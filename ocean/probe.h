@@ -1,11 +1,12 @@
 // probe - observations that identify env, agent, life and step, for tests of the data path.
 //
 // An observation is (tag of the env, agent, life of that agent, step of that life). Each is exact in
-// float, and together they are unique. A reward is probe_reward of the observation that was acted
-// on and of the action, so a row, action or reward in the wrong place is a visible wrong number:
+// float, and together they are unique. The reward is a function of the observation that was acted
+// on and of the action (probe_reward), so a row, action or reward in the wrong place shows as a
+// wrong number:
 //     16 * ((tag + 31 * agent + 17 * life + 7 * step) mod 1024) + 5 * first + second + axis / 2
-// Lives count from 0, over all episodes of an env. Ends of lives and episodes are drawn from the
-// env's own random stream; with the default config all agents live from reset to reset.
+// Lives are numbered from 0 across all episodes of an env. Ends of lives and episodes are drawn
+// from the env's own random stream; with the default config all agents live from reset to reset.
 
 #define PUF_NAME "probe"
 #define PUF_DOC "Observations that identify env, agent, life and step, for tests."
@@ -27,7 +28,7 @@
 #define PUF_LOG(X) \
     X(score, "sum of all agents' rewards") \
     X(length, "steps") \
-    X(transitions, "steps that agents lived through") X(lives, "lives that began")
+    X(transitions, "agent steps of the episode") X(lives, "lives that began")
 #include "pufferenv/env.h"
 
 #include <stdlib.h>

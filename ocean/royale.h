@@ -2,19 +2,19 @@
 //
 // Players are points in a square arena; health is 0 to 1. A step does the following for all players:
 //   1. Attacks aim at the nearest player in sight. Melee hits within MELEE_RANGE. A shot costs ammo
-//      and hits within SHOT_RANGE, with a higher chance at a smaller distance. A pause follows. A
-//      hit that leaves no health is a kill. (If several aim at one player, the lowest index hits
-//      first.)
+//      and hits within SHOT_RANGE; the closer the target, the more likely the hit. After an attack
+//      a player pauses. A hit that leaves no health is a kill. If several players aim at one, the
+//      lowest index hits first.
 //   2. Players move. They pick up health or ammo within reach.
 //   3. Players outside the zone lose ZONE_DAMAGE.
 //   4. Players without health die and do not return. A dead player's cell gets loot if it was empty.
-// The zone first shrinks quickly, so that most players die early. Then it keeps a size in which the
-// last few hardly see each other. Then it closes, so that every episode ends: with one player left,
-// who is the winner, with none, or with bots only.
+// The zone first shrinks quickly, so that most players die early. It then keeps a size at which the
+// last few players are mostly out of each other's sight. At last it closes, so that every episode
+// ends. An episode ends when one player is left, the winner, or none, or only bots.
 //
-// Agents act by policy. `bots` additional players follow a script; they are not agents, and the
-// engine does not know them. They are the reference that self-play lacks: when all agents improve,
-// no agent's rank does, so `score` is the frequency with which an agent outlives a bot.
+// The policy plays the agents. `bots` additional players follow a script; they are not agents, and
+// the engine knows nothing of them. They give self-play a fixed reference: when all agents improve
+// together, their ranks stay the same, so `score` is how often an agent outlives a bot.
 
 #define PUF_NAME "royale"
 #define PUF_DOC "The last survivor wins: fight, loot, and stay inside a shrinking zone."
@@ -25,43 +25,44 @@
     X(attack, 3, "none, melee, shot; at the nearest player in sight")
 #define PUF_MASK // forbids attacks during a pause, and shots without ammo
 #define PUF_CONFIG(X) \
-    X(int32_t, agents, 64, 2, 1024, "players that act by policy") \
+    X(int32_t, agents, 64, 2, 1024, "players that the policy plays") \
     X(int32_t, bots, 8, 0, 1024, "players that follow a script") \
-    X(int32_t, shrink, 100, 1, 100000, "steps in which the zone shrinks") \
-    X(int32_t, hold, 500, 0, 100000, "steps in which it then keeps its size") \
-    X(int32_t, close, 200, 1, 100000, "steps in which it then closes") \
+    X(int32_t, shrink, 100, 1, 100000, "steps during which the zone shrinks") \
+    X(int32_t, hold, 500, 0, 100000, "steps after that during which it keeps its size") \
+    X(int32_t, close, 200, 1, 100000, "steps after that during which it closes") \
     X(int32_t, max_steps, 2000, 1, 1000000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
-    X(score, "share of (agent, bot) pairs in which the agent lived longer; 0.5: no bots") \
+    X(score, "share of (agent, bot) pairs in which the agent lived longer; 0.5 without bots") \
     X(length, "steps") \
-    X(survival, "mean share of the episode that an agent lived") \
-    X(fought, "share of all deaths that were kills instead of zone deaths") \
+    X(survival, "mean share of the episode that an agent was alive") \
+    X(fought, "share of all deaths that were kills, not zone deaths") \
     X(accuracy, "share of the agents' attacks that hit") \
     X(damage, "mean health that an agent took from others") \
     X(melee_kills, "kills by melee, all players") \
     X(shot_kills, "kills by shots, all players") \
     X(zone_deaths, "deaths by zone damage, all players") \
     X(winner_kills, "kills of the last player, 0 if there is none") \
-    X(pickups, "mean number of things that an agent picked up")
+    X(pickups, "mean number of items that an agent picked up")
 #include "pufferenv/env.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { SELF = 11, OTHERS = 4, KINDS = 2 }; // own entries; players, kinds of things in sight
-enum { HEALTH, AMMO, NOTHING };            // kinds of things
+enum { SELF = 11, OTHERS = 4, KINDS = 2 }; // entries of itself; other players seen; kinds of items
+enum { HEALTH, AMMO, NOTHING };            // kinds of items
 enum { MELEE = 1, SHOT = 2 };              // the attack head's choices
 enum { MELEE_PAUSE = 3, SHOT_PAUSE = 6, LONGEST_PAUSE = 6 }; // steps until the next attack
 enum { START_AMMO = 4, BOX_AMMO = 4, MOST_AMMO = 12 };
 enum { FEW = 24 };                  // with at most this many live players, cells are not used
-enum { SUPPLY = 16 };               // steps between two things that appear at random places
+enum { SUPPLY = 16 };               // steps between two items that appear at random places
 static const float SIGHT = 8;       // distance at which a player sees others; side of a cell
-static const float THING_SIGHT = 4; // distance at which it sees things; half of SIGHT
+static const float THING_SIGHT = 4; // distance at which a player sees items; half of SIGHT
 static const float SPEED = 0.5f;    // per step
-static const float REACH = 1;       // distance within which things are picked up
+static const float REACH = 1;       // distance within which items are picked up
 static const float MELEE_RANGE = 1.2f, SHOT_RANGE = 6; // hits with chance 1 - distance / SIGHT
 static const float MELEE_DAMAGE = 0.4f, SHOT_DAMAGE = 0.3f, ZONE_DAMAGE = 0.02f, HEAL = 0.4f;
-static const float WHOLE = 1.1f, HELD = 0.3f; // first and held radius of the zone, in sides
+// Radius of the zone at the start and while it keeps its size, in sides of the arena.
+static const float WHOLE = 1.1f, HELD = 0.3f;
 static const float DAMAGE_REWARD = 0.5f, KILL_REWARD = 0.5f, WIN_REWARD = 1, DEATH_REWARD = -0.5f;
 static const float OUTLIVE_REWARD = 1; // total reward of a player that outlives all others
 static const float CLOSE_BY = 2;       // distance at which an observed position is half its limit
@@ -70,29 +71,30 @@ static const float CLOSE_BY = 2;       // distance at which an observed position
 static const float MOVE_X[9] = {0, 1, D, 0, -D, -1, -D, 0, D};
 static const float MOVE_Y[9] = {0, 0, D, 1, D, 0, -D, -1, -D};
 
-// A player or thing in sight. If there is none: the viewer itself, or its cell, at the end of sight.
+// A player or item in sight. If there is none, `index` is the viewer or the viewer's cell, and
+// `distance2` is the square of the sight.
 typedef struct Seen {
-    float far;     // squared distance
-    int32_t index; // of a player, or of the cell of a thing
+    float distance2; // squared distance
+    int32_t index;   // of a player, or of the cell of an item
 } Seen;
 
 typedef struct Player {
     float x, y, health;
     int32_t cell;
     Seen others[OTHERS]; // nearest players in sight, nearest first
-    Seen things[KINDS];  // nearest thing of each kind in sight
+    Seen things[KINDS];  // nearest item of each kind in sight
     int32_t move;        // in this step
     int32_t ammo, pause; // pause: steps until it may attack
     int32_t kills;
 } Player;
 
-// A square of the arena, SIGHT wide, with room for one thing near its centre.
+// A square of the arena, SIGHT wide, with room for one item near its centre.
 typedef struct Cell {
-    int32_t kind; // of the thing, or NOTHING
-    float x, y;   // where the thing is, or was
+    int32_t kind; // of the item, or NOTHING
+    float x, y;   // where the item is, or was
 } Cell;
 
-// A live player, sorted by cell.
+// Where a live player is.
 typedef struct Place {
     float x, y;
     int32_t player;
@@ -108,13 +110,13 @@ struct Env {
     int32_t tick, left, agents_left; // left: live players
     int32_t attacks, hits;           // by agents
     double agent_steps, outlived;    // outlived: (agent, bot) pairs
-    Log sums;                        // of this episode so far
+    Log sums;                        // of this episode so distance2
     Player *players;                 // (num_players,) agents, then bots
     Cell *cells;                     // (num_cells,) width * width, row by row
     Place *places;                   // (num_players,) the first `left` are used, sorted by cell
-    int32_t *begin;                  // (num_cells + 2,) index of each cell's first place
-    int32_t *live;                   // (num_players,) the first `left` are live, ascending
-    uint64_t *keys;                  // (num_players + 1,) keys of players in sight, see gather
+    int32_t *begin; // (num_cells + 2,) index in `places` of each cell's first player
+    int32_t *live;  // (num_players,) the first `left` are live, ascending
+    uint64_t *keys; // (num_players + 1,) keys of players in sight, see gather
 };
 
 static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
@@ -141,7 +143,7 @@ static int env_init(Env *env, const Config *config, uint64_t seed, const char **
 
 static float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
-// --- things and the zone -------------------------------------------------------------------
+// --- items and the zone --------------------------------------------------------------------
 // Returns the cell of a point at most SIGHT outside the arena. Points on the arena's far sides count
 // as inside; the border cells around the arena stay empty.
 static inline int32_t cell_at(const Env *env, float x, float y) {
@@ -151,7 +153,7 @@ static inline int32_t cell_at(const Env *env, float x, float y) {
     return (row < last ? row : last) * env->width + (column < last ? column : last);
 }
 
-static void put(Env *env, int32_t cell, int32_t kind) {
+static void put_item(Env *env, int32_t cell, int32_t kind) {
     const float column = (float)(cell % env->width - 1), row = (float)(cell / env->width - 1);
     env->cells[cell].kind = kind;
     env->cells[cell].x = (column + puf_uniform(&env->rng, 0.25f, 0.75f)) * SIGHT;
@@ -179,40 +181,42 @@ static void sort_places(Env *env) {
     memset(env->begin, 0, (size_t)(env->num_cells + 2) * sizeof(int32_t));
     for (int32_t i = 0; i < env->left; i++) env->begin[env->players[env->live[i]].cell + 2] += 1;
     for (int32_t c = 2; c <= env->num_cells; c++) env->begin[c] += env->begin[c - 1];
-    // begin[c + 1] advances from the first place of c to the end of c, where c + 1 begins.
+    // begin[c + 1] starts at the first player of cell c and ends where cell c + 1 begins.
     for (int32_t i = 0; i < env->left; i++) {
         const Player *p = &env->players[env->live[i]];
         env->places[env->begin[p->cell + 1]++] = (Place){p->x, p->y, env->live[i]};
     }
 }
 
-// A squared distance above an index, so that keys are ordered by distance, then by index.
-static inline uint64_t key_of(float far, int32_t index) {
+// Packs a squared distance into the high bits and an index into the low ones, so that keys are
+// ordered by distance, then by index. (The bits of floats that are not negative are ordered too.)
+static inline uint64_t key_of(float distance2, int32_t index) {
     uint32_t bits;
-    memcpy(&bits, &far, sizeof(bits));
+    memcpy(&bits, &distance2, sizeof(bits));
     return (uint64_t)bits << 32 | (uint32_t)index;
 }
 
 static inline Seen seen_of(uint64_t key) {
     const uint32_t bits = (uint32_t)(key >> 32);
     Seen seen = {.index = (int32_t)(uint32_t)key};
-    memcpy(&seen.far, &bits, sizeof(bits));
+    memcpy(&seen.distance2, &bits, sizeof(bits));
     return seen;
 }
 
-static inline float far_from(const Player *p, float x, float y) {
+static inline float distance2_to(const Player *p, float x, float y) {
     return (x - p->x) * (x - p->x) + (y - p->y) * (y - p->y);
 }
 
-// Append the keys of the players in sight among places [begin, end). -> number of keys. This function
-// and the two below have no branches, because distances are random and could not be predicted.
+// Appends the keys of the players in sight among places [begin, end). -> number of keys. The loops
+// of this function and the two below have no branches, because distances are random, so the
+// processor would mispredict them.
 static inline int32_t gather(Env *env, int32_t me, const Player *p, int32_t begin, int32_t end,
                              int32_t n) {
     for (int32_t i = begin; i < end; i++) {
         const Place *other = &env->places[i];
-        const float far = far_from(p, other->x, other->y);
-        env->keys[n] = key_of(far, other->player);
-        n += (far < SIGHT * SIGHT) & (other->player != me);
+        const float distance2 = distance2_to(p, other->x, other->y);
+        env->keys[n] = key_of(distance2, other->player);
+        n += (distance2 < SIGHT * SIGHT) & (other->player != me);
     }
     return n;
 }
@@ -231,7 +235,7 @@ static inline void see_others(const Env *env, int32_t me, Player *p, int32_t n) 
     for (int k = 0; k < OTHERS; k++) p->others[k] = seen_of(best[k]);
 }
 
-// A thing within THING_SIGHT is in one of the four cells around the nearest corner.
+// An item within THING_SIGHT is in one of the four cells around the nearest corner.
 static inline void see_things(const Env *env, Player *p) {
     const int32_t first = cell_at(env, p->x - THING_SIGHT, p->y - THING_SIGHT);
     const int32_t cells[4] = {first, first + 1, first + env->width, first + env->width + 1};
@@ -239,17 +243,17 @@ static inline void see_things(const Env *env, Player *p) {
     for (int k = 0; k <= KINDS; k++) best[k] = key_of(THING_SIGHT * THING_SIGHT, p->cell);
     for (int i = 0; i < 4; i++) {
         const Cell *cell = &env->cells[cells[i]];
-        const uint64_t key = key_of(far_from(p, cell->x, cell->y), cells[i]);
+        const uint64_t key = key_of(distance2_to(p, cell->x, cell->y), cells[i]);
         best[cell->kind] = key < best[cell->kind] ? key : best[cell->kind];
     }
     for (int k = 0; k < KINDS; k++) p->things[k] = seen_of(best[k]);
 }
 
 static inline int sees_thing(const Player *p, int32_t kind) {
-    return p->things[kind].far < THING_SIGHT * THING_SIGHT;
+    return p->things[kind].distance2 < THING_SIGHT * THING_SIGHT;
 }
 
-static void look(Env *env) {
+static void update_sight(Env *env) {
     const int32_t width = env->width;
     const int few = env->left <= FEW;
     for (int32_t i = 0; i < env->left; i++) {
@@ -283,9 +287,9 @@ static void env_reset(Env *env, PufIO *io) {
     set_zone(env);
     for (int32_t c = 0; c < env->num_cells; c++) env->cells[c].kind = NOTHING;
     for (int32_t i = env->num_cells / 2; i > 0; i--) {
-        // Two statements: compilers draw the two arguments of one call in either order.
+        // In a statement of its own, because C leaves the order of a call's arguments unspecified.
         const int kind = puf_below(&env->rng, KINDS);
-        put(env, random_cell(env), kind);
+        put_item(env, random_cell(env), kind);
     }
     for (int32_t i = 0; i < env->num_players; i++) {
         Player *p = &env->players[i];
@@ -294,34 +298,36 @@ static void env_reset(Env *env, PufIO *io) {
         p->y = puf_uniform(&env->rng, 0, side);
         env->live[i] = i;
     }
-    look(env);
+    update_sight(env);
 }
 
 // --- observations --------------------------------------------------------------------------
-// Direction from a player to a point, scaled into (-1, 1) with the highest resolution nearby.
-static inline void observe_way(obs_t *obs, const Player *p, float x, float y, float distance) {
+// Writes the direction from a player to a point, scaled into (-1, 1), finest for near points.
+static inline void observe_direction(obs_t *obs, const Player *p, float x, float y,
+                                     float distance) {
     const float scale = 1 / (distance + CLOSE_BY);
     obs[0] = (x - p->x) * scale, obs[1] = (y - p->y) * scale;
 }
 
-// Direction and nearness, 1 here to 0 out of sight; all 0 if there is nothing.
+// Writes the direction (2) and the nearness: 1 at the player's own position, 0 at the end of sight.
+// All entries are 0 if nothing was seen.
 static inline void observe_seen(obs_t *obs, const Player *p, Seen seen, float sight, float x,
                                 float y) {
-    const int there = seen.far < sight * sight;
-    const float distance = sqrtf(seen.far);
-    observe_way(obs, p, there ? x : p->x, there ? y : p->y, distance);
+    const int there = seen.distance2 < sight * sight;
+    const float distance = sqrtf(seen.distance2);
+    observe_direction(obs, p, there ? x : p->x, there ? y : p->y, distance);
     obs[2] = 1 - distance * (1 / sight);
 }
 
 static inline void observe_self(const Env *env, const Player *p, obs_t *obs) {
-    const float to_zone = sqrtf(far_from(p, env->zone_x, env->zone_y));
+    const float to_zone = sqrtf(distance2_to(p, env->zone_x, env->zone_y));
     obs[0] = p->health * 2 - 1;
     obs[1] = (float)p->ammo * (2.0f / MOST_AMMO) - 1;
     obs[2] = (float)p->pause * (1.0f / LONGEST_PAUSE);
     obs[3] = p->x * env->scale - 1;
     obs[4] = p->y * env->scale - 1;
     obs[5] = clamp((env->zone_radius - to_zone) * (1 / SIGHT), -1, 1); // below 0: outside
-    observe_way(obs + 6, p, env->zone_x, env->zone_y, to_zone);
+    observe_direction(obs + 6, p, env->zone_x, env->zone_y, to_zone);
 }
 
 //  0  health, ammo, pause            11  4 nearest players: direction (2), nearness, health
@@ -329,7 +335,7 @@ static inline void observe_self(const Env *env, const Player *p, obs_t *obs) {
 //  5  distance to the zone's edge,
 //     direction to its centre (2),
 //     its radius
-//  9  time; share of players left    All in about [-1, 1]; entries of things not in sight are 0.
+//  9  time; share of players left    All are in about [-1, 1]; entries of what is not seen are 0.
 static void env_observe(const Env *env, PufIO *io) {
     const int32_t end = env->config.shrink + env->config.hold + env->config.close;
     const float time = clamp((float)env->tick / (float)end, 0, 1) * 2 - 1;
@@ -345,7 +351,7 @@ static void env_observe(const Env *env, PufIO *io) {
             const Seen seen = p->others[k];
             const Player *other = &env->players[seen.index];
             observe_seen(obs, p, seen, SIGHT, other->x, other->y);
-            obs[3] = seen.far < SIGHT * SIGHT ? other->health : 0;
+            obs[3] = seen.distance2 < SIGHT * SIGHT ? other->health : 0;
         }
         for (int k = 0; k < KINDS; k++, obs += 3) {
             const Cell *cell = &env->cells[p->things[k].index];
@@ -368,24 +374,24 @@ static int32_t towards(float dx, float dy) {
     return MOVE_TO[1 + right][1 + up];
 }
 
-// Stay in the zone, attack players that come near and move away from them, fetch health or ammo.
-// Sets `move`. -> the choice of attack.
-static int32_t script(const Env *env, Player *p) {
+// Plays a bot: it stays in the zone, attacks players that come near and moves away from them, and
+// fetches health or ammo. Sets `move`. -> the choice of attack.
+static int32_t play_bot(const Env *env, Player *p) {
     const float zone_x = env->zone_x - p->x, zone_y = env->zone_y - p->y;
     const float safe = clamp(env->zone_radius - 2, 0, env->zone_radius);
-    const float far = p->others[0].far;
+    const float distance2 = p->others[0].distance2;
     const int32_t need = p->health < 0.7f ? HEALTH : AMMO;
     p->move = 0;
     if (zone_x * zone_x + zone_y * zone_y > safe * safe) p->move = towards(zone_x, zone_y);
-    else if (far < SHOT_RANGE * SHOT_RANGE) {
+    else if (distance2 < SHOT_RANGE * SHOT_RANGE) {
         const Player *other = &env->players[p->others[0].index];
         p->move = towards(p->x - other->x, p->y - other->y);
     } else if (sees_thing(p, need)) {
         const Cell *cell = &env->cells[p->things[need].index];
         p->move = towards(cell->x - p->x, cell->y - p->y);
     }
-    if (far < MELEE_RANGE * MELEE_RANGE) return MELEE;
-    return far < SHOT_RANGE * SHOT_RANGE / 2 ? SHOT : 0;
+    if (distance2 < MELEE_RANGE * MELEE_RANGE) return MELEE;
+    return distance2 < SHOT_RANGE * SHOT_RANGE / 2 ? SHOT : 0;
 }
 
 // --- one step ------------------------------------------------------------------------------
@@ -397,8 +403,8 @@ static void attack(Env *env, PufIO *io, int32_t me, int32_t kind) {
     p->ammo -= kind == SHOT;
     env->attacks += is_agent;
     const float range = kind == MELEE ? MELEE_RANGE : SHOT_RANGE;
-    if (p->others[0].far > range * range) return;
-    if (kind == SHOT && puf_uniform(&env->rng, 0, SIGHT) < sqrtf(p->others[0].far)) return;
+    if (p->others[0].distance2 > range * range) return;
+    if (kind == SHOT && puf_uniform(&env->rng, 0, SIGHT) < sqrtf(p->others[0].distance2)) return;
     Player *other = &env->players[p->others[0].index];
     if (other->health <= 0) return; // already killed in this step
     const float most = kind == MELEE ? MELEE_DAMAGE : SHOT_DAMAGE;
@@ -422,7 +428,7 @@ static void move(Env *env, int32_t me) {
     for (int k = 0; k < KINDS; k++) {
         if (!sees_thing(p, k)) continue;
         Cell *cell = &env->cells[p->things[k].index];
-        if (cell->kind != k || far_from(p, cell->x, cell->y) > REACH * REACH) continue;
+        if (cell->kind != k || distance2_to(p, cell->x, cell->y) > REACH * REACH) continue;
         if (k == HEALTH) p->health = clamp(p->health + HEAL, 0, 1);
         else p->ammo = p->ammo + BOX_AMMO < MOST_AMMO ? p->ammo + BOX_AMMO : MOST_AMMO;
         cell->kind = NOTHING;
@@ -430,15 +436,15 @@ static void move(Env *env, int32_t me) {
     }
 }
 
-static void suffer(Env *env, Player *p) {
+static void hurt_by_zone(Env *env, Player *p) {
     const float radius = env->zone_radius;
-    if (far_from(p, env->zone_x, env->zone_y) <= radius * radius) return;
+    if (distance2_to(p, env->zone_x, env->zone_y) <= radius * radius) return;
     p->health -= ZONE_DAMAGE;
     if (p->health <= 0) env->sums.zone_deaths += 1;
 }
 
-// Remove dead players from the game, and reward those left for outliving them.
-static void bury(Env *env, PufIO *io) {
+// Removes the dead players and rewards the live agents for outliving them.
+static void remove_dead(Env *env, PufIO *io) {
     const int32_t agents = env->config.agents, left = env->left, agents_left = env->agents_left;
     const int32_t dead_bots = env->config.bots - (left - agents_left); // before this step
     env->left = env->agents_left = 0;
@@ -450,7 +456,8 @@ static void bury(Env *env, PufIO *io) {
             env->agents_left += me < agents;
             continue;
         }
-        if (env->cells[p->cell].kind == NOTHING) put(env, p->cell, p->ammo > 0 ? AMMO : HEALTH);
+        if (env->cells[p->cell].kind == NOTHING)
+            put_item(env, p->cell, p->ammo > 0 ? AMMO : HEALTH);
         if (me >= agents) continue;
         puf_reward(io, me, DEATH_REWARD);
         puf_die(io, me);
@@ -487,25 +494,25 @@ static void env_step(Env *env, PufIO *io) {
         attack(env, io, env->live[i], action[1]);
     }
     for (int32_t i = env->agents_left; i < env->left; i++)
-        attack(env, io, env->live[i], script(env, &env->players[env->live[i]]));
+        attack(env, io, env->live[i], play_bot(env, &env->players[env->live[i]]));
     for (int32_t i = 0; i < env->left; i++) {
         Player *p = &env->players[env->live[i]];
         if (p->health <= 0) continue;
         move(env, env->live[i]);
-        suffer(env, p);
+        hurt_by_zone(env, p);
     }
-    bury(env, io);
+    remove_dead(env, io);
     env->tick += 1;
     set_zone(env);
     if (env->tick % SUPPLY == 0) {
         const int32_t cell = random_cell(env);
-        if (env->cells[cell].kind == NOTHING) put(env, cell, puf_below(&env->rng, KINDS));
+        if (env->cells[cell].kind == NOTHING) put_item(env, cell, puf_below(&env->rng, KINDS));
     }
     if (env->left <= 1 || env->agents_left == 0) {
         finish(env, io, PUF_TERMINAL);
         return;
     }
-    look(env);
+    update_sight(env);
     if (env->tick >= env->config.max_steps) finish(env, io, PUF_TRUNCATED);
 }
 

@@ -33,7 +33,7 @@
 #include <stdlib.h>
 
 enum { EMPTY = 0, FOOD = 2, SOLID = -1, HEAD = -2 }; // of a cell; free: not negative
-enum { CLAIMED = 3, CLASH = 4 };                     // during a step: one head arrives, several do
+enum { CLAIMED = 3, CLASH = 4 };                     // during a step: one head arrives; several do
 enum { SIGHT = 5, WINDOW = 2 * SIGHT + 1 };          // cells seen in each direction
 enum { CAPACITY = 128, START = 3 };                  // cells of the longest snake, and of a new one
 enum { AHEAD = 3 };                                  // free cells ahead of a snake that spawns

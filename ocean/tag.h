@@ -2,10 +2,10 @@
 //
 // Agents are points in a square room; a step moves an agent in one of 8 directions. Agents 0 to
 // hunters - 1 are hunters and present from the start. The others are prey: one is present from the
-// start, and another enters every `every` steps, far from the hunters. Prey within REACH of a hunter
-// after all have moved is caught by the nearest hunter, which gets +1; the prey gets -1 and leaves
-// the game. Hunters are slower than prey, so that it takes several hunters, and a corner, to catch
-// prey. The episode ends when the last prey is caught.
+// start, and another enters every `every` steps, far from the hunters. After all have moved, prey
+// within REACH of a hunter is caught by the nearest one, which gets +1; the prey gets -1 and leaves
+// the game. Hunters are slower than prey, so catching prey takes several hunters and a corner. The
+// episode ends when the last prey is caught.
 
 #define PUF_NAME "tag"
 #define PUF_DOC "Hunters chase prey, which enters one by one, until all prey is caught."
@@ -15,14 +15,14 @@
 #define PUF_CONFIG(X) \
     X(int32_t, hunters, 4, 1, 64, "agents that hunt") \
     X(int32_t, prey, 12, 1, 192, "agents that are hunted") \
-    X(int32_t, every, 10, 1, 10000, "steps between two prey that enter") \
+    X(int32_t, every, 10, 1, 10000, "steps from the entry of one prey to that of the next") \
     X(int32_t, max_steps, 250, 1, 100000, "steps until an episode is truncated")
 #define PUF_LOG(X) \
     X(score, "share of the prey that was caught") \
     X(length, "steps") \
     X(catches, "prey that was caught") \
     X(entered, "prey that entered") \
-    X(survival, "mean steps that prey which entered stayed free")
+    X(survival, "mean steps from the entry of a prey until it was caught, or until the end")
 #include "pufferenv/env.h"
 
 #include <math.h>
@@ -64,7 +64,7 @@ static float distance2(Point a, Point b) {
     return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y);
 }
 
-// Returns the hunter nearest to a place; of several, the first.
+// Returns the hunter nearest to a place; ties go to the lowest index.
 static int nearest_hunter(const Env *env, Point place) {
     int best = 0;
     for (int h = 1; h < env->config.hunters; h++)
@@ -77,7 +77,7 @@ static Point random_place(Env *env) {
     return (Point){x, puf_uniform(&env->rng, 0, env->side)};
 }
 
-// Let the next prey enter, at the one of PLACES random places that is farthest from the hunters.
+// Lets the next prey enter: at that one of PLACES random places that is farthest from all hunters.
 static int enter(Env *env) {
     const int a = env->config.hunters + env->entered++;
     float most = -1;
@@ -96,24 +96,26 @@ static void env_reset(Env *env, PufIO *io) {
     for (int a = enter(env) + 1; a < io->num_agents; a++) puf_absent(io, a);
 }
 
-// Observe the `count` agents in [begin, end) nearest to `me`: direction, scaled into [-1, 1] with the
-// highest resolution nearby, and nearness, 1 here to 0 at infinity. Entries of missing agents are 0.
+// Observes the `count` agents in [begin, end) nearest to `me`: the direction (2), scaled into
+// (-1, 1), finest for near agents, and the nearness, 1 at distance 0 and 0 at infinity. If there are
+// fewer agents, the remaining entries are 0.
 static obs_t *observe_nearest(const Env *env, const PufIO *io, int me, int begin, int end,
                               int count, obs_t *obs) {
     int found[RIVALS > FRIENDS ? RIVALS : FRIENDS], n = 0;
-    float far[RIVALS > FRIENDS ? RIVALS : FRIENDS]; // squared distances, ascending
+    float distances2[RIVALS > FRIENDS ? RIVALS : FRIENDS]; // squared distances, ascending
     for (int a = begin; a < end; a++) {
         if (!io->alive[a] || a == me) continue;
         const float d2 = distance2(env->agents[a], env->agents[me]);
-        if (n == count && d2 >= far[n - 1]) continue;
+        if (n == count && d2 >= distances2[n - 1]) continue;
         int k = n < count ? n++ : n - 1;
-        for (; k > 0 && far[k - 1] > d2; k--) far[k] = far[k - 1], found[k] = found[k - 1];
-        far[k] = d2, found[k] = a;
+        for (; k > 0 && distances2[k - 1] > d2; k--)
+            distances2[k] = distances2[k - 1], found[k] = found[k - 1];
+        distances2[k] = d2, found[k] = a;
     }
     for (int k = 0; k < count; k++, obs += EACH) {
         obs[0] = obs[1] = obs[2] = 0;
         if (k >= n) continue;
-        const float scale = 1 / (sqrtf(far[k]) + NEAR);
+        const float scale = 1 / (sqrtf(distances2[k]) + NEAR);
         obs[0] = (env->agents[found[k]].x - env->agents[me].x) * scale;
         obs[1] = (env->agents[found[k]].y - env->agents[me].y) * scale;
         obs[2] = NEAR * scale;
