@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.engine._engine import Axis, Head
-from pufferenv.external.action_masks import MaskReader
-from pufferenv.spaces import ActionPacking, Packing
+from pufferenv.external.description import EnvDescription
+from pufferenv.external.runners.base import EnvMask, Seeds
+from pufferenv.spaces import Packing
 
 class EnvError(RuntimeError):
     """An external env raised or returned something illegal; the message names env and step."""
@@ -83,23 +84,9 @@ class GymnasiumRunner:
 
     envs: list[Any]
     def __init__(
-        self,
-        mailbox: Mailbox,
-        envs: list[Any],
-        first: int,
-        mode: int,
-        name: str,
-        observations: Packing,
-        actions: ActionPacking,
-        masks: MaskReader | None,
+        self, mailbox: Mailbox, envs: list[Any], first: int, mode: int, description: EnvDescription
     ) -> None: ...
-    def reset(
-        self,
-        begin: int,
-        end: int,
-        seeds: npt.NDArray[np.uint64] | None = None,
-        mask: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
+    def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
         """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,) within [begin, end)."""
     def step(self, begin: int, end: int) -> None:
         """Step envs [begin, end) with the actions of the engine's arrays."""

@@ -33,11 +33,12 @@ cdef class GymnasiumRunner:
     cdef bytes dtype_code       # in the buffer protocol; b"": the space is a nest
     cdef Py_ssize_t[::1] shape
 
-    def __init__(self, Mailbox mailbox, list envs, int64_t first, int mode, name, observations,
-                 actions, masks):
-        self.mailbox, self.envs, self.first, self.mode, self.name = mailbox, envs, first, mode, name
+    def __init__(self, Mailbox mailbox, list envs, int64_t first, int mode, description):
+        observations, actions = description.observations, description.actions
+        self.mailbox, self.envs, self.first, self.mode = mailbox, envs, first, mode
         self.env_steps = [env.step for env in envs]
-        self.masks, self.finite = masks, FiniteCheck(observations)
+        self.name, self.masks = description.name, description.masks
+        self.finite = FiniteCheck(observations)
         self.write, self.unpack = observations.write, actions.unpack
         self.actions = action_objects(actions)
         self.slot_views, self.obs_views, self.final_views = (

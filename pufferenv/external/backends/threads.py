@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.external.backends.base import Arrays, EnvSetup, plain_memory, split_envs
-from pufferenv.external.runners.factory import Runner, make_runner
+from pufferenv.external.runners.base import Runner
+from pufferenv.external.runners.factory import make_runner
 
 
 class Worker(NamedTuple):

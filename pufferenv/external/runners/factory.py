@@ -1,13 +1,9 @@
-"""Make the runner of a kind of env: what steps Python envs and writes results into the mailbox.
-
-A runner has a range of the engine's envs. It reads their actions, steps them, and writes rewards,
-ends and observations into the mailbox. Backends decide in which thread or process it does so.
-"""
+"""Make the runner of a kind of env."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,27 +11,9 @@ import numpy.typing as npt
 from pufferenv.engine._engine import ROWS
 from pufferenv.external._external import GymnasiumRunner, Mailbox
 from pufferenv.external.description import EnvDescription, spaces_of_agent
+from pufferenv.external.runners.base import Runner
 from pufferenv.external.runners.pettingzoo import PettingZooRunner
 from pufferenv.external.runners.vector_env import VectorEnvRunner
-
-
-class Runner(Protocol):
-    """What a backend calls. `begin`, `end`: envs of the runner's range, half-open."""
-
-    def reset(
-        self,
-        begin: int,
-        end: int,
-        seeds: npt.NDArray[np.uint64] | None = None,
-        mask: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,)."""
-
-    def step(self, begin: int, end: int) -> None:
-        """Step envs [begin, end) with the actions of the engine's arrays."""
-
-    def close(self) -> None:
-        """Close the envs."""
 
 
 def make_runner(
@@ -65,11 +43,8 @@ def make_runner(
                 f"{spaces}, the first env that was made has {expected}: all envs must have the "
                 "same spaces"
             )
-    what = description.name, description.observations, description.actions, description.masks
     if description.kind == "pettingzoo":
-        return PettingZooRunner(mailbox, envs, first, mode, *what, description.num_agents)
-    if description.autoreset is not None:
-        return VectorEnvRunner(
-            mailbox, envs, first, *what, description.envs_per_make, description.autoreset
-        )
-    return GymnasiumRunner(mailbox, envs, first, mode, *what)
+        return PettingZooRunner(mailbox, envs, first, mode, description)
+    if description.kind == "vector_env":
+        return VectorEnvRunner(mailbox, envs, first, description)
+    return GymnasiumRunner(mailbox, envs, first, mode, description)

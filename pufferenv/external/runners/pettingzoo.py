@@ -15,32 +15,25 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import DISABLED, LIVE, NEXT_STEP, TERMINAL, TRUNCATED
 from pufferenv.external._external import EnvError, FiniteCheck, Mailbox, as_bytes
-from pufferenv.external.action_masks import MaskReader
+from pufferenv.external.description import EnvDescription
 from pufferenv.external.episode_infos import write_infos
-from pufferenv.spaces import FLOAT32_MAX, ActionPacking, Packing
+from pufferenv.external.runners.base import EnvMask, Seeds
+from pufferenv.spaces import FLOAT32_MAX
 
 
 class PettingZooRunner:
     """Steps PettingZoo envs one after the other. `first`: the engine's index of envs[0]."""
 
     def __init__(
-        self,
-        mailbox: Mailbox,
-        envs: list[Any],
-        first: int,
-        mode: int,
-        name: str,
-        observations: Packing,
-        actions: ActionPacking,
-        masks: MaskReader | None,
-        num_agents: int,
+        self, mailbox: Mailbox, envs: list[Any], first: int, mode: int, description: EnvDescription
     ) -> None:
-        self.mailbox, self.envs, self.first, self.mode, self.name = mailbox, envs, first, mode, name
-        self.observations, self.actions, self.num_agents = observations, actions, num_agents
-        self.masks, self._finite = masks, FiniteCheck(observations)
+        self.mailbox, self.envs, self.first, self.mode = mailbox, envs, first, mode
+        self.name, self.num_agents = description.name, description.num_agents
+        self.observations, self.actions = description.observations, description.actions
+        self.masks, self._finite = description.masks, FiniteCheck(self.observations)
         # The arrays that observations are written to, each as views by part and as bytes.
         self._targets: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
-            key: (observations.views(mailbox.arrays[key]), as_bytes(mailbox.arrays[key]))
+            key: (self.observations.views(mailbox.arrays[key]), as_bytes(mailbox.arrays[key]))
             for key in ("slots", "obs", "final_obs")
             if key in mailbox.arrays
         }
@@ -54,13 +47,7 @@ class PettingZooRunner:
         self._ended = [False] * len(envs)  # its next step begins an episode, or it awaits a reset
         self._num_steps = [0] * len(envs)
 
-    def reset(
-        self,
-        begin: int,
-        end: int,
-        seeds: npt.NDArray[np.uint64] | None = None,
-        mask: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
+    def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
         """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,) within [begin, end)."""
         for i in range(begin, end):
             if mask is not None and not mask[i]:

@@ -14,43 +14,29 @@ from gymnasium.vector import AutoresetMode
 
 from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
 from pufferenv.external._external import EnvError, FiniteCheck, Mailbox, as_bytes
-from pufferenv.external.action_masks import MaskReader
-from pufferenv.external.description import is_envpool
+from pufferenv.external.description import EnvDescription, is_envpool
 from pufferenv.external.episode_infos import info_of_env, write_infos
-from pufferenv.spaces import FLOAT32_MAX, ActionPacking, Packing
+from pufferenv.external.runners.base import EnvMask, Seeds
+from pufferenv.spaces import FLOAT32_MAX
 
 
 class VectorEnvRunner:
     """Steps vector envs of `block` envs each. `first`: the engine's index of the first env."""
 
     def __init__(
-        self,
-        mailbox: Mailbox,
-        envs: list[Any],
-        first: int,
-        name: str,
-        observations: Packing,
-        actions: ActionPacking,
-        masks: MaskReader | None,
-        block: int,
-        autoreset: AutoresetMode,
+        self, mailbox: Mailbox, envs: list[Any], first: int, description: EnvDescription
     ) -> None:
-        self.mailbox, self.envs, self.first, self.name = mailbox, envs, first, name
-        self.observations, self.actions, self.autoreset = observations, actions, autoreset
-        self.block, self.masks, self._finite = block, masks, FiniteCheck(observations)
+        self.mailbox, self.envs, self.first, self.name = mailbox, envs, first, description.name
+        self.observations, self.actions = description.observations, description.actions
+        self.masks, self._finite = description.masks, FiniteCheck(self.observations)
+        self.block, self.autoreset = description.envs_per_make, description.autoreset
         # (E,) whether its next step only shows the first observation of an episode
-        self._between = np.zeros(block * len(envs), np.bool_)
+        self._between = np.zeros(self.block * len(envs), np.bool_)
         # (block, *O) current observations of the vector env that is stepped
-        self._obs = np.zeros((block, *observations.shape), observations.dtype)
+        self._obs = np.zeros((self.block, *self.observations.shape), self.observations.dtype)
         self._num_steps = 0
 
-    def reset(
-        self,
-        begin: int,
-        end: int,
-        seeds: npt.NDArray[np.uint64] | None = None,
-        mask: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
+    def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
         """Begin new episodes in envs [begin, end).
 
         seeds: (E,), of which each vector env gets that of its first env, and derives the others

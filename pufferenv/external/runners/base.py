@@ -1,0 +1,28 @@
+"""What a backend calls: a runner, which steps one kind of Python env.
+
+A runner has a range of the engine's envs. It reads their actions, steps them, and writes rewards,
+ends and observations into the mailbox. Backends decide in which thread or process it does so.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Seeds: TypeAlias = "npt.NDArray[np.uint64] | None"  # (E,); None: the envs choose
+EnvMask: TypeAlias = "npt.NDArray[np.bool_] | None"  # (E,); None: all envs
+
+
+class Runner(Protocol):
+    """Steps a range of envs. `begin`, `end`: envs of the range, half-open."""
+
+    def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
+        """Begin new episodes with `seeds` in the envs of `mask`."""
+
+    def step(self, begin: int, end: int) -> None:
+        """Step envs [begin, end) with the actions of the engine's arrays."""
+
+    def close(self) -> None:
+        """Close the envs."""
