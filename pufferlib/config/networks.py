@@ -1,6 +1,7 @@
-"""The networks that `policy.name` can name: one row each. No torch here, `puffer --help` reads it.
+"""The networks and activations that `policy.name` and `policy.activation` can name: one row each.
 
-To add a network, write its module in pufferlib/policies and add a row here.
+To add a network, write its module in pufferlib/policies and add a row here. This file does not
+import torch, because `puffer --help` reads it.
 """
 
 from typing import NamedTuple
@@ -20,3 +21,6 @@ NETWORKS = {
     "mingru": Network("pufferlib.policies.mingru:MinGRU", recurrent=True),
 }
 RECURRENT = tuple(name for name, row in NETWORKS.items() if row.recurrent)
+
+# Class in torch.nn of each activation.
+ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}

@@ -8,7 +8,7 @@ engine, so that `puffer --help` is quick. A game declares its own options (`env.
 import dataclasses
 
 from pufferenv.external.backends.registry import BACKENDS
-from pufferlib.config.networks import NETWORKS, RECURRENT
+from pufferlib.config.networks import ACTIVATIONS, NETWORKS, RECURRENT
 from pufferlib.config.section import Section, option
 
 
@@ -62,7 +62,7 @@ class PolicyOptions(Section):
     activation: str = option(
         "relu",
         "activation function of the hidden layers",
-        choices=("relu", "tanh", "gelu", "silu", "elu"),
+        choices=tuple(ACTIVATIONS),
     )
     path: str = option("", "your own network instead, given as my_file.py:MyPolicy")
 

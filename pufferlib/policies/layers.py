@@ -5,23 +5,23 @@ discrete heads together, X continuous axes.
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pufferlib.config.networks import ACTIVATIONS
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-}
 LOG_STD = -0.5  # of a new policy: log of the deviation, in units of half an axis's range
+
+
+def make_activation(name: str) -> nn.Module:
+    """Make the activation that `policy.activation` names."""
+    return cast(nn.Module, getattr(nn, ACTIVATIONS[name])())
 
 
 def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:

@@ -8,7 +8,7 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.encoders import input_layer
-from pufferlib.policies.layers import ACTIVATIONS, Heads, orthogonal
+from pufferlib.policies.layers import Heads, make_activation, orthogonal
 
 
 class MLP(Policy):
@@ -31,7 +31,7 @@ class MLP(Policy):
 
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, None]:
         """Act once: obs (N, *O) -> output of N; there is no state."""
-        activation = ACTIVATIONS[self.activation]()
+        activation = make_activation(self.activation)
         x = activation(self.first(obs, self.norm))
         for layer in self.hidden:
             x = activation(layer(x))
