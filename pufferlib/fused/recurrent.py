@@ -59,8 +59,8 @@ class FusedRecurrent(FusedNetwork):
 
         x, product = self._x[:n], self.first_product(self._gates[:n])
         self.first.forward(graph, self.prepare_input(graph, obs, self._obs), x, product)
-        buffers = StepBuffers(self._gates[:n], self._out[:n], to_gemm_dtype)
-        hidden = self.policy.step_layers(self.weights, x, states, states, buffers, graph)
+        buffers = StepBuffers(self._gates[:n], states, self._out[:n], to_gemm_dtype)
+        hidden = self.policy.step_layers(self.weights, x, states, buffers, graph)
         self.last.forward(graph, hidden, self.outputs[:n])
         return self.split_heads(self.outputs[:n])
 

@@ -38,18 +38,12 @@ class LSTM(Recurrent):
             self.input[i] = both
 
     def step(
-        self,
-        layer: Layer,
-        x: Tensor,
-        state: Tensor,
-        new: Tensor,
-        buffers: StepBuffers,
-        executor: Executor,
+        self, layer: Layer, x: Tensor, state: Tensor, buffers: StepBuffers, executor: Executor
     ) -> Tensor:
         """Run one step of one layer; the output is the new hidden state."""
         (weight, bias), gates, cells = layer, buffers.gates, CellKernels(state)
         of_x, of_hidden = torch.split(weight, self.size, dim=1)
-        (hidden, cell), (next_hidden, next_cell) = state.chunk(2, 1), new.chunk(2, 1)
+        (hidden, cell), (next_hidden, next_cell) = state.chunk(2, 1), buffers.state.chunk(2, 1)
         executor.product(buffers.to_gemm_dtype(x), of_x.t(), gates)
         executor.product(buffers.to_gemm_dtype(hidden), of_hidden.t(), gates, add=True)
         tensors = {"gates": gates, "cell": cell, "out": next_hidden, "next_cell": next_cell}

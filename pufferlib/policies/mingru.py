@@ -20,18 +20,12 @@ class MinGRU(Recurrent):
     states = 1
 
     def step(
-        self,
-        layer: Layer,
-        x: Tensor,
-        state: Tensor,
-        new: Tensor,
-        buffers: StepBuffers,
-        executor: Executor,
+        self, layer: Layer, x: Tensor, state: Tensor, buffers: StepBuffers, executor: Executor
     ) -> Tensor:
         """Run one step of one layer: to the kernel, each agent is a row of one step."""
         (weight, bias), cells = layer, CellKernels(state)
         executor.product(x, weight.t(), buffers.gates)
-        tensors = {"x": x, "gates": buffers.gates, "hidden": new, "out": buffers.out}
+        tensors = {"x": x, "gates": buffers.gates, "hidden": buffers.state, "out": buffers.out}
         arrays = {name: cells.view(tensor.unsqueeze(1)) for name, tensor in tensors.items()}
         args = {"bias": cells.view(bias), "state": cells.view(state), **arrays}
         executor.call(cells.functions.mingru, **args)

@@ -18,7 +18,7 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.encoders import input_layer
-from pufferlib.policies.layers import ACTIVATIONS, Heads, orthogonal
+from pufferlib.policies.layers import Heads, make_activation, orthogonal
 from pufferlib.runtime.graph import EAGER, Executor
 
 # Agents that act at a time: their gates stay in a core's cache from the product to the kernel.
@@ -31,6 +31,7 @@ class StepBuffers(NamedTuple):
     """Memory for one step of N agents."""
 
     gates: Tensor  # (N, gates * D) products
+    state: Tensor  # the new state, (N, S), of one layer (N, states * D); may be the old state
     # (N, D) output of the last layer, where that is not its state; may be the first layer's input.
     out: Tensor
     # Converts (N, D) to the dtype of the products' factors; valid until the next conversion. The
@@ -67,18 +68,11 @@ class Recurrent(Policy):
         self.heads = Heads(spec, size)
 
     def step(
-        self,
-        layer: Layer,
-        x: Tensor,
-        state: Tensor,
-        new: Tensor,
-        buffers: StepBuffers,
-        executor: Executor,
+        self, layer: Layer, x: Tensor, state: Tensor, buffers: StepBuffers, executor: Executor
     ) -> Tensor:
         """Run one step of one layer: x (N, D), state (N, states * D) -> output (N, D).
 
-        The new state goes to `new`, which may be `state`. The output is a part of it, or is in
-        `buffers.out`.
+        The new state goes to `buffers.state`. The output is a part of it, or is in `buffers.out`.
         """
         raise NotImplementedError
 
@@ -93,14 +87,14 @@ class Recurrent(Policy):
     @torch.no_grad()
     def forward(self, obs: Tensor, state: Tensor | None) -> tuple[Output, Tensor]:
         """Act once: obs (N, *O), state (N, S) -> output of N, new state (N, S); no gradient."""
-        x = ACTIVATIONS[self.activation]()(self.first(obs, self.norm))
+        x = make_activation(self.activation)(self.first(obs, self.norm))
         old = cast(Tensor, state)
         new, layers, outputs = torch.empty_like(old), self.layers(), []
         gates = x.new_empty((min(ACT_CHUNK_AGENTS, len(x)), self.gates * self.size))
         chunks = zip(*(torch.split(part, ACT_CHUNK_AGENTS) for part in (x, old, new)), strict=True)
         for chunk, before, after in chunks:
-            buffers = StepBuffers(gates[: len(chunk)], chunk)
-            outputs.append(self.step_layers(layers, chunk, before, after, buffers, EAGER))
+            buffers = StepBuffers(gates[: len(chunk)], after, chunk)
+            outputs.append(self.step_layers(layers, chunk, before, buffers, EAGER))
         return self.heads(torch.cat(outputs)), new
 
     def layers(self) -> list[Layer]:
@@ -113,23 +107,22 @@ class Recurrent(Policy):
         layers: list[Layer],
         x: Tensor,
         state: Tensor,
-        new: Tensor,
         buffers: StepBuffers,
         executor: Executor,
     ) -> Tensor:
         """Run one step of all layers for N <= ACT_CHUNK_AGENTS: x (N, D), state (N, S) -> (N, D).
 
-        x is overwritten; the new state goes to `new`.
+        x is overwritten; the new state goes to `buffers.state`.
         """
-        states = zip(*(torch.split(s, self.layer_state, dim=1) for s in (state, new)), strict=True)
-        for i, (before, after) in enumerate(states):
+        both = (torch.split(whole, self.layer_state, dim=1) for whole in (state, buffers.state))
+        for i, (before, after) in enumerate(zip(*both, strict=True)):
             out = buffers.out if i == len(layers) - 1 else x
-            x = self.step(layers[i], x, before, after, buffers._replace(out=out), executor)
+            x = self.step(layers[i], x, before, buffers._replace(state=after, out=out), executor)
         return x
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times: obs (B, H, *O), state (B, S), reset (B, H) bool -> output of B * H."""
-        x = ACTIVATIONS[self.activation]()(self.first(obs.flatten(0, 1), self.norm))
+        x = make_activation(self.activation)(self.first(obs.flatten(0, 1), self.norm))
         x = x.unflatten(0, reset.shape)
         keep = (~reset).to(x.dtype)
         if self.time_first:
