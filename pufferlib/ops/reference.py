@@ -215,13 +215,6 @@ def advantage(
 def ppo_loss(
     *,
     values: Tensor,
-    logits: Tensor | None = None,
-    sizes: Sequence[int] | Array | None = None,
-    mask: Tensor | None = None,
-    mean: Tensor | None = None,
-    log_std: Tensor | None = None,
-    action: Tensor | None = None,
-    axis: Tensor | None = None,
     logprob: Tensor,
     old_value: Tensor,
     advantage: Tensor,
@@ -232,6 +225,7 @@ def ppo_loss(
     vf_coef: float,
     vf_clip_coef: float = 0.0,
     ent_coef: float,
+    **distribution: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return PPO's loss (Schulman et al. 2017, equations 7 and 9) and its parts, means over M.
 
@@ -243,17 +237,9 @@ def ppo_loss(
     With vf_clip_coef > 0 the value's squared error is the larger of two, the other being that of
     the value moved at most vf_clip_coef away from `old_value`. The parts are: loss, policy, value,
     entropy, the KL estimate (r - 1) - log r, the share of |r - 1| > clip_coef, and the KL estimate
-    -log r.
+    -log r. `distribution` has the arguments of `logprob_and_entropy`.
     """
-    new_logprob, entropies = logprob_and_entropy(
-        logits=logits,
-        sizes=sizes,
-        mask=mask,
-        mean=mean,
-        log_std=log_std,
-        action=action,
-        axis=axis,
-    )
+    new_logprob, entropies = logprob_and_entropy(**distribution)
     log_ratio = new_logprob - logprob
     r = log_ratio.exp()
     adv = (advantage - adv_mean) * adv_scale
