@@ -41,16 +41,15 @@ class Collector:
         self,
         env: RowEnv,
         backend: PolicyBackend,
+        bootstrap: Bootstrap,
         observations: Observations,
         states: RecurrentState | None,
         timer: Timer,
-        device: torch.device,
         num_groups: int = 1,
         asynchronous: bool = False,
     ) -> None:
         self.env, self.backend, self.states, self.timer = env, backend, states, timer
-        self.observations = observations
-        self.bootstrap = Bootstrap(env, backend, observations, states, timer, device)
+        self.bootstrap, self.observations = bootstrap, observations
         if num_groups > env.num_envs:
             raise ValueError(
                 f"vec.num_groups={num_groups} is more than vec.num_envs={env.num_envs}: "

@@ -39,6 +39,7 @@ from pufferlib.ppo.backend_factory import (
     train_chunk_steps,
 )
 from pufferlib.ppo.batch import Batch
+from pufferlib.ppo.bootstrap import Bootstrap
 from pufferlib.ppo.collector import Collector
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.observations import Observations
@@ -123,13 +124,16 @@ class Trainer:
             self.timer,
             self.device,
         )
+        bootstrap = Bootstrap(
+            self.env, self.backend, observations, self.states, self.timer, self.device
+        )
         self.collector = Collector(
             self.env,
             self.backend,
+            bootstrap,
             observations,
             self.states,
             self.timer,
-            self.device,
             vec.num_groups,
             vec.asynchronous,
         )
