@@ -233,12 +233,12 @@ class TrainingRun:
     def _setup(self) -> str:
         """Describe in one line what the run uses; it is the first line of the output."""
         trainer, build = self.trainer, describe_build()
-        threads = trainer.threads
+        threads, env_threads = trainer.threads, trainer.env.engine.num_threads
         return ", ".join(
             (
                 str(trainer.device),
                 f"{threads.value} torch ({threads.reason}) and "
-                f"{trainer.env.engine.num_threads} env threads",
+                f"{env_threads} env thread{'s' * (env_threads != 1)}",
                 str(trainer.precision),
                 f"{build['kernels']} kernels",
                 f"{build['engine']} engine",
