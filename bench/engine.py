@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from timing import cores, describe, pin, rounds, table
+from timing import cores, describe, make_parser, pin, rounds, table
 
 from pufferenv import RowEnv
 from pufferenv.engine._engine import compiled, mix_seed
@@ -146,9 +146,7 @@ def measure(loop: Engine | Bare | Prefetching, envs: int, steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--envs", type=int, default=1024, help="default 1024")
     parser.add_argument("--horizon", type=int, default=64, help="slots of a row (default 64)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")

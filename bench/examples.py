@@ -11,7 +11,6 @@ the same core.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 from gymnasium.vector import AutoresetMode
-from timing import cores, describe, pin, rounds, table
+from timing import cores, describe, make_parser, pin, rounds, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -93,9 +92,7 @@ def rate(train: Train, make: Callable[[], Any], timesteps: int) -> float:
 
 def main() -> None:
     examples = {"sb3": sb3, "torchrl": torchrl, "single_file": single_file}
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("example", choices=examples)
     parser.add_argument("--envs", type=int, default=64, help="default 64")
     parser.add_argument("--timesteps", type=int, default=16_384, help="per run")

@@ -11,7 +11,6 @@ scores of the episodes that ended during training (needs matplotlib: `pip instal
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from timing import cores, describe
+from timing import cores, describe, make_parser, parse_with_flags
 
 from pufferlib.run.directory import folder_name
 
@@ -113,15 +112,12 @@ def plot(curves: dict[str, list[list[tuple[float, float]]]], file: Path) -> None
 
 def main() -> None:
     """Train and evaluate; print one line per run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--runs", type=Path, help="folder of the runs; default: a new one")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    given, flags = parse_with_flags(parser)
     if unknown := [name for name in given.tasks if name not in TASKS]:
         parser.error(f"no task {unknown[0]}: there are {', '.join(TASKS)}")
     root = given.runs or Path(tempfile.mkdtemp())

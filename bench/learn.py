@@ -11,7 +11,6 @@ training, the peak memory of its process, and the evaluation. --plot draws the t
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from timing import cores, describe
+from timing import cores, describe, make_parser, parse_with_flags
 
 PUFFER = [sys.executable, "-m", "pufferlib"]
 
@@ -70,17 +69,14 @@ def plot(curves: dict[int, list[tuple[float, float]]], game: str, log: str, file
 
 def main() -> None:
     """Train and evaluate each seed; print one line each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("game")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--log", default="score", help="the field of the game's log to report")
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    given, flags = parse_with_flags(parser)
     folder = given.runs or Path(tempfile.mkdtemp())
     describe()
     print(f"usable cores: {len(cores())}\n")

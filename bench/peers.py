@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from timing import cores, describe, pin, table
+from timing import cores, describe, make_parser, pin, table
 
 if TYPE_CHECKING:
     from peer_loops import Recipe, Report
@@ -241,9 +241,7 @@ def plot(figures: dict[str, list[float]], file: Path) -> None:
 
 def main() -> None:
     """Measure; print tables and ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")

@@ -10,11 +10,10 @@ evaluated in float32. A CPU without bfloat16 emulates it, with the same rounding
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 
-from timing import describe
+from timing import describe, make_parser, parse_with_flags
 
 PARTS = 10  # equal parts of a training
 KINDS = ("float32", "bfloat16")
@@ -59,13 +58,10 @@ def spread(values: list[float]) -> str:
 
 def main() -> None:
     """Train all, with a line of progress for each; print both tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("game")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    given, flags = parse_with_flags(parser)
     describe()
     curves: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     ends: dict[str, list[float]] = {kind: [] for kind in KINDS}

@@ -14,13 +14,12 @@ Options after `--` go to the command.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from typing import Any
 
-from timing import cores, describe, pin, table
+from timing import cores, describe, make_parser, parse_with_flags, pin, table
 
 PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 ALONE = ["--train.device=cpu", "--train.threads=1", "--vec.num-threads=1"]
@@ -44,17 +43,14 @@ def needed(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 def main() -> None:
     """Measure the policies in turn; print speeds, limits and ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("game", nargs="?", default="breakout")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--policies", nargs="+", default=["mlp", "lstm", "mingru"])
     parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--core", type=int, help="pin to this logical core; default: the first")
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    given, flags = parse_with_flags(parser)
     describe()
     pin(given.core if given.core is not None else next(iter(cores()), None))
     words = [given.game, "--seconds", str(given.seconds), *flags]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from padded import PlainTrainer
-from timing import cores, describe, pin, rounds, table
+from timing import cores, describe, make_parser, pin, rounds, table
 
 from pufferenv import games
 from pufferlib.config.resolve import Layer, resolve
@@ -112,9 +112,7 @@ def fixed(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
     parser.add_argument("--updates", type=int, default=2, help="per trainer and round")
     parser.add_argument("--envs", type=int, default=64, help="envs of 64 agents each, for churn")

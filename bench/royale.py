@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from padded import PaddedTrainer
-from timing import cores, describe, pin, rounds, table
+from timing import cores, describe, make_parser, pin, rounds, table
 
 from pufferenv import games
 from pufferenv.game_spec import GameSpec
@@ -182,9 +182,7 @@ def plot(found: list[dict[str, Curve]], file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch and of the envs")
     parser.add_argument("--envs", type=int, default=32, help="default 32, as in royale.toml")
     parser.add_argument("--agents", type=int, default=64, help="agents per env (default 64)")

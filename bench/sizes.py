@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from step import stepper
-from timing import cores, describe, pin, rounds, table
+from timing import cores, describe, make_parser, pin, rounds, table
 
 import pufferenv
 from pufferenv import games
@@ -167,9 +167,7 @@ def print_memory(found: dict[int, list[Figures]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--games", nargs="+", default=["breakout", "squared"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 4096, 16384, 65536])
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")

@@ -9,7 +9,6 @@ favour. Then the program measures breakout with one thread and with two, each on
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.vector import VectorEnv
-from timing import core_scaling, cores, describe, os_threads, pin, rate, rounds, table
+from timing import core_scaling, cores, describe, make_parser, os_threads, pin, rate, rounds, table
 
 import pufferenv
 
@@ -88,9 +87,7 @@ def two_cores(pair: list[int], envs: int, count: int, seconds: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--envs", type=int, default=4096, help="envs per game (default 4096)")
     parser.add_argument("--many", type=int, default=16384, help="envs for two threads")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")

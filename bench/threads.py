@@ -11,14 +11,13 @@ Options after `--` go to the command.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 
-from timing import core_scaling, cores, describe, rounds, table
+from timing import core_scaling, cores, describe, make_parser, parse_with_flags, rounds, table
 
 PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 
@@ -43,14 +42,11 @@ def speed(words: list[str], use: list[int], threads: int, policy: str) -> float:
 
 def main() -> None:
     """Measure the cases in turn; print them and their ratios to one thread."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("game", nargs="?", default="breakout")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given, flags = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    given, flags = parse_with_flags(parser)
     every = cores()
     if len(every) < 2:
         raise SystemExit("this benchmark needs two cores and an OS that can pin a process")

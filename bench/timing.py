@@ -1,10 +1,12 @@
-"""Helpers of the benchmarks: pinning, interleaved rounds, tables, a description of the machine."""
+"""Helpers of the benchmarks: command lines, pinning, interleaved rounds, tables, the machine."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from pufferenv.engine._engine import compiled
+
+
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
+    """Make a parser whose help begins with the docstring of a benchmark, as it is written."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def parse_with_flags(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the command line up to `--`; return also what follows, the flags of another command."""
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    return parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
 
 
 def describe() -> None:

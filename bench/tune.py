@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from timing import make_parser, parse_with_flags
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -117,22 +119,17 @@ def write(file: Path, game: str, text: str) -> None:
 
 def main() -> None:
     """Run each candidate with each seed; print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = make_parser(__doc__)
     plans = tomllib.loads(PLAN.read_text())
     parser.add_argument("game", choices=plans)
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 1 to 3, or to the plan's")
     parser.add_argument("--only", type=int, nargs="+", help="only these candidates, counted from 0")
     parser.add_argument("--write", type=Path, help="put the table into this document")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # seed, score, episodes, limit
-    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given = parser.parse_args(sys.argv[1:cut])
+    given, options = parse_with_flags(parser)
     if given.one:
         seed, score, episodes, limit = given.one
-        run = train(
-            given.game, sys.argv[cut + 1 :], int(seed), float(score), int(episodes), float(limit)
-        )
+        run = train(given.game, options, int(seed), float(score), int(episodes), float(limit))
         print(json.dumps(run))
         return
     plan = plans[given.game]
