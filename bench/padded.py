@@ -42,14 +42,13 @@ from pufferlib.ops.ppo_loss import (
 )
 from pufferlib.ops.sample import Sampler
 from pufferlib.policies.base import Policy
+from pufferlib.ppo.batch import POOLED, compute_advantages
 from pufferlib.ppo.learner import Learner
 from pufferlib.ppo.minibatch import Minibatch, MinibatchBuffer
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.runtime.graph import EAGER, Executor, Graph
 from pufferlib.runtime.tensors import as_array
 from pufferlib.runtime.timer import Timer
-
-POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
 
 
 def without_rows(env: RowEnv, seed: int) -> Engine:
@@ -195,16 +194,11 @@ class PlainBatch:
 
     def load(self, backend: Any, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
-        names = ("reward", "value", "next_value", "done", "segment_start")
-        _kernels.advantage(
-            rows=self.rows,
-            **{f"pool_{name}": self.buffer[name] for name in names},
-            gamma=self.train.gamma,
-            gae_lambda=self.train.gae_lambda,
-            rho_clip=self.train.rho_clip,
-            c_clip=self.train.c_clip,
-            reward_scale=reward_scale,
-            reward_clip=self.train.reward_clip,
+        compute_advantages(
+            {f"pool_{name}": column for name, column in self.buffer.items()},
+            self.rows,
+            self.train,
+            reward_scale,
             out_advantage=self.own["advantage"].numpy(),
             out_target=self.own["target"].numpy(),
         )
@@ -213,10 +207,7 @@ class PlainBatch:
         self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
     ) -> Minibatch:
         """Gather these rows (m,) in `buffer`."""
-        made, arrays = buffer.views(len(rows))
-        for name, column in self.pool.items():
-            executor.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
-        return made
+        return buffer.gather(executor, self.pool, rows)
 
     def release(self) -> None:
         """Nothing is to be freed: the next rollout writes over it."""

@@ -7,6 +7,7 @@ little memory beside the pool. Letters: R rows of the pool, B rows of a batch, b
 minibatch, H horizon, S entries of a recurrent state, *O one observation.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,32 @@ POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
 # `load` writes these in the batch's rows, in place of the column that it computes them from.
 MADE = {"advantage": "pool_reward", "target": "pool_next_value", "reset": "pool_segment_start"}
 LOAD_CHUNK = 8192  # slots that `load` works on at a time on the CPU: its results stay in the cache
+
+
+def compute_advantages(
+    columns: Mapping[str, npt.NDArray[Any]],
+    rows: npt.NDArray[np.int32],
+    train: TrainOptions,
+    reward_scale: float,
+    **optional: npt.NDArray[Any] | None,
+) -> None:
+    """Compute advantages and value targets of these rows (docs/design.md, "Values at the ends").
+
+    `columns` are the pool's; `optional` has the other arrays that the kernel takes. Without any to
+    write to, it writes in place of the rewards and next values.
+    """
+    names = ("reward", "value", "next_value", "done", "segment_start")
+    _kernels.advantage(
+        rows=rows,
+        **{f"pool_{name}": columns[f"pool_{name}"] for name in names},
+        gamma=train.gamma,
+        gae_lambda=train.gae_lambda,
+        rho_clip=train.rho_clip,
+        c_clip=train.c_clip,
+        reward_scale=reward_scale,
+        reward_clip=train.reward_clip,
+        **optional,
+    )
 
 
 class Batch:
@@ -102,7 +129,8 @@ class Batch:
             reset = self._reset(rows)
             used += np.count_nonzero(ages <= version - UNUSED - 1)
             age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
-            self._advantage(rows, self._reevaluate(backend, rows, ages, reset), reward_scale)
+            ratio = self._reevaluate(backend, rows, ages, reset)
+            compute_advantages(arrays, rows, self.train, reward_scale, ratio=ratio)
             self.pool["reset"][rows] = reset
         slots = self.rows.size * self.sizes.horizon
         self.density, self.age, self.carried = used / slots, age / slots, carried / slots
@@ -143,26 +171,6 @@ class Batch:
         arrays["pool_value"][aged_rows] = np.where(old, value, arrays["pool_value"][aged_rows])
         ratio[aged] = np.exp(now - acted)
         return ratio
-
-    def _advantage(
-        self,
-        rows: npt.NDArray[np.int32],
-        ratio: npt.NDArray[np.float32] | None,
-        reward_scale: float,
-    ) -> None:
-        """Compute advantages and value targets (docs/design.md, "Values at the ends")."""
-        names = ("reward", "value", "next_value", "done", "segment_start")
-        _kernels.advantage(
-            rows=rows,
-            **{f"pool_{name}": self.env.arrays[f"pool_{name}"] for name in names},
-            ratio=ratio,
-            gamma=self.train.gamma,
-            gae_lambda=self.train.gae_lambda,
-            rho_clip=self.train.rho_clip,
-            c_clip=self.train.c_clip,
-            reward_scale=reward_scale,
-            reward_clip=self.train.reward_clip,
-        )
 
     @torch.no_grad()
     def _evaluate(
@@ -239,10 +247,7 @@ class Batch:
         self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
     ) -> Minibatch:
         """Gather rows (m,) of the pool in `buffer` on the CPU, now or on a graph."""
-        minibatch, arrays = buffer.views(len(rows))
-        for name, column in self.pool.items():
-            executor.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+        pool = self.pool
         if self.states is not None:
-            states = self.states.row_state.numpy()
-            executor.call(_kernels.gather, pool=states, rows=rows, out=arrays["state"])
-        return minibatch
+            pool = pool | {"state": self.states.row_state.numpy()}
+        return buffer.gather(executor, pool, rows)

@@ -5,11 +5,14 @@ Letters: m rows of the minibatch, H horizon, S entries of a recurrent state, *O 
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pufferlib.kernels import _kernels
 from pufferlib.ops.ppo_loss import Transitions
+from pufferlib.runtime.graph import Executor
 from pufferlib.runtime.tensors import as_array
 
 
@@ -39,3 +42,15 @@ class MinibatchBuffer:
             arrays = {name: as_array(column) for name, column in columns.items()}
             self._views[rows] = Minibatch(columns), arrays
         return self._views[rows]
+
+    def gather(
+        self,
+        executor: Executor,
+        pool: dict[str, npt.NDArray[Any]],
+        rows: npt.NDArray[np.int32],
+    ) -> Minibatch:
+        """Gather rows (m,) of the pool's columns here, immediately or as part of a graph."""
+        minibatch, arrays = self.views(len(rows))
+        for name, column in pool.items():
+            executor.call(_kernels.gather, pool=column, rows=rows, out=arrays[name])
+        return minibatch
