@@ -21,10 +21,10 @@ from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 from pufferlib.runtime.choice import Choice
 from tests.lib.policies.test_autocast import OUTPUT_ERROR, Recording, error
-from tests.lib.ppo.test_trainer import MORTAL, collect, make
 from tests.support.command import SHORT, stop_after
 from tests.support.learning import play, train
 from tests.support.specs import CONTINUOUS, DISCRETE
+from tests.support.trainers import MORTAL, collect, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.lib.ppo.test_trainer import make
+from tests.support.trainers import make
 
 SLACK = 2000  # bytes of Python's own objects: less than one more per agent of 2,048 than of 32
 
@@ -32,6 +32,18 @@ def memory(tensor):
     return tensor.untyped_storage().data_ptr()
 
 
+def peak_of(act):
+    """Return the peak that numpy and Python allocate in a call, beyond what the last one left."""
+    tracemalloc.start()
+    act()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    act()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return peak
+
+
 def of_a_step(game, num_envs, **policy):
     """Return the bytes that torch allocates in one step of a rollout, and numpy's peak."""
     trainer = make(game, num_envs=num_envs, horizon=64, policy=policy)
@@ -39,13 +51,7 @@ def of_a_step(game, num_envs, **policy):
         trainer.collector.step(1)
     with Allocations() as asked:
         trainer.collector.step(1)
-    tracemalloc.start()
-    trainer.collector.step(1)
-    before = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
-    trainer.collector.step(1)
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
+    peak = peak_of(lambda: trainer.collector.step(1))
     trainer.close()
     return asked.bytes, peak
 
@@ -66,13 +72,7 @@ def of_an_update(game, num_envs):
     trainer = make(game, num_envs=num_envs, horizon=16, minibatch_size=2048)
     for _ in range(3):
         trainer.update()
-    tracemalloc.start()
-    trainer.update()
-    before = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
-    trainer.update()
-    peak = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
+    peak = peak_of(trainer.update)
     trainer.close()
     return peak
 

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pufferlib.fused import factory
 from pufferlib.ops.ppo_loss import LossStats, ppo_loss
 from pufferlib.runtime import allocator
-from tests.lib.ppo.test_trainer import MORTAL, collect, make
 from tests.support.games import load_game
+from tests.support.trainers import MORTAL, collect, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 

@@ -19,8 +19,8 @@ from pufferlib.profiling.roofline import (
 )
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.timer import SECTIONS
-from tests.lib.ppo.test_trainer import make
 from tests.lib.runtime.test_timer import Clock
+from tests.support.trainers import make
 
 BREAKOUT = PolicySpec((118,), torch.float32, (3,), (), ())
 ROWS, HORIZON, AGENTS = 3, 4, 5
