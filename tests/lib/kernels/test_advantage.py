@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -252,7 +253,6 @@ def test_stable_baselines3_agrees() -> None:
         "stable_baselines3.common.buffers", reason="an oracle, not a dependency"
     )
     spaces = pytest.importorskip("gymnasium.spaces")
-    torch = pytest.importorskip("torch")
     rows, horizon = 8, 25
     call = random_call(horizon, rows)
     call["pool_done"] = np.where(
@@ -278,46 +278,38 @@ def test_stable_baselines3_agrees() -> None:
     assert_allclose(target, buffer.returns.T, rtol=1e-4, atol=1e-5)
 
 
-def test_torchrl_agrees_on_gae() -> None:
-    functional = pytest.importorskip(
+def torchrl_functional() -> Any:
+    """TorchRL's estimators; skip the test without TorchRL."""
+    return pytest.importorskip(
         "torchrl.objectives.value.functional", reason="an oracle, not a dependency"
     )
-    torch = pytest.importorskip("torch")
-    call = random_call(25, 8)
+
+
+def torchrl_columns(call: dict[str, Any]) -> list[Any]:
+    """What TorchRL's estimators take of a call: tensors (R, H, 1), the last two of ends."""
     ended, terminal = call["pool_done"] != LIVE, call["pool_done"] == TERMINAL
-    columns = (
-        call["pool_value"],
-        successors(call).astype(np.float32),
-        call["pool_reward"],
-        ended,
-        terminal,
-    )
+    following = successors(call).astype(np.float32)
+    columns = call["pool_value"], following, call["pool_reward"], ended, terminal
+    return [torch.from_numpy(column)[..., None] for column in columns]
+
+
+def test_torchrl_agrees_on_gae() -> None:
+    functional, call = torchrl_functional(), random_call(25, 8)
     expected, _ = functional.generalized_advantage_estimate(
-        call["gamma"], call["gae_lambda"], *(torch.from_numpy(x)[..., None] for x in columns)
+        call["gamma"], call["gae_lambda"], *torchrl_columns(call)
     )
     assert_allclose(computed(call)[0], expected[..., 0], rtol=1e-4, atol=1e-5)
 
 
 def test_torchrl_agrees_on_v_trace() -> None:
-    functional = pytest.importorskip(
-        "torchrl.objectives.value.functional", reason="an oracle, not a dependency"
-    )
-    torch = pytest.importorskip("torch")
+    functional = torchrl_functional()
     call = random_call(25, 8, gae_lambda=1.0, rho_clip=1.2, c_clip=0.8)
     ratio = np.exp(np.random.default_rng(4).normal(0, 0.5, call["pool_reward"].shape))
-    ended, terminal = call["pool_done"] != LIVE, call["pool_done"] == TERMINAL
-    columns = (
-        call["pool_value"],
-        successors(call).astype(np.float32),
-        call["pool_reward"],
-        ended,
-        terminal,
-    )
     _, target = functional.vtrace_advantage_estimate(
         call["gamma"],
         torch.from_numpy(np.log(ratio).astype(np.float32))[..., None],
         torch.zeros(*ratio.shape, 1),
-        *(torch.from_numpy(x)[..., None] for x in columns),
+        *torchrl_columns(call),
         rho_thresh=call["rho_clip"],
         c_thresh=call["c_clip"],
     )
