@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 from pufferenv.engine._engine import LIVE, TERMINAL, TRUNCATED
+from pufferenv.game_config import env_seeds
 
 
 class Transition(NamedTuple):
@@ -148,3 +149,8 @@ class Village:
 
     def close(self):
         """Close nothing."""
+
+
+def first_seeds(seed, count):
+    """Return the seeds of the first reset of `count` Python envs."""
+    return env_seeds(seed, count) >> np.uint64(33)

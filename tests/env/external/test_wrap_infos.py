@@ -32,12 +32,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows", "ignore:overflow encountered in cast")
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    """Begin each test with no recorded transitions."""
-    RECORDED.clear()
-
-
 # --- infos --------------------------------------------------------------------------------
 class Success(RecordingEnv):
     """Has numbers in the infos of last steps, and others, which do not count, before."""

@@ -18,7 +18,7 @@ import pufferlib
 from pufferenv.external.backends import processes
 from pufferenv.external.backends.shared_memory import SharedMemory, map_array
 from pufferenv.external.game import EnvError
-from tests.support.external_envs import RecordingEnv
+from tests.support.external_envs import RecordingEnv, first_seeds
 from tests.support.paths import ROOT
 
 MAX_END_SECONDS = 3  # within which a process has to end
@@ -70,8 +70,6 @@ def test_a_worker_that_dies_is_an_error_that_names_it(how, words):
             seen, info = super().reset(seed=seed)
             self.how = how if seed == second else None
             return seen, info
-
-    from tests.env.external.test_wrap import first_seeds
 
     second = int(first_seeds(1, 2)[1])
     make = functools.partial(Second, None)
