@@ -18,17 +18,11 @@ from pufferenv.external.game import EnvError, ExternalGame
 from pufferlib.ops.sample import UNUSED
 from pufferlib.run.evaluate import evaluate
 from tests.lib.ppo.test_external_envs import trainer_of
-from tests.support.external_envs import RECORDED, RecordingEnv, Village
+from tests.support.external_envs import RecordingEnv, Village
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not import torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """Begin each test with no recorded transitions."""
-    RECORDED.clear()
 
 
 def legal_at(step: float, sizes=(5,)) -> list[np.ndarray]:
