@@ -1,8 +1,7 @@
-"""The build: what is built when, and the errors of mistakes. Trees and caches are temporary."""
+"""The build: what is built when. Trees and caches are temporary."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -15,54 +14,9 @@ import pytest
 
 from pufferenv import games
 from pufferenv.toolchain import incremental, targets
+from tests.support.checkouts import exports_spec, my_game, run
 
-SQUARED = targets.OCEAN / "squared.h"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for games from outside."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("PUFFER_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A checkout with the game `squared` alone, in which nothing is built."""
-    tree = tmp_path / "a checkout"
-    kept = shutil.ignore_patterns("*.so", "__pycache__")
-    shutil.copytree(targets.ROOT / "pufferenv", tree / "pufferenv", ignore=kept)
-    (tree / "ocean").mkdir()
-    for name in ("build.py", "ocean/__init__.py", "ocean/squared.h"):
-        shutil.copy(targets.ROOT / name, tree / name)
-    return tree
-
-
-def run(tree: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in `tree`, with that tree's pufferenv."""
-    full = {**os.environ, "PUFFER_CACHE": str(tree / "cache"), "PYTHONPATH": str(tree), **env}
-    command = [sys.executable, *args]
-    return subprocess.run(command, cwd=tree, env=full, capture_output=True, text=True, check=False)
-
-
-def my_game(folder: Path, *changes: tuple[str, str], name: str = "my_game") -> Path:
-    """A header outside the ocean package: squared, changed."""
-    text = SQUARED.read_text().replace('PUF_NAME "squared"', f'PUF_NAME "{name}"')
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    folder.mkdir(parents=True, exist_ok=True)
-    header = folder / f"{name}.h"
-    header.write_text(text)
-    return header
-
-
-def exports_spec(path: Path) -> bool:
-    return hasattr(ctypes.CDLL(str(path)), "puf_spec")
-
-
-# --- what is built when -------------------------------------------------------------------
+# --- games of a checkout ------------------------------------------------------------------
 
 
 def test_game_of_a_checkout_is_built_beside_its_header_and_only_once(tree: Path) -> None:
@@ -278,126 +232,6 @@ def test_built_files_have_the_permissions_that_the_umask_leaves(
     (stamp,) = (cache / "stamps").iterdir()
     assert stamp.stat().st_mode & 0o777 == 0o644
     assert made.stat().st_mode & 0o044 == 0o044
-
-
-# --- mistakes -----------------------------------------------------------------------------
-
-
-def test_compile_error_is_the_compilers_own_at_the_headers_line(
-    tmp_path: Path, cache: Path
-) -> None:
-    header = my_game(tmp_path, ("env->tick = 0;", "env->tock = 0;"))
-    lines = header.read_text().splitlines()
-    line = next(i for i, text in enumerate(lines, 1) if "tock" in text)
-    with pytest.raises(targets.BuildError, match=rf"my_game\.h:{line}:\d+: error: .*tock"):
-        targets.build_game(header)
-    assert not list(cache.glob("*.so"))
-
-
-def test_command_prints_the_error_without_a_traceback_and_fails(tree: Path) -> None:
-    header = my_game(tree, ("env->tick = 0;", "env->tock = 0;"))
-    done = run(tree, "-m", "pufferenv.build", str(header))
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {header} does not compile:\n")
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "macro",
-    ["PUF_NAME", "PUF_DOC", "PUF_AGENTS", "PUF_OBS", "PUF_ACTIONS", "PUF_CONFIG", "PUF_LOG"],
-)
-def test_missing_macro_is_named_with_an_example_and_nothing_else(
-    tmp_path: Path, cache: Path, macro: str
-) -> None:
-    header = my_game(tmp_path, (f"#define {macro}", f"#define NOT_{macro}"))
-    with pytest.raises(targets.BuildError) as caught:
-        targets.build_game(header)
-    errors = [line for line in str(caught.value).splitlines() if "error: " in line]
-    assert len(errors) == 1
-    assert re.search(rf"{macro} is missing\. Example.*#define {macro}\b", errors[0])
-
-
-def test_header_without_the_contract_is_an_error_that_names_the_include(
-    tmp_path: Path, cache: Path
-) -> None:
-    header = my_game(tmp_path, ('#include "pufferenv/env.h"', ""))
-    with pytest.raises(targets.BuildError, match=r"lacks #include .*pufferenv/env\.h"):
-        targets.build_game(header)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker's -z defs")
-def test_forgotten_function_is_an_error_of_the_build(tmp_path: Path, cache: Path) -> None:
-    forgotten = ("static void env_close(Env *env) { (void)env; } // nothing was allocated", "")
-    with pytest.raises(incremental.BuildError, match="undefined reference to `env_close'"):
-        targets.build_game(my_game(tmp_path, forgotten))
-
-
-def test_warning_about_a_game_from_outside_is_shown_and_no_error(
-    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    made = targets.build_game(my_game(tmp_path, ("env->tick = 0;", "int unused; env->tick = 0;")))
-    assert exports_spec(made)
-    assert "unused variable" in capsys.readouterr().err
-
-
-def test_warning_about_a_game_of_the_project_is_an_error_of_the_command(tree: Path) -> None:
-    header = tree / "ocean/squared.h"
-    header.write_text(header.read_text().replace("env->tick = 0;", "int unused; env->tick = 0;"))
-    done = run(tree, "build.py", "squared")
-    assert done.returncode == 1
-    assert "unused variable" in done.stderr
-
-
-@pytest.mark.parametrize("args", [["squared"], []])
-def test_without_a_compiler_one_line_says_which_package_to_install(
-    tree: Path, args: list[str]
-) -> None:
-    done = run(tree, "build.py", *args, PATH=str(tree / "nothing here"), CC="")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "no C compiler was found: " in done.stderr
-    assert "gcc" in done.stderr or "xcode-select" in done.stderr
-
-
-def test_compiler_that_is_not_there_is_named(tree: Path) -> None:
-    done = run(tree, "build.py", "squared", CC="ccc -m64")
-    assert done.stderr == "error: CC=ccc -m64: there is no such program\n"
-
-
-def test_missing_python_headers_are_named_with_their_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
-    with pytest.raises(targets.BuildError, match="python3-dev"):
-        targets.build_all(into=tmp_path)
-
-
-def test_unknown_game_names_the_nearest_and_all() -> None:
-    with pytest.raises(
-        ValueError, match=r"unknown game 'sqared': did you mean 'squared'\?"
-    ) as caught:
-        games.find("sqared")
-    for name in games.names():
-        assert name in str(caught.value)
-
-
-def test_path_without_a_header_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no header .*nope\.h"):
-        games.find(tmp_path / "nope.h")
-
-
-def test_unknown_kind_of_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PUFFER_BUILD", "fast")
-    with pytest.raises(ValueError, match="PUFFER_BUILD=fast: legal are release, debug, sanitize"):
-        games.find("squared")
-
-
-def test_name_in_the_header_must_be_the_files(tmp_path: Path, cache: Path) -> None:
-    header = my_game(tmp_path, ('PUF_NAME "my_game"', 'PUF_NAME "other"'))
-    with pytest.raises(ValueError, match="PUF_NAME is 'other', must be 'my_game'"):
-        games.load(header)
 
 
 # --- the toml beside the header -------------------------------------------------------------
