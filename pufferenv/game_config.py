@@ -114,15 +114,20 @@ def _article(value: Any) -> str:
 
 def count(name: str, given: Any, what: str) -> int:
     """Return `given` as an int in [1, 2**31); errors name the argument and say `what` it is."""
-    try:
-        if isinstance(given, (bool, np.bool_)):
-            raise TypeError
-        value = operator.index(given)
-    except TypeError:
-        raise TypeError(f"{name}={given!r} must be an integer in [1, {MOST}]: {what}") from None
+    value = _integer(given, f"{name}={given!r} must be an integer in [1, {MOST}]: {what}")
     if not 1 <= value <= MOST:
         raise ValueError(f"{name}={value} is outside [1, {MOST}]: {what}")
     return value
+
+
+def _integer(given: Any, message: str) -> int:
+    """Return `given` as an int; raise TypeError with `message` for a bool or no integer."""
+    try:
+        if isinstance(given, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(given)
+    except TypeError:
+        raise TypeError(message) from None
 
 
 def not_drawn(render_mode: str | None) -> None:
@@ -147,12 +152,7 @@ def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64
 
 
 def _seed(name: str, given: Any) -> int:
-    try:
-        if isinstance(given, (bool, np.bool_)):
-            raise TypeError
-        value = operator.index(given)
-    except TypeError:
-        raise TypeError(f"{name}={given!r} must be an integer in [0, 2**64)") from None
+    value = _integer(given, f"{name}={given!r} must be an integer in [0, 2**64)")
     if not 0 <= value < 2**64:
         raise ValueError(f"{name}={value} is outside [0, 2**64)")
     return value
