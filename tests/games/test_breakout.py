@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import pufferenv
+from tests.support.learning import random_scores
 
 WIDTH, PADDLE_Y, WALL_Y, HEIGHT, TOP_SPEED = 18.0, 9.5, 1.5, 0.5, 0.24
 SPEEDS = np.array([0.15, 0.18, 0.21, 0.24])
@@ -250,11 +251,6 @@ def test_every_entry_of_an_observation_is_of_order_one(frames):
 
 
 def test_random_play_gets_a_few_points():
-    env = pufferenv.make("breakout", 64, seed=6)
-    env.reset()
-    random = np.random.default_rng(3)
-    for _ in range(500):
-        env.step(random.integers(0, 3, 64, dtype=np.int32))
-    mean, _, least, _ = env.log()["score"]
+    mean, _, least, _ = random_scores("breakout", 64, 500, seed=6)
     assert 5 <= mean <= 30
     assert least >= 5  # every serve breaks a brick

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pufferenv
-from tests.support.learning import play, train
+from tests.support.learning import play, random_scores, train
 
 EMPTY, FOOD, SOLID, HEAD = 0, 2, -1, -2
 STRAIGHT, LEFT, RIGHT = 0, 1, 2
@@ -200,12 +200,7 @@ def test_a_board_too_small_is_refused():
 
 
 def test_random_play_eats_about_one_food_per_life():
-    env = pufferenv.make("snake", 16, seed=8)
-    env.reset()
-    random = np.random.default_rng(3)
-    for _ in range(1024):
-        env.step(random.integers(0, 3, 256, dtype=np.int32))
-    mean, _, least, most = env.log()["score"]
+    mean, _, least, most = random_scores("snake", 16, 1024, seed=8)
     assert 0.8 < mean < 1.2
     assert 0 < least < most < 2
 

@@ -1,10 +1,13 @@
-"""Training with a game's own defaults, for the tests that check that a game is learned."""
+"""Training with a game's own defaults, and random play, for the tests that a game is learned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+import pufferenv
 from pufferenv import games
 from pufferenv.game_spec import GameSpec
 from pufferlib.config.resolve import Layer, resolve
@@ -37,3 +40,15 @@ def train(
 def play(policy: Policy, name: str, episodes: int, **env: int | float) -> dict[str, Stats]:
     """Play whole episodes with this config; return mean and deviation of each log field."""
     return evaluate(policy, GameSpec.of(name, env), episodes=episodes, seed=1).fields
+
+
+def random_scores(
+    name: str, num_envs: int, steps: int, seed: int
+) -> tuple[float, float, float, float]:
+    """Play at random in one head; return the log's mean, deviation, least and most score."""
+    env = pufferenv.make(name, num_envs, seed=seed)
+    obs, _ = env.reset()
+    random = np.random.default_rng(3)
+    for _ in range(steps):
+        env.step(random.integers(0, env.heads[0].n, len(obs), dtype=np.int32))
+    return env.log()["score"]
