@@ -1,5 +1,6 @@
-// bench/bare.c - the loop that bench/engine.py compares the engine with: one-agent envs of one game,
-// stepped one after the other in one thread, into the same slots. It does nothing else.
+// bench/bare.c - the loop that bench/engine.py compares the engine with. It steps one-agent envs of
+// one game, one after the other in one thread, writes into the same slots as the engine, and does
+// nothing else.
 //     cc -O3 -I. -DPUF_GAME='"ocean/squared.h"' -shared -fPIC -o bare.so bench/bare.c
 #include <stdlib.h>
 
@@ -63,7 +64,8 @@ failed:
     return NULL;
 }
 
-// Prefetches as the engine does, whose slots are a row apart (envs_ahead in contract/game.c).
+// Prefetches a slot as the engine does (envs_ahead in contract/game.c); the slots of consecutive
+// envs are a row apart.
 static void fetch_slot(const Bare *b, int64_t slot) {
     const int64_t bytes = (int64_t)b->ios->obs_stride;
     const char *obs = b->ios->obs + slot * bytes;
@@ -71,8 +73,8 @@ static void fetch_slot(const Bare *b, int64_t slot) {
     __builtin_prefetch(obs + (bytes < 512 ? bytes : 512) - 1, 1);
 }
 
-// `actions` (num_sets, E, heads) are used in turn. `ahead`: number of envs by which slots are
-// prefetched; 0: no prefetch.
+// The sets of `actions` (num_sets, E, heads) are used in turn. Slots are prefetched `ahead` envs
+// ahead; 0 turns prefetching off.
 void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, int64_t ahead) {
     for (int64_t end = b->time + steps; b->time < end; b->time++) {
         const int32_t *set = actions + b->time % num_sets * b->num_envs * HEADS;
@@ -98,8 +100,8 @@ void bare_run(Bare *b, const int32_t *actions, int64_t num_sets, int64_t steps, 
     }
 }
 
-// The engine in the same loop: the functions are the built engine's own, `engine` is its struct. A
-// batch of all agents' rows is released as soon as it is full.
+// Runs the built engine in the same loop: `step` and `release` are its functions, `engine` is its
+// struct. A batch of all agents' rows is released as soon as it is full.
 void engine_run(PufEngine *engine, PufStepStatus (*step)(PufEngine *, int32_t, int32_t),
                 int (*release)(PufRows *, int32_t), const int32_t *actions, int64_t num_sets,
                 int64_t time, int64_t steps) {

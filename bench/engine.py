@@ -4,10 +4,10 @@
 
 bench/bare.c includes the game's header and is compiled like a game. It steps the same envs with the
 same actions and writes observations, rewards and dones into the same slots; the program first
-checks that both wrote the same bytes. The engine prefetches the slots of later envs, so the bare
-loop is measured with and without prefetch. The engine (mode ROWS) is measured twice: stepped by a
-loop in C, like the bare loop, and from Python. Its time includes events, logs, final observations,
-rows and batches.
+checks that both loops write the same bytes. The engine prefetches the slots of later envs, so the
+bare loop is measured both with and without prefetching. The engine (mode ROWS) is measured twice:
+stepped by a loop in C, like the bare loop, and from Python. Its time includes events, logs, final
+observations, rows and batches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Actions = npt.NDArray[np.int32]  # (SETS, envs, heads)
 
 
 class Engine:
-    """RowEnv with one thread, its engine stepped from Python or, with a library, in a C loop."""
+    """A RowEnv with one thread, stepped from Python or, if `library` is given, by a loop in C."""
 
     def __init__(self, env: RowEnv, actions: Actions, library: ctypes.CDLL | None = None) -> None:
         self.env, self.actions, self.library, self.time = env, actions, library, 0
@@ -139,7 +139,7 @@ def check_same(engine: Engine, bare: Bare) -> None:
 
 
 def measure(loop: Engine | Bare | Prefetching, envs: int, steps: int) -> float:
-    """Nanoseconds per step of one env."""
+    """Return nanoseconds per step of one env."""
     begin = time.perf_counter()
     loop.run(steps)
     return (time.perf_counter() - begin) * 1e9 / (steps * envs)
@@ -149,8 +149,8 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--envs", type=int, default=1024, help="default 1024")
     parser.add_argument("--horizon", type=int, default=64, help="slots of a row (default 64)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--steps", type=int, default=4096, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--steps", type=int, default=4096, help="steps per measurement")
     parser.add_argument("--games", nargs="+", default=["squared", "breakout"])
     args = parser.parse_args()
     describe()

@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the curves into this file")
     given, flags = parse_with_flags(parser)
     if unknown := [name for name in given.tasks if name not in TASKS]:
-        parser.error(f"no task {unknown[0]}: there are {', '.join(TASKS)}")
+        parser.error(f"unknown task {unknown[0]}: choose from {', '.join(TASKS)}")
     root = given.runs or Path(tempfile.mkdtemp())
     describe()
     print(f"usable cores: {len(cores())}\n")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.envs.classic_control import CartPoleEnv
 
-SHOWN = (0, 2)  # of position, velocity, angle, angular velocity
+SHOWN = (0, 2)  # indices of position and angle; 1 and 3 are the velocities
 
 
 class NoVelocity(gymnasium.ObservationWrapper):
@@ -24,7 +24,7 @@ class NoVelocity(gymnasium.ObservationWrapper):
         )
 
     def observation(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Leave out the velocities."""
+        """Return the observation without its velocities."""
         return observation[list(SHOWN)]
 
 

@@ -1,16 +1,17 @@
-"""The trainer's counterparts over a plain [agents, horizon] buffer, to measure it against.
+"""Trainers over a plain [agents, horizon] buffer: the baselines that rows are measured against.
 
-`PlainTrainer` is pufferlib's Trainer without rows: an engine that resets in the same step, whose
-observations are copied to `buffer[:, t]`, and a batch that is the whole buffer. Network, sampling,
-advantages, gathering, loss, optimizer, sizes and epochs are the trainer's.
+`PlainTrainer` is pufferlib's Trainer without rows. Its envs reset in the step that ends their
+episode, observations are copied to `buffer[:, t]`, and the batch is the whole buffer. Network,
+sampling, advantages, gathering, loss, optimizer, sizes and epochs are those of Trainer.
 
-`PaddedTrainer` is the same where agents die, as stacks without rows do it: every agent has a slot
-in every step, dead or alive; dead agents observe zeros, and their sampled actions have no effect;
-forward and backward go through all slots; the loss, and the mean and deviation that normalize
-advantages, are those of the live slots alone. It is correct, and wasteful.
+`PaddedTrainer` trains games whose agents die, as is usual without rows. Every agent has a slot in
+every step, dead or alive. Dead agents observe zeros, and their sampled actions have no effect.
+Forward and backward passes go through all slots; the loss, and the mean and standard deviation that
+normalize advantages, are computed from the live slots only. It is correct but wasteful.
 
-Both call the engine directly, without the range checks that actions from Python go through. CPU and
-feed-forward networks only. Letters: A agents, H horizon, m rows of a minibatch, n live slots.
+Both call the engine directly, without the range checks that actions from Python go through, and
+support only the CPU and feed-forward networks. Letters: A agents, H horizon, m rows of a minibatch,
+n live slots.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from pufferlib.runtime.timer import Timer
 
 
 def without_rows(env: RowEnv, seed: int) -> Engine:
-    """The same envs, each resetting in the step that ends its episode."""
+    """Return an engine of the same envs, each of which resets in the step that ends its episode."""
     return Engine(
         env.game,
         env.game_spec.packed,
@@ -64,7 +65,7 @@ def without_rows(env: RowEnv, seed: int) -> Engine:
 
 
 def buffer_like(env: RowEnv) -> dict[str, npt.NDArray[Any]]:
-    """The pool's columns, of one row per agent (A, H, ...); `live` says who acted."""
+    """Return the pool's columns, one row per agent (A, H, ...); `live` marks who acted."""
     names = (*POOLED, "next_value", "reward", "done", "segment_start", "version")
     shape = (env.num_agents, env.horizon)
     columns = {k: env.arrays[f"pool_{k}"] for k in names if f"pool_{k}" in env.arrays}
@@ -73,7 +74,7 @@ def buffer_like(env: RowEnv) -> dict[str, npt.NDArray[Any]]:
 
 
 class PlainCollector:
-    """Acts for all agents and writes what happened to `buffer[:, t]`, t = 0 to H - 1."""
+    """Acts for all agents and writes each transition to `buffer[:, t]`, t = 0 to H - 1."""
 
     def __init__(
         self, env: RowEnv, engine: Engine, policy: Policy, sampler: Sampler, timer: Timer
@@ -108,7 +109,7 @@ class PlainCollector:
 
     @torch.no_grad()
     def step(self, t: int) -> None:
-        """Act for all agents, step the games, remember both at place `t` of every row."""
+        """Act for all agents and step the games; write both to slot `t` of every row."""
         given, buffer, timer = self.engine.arrays, self.buffer, self.timer
         timer.enter("copy")
         buffer["observation"][:, t] = given["observation"]
@@ -144,7 +145,7 @@ class PlainCollector:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Fill in next_value: of the last slots by the present observations, of cut lives."""
+        """Fill in next_value for the last slots and for truncated lives."""
         self.timer.enter("forward")
         self.buffer["next_value"][:, -1] = as_array(self.forward(self._obs, None)[0].value)
         if self._finals:
@@ -156,7 +157,7 @@ class PlainCollector:
 
 
 class RecordedForward:
-    """A network that acts for all agents by graphs recorded once, as the trainer's own does."""
+    """A network that acts for all agents through recorded graphs, as FusedBackend does."""
 
     def __init__(self, runner: EagerRunner, obs: Tensor) -> None:
         self.runner, self.network, self.obs, self.chunks = runner, runner.network, obs, []
@@ -166,7 +167,7 @@ class RecordedForward:
             self.chunks.append((record_forward(self.network, x, None), out))
 
     def __call__(self, obs: Tensor, state: None) -> tuple[Output, None]:
-        """Act on these observations, which are those of all agents or of some."""
+        """Act on these observations; the recorded graphs read only `self.obs`."""
         if obs is not self.obs:
             return self.runner.forward(obs, state)
         self.network.sync_weights()
@@ -177,10 +178,10 @@ class RecordedForward:
 
 
 class PlainBatch:
-    """The whole buffer as the batch; minibatches are gathered from it by the trainer's pass."""
+    """The whole buffer as the batch; minibatches are gathered from it by the trainer's kernel."""
 
     density, carried, age = 1.0, 0.0, 0.0
-    loaded = False  # nothing of the buffer is written over
+    loaded = False  # `load` overwrites nothing that a later update reads
     device = torch.device("cpu")
 
     def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
@@ -210,19 +211,19 @@ class PlainBatch:
         return buffer.gather(executor, self.pool, rows)
 
     def release(self) -> None:
-        """Nothing is to be freed: the next rollout writes over it."""
+        """Do nothing: the next rollout overwrites the buffer."""
 
 
 class PlainTrainer(Trainer):
-    """The trainer over a plain buffer, for games whose agents all live in every step."""
+    """The trainer over a plain buffer, for games whose agents are all alive in every step."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         if self.policy.state_size or self.train.norm_obs or self.train.norm_return:
-            raise ValueError("the plain buffer is for feed-forward networks, unnormalized")
+            raise ValueError("the plain buffer needs a feed-forward network without normalization")
         if self.sizes.batch_rows != self.env.num_agents:
-            raise ValueError("the plain buffer is one row per agent: leave train.batch_size at 0")
-        with self.env as env:  # closed afterwards: its sizes were needed, its memory never touched
+            raise ValueError("the plain buffer has one row per agent: leave train.batch_size at 0")
+        with self.env as env:  # needed only for its sizes, and closed afterwards
             engine = without_rows(env, self.train.seed)
             self.collector = PlainCollector(env, engine, self.policy, self.sampler, self.timer)
         self.env = engine
@@ -243,7 +244,7 @@ class PaddedLearner(Learner):
     """A Learner whose advantages are normalized by the statistics of the live slots."""
 
     def normalization(self, rows: Tensor) -> AdvantageNormalization:
-        """Measure the advantages of the live slots of these rows."""
+        """Return the normalization by the live slots of these rows."""
         live = torch.from_numpy(self.batch.buffer["live"])[rows]
         return AdvantageNormalization.of(
             self.batch.own["advantage"][rows][live].numpy(), self.train
@@ -284,7 +285,7 @@ class PaddedBackend:
 
     @functools.cached_property
     def _graphs(self) -> Callable[[int], tuple[Graph, Graph, Workspace]]:
-        """Forward and backward of a number of rows, recorded once for each number."""
+        """The function rows -> forward graph, backward graph, workspace; each is recorded once."""
 
         def record(rows: int) -> tuple[Graph, Graph, Workspace]:
             (made, _), forward, backward = self.worker.buffer.views(rows), Graph(), Graph()
@@ -324,7 +325,7 @@ class PaddedBackend:
 
 
 class PaddedTrainer(PlainTrainer):
-    """The trainer over a plain buffer with dead agents' slots in it, masked in the loss."""
+    """The trainer over a plain buffer that holds dead agents' slots too; the loss masks them."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -336,10 +337,10 @@ class PaddedTrainer(PlainTrainer):
     def _collect(self) -> None:
         super()._collect()
         buffer = self.collector.buffer
-        buffer["done"][~buffer["live"]] = TERMINAL  # nothing flows through the dead
+        buffer["done"][~buffer["live"]] = TERMINAL  # advantages do not cross dead slots
 
 
 def _of(output: Output, live: Tensor, slots: int) -> Output:
-    """The output at these slots (n,); a deviation that all slots share stays as it is."""
+    """Return the output at the slots `live` (n,); a log_std that all slots share is unchanged."""
     parts = (x if x is None or len(x) != slots else x.index_select(0, live) for x in output)
     return Output(*parts)

@@ -1,7 +1,7 @@
 """The trainers that bench/peers.py compares with: stable-baselines3's PPO and a CleanRL-style loop.
 
 Both take a kind of vector env, a Recipe and a seed, and call `report` after each update. The vector
-envs reset in the step after an episode's end. As in CleanRL and in envpool's examples, that idle
+envs reset in the step after an episode's end. As in CleanRL and in envpool's examples, that reset
 step counts and is trained on.
 """
 

@@ -5,9 +5,9 @@
 
 All use 64 envs, rollouts of 32 steps, 4 epochs of 4 minibatches, two hidden layers of 64 tanh units
 shared by policy and value, Adam and one thread. Each trainer has its own process; all are pinned to
-the same core and take turns. Prints agent steps per second, or with --solve the seconds from after
-the imports until at least 100 consecutive episodes have a mean return of 475. --plot draws the
-speeds as bars. Needs `pip install -e '.[peers]'`; a peer that is not installed is left out.
+the same core and take turns. Prints agent steps per second, or with --solve the seconds, without
+imports, until at least 100 consecutive episodes have a mean return of 475. --plot draws the speeds
+as bars. Needs `pip install -e '.[peers]'`; a peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from timing import cores, describe, make_parser, pin, table
 if TYPE_CHECKING:
     from peer_loops import Recipe, Report
 
-SOLVED, EPISODES, LIMIT = 475, 100, 60.0  # mean return, episodes that it is a mean of, seconds
+SOLVED, EPISODES, LIMIT = 475, 100, 60.0  # mean return, over how many episodes, seconds
 
 
 class Case(NamedTuple):
@@ -132,7 +132,7 @@ class Pacing:
 
 
 class Solving:
-    """Ends a training when the last EPISODES episodes, or a few more, have a mean of SOLVED."""
+    """Ends a training when the last EPISODES or slightly more episodes have a mean of SOLVED."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
@@ -169,7 +169,7 @@ class Trainer:
         self.read("ready")
 
     def read(self, begin: str = "") -> str:
-        """Wait for a reply that begins so; ignore the output of libraries."""
+        """Wait for a line that begins with `begin`; skip the output of libraries."""
         assert self.process.stdout
         for line in self.process.stdout:
             if line.startswith(begin) and (begin or line[0].isdigit() or line[:3] == "inf"):
@@ -244,7 +244,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds per measurement")
     parser.add_argument("--solve", action="store_true", help="print seconds until solved instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--plot", type=Path, help="draw the speeds into this file")

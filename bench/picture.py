@@ -2,7 +2,8 @@
 
     python bench/picture.py runs/breakout/RUN docs/dashboard.svg [--at 0.5]
 
-Shows the run's metrics.jsonl at this share of its lines, with the dashboard's own code.
+--at picks the line of the run's metrics.jsonl, as a share of its lines; the dashboard's own code
+draws it.
 """
 
 from __future__ import annotations

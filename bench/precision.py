@@ -5,7 +5,7 @@
 Each seed is trained twice with the game's defaults, on one thread; options after `--` go to both.
 The first table has the score in training over the episodes that ended in each tenth of the steps.
 The second has the score of the last policy over 100 episodes that are not used in training,
-evaluated in float32. A CPU without bfloat16 emulates it, with the same rounding but more slowly.
+evaluated in float32. A CPU without bfloat16 emulates it, with the same rounding, but more slowly.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
     python bench/rows.py [--rounds 5] [--updates 2] [--only churn | fixed]
 
 Churn: 64 envs of 64 agents (bench/churn.h), of which 5 % die in each step and either respawn in the
-next step, into the row that has been abandoned longest, or respawn in the same step, in their own
-row. The same game without deaths is the baseline. The differences per trained transition are
-printed as a share of the loop with deaths. `engine` is the difference of the time in the engine's
-step (events, rows). `engine and copies` adds the rest of the bookkeeping (gathering live agents,
-taking and releasing batches). `whole loop` is the difference of everything: with deaths, rows fill
-at different times, so steps are carried over an update and evaluated again, and acting reads a copy
-instead of a view.
+next step, into the row that was abandoned first, or respawn in the same step and keep their row.
+The same game without deaths is the baseline. The differences per trained transition are printed as
+a share of the loop with deaths. `engine` is the difference of the time in the engine's step
+(events, rows). `engine and copies` adds the rest of the bookkeeping (gathering live agents, taking
+and releasing batches). `whole loop` is the difference in total time. With deaths, rows fill at
+different times, so some steps are carried over to a later update and evaluated again, and acting
+reads a copy of the observations instead of a view.
 
 Fixed: breakout, 4,096 envs. Prints trained steps per second with rows, and with a plain
 [rows, horizon] buffer into which observations are copied (padded.py describes it).
@@ -113,8 +113,8 @@ def fixed(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--updates", type=int, default=2, help="per trainer and round")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--updates", type=int, default=2, help="updates per trainer and round")
     parser.add_argument("--envs", type=int, default=64, help="envs of 64 agents each, for churn")
     parser.add_argument("--agents", type=int, default=4096, help="one-agent envs, for fixed")
     parser.add_argument(

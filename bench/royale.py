@@ -1,13 +1,12 @@
-"""Cost of dead agents: royale with rows, compared with the same trainer that pads and masks them.
+"""Cost of dead agents: royale trained with rows, and with a baseline that pads and masks them.
 
     python bench/royale.py [--policy runs/royale/RUN/best.safetensors] [--rounds 5] [--threads 1]
     python bench/royale.py --curves [--seconds 90] [--seeds 1 2 3] [--plot docs/royale.svg]
 
 The first command prints how many transitions of live agents each trainer trains on per second. Both
-use one policy (the file's, or one trained here for --train-seconds), which a learning rate of 0
-keeps constant, so that both see the same game with the same share of live agents. A round is
---steps steps of every env, more than an episode; the trainers take turns. The ratio is at most
-1 / live share.
+use the same policy (the file's, or one trained here for --train-seconds), and a learning rate of 0
+keeps it constant, so that both see the same share of live agents. A round is --steps steps of every
+env, more than an episode; the trainers take turns. The ratio is at most 1 / live share.
 
 The second command trains both from scratch, seed by seed, with royale's defaults and a constant
 learning rate. They take turns in slices of training time. After each slice both are evaluated on
@@ -36,7 +35,7 @@ from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.evaluate import evaluate, load_policy_for
 
 GAME = games.load("royale")
-EVAL_SEED = 1_000_003  # of episodes that are not used in training
+EVAL_SEED = 1_000_003  # seeds episodes that training does not use
 TRAINERS: dict[str, type[Trainer]] = {"ours": Trainer, "padded": PaddedTrainer}
 Curve = list[tuple[float, float]]  # (seconds of training, mean score)
 
@@ -55,7 +54,7 @@ def made(kind: type[Trainer], given: Config) -> Trainer:
 
 
 def advance(trainer: Trainer, seconds: float) -> float:
-    """Update for some seconds, at least once; return the seconds that it took."""
+    """Call `update` at least once and for at least `seconds`; return the seconds that passed."""
     begin = time.perf_counter()
     while True:
         trainer.update()
@@ -64,7 +63,7 @@ def advance(trainer: Trainer, seconds: float) -> float:
 
 
 def snapshot(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the weights of a policy: those of --policy, or trained for --train-seconds."""
+    """Return the weights of --policy, or of a policy trained here for --train-seconds."""
     given = config(1, args, lr_schedule="constant")
     if args.policy:
         return load_policy_for(args.policy, GameSpec(GAME, given.env), given).state_dict()
@@ -103,7 +102,7 @@ def throughput(args: argparse.Namespace) -> None:
     weights = snapshot(args)
     cases = {name: Case(kind, args, weights) for name, kind in TRAINERS.items()}
     for case in cases.values():
-        case.rate(args.warmup)  # until the envs are at different steps of their episodes
+        case.rate(args.warmup)  # puts the envs at different steps of their episodes
         case.live.clear()
     measures = [(name, partial(case.rate, args.steps)) for name, case in cases.items()]
     figures = rounds(measures, args.rounds)
@@ -151,7 +150,7 @@ def learn(seed: int, args: argparse.Namespace) -> dict[str, Curve]:
 
 
 def curves(args: argparse.Namespace) -> None:
-    """Print the score by training time, and draw it if asked to."""
+    """Print the mean score after each slice of training time; draw it if --plot is given."""
     print("score: frequency with which an agent outlives a scripted bot")
     print("seed trainer  seconds  M trans.   score")
     found = [learn(seed, args) for seed in args.seeds]
@@ -190,7 +189,7 @@ def main() -> None:
     parser.add_argument(
         "--train-seconds", type=float, default=60, help="training time without --policy"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--steps", type=int, default=1600, help="steps of every env in a round")
     parser.add_argument("--warmup", type=int, default=3200, help="steps before the first round")
     parser.add_argument(

@@ -8,12 +8,12 @@ All figures are processor time of one thread on one core. Each comes from its ow
 take turns. `loop` is VectorEnv.step with copy=False and random actions drawn beforehand. `train` is
 Trainer.update with the game's defaults, but one row of `horizon` steps per agent, minibatches of
 8,192 steps and one epoch, so that learning hides as little as possible. Timing starts with the
-third update, when every row that is ever used has been used.
+third update; by then every row that is ever used has been used.
 
 Memory is the peak resident memory of the training process minus that of processes with 1,024 envs,
-per additional agent. Beside it stand its parts, computed from the program's own arrays: rows that
-were ever used (two per agent if no agent dies, of the three that the pool has room for), the games'
-envs, recurrent states (one per agent and one per such row), and the rest.
+per additional agent. The program also prints its parts, computed from its own arrays: the rows that
+were ever used (if no agent dies, two per agent of the three that the pool has room for), the games'
+envs, recurrent states (one per agent and one per used row), and the rest.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
 
 
 def print_memory(found: dict[int, list[Figures]]) -> None:
-    """Print the bytes per additional agent, their parts, and the bytes that are allowed."""
+    """Print the bytes per additional agent, their parts, and the limit."""
     parts = ("rows", "envs", "recurrent")
     names = ("all", *parts, "rest", "pool + envs + recurrent + 200")
     print("\nbytes per agent" + "".join(f"  {name:>9}" for name in names))
@@ -170,9 +170,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--games", nargs="+", default=["breakout", "squared"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 4096, 16384, 65536])
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="per figure, at least one update"
+        "--seconds", type=float, default=1.0, help="seconds per figure; at least one update"
     )
     parser.add_argument("--horizon", type=int, default=16, help="slots per row (default 16)")
     parser.add_argument("--epochs", type=int, default=1, help="epochs per update (default 1)")

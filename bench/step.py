@@ -3,8 +3,8 @@
     python bench/step.py [--envs 4096] [--rounds 5] [--seconds 0.5] [--games squared cartpole]
 
 Prints million agent steps per second on one pinned core, with copy=False and int32 actions drawn
-beforehand. Gymnasium's CartPole resets in a separate step, which is counted as a step, in its
-favour. Then the program measures breakout with one thread and with two, each on its own core.
+beforehand. Gymnasium's CartPole resets in a separate step; this step counts too, which favours
+Gymnasium. Then the program measures breakout with one thread and with two, each on its own core.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def stepper(env: VectorEnv[Any, Any, Any], dtype: type) -> Callable[[], None]:
 
 
 def one_core(games: list[str], envs: int, count: int, seconds: float) -> None:
-    """Print the rates of all games and, for cartpole, those of Gymnasium's at two sizes."""
+    """Print the rates of all games, and those of our and Gymnasium's CartPole at two sizes."""
     steps = {f"{game}, {envs} envs": (envs, ours(game, envs)) for game in games}
     if "cartpole" in games:
         for size in (1024, 4096):
@@ -65,7 +65,7 @@ def millions(step: Callable[[], None], envs: int, seconds: float) -> float:
 
 
 def two_cores(pair: list[int], envs: int, count: int, seconds: float) -> None:
-    """Print breakout's rate with one and two threads, and the gain of plain numpy from two."""
+    """Print breakout's rate with one and two threads, and the speedup of plain numpy with two."""
     pin(pair[0])
     before = os_threads()
     two = ours("breakout", envs, threads=2)
@@ -90,8 +90,8 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--envs", type=int, default=4096, help="envs per game (default 4096)")
     parser.add_argument("--many", type=int, default=16384, help="envs for two threads")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved (default 5)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds per measurement")
     parser.add_argument("--games", nargs="+", default=["squared", "breakout", "cartpole"])
     args = parser.parse_args()
     describe()

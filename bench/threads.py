@@ -4,9 +4,9 @@
 
 Each figure is the speed that `puffer bench train GAME` prints, in its own pinned process: one
 thread on one core; the automatically chosen number of threads, on all cores; two threads for the
-games and two for torch, all on one core, which should cost little. `spin` is the same with OpenMP
-threads that spin while they wait (OMP_WAIT_POLICY=ACTIVE), which `puffer` turns off by default.
-Options after `--` go to the command.
+games and two for torch, all on one core, where sharing the core should cost little. `spin` adds
+OpenMP threads that spin while they wait (OMP_WAIT_POLICY=ACTIVE); `puffer` turns spinning off by
+default. Options after `--` go to the command.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PUFFER = [sys.executable, "-m", "pufferlib", "bench", "train"]
 def speed(words: list[str], use: list[int], threads: int, policy: str) -> float:
     """Run the command on these cores; return thousand agent steps per second.
 
-    `threads` 0: the number is chosen automatically.
+    With `threads` 0 the number of threads is chosen automatically.
     """
     counts = [f"--train.threads={threads}", f"--vec.num-threads={threads}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}

@@ -42,18 +42,18 @@ def describe() -> None:
 
 
 def cores() -> list[int]:
-    """Return the logical cores that this process may use; empty if the OS does not tell."""
+    """Return the logical cores that this process may use; empty if the OS does not report them."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pin(core: int | None, thread: int = 0) -> None:
-    """Pin a thread (an OS id; 0: the caller) to one core if the OS can. None: do nothing."""
+    """Pin a thread (an OS id; 0 is the caller) to `core`, if that is not None and the OS can."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(thread, {core})
 
 
 def os_threads() -> set[int]:
-    """Return the OS ids of this process's threads; empty if the OS does not tell."""
+    """Return the OS ids of this process's threads; empty if the OS does not report them."""
     tasks = Path("/proc/self/task")
     return {int(task.name) for task in tasks.iterdir()} if tasks.is_dir() else set()
 
@@ -91,7 +91,7 @@ def table(title: str, figures: dict[str, list[float]], digits: int = 2) -> None:
 def core_scaling(pair: list[int], seconds: float) -> float:
     """Return the speed of two pinned threads of plain numpy relative to one.
 
-    It is near 2 with two whole cores, and near 1 with one core or two hyperthreads of one.
+    It is near 2 for two physical cores, and near 1 for one core or its two hyperthreads.
     """
 
     def spin(core: int, done: list[int]) -> None:

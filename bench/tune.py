@@ -6,8 +6,8 @@ The settings are in bench/tuning.toml: for each game a score, base options and t
 candidate adds. Each run is its own process with one thread for the games and for torch. It ends
 when the mean score over the last training episodes (at least `episodes` of them) reaches the score,
 at its `total_timesteps`, or at the time limit. Processor time is compared instead of wall time, so
-that other programs on the machine matter little. It includes making the trainer, but not imports.
---write puts the table into a document, in place of this game's previous table.
+that other programs on the machine matter little. It includes the construction of the trainer, but
+not imports. --write puts the table into a document, in place of this game's previous table.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLAN = Path(__file__).with_name("tuning.toml")
 
 
 class Run(NamedTuple):
-    """One candidate with one seed: `seconds` of processor time until `reached`, or to its end."""
+    """One candidate with one seed; `seconds` is the processor time until it ended."""
 
     reached: bool
     seconds: float
@@ -85,7 +85,7 @@ def train_in_process(game: str, flags: list[str], seed: int, plan: dict[str, Any
 
 
 def row(flags: str, runs: list[Run]) -> str:
-    """Return one line of the table: medians over the seeds; runs that did not arrive are last."""
+    """Return one line of the table: medians over the seeds; runs that did not arrive rank last."""
     seconds = statistics.median(r.seconds if r.reached else float("inf") for r in runs)
     steps = statistics.median(r.steps for r in runs)
     arrived = [r.seconds for r in runs if r.reached]

@@ -4,9 +4,9 @@
 
 For Python envs that take --micros microseconds per step, prints thousand env steps per second of
 Gymnasium's AsyncVectorEnv (one process per env) and SyncVectorEnv and of the backends of `wrap`,
-which take turns in each round. Then it measures what the serial backend adds to an env that does
-nothing: ns per env step of a bare loop, of `step` on a vector env, and of a RowEnv, which a trainer
-steps.
+which take turns in each round. Then it measures the overhead of the serial backend with an env that
+does nothing: ns per env step of a bare loop, of `step` on a vector env, and of a RowEnv, as a
+trainer steps it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documented import name of what a network of one's own needs."""
+"""The documented import name of the classes that a user's own network needs."""
 
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec

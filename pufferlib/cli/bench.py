@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         printing.print_options(args.parser, args.game)
         return 0
     if not args.what or not (args.game or args.config):
-        raise ConfigError("measure what? Give env or train and a game: puffer bench env|train GAME")
+        raise ConfigError("give env or train, and a game: puffer bench env|train GAME")
     if not 0 < args.seconds < 1e6:
         raise ConfigError(f"--seconds {args.seconds:g} must be above 0 and below 1e6")
     config, spec = configure(args.game, args.config, settings)

@@ -1,4 +1,4 @@
-"""The sizes of one update in rows, resolved from the options that give them in steps."""
+"""The sizes of one update in rows, computed from the options, which are in steps."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from pufferlib.config.options import TrainOptions
 
 
 class Sizes(NamedTuple):
-    """Sizes of one update; each is at least 1."""
+    """The sizes of one update, each at least 1."""
 
     horizon: int  # steps of one row
     batch_rows: int
@@ -24,9 +24,9 @@ class Sizes(NamedTuple):
 
 
 def resolve_sizes(train: TrainOptions, num_agents: int) -> Sizes:
-    """Convert batch and minibatch sizes to rows, and 0 to the size that it stands for.
+    """Convert batch and minibatch sizes from steps to rows, and 0 to the default size.
 
-    Raise ValueError for sizes that do not fit, with the nearest that do.
+    Raise ValueError for an illegal size; the message names the nearest legal ones.
     """
     horizon = train.horizon
     batch_rows, rest = divmod(train.batch_size, horizon)

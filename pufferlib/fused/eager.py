@@ -1,6 +1,6 @@
 """EagerRunner: a fused network called like a policy, for evaluation, re-evaluation and tests.
 
-Inputs are copied into memory that recorded graphs read; the graphs are recorded once for each size.
+Inputs are copied into memory that recorded graphs read; one graph is recorded for each size.
 Letters as in network.py.
 """
 
@@ -23,7 +23,7 @@ class EagerRunner:
         self._unroll_buffers = functools.lru_cache(maxsize=2)(
             functools.partial(UnrollBuffers, network)
         )
-        self._last: UnrollBuffers | None = None  # of the last unroll, if it can be differentiated
+        self._last: UnrollBuffers | None = None  # of the last unroll, for `backward`
 
     @torch.no_grad()
     def forward(self, obs: Tensor, state: Tensor | None = None) -> tuple[Output, Tensor | None]:
@@ -58,8 +58,8 @@ class EagerRunner:
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times: obs (B, H, *O), state (B, S) or None, reset (B, H) bool -> output of B * H.
 
-        The next call overwrites the result. `gradient` and `backward` then refer to this call,
-        unless it has more steps than the network can learn from at a time.
+        The next call overwrites the result. `gradient` and `backward` refer to the last call; it
+        has no backward pass if it has more than `network.max_unroll` steps.
         """
         limit = self.network.max_unroll
         if limit is not None and reset.numel() > limit:  # feed-forward: steps are independent
@@ -75,12 +75,12 @@ class EagerRunner:
         return buffers.workspace.output
 
     def gradient(self) -> Output:
-        """Return where to write dL/d(output) of the last `unroll`; that of log_std is added to."""
+        """Return the memory for dL/d(output) of the last `unroll`; log_std's accumulates."""
         return self._unrolled().workspace.gradient
 
     @torch.no_grad()
     def backward(self) -> None:
-        """Add the gradients of all parameters, from what was written to `gradient()`."""
+        """Accumulate the gradients of all parameters from dL/d(output) in `gradient()`."""
         self.network.zero_folded_grads()
         self._unrolled().backward.replay()
         self.network.unfold_grads()
@@ -88,14 +88,14 @@ class EagerRunner:
     def _unrolled(self) -> "UnrollBuffers":
         if self._last is None:
             raise RuntimeError(
-                "there is no forward pass to differentiate: unroll() was not called, or with more "
+                "there is no forward pass to differentiate: call unroll() first, with no more "
                 f"than {self.network.max_unroll} steps"
             )
         return self._last
 
 
 class ActBuffers:
-    """Observations and states of N agents, and the graph in which these act once."""
+    """Observations and states of N agents, and the graph of one forward pass."""
 
     def __init__(self, network: FusedNetwork, agents: int, dtype: torch.dtype) -> None:
         agents = min(agents, network.chunk_size)

@@ -1,4 +1,4 @@
-"""make_fused: the fused network of a policy, if there is one, and the sizes of its chunks."""
+"""make_fused: create the fused network of a policy, and choose the sizes of its chunks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,9 +26,9 @@ FUSED: dict[type[Policy], Callable[..., FusedNetwork]] = {
 # Values of `policy.name` whose networks can be fused for most games.
 FUSED_NAMES = ("auto", *(name for name in NETWORKS if network_class(name) in FUSED))
 
-# Steps of a chunk: outputs and gradients of two layers of 128 units take 2 MB, a core's cache.
+# Steps of a chunk. Outputs and gradients of two layers of 128 units then take 2 MB: a core's cache.
 TRAIN_CHUNK_STEPS = 1024
-# Rows of an LSTM's chunk: each of its products is of one step of all rows of the chunk.
+# Rows of an LSTM's chunk. Each product of an LSTM covers one step of all rows of the chunk.
 LSTM_CHUNK_ROWS = 128
 
 
@@ -38,11 +38,12 @@ def make_fused(
     steps: int = 0,
     rounded: Mapping[str, Tensor] | None = None,
 ) -> FusedNetwork | None:
-    """Return a network that shares the weights of `policy`; None where `can_fuse` is False.
+    """Return a network that shares the weights of `policy`, or None if `can_fuse` is False.
 
-    grads: by parameter name, what backward passes add to. steps: of the largest chunk to learn
-    from, if more than TRAIN_CHUNK_STEPS. rounded: by parameter name, bfloat16 copies for products,
-    which the optimizer keeps up to date. Hooks of the policy's modules are not called.
+    `grads` maps parameter names to the gradients that backward passes add to. `steps` is the size
+    of the largest chunk to learn from, if that is above TRAIN_CHUNK_STEPS. `rounded` maps names to
+    bfloat16 copies for products, which the optimizer keeps up to date. Hooks of the policy's
+    modules are not called.
     """
     if not can_fuse(policy):
         return None
@@ -55,8 +56,8 @@ def make_fused(
 def can_fuse(policy: Policy) -> bool:
     """Return whether `policy` has a fused network.
 
-    It must be one of our own networks, on the CPU, in float32, with one flat observation, relu or
-    tanh as activation, and all parameters trained.
+    It has one if it is one of our own networks, on the CPU, in float32, with one flat observation,
+    relu or tanh as activation, and all parameters trained.
     """
     if type(policy) not in FUSED or not isinstance(policy.first, InputLayer):
         return False
@@ -65,7 +66,7 @@ def can_fuse(policy: Policy) -> bool:
 
 
 def chunk_rows(policy: Policy, horizon: int, share: int) -> int:
-    """Return how many rows a chunk of a minibatch has; `share`: the rows of one thread."""
+    """Return how many rows a chunk has; `share` is the number of rows of one thread."""
     if isinstance(policy, LSTM):
         return min(LSTM_CHUNK_ROWS, share)
     return max(1, TRAIN_CHUNK_STEPS // horizon)

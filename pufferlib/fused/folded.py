@@ -1,7 +1,7 @@
-"""Linear layers whose products read weights derived from the policy's: a fixed map is folded in.
+"""Linear layers whose effective weights are the policy's with an affine map folded in.
 
-Whenever the policy's weights change, `fold_weights` derives them again. Backward passes add to the
-gradients of the derived weights, and `unfold_grads` maps these to gradients of the policy's.
+`fold_weights` recomputes the effective weights after the policy's change. Backward passes add to
+the gradients of the effective weights, and `unfold_grads` maps these to gradients of the policy's.
 
 Letters: F inputs and D outputs of a layer.
 """
@@ -16,7 +16,7 @@ from pufferlib.policies.normalization import ObservationNorm
 
 
 class FoldedLinear(Linear):
-    """A layer whose product reads `effective` weights instead of the policy's own."""
+    """A layer whose product reads `effective` weights in place of the policy's."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -24,11 +24,11 @@ class FoldedLinear(Linear):
         self.effective_grads = torch.empty_like(self.weight), torch.empty_like(self.bias)
 
     def fold_weights(self) -> None:
-        """Derive the effective weights from the policy's current ones."""
+        """Compute the effective weights from the policy's current weights."""
         raise NotImplementedError
 
     def zero_folded_grads(self) -> None:
-        """Clear the gradients of the effective weights, before any number of backward passes."""
+        """Zero the gradients of the effective weights; call it before backward passes."""
         for grad in self.effective_grads:
             grad.zero_()
 
@@ -49,7 +49,7 @@ class NormalizedLinear(FoldedLinear):
         self.norm = norm
 
     def fold_weights(self) -> None:
-        """Derive W' and b'."""
+        """Compute W' and b'."""
         self.norm.fold(self.weight, self.bias, out=self.effective)
 
     def unfold_grads(self) -> None:
@@ -63,7 +63,7 @@ class NormalizedLinear(FoldedLinear):
 class ScaledLinear(FoldedLinear):
     """The last layer: middle + reach * (W x + b) as one product.
 
-    The heads' means (policies/layers.py) come in the units of their axes this way. The effective
+    This gives the heads' means (policies/layers.py) in the units of their axes. The effective
     weights are W' = reach * W by rows and b' = middle + reach * b.
     """
 
@@ -72,7 +72,7 @@ class ScaledLinear(FoldedLinear):
         self.reach, self.middle = reach, middle  # (D,)
 
     def fold_weights(self) -> None:
-        """Derive W' and b'."""
+        """Compute W' and b'."""
         torch.mul(self.weight, self.reach.unsqueeze(1), out=self.effective[0])
         torch.addcmul(self.middle, self.reach, self.bias, out=self.effective[1])
 

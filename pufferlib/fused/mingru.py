@@ -1,4 +1,4 @@
-"""The fused minGRU, which goes layer by layer: each product is of all steps of a chunk.
+"""The fused minGRU, which runs layer by layer; each product covers all steps of a chunk.
 
 Letters as in network.py.
 """
@@ -14,15 +14,15 @@ from pufferlib.runtime.graph import Graph
 
 
 class MinGRUWorkspace:
-    """B rows of H steps, stored row by row: a row's steps lie together."""
+    """The workspace of B rows of H steps in row-major order: the steps of a row are adjacent."""
 
     def __init__(self, network: "FusedMinGRU", obs: Tensor, state: Tensor, reset: Tensor) -> None:
         (rows, horizon), new, empty_gemm = reset.shape, allocator.zeros, network.empty_gemm
         size, num_outputs = network.policy.size, network.num_outputs
         self.network, self.obs, self.state, self.reset = network, obs, state, reset
         self.first_x = obs  # input (B * H, F) of the first layer, after `forward`
-        # Layers are made from the first up: the output of each is the input of the one above. The
-        # heads' product reads float32, the others read the dtype of the weights.
+        # Layers are created from the first up, because the output of each is the input of the next.
+        # The heads' product reads float32, the others read the dtype of the weights.
         self.keep, self.layers = new((rows, horizon)), list[MinGRUSteps]()
         x = self.x = empty_gemm((rows, horizon, size))
         for i, (weight, bias) in enumerate(network.weights):
@@ -31,7 +31,8 @@ class MinGRUWorkspace:
             args = (weight, bias, self.keep, x, out, new, empty_gemm)
             self.layers.append(MinGRUSteps(*args, in_place=True))
             x = out
-        # The layers share one gradient: each turns that of its output into that of its input.
+        # The layers share one gradient tensor: each replaces the gradient of its output by that of
+        # its input.
         self.hidden, self.grad_x = x.view(-1, size), new((rows, horizon, size))
         self.outputs, self.grad = new((2, rows * horizon, num_outputs))
         self.output = network.split_heads(self.outputs)

@@ -33,8 +33,9 @@ class FusedMLP(FusedNetwork):
             *(self.hidden_layer(f"hidden.{i}", activation) for i in range(len(policy.hidden))),
             self.last_layer(),
         ]
-        # `x` holds observations where they have to be converted or normalized. Each layer has the
-        # gradient of its output, and all but the last have the output, which is `outputs` there.
+        # `x` holds observations if they have to be converted or normalized. `grads` are the
+        # gradients of the layers' outputs; `hidden` are the outputs, except the last layer's, which
+        # is `outputs`.
         self.x = self.empty_gemm((steps, policy.spec.obs_size))
         self.grads = [torch.empty((steps, len(layer.bias))) for layer in self.layers]
         self.hidden = [torch.empty_like(grad) for grad in self.grads[:-1]]
@@ -49,7 +50,7 @@ class FusedMLP(FusedNetwork):
     def record_unroll(
         self, graph: Graph, obs: Tensor, state: Tensor | None, reset: Tensor
     ) -> "MLPWorkspace":
-        """Record the forward pass of B * H <= max_unroll steps, one like the other."""
+        """Record the forward pass of B * H <= max_unroll independent steps."""
         workspace = MLPWorkspace(self, obs.view(reset.numel(), -1))
         workspace.forward(graph)
         return workspace
@@ -61,8 +62,8 @@ class MLPWorkspace:
     def __init__(self, network: FusedMLP, obs: Tensor | GraphInput) -> None:
         n = obs.shape[0]
         self.network, self.obs = network, obs
-        # A layer's product is float32. Where the layer above reads bfloat16, the output is rounded
-        # in place, into the first half of each row of the product.
+        # A layer's product is float32. If the next layer reads bfloat16, the output is rounded in
+        # place, into the first half of each row of the product.
         self.products = [*(y[:n] for y in network.hidden), network.outputs[:n]]
         dtypes = [*(layer.dtype for layer in network.layers[1:]), torch.float32]
         self.ys = [

@@ -2,8 +2,8 @@
 
 Autograd allocates memory in every operator and keeps intermediate results alive; for small networks
 that takes longer than the matrix products. Here each layer is one product and one native kernel,
-over so few steps at a time that everything they write stays in a core's cache, and gradients are
-added where the optimizer reads them.
+over so few steps at a time that all results stay in a core's cache, and gradients are added to the
+memory that the optimizer reads.
 
 A chunk of a minibatch goes through a network like this:
 
@@ -16,9 +16,9 @@ A chunk of a minibatch goes through a network like this:
         for each chunk: copy its rows into obs, state and reset; graph.replay()
         network.unfold_grads()
 
-A network belongs to one thread: it has memory of its own, and shares only the weights. Where the
-weights come rounded to bfloat16, both factors of every product but the heads' are bfloat16, each
-rounded once by the kernel that makes it; sums and everything between products stay float32.
+Each thread has its own network, with its own memory; only the weights are shared. With weights
+rounded to bfloat16, both factors of every product but the heads' are bfloat16, each rounded once by
+the kernel that computes it; sums and everything between products stay float32.
 
 Letters: N agents or steps, B rows, H horizon, *O one observation, F its entries, D hidden units,
 C choices of all discrete heads together, X continuous axes, S entries of a recurrent state.
@@ -42,8 +42,8 @@ from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import Graph, GraphInput
 from pufferlib.runtime.tensors import as_array
 
-# Graphs that act are recorded for multiples of this many agents, so that few of them are needed
-# where the number of live agents changes from step to step.
+# Graphs for acting are recorded for multiples of this many agents, so that few graphs are needed
+# when the number of live agents changes from step to step.
 AGENT_GRANULARITY = 128
 
 
@@ -58,9 +58,9 @@ class Workspace(Protocol):
 
 
 class FusedNetwork(abc.ABC):
-    """What all kinds of fused network share: linear layers, heads, and memory to act in."""
+    """The base class of fused networks: linear layers, heads, and memory for acting."""
 
-    # The most steps that `record_unroll` accepts; None: any number.
+    # The maximum number of steps that `record_unroll` accepts; None for any number.
     max_unroll: int | None = None
 
     def __init__(
@@ -73,36 +73,36 @@ class FusedNetwork(abc.ABC):
     ) -> None:
         """Share the weights of `policy`; see `make_fused` for the other arguments.
 
-        `chunk_size` is how many agents it acts for at a time, at most.
+        `chunk_size` is the maximum number of agents that it acts for at a time.
         """
         self.policy, self.heads, self._grads = policy, heads, grads
         # Acting writes the heads' outputs here: logits, means, value.
         self.num_outputs = sum(heads.sizes)
         self.chunk_size = chunk_size
         self.outputs = allocator.zeros((chunk_size, self.num_outputs))
-        # log_std is in the axes' units, unlike the parameter; sync_weights keeps it up to date.
+        # log_std is in the units of the axes, unlike the parameter; sync_weights updates it.
         self.log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
-        # Weights and gradients of these layers are mapped between the policy's and derived ones.
+        # The layers whose effective weights differ from the policy's.
         self._folded: list[FoldedLinear] = []
         # In float32 the normalization of observations is folded into the first layer. In bfloat16 a
-        # kernel normalizes them before they are rounded, while they have all their digits.
+        # kernel normalizes them before it rounds them, so that no precision is lost.
         self.rounded = rounded or {}
         self.gemm_dtype = torch.bfloat16 if rounded else torch.float32
         self.norm = policy.norm if rounded else None
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """The dtype of observations that `record_unroll` is given."""
+        """The dtype of the observations that `record_unroll` takes."""
         return torch.float32 if self.norm is not None else self.gemm_dtype
 
     @abc.abstractmethod
     def record_act(self, graph: Graph, obs: GraphInput, state: Tensor | None) -> Output:
         """Record one step of N <= chunk_size agents: obs (N, F) of any dtype, state (N, S).
 
-        The graph replaces `state` by the new one. Return views of the output, which the next graph
-        that acts overwrites.
+        A replay replaces `state` by the new state. Return views of the output; the next replay of
+        any graph for acting overwrites it.
         """
 
     @abc.abstractmethod
@@ -115,19 +115,19 @@ class FusedNetwork(abc.ABC):
         """
 
     def sync_weights(self) -> None:
-        """Derive folded weights again, after weights or observation statistics have changed."""
+        """Recompute folded weights; call it after weights or observation statistics change."""
         for layer in self._folded:
             layer.fold_weights()
         if self.log_std is not None:
             torch.add(self.heads.log_std.detach(), self._log_reach, out=self.log_std)
 
     def zero_folded_grads(self) -> None:
-        """Prepare for backward passes."""
+        """Zero the gradients of folded weights; call it before backward passes."""
         for layer in self._folded:
             layer.zero_folded_grads()
 
     def unfold_grads(self) -> None:
-        """Finish after backward passes: every parameter's gradient is now added to `grads`."""
+        """Add the gradients of folded weights to `grads`; call it after backward passes."""
         for layer in self._folded:
             layer.unfold_grads()
 
@@ -136,7 +136,7 @@ class FusedNetwork(abc.ABC):
         return self._split(outputs, self.log_std)
 
     def split_head_grads(self, grads: Tensor) -> Output:
-        """Return views of the columns of their gradient; that of log_std (X,) is added to."""
+        """Return views of the columns of the heads' gradient; log_std's (X,) accumulates."""
         return self._split(grads, self._grads.get("heads.log_std"))
 
     def _split(self, columns: Tensor, log_std: Tensor | None) -> Output:
@@ -149,13 +149,13 @@ class FusedNetwork(abc.ABC):
         )
 
     def empty_gemm(self, shape: Sequence[int]) -> Tensor:
-        """Allocate a factor of products."""
+        """Allocate a factor of products, in their dtype."""
         return allocator.zeros(shape, dtype=self.gemm_dtype)
 
     def hidden_layer(
         self, name: str, activation: str, norm: ObservationNorm | None = None
     ) -> Linear:
-        """Make one of the policy's hidden layers; in float32 `norm` is folded in."""
+        """Create one of the policy's hidden layers; in float32 `norm` is folded in."""
         layer = self._layer(name)
         if self.rounded or norm is None:
             return Linear(*layer, activation, self.rounded.get(f"{name}.weight"))
@@ -163,7 +163,7 @@ class FusedNetwork(abc.ABC):
         return self._folded[-1]
 
     def last_layer(self) -> Linear:
-        """Make the heads' layer, float32 always; its means come in the units of their axes."""
+        """Create the heads' layer, always in float32; its means are in the units of their axes."""
         args = (*self._layer("heads.out"), "identity")
         if self.log_std is None:
             return Linear(*args)
@@ -182,10 +182,10 @@ class FusedNetwork(abc.ABC):
     def prepare_input(
         self, graph: Graph, obs: Tensor | GraphInput, buffer: Tensor
     ) -> Tensor | GraphInput:
-        """Return what the first layer reads for observations (N, F).
+        """Return the input of the first layer for observations (N, F).
 
-        Where these have to be converted or normalized first, a kernel is recorded that writes to
-        the first N rows of `buffer`.
+        If they have to be converted or normalized first, a kernel is recorded that writes to the
+        first N rows of `buffer`.
         """
         if self.norm is not None:
             statistics = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
@@ -195,10 +195,10 @@ class FusedNetwork(abc.ABC):
     def to_gemm_dtype(
         self, graph: Graph, matrix: Tensor | GraphInput, buffer: Tensor, **statistics: Any
     ) -> Tensor:
-        """Record the conversion of a matrix (N, F) to a factor of products; return that.
+        """Record the conversion of a matrix (N, F) to the products' dtype; return the result.
 
-        It takes the first N rows of `buffer`. With `statistics`, mean and scale (F,), the kernel
-        normalizes too.
+        The result is in the first N rows of `buffer`. With `statistics`, mean and scale (F,), the
+        kernel also normalizes.
         """
         converted, source = buffer[: matrix.shape[0]], matrix
         if not isinstance(source, GraphInput):
@@ -209,9 +209,9 @@ class FusedNetwork(abc.ABC):
 
 
 def record_forward(network: FusedNetwork, obs: Tensor, state: Tensor | None) -> Graph:
-    """Return a graph in which N <= chunk_size agents act once.
+    """Return the graph of one forward pass of N <= chunk_size agents.
 
-    When replayed it reads obs (N, F) and replaces state (N, S), both where they are now; the output
+    A replay reads obs (N, F) and replaces state (N, S) in the memory of these tensors; the output
     is in `network.outputs`.
     """
     graph, source = Graph(), GraphInput(len(obs), obs.shape[1], obs.dtype)

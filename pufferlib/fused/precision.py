@@ -1,9 +1,9 @@
-"""The precision of matrix products: float32, or bfloat16 where the CPU has it and it is faster.
+"""The precision of matrix products: float32, or bfloat16 if the CPU has it and it is faster.
 
 Only the factors of products are affected. The optimizer's weights, sums of products and gradients,
 everything between products, the heads' outputs, losses and advantages are float32 in either case.
-Fused networks have bfloat16 products of their own (fused/network.py); of other networks, torch's
-autocast chooses what is bfloat16 (policies/autocast.py).
+Fused networks implement bfloat16 products themselves (fused/network.py); for other networks,
+torch's autocast decides what is bfloat16 (policies/autocast.py).
 """
 
 import statistics
@@ -26,21 +26,22 @@ from pufferlib.runtime.timer import seconds_of
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names, on x86 and arm64
 ROUNDS = 5  # measurements of each precision
-MEASURE_SECONDS = 2e-3  # the least duration of one measurement
-MIN_SPEEDUP = 1.3  # the least for which bfloat16 is chosen
+MEASURE_SECONDS = 2e-3  # minimum duration of one measurement
+MIN_SPEEDUP = 1.3  # minimum speedup for which bfloat16 is chosen
 
 
 def choose(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Choice[str]:
     """Choose the precision of a run: `given`, unless that is auto.
 
-    On a CPU with bfloat16, auto measures both on the layer that `product_shape` describes, which
-    takes some hundredths of a second. `steps` is the size of a minibatch, `width` that of a hidden
-    layer. Raise ValueError for bfloat16 in a network that cannot use it.
+    On a CPU with bfloat16, auto measures both precisions on the layer that `product_shape`
+    describes, which takes a few hundredths of a second. `steps` is the size of a minibatch, `width`
+    the number of units of a hidden layer. Raise ValueError for bfloat16 in a network that cannot
+    use it.
     """
     fused = can_fuse(policy)
     if given == "bfloat16" and isinstance(policy, Recurrent) and not fused:
         raise ValueError(
-            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers have it "
+            f"train.precision='bfloat16' with {type(policy).__name__}: recurrent layers support it "
             "only on a CPU, with one flat observation and relu or tanh; take auto or float32"
         )
     if given != "auto":
@@ -50,11 +51,11 @@ def choose(given: str, policy: Policy, device: torch.device, steps: int, width: 
         return Choice("float32", "the default on a GPU")
     if isinstance(policy, Recurrent) and not fused:
         return Choice("float32", "the only one for this kind of network")
-    if not fused and not isinstance(policy, MLP):  # unknown: it may need the digits
+    if not fused and not isinstance(policy, MLP):  # a user's network may need the precision
         return Choice("float32", "the default for a network of your own")
     if not supported():
         return Choice("float32", "this CPU has no bfloat16")
-    # Of networks that are not fused, torch computes the products.
+    # Torch computes the products of networks that are not fused.
     speedup = measure(*product_shape(policy, steps, width), not fused)
     if speedup >= MIN_SPEEDUP:
         return Choice("bfloat16", f"{speedup:.1f} times as fast")
@@ -69,7 +70,7 @@ def product_shape(policy: Policy, steps: int, width: int) -> tuple[int, int, int
 
 
 def supported(cpuinfo: Path = CPUINFO) -> bool:
-    """Return whether the CPU multiplies bfloat16; False where the OS does not tell."""
+    """Return whether the CPU multiplies bfloat16; False if the OS does not report it."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
@@ -86,9 +87,9 @@ def supported(cpuinfo: Path = CPUINFO) -> bool:
 def measure(rows: int, inputs: int, outputs: int, torch_products: bool = False) -> float:
     """Return how many times as fast a layer is in bfloat16 as in float32.
 
-    Forward and backward passes over N = rows are timed, rounding included; the ratio is that of
-    medians over rounds in which both take turns. torch_products: by torch, even where its BLAS was
-    found and graphs would call it.
+    Forward and backward passes over N = `rows` are timed, including rounding, in rounds that
+    alternate between both; the result is the ratio of the medians. With `torch_products`, torch
+    computes the products even if its BLAS was found.
     """
     weight, bias = torch.full((outputs, inputs), 1 / inputs), torch.zeros(outputs)
     grads, graphs = (torch.zeros_like(weight), torch.zeros_like(bias)), []

@@ -1,4 +1,4 @@
-"""FusedRecurrent: what the fused LSTM and the fused minGRU share.
+"""FusedRecurrent: the common base of the fused LSTM and the fused minGRU.
 
 Letters as in network.py.
 """
@@ -17,7 +17,7 @@ from pufferlib.runtime.graph import Graph, GraphInput
 
 
 class FusedRecurrent(FusedNetwork):
-    """A feed-forward layer, recurrent layers, heads; a subclass names its workspace."""
+    """A feed-forward layer, recurrent layers and heads; a subclass sets `workspace`."""
 
     policy: Recurrent
     workspace: type["RecurrentWorkspace"]
@@ -31,7 +31,7 @@ class FusedRecurrent(FusedNetwork):
         super().__init__(policy, policy.heads, grads, ACT_CHUNK_AGENTS, rounded)
         self.first = self.hidden_layer("first", policy.activation, policy.norm)
         self.last = self.last_layer()
-        # Each recurrent layer has weight and bias for its products, and gradients to add to.
+        # Each recurrent layer has a weight and a bias, and gradients that backward passes add to.
         names, layers = [f"input.{i}" for i in range(policy.num_layers)], policy.layers()
         self.weights = [
             (self.rounded.get(f"{name}.weight", weight), bias)
@@ -41,7 +41,7 @@ class FusedRecurrent(FusedNetwork):
             (grads[f"{name}.weight"], grads[f"{name}.bias"].numpy()) for name in names
         ]
         # Acting needs memory for a layer's gates, for prepared observations, for the first layer's
-        # output, and for the last layer's output where it cannot take the place of the first's.
+        # output, and for the last layer's output unless it can overwrite the first layer's.
         self._gates = allocator.zeros((ACT_CHUNK_AGENTS, policy.gates * policy.size))
         self._obs = self.empty_gemm((ACT_CHUNK_AGENTS, policy.spec.obs_size))
         self._x = self.empty_gemm((ACT_CHUNK_AGENTS, policy.size))
@@ -73,7 +73,7 @@ class FusedRecurrent(FusedNetwork):
         return workspace
 
     def prepare_rows(self, graph: Graph, obs: Tensor) -> Tensor:
-        """Return what the first layer reads for obs (B, H, *O) of `input_dtype`: (B, H, F)."""
+        """Return the input (B, H, F) of the first layer for obs (B, H, *O) of `input_dtype`."""
         rows = obs.view(*obs.shape[:2], -1)
         if self.norm is None:
             return rows
@@ -82,23 +82,23 @@ class FusedRecurrent(FusedNetwork):
         return cast(Tensor, prepared).view(rows.shape)
 
     def first_product(self, gates: Tensor) -> Tensor | None:
-        """Return memory (..., D) for the first layer's product; None: its output has room for it.
+        """Return memory (..., D) for the first layer's product, or None to use its output's.
 
-        Where weights are rounded, the product is float32 and the output bfloat16. The memory is
-        that of the gates (..., gates * D) of the layer above, which are not yet in use.
+        With rounded weights, the product is float32 and the output bfloat16. The memory belongs to
+        the gates (..., gates * D) of the next layer, which are not yet in use.
         """
         return gates[..., : self.policy.size] if self.rounded else None
 
     def layer_states(self, state: Tensor) -> list[Tensor]:
-        """Split a state (B, S) into those of the layers."""
+        """Split a state (B, S) into the states of the layers."""
         return list(torch.split(state, self.policy.layer_state, dim=1))
 
 
 class RecurrentWorkspace(Protocol):
-    """Memory of B rows of H steps, and the kernel calls on it.
+    """Memory for B rows of H steps, and the recording of kernel calls on it.
 
-    Made of a network and of what its graphs read: obs (B, H, *O) of the network's `input_dtype`,
-    state (B, S), reset (B, H) bool.
+    It is constructed from a network and from the memory that graphs read: obs (B, H, *O) of the
+    network's `input_dtype`, state (B, S), reset (B, H) bool.
     """
 
     output: Output
@@ -110,4 +110,4 @@ class RecurrentWorkspace(Protocol):
         """Record the forward pass."""
 
     def backward(self, graph: Graph) -> None:
-        """Record the backward pass, after the forward pass was recorded."""
+        """Record the backward pass; call it after `forward`."""

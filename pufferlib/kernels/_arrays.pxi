@@ -1,7 +1,8 @@
 # The arrays of one call: held as buffers, checked, and described in errors.
 #
-# Most kernels take contiguous arrays (`array`). Where an array may be columns of a wider one there is
-# `matrix`, for products `operand`, for one column `column`, for (rows, steps, size) `sequence`.
+# Most kernels take contiguous arrays (`array`). `matrix` accepts columns of a wider array,
+# `operand` a factor of a product, `column` a single column, `sequence` an array (rows, steps,
+# size).
 
 cdef enum:
     MAX_ARRAYS = 32
@@ -19,7 +20,7 @@ cdef class Arrays:
 
     cdef Py_buffer *views
     cdef int count
-    cdef list objects  # what must live as long as the arrays: the parameters of a recorded call
+    cdef list objects  # kept alive as long as the arrays: the parameters of a recorded call
     cdef str index_name  # the caller's name for the array that a fault names "index"
 
     def __cinit__(self):
@@ -35,12 +36,12 @@ cdef class Arrays:
         free(self.views)
 
     cdef int keep(self, object what) except -1:
-        """Hold this object too."""
+        """Hold a reference to another object too."""
         self.objects.append(what)
         return 0
 
     cdef int shrink(self) except -1:
-        """Free the room for further arrays, before a graph keeps these."""
+        """Free the unused capacity before a graph keeps these arrays."""
         cdef size_t size = max(self.count, 1) * sizeof(Py_buffer)
         cdef void *views = malloc(size)
         if views == NULL:
@@ -53,7 +54,7 @@ cdef class Arrays:
     cdef Py_buffer *acquire(
         self, str name, object array, bint writable=False, bint contiguous=True
     ) except NULL:
-        """Hold an array of any shape and dtype; raise if it is not as contiguous or writable as said."""
+        """Hold an array of any shape and dtype; raise unless it is contiguous and writable if asked."""
         cdef Py_buffer *view = &self.views[self.count]
         if not PyObject_CheckBuffer(array):
             raise TypeError(
@@ -65,7 +66,7 @@ cdef class Arrays:
         if contiguous and not PyBuffer_IsContiguous(view, b"C"):
             raise ValueError(f"{name}: not C-contiguous; pass numpy.ascontiguousarray({name})")
         if writable and view.readonly:
-            raise ValueError(f"{name}: is written to, but the array is read-only")
+            raise ValueError(f"{name}: the kernel writes to it, but the array is read-only")
         return view
 
     cdef void *array(
@@ -74,7 +75,7 @@ cdef class Arrays:
     ) except? NULL:
         """Hold an array (items,) or (items, width), and return its data.
 
-        With `pool`, items may be several dimensions, such as (rows, horizon).
+        With `pool`, several leading dimensions may hold the items, such as (rows, horizon).
         """
         if array is None:
             raise TypeError(f"{name}: missing; expected {expected(dtype, items, width, pool)}")
@@ -114,7 +115,7 @@ cdef class Arrays:
     cdef PufMatrix sequence(
         self, str name, object array, int64_t items, int64_t horizon, int64_t size
     ) except *:
-        """Hold writable float32 (items, horizon, size), all steps equally far apart."""
+        """Hold writable float32 (items, horizon, size) with a constant stride between steps."""
         cdef PufMatrix rows
         cdef Py_buffer *view
         cdef int64_t apart
@@ -178,7 +179,7 @@ cdef class Arrays:
 
 
 cdef DType dtype_of(const Py_buffer *view) noexcept:
-    """Return the dtype of an array, NUM_DTYPES if no kernel takes it."""
+    """Return the dtype of an array, or NUM_DTYPES if no kernel takes it."""
     cdef char c = view.format[0] if view.format != NULL else b"B"
     if view.format != NULL and view.format[1] != 0:
         return NUM_DTYPES

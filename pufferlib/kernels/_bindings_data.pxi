@@ -42,13 +42,13 @@ cdef int64_t MEAN_AND_DEVIATION = find_kernel(b"moments"), FILL = find_kernel(b"
 
 CONVERT = {U8: PUF_FROM_U8, I8: PUF_FROM_I8, I32: PUF_FROM_I32, F32: PUF_FROM_F32}
 
-# A copy of fewer bytes ends sooner than the GIL comes back from another thread.
+# Copying fewer bytes takes less time than getting the GIL back from another thread.
 cdef enum:
     RELEASE_GIL_BYTES = 1 << 16
 
 
 cdef gather_items(str index_name, pool, index, out, float scale, int leading, Graph graph):
-    """Gather items by `index`, which runs over the `leading` first dimensions of the pool; 0: any."""
+    """Gather items by `index` over the first `leading` dimensions of the pool; 0: any number."""
     cdef PufGather p
     cdef Arrays a = Arrays()
     cdef Py_buffer *from_view = a.acquire("pool", pool)
@@ -65,7 +65,7 @@ cdef gather_items(str index_name, pool, index, out, float scale, int leading, Gr
         )
     if dtype not in (F32, I32, U8, I8):
         raise ValueError(f"pool: expected uint8, int8, int32 or float32, got {described(from_view)}")
-    # The dimensions of the pool that `out` lacks are those that an index runs over.
+    # An index runs over the dimensions that the pool has and `out` lacks.
     p.num_taken, p.num_items, p.item_elements = index_view.shape[0], 1, 1
     if fits:
         for i in range(spare):
@@ -102,7 +102,7 @@ def gather(pool, rows, out, float scale=1.0, Graph graph=None):
 
     pool  (R, H, ...) uint8, int8, int32 or float32
     rows  (m,) int32 or int64
-    out   (m, H, ...) of the pool's dtype, and scale is 1; or float32 or bfloat16: value * scale
+    out   (m, H, ...) the pool's dtype with scale 1, or float32 or bfloat16: value * scale
     """
     gather_items("rows", pool, rows, out, scale, 1, graph)
 
@@ -112,7 +112,7 @@ def gather_slots(pool, slots, out, float scale=1.0, Graph graph=None):
 
     pool   (S, ...) or (R, H, ...) uint8, int8, int32 or float32
     slots  (n,) int32 or int64
-    out    (n, ...), otherwise as in `gather`
+    out    (n, ...), with the dtypes of `gather`
     """
     gather_items("slots", pool, slots, out, scale, 0, graph)
 
@@ -128,7 +128,7 @@ def moments(pool, rows):
     cdef double mean, deviation
     p.num_rows, p.size, p.num_taken = length("pool", pool), length("pool", pool, 1), length("rows", rows)
     if not p.num_taken or not p.size:
-        raise ValueError("rows: no slots, which have no mean")
+        raise ValueError("rows: there are no slots to take the mean of")
     p.pool = <const float *>a.array("pool", pool, F32, p.num_rows, p.size)
     p.index = <const int32_t *>a.array("rows", rows, I32, p.num_taken)
     p.mean, p.deviation = &mean, &deviation
@@ -153,7 +153,7 @@ def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph gra
     if input.kind not in (F32, I32, U8, I8):
         raise ValueError(f"input: expected uint8, int8, int32 or float32, got {DTYPE_NAMES[input.kind]}")
     if (mean is None) != (scale is None):
-        raise TypeError("mean and scale: give both, or neither")
+        raise TypeError("mean and scale: give both or neither")
     if scale is not None:
         p.mean = <const float *>a.array("mean", mean, F32, p.size)
         p.scale = <const float *>a.array("scale", scale, F32, p.size)
@@ -163,12 +163,12 @@ def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph gra
     if graph is not None:
         graph.inputs.append(source)
     elif source.current.data == NULL:
-        raise ValueError("input: nothing was bound to it")
+        raise ValueError("input: no array was bound to it; call bind")
     call_or_record(TO_FLOAT, &p, sizeof(p), a, graph)
 
 
 def fill(*, out, float value=0.0, Graph graph=None):
-    """Write one number everywhere in out (n, D), contiguous rows."""
+    """Fill a matrix `out` (n, D) with contiguous rows with one number."""
     cdef PufFill p
     cdef Arrays a = Arrays()
     p.num_rows, p.size = length("out", out), length("out", out, 1)

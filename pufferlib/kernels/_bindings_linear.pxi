@@ -29,7 +29,7 @@ cdef int activation_of(str name) except -1:
 
 
 def linear(*, product, y, bias, str activation, Graph graph=None):
-    """Add the bias to a layer's product and apply the activation. Tanh is within 2e-7.
+    """Add the bias to a layer's product and apply the activation; tanh has an error below 2e-7.
 
     product     (N, D) x W', contiguous rows
     y           (N, D) operand, out, contiguous rows: activation(product + bias); may share the product's

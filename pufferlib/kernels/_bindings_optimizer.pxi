@@ -24,7 +24,7 @@ cdef int64_t REDUCE_GRADS = find_kernel(b"reduce_grads"), ADAM = find_kernel(b"a
 
 
 def reduce_grads(*, out, more, squares, Graph graph=None):
-    """Add the gradients of further threads to `out`, set them to 0, and sum the squares of the result.
+    """Add other threads' gradients to `out`, zero them, and sum the squares of the result.
 
     out      (W,) in and out
     more     (n, W) in and out, 0 afterwards, contiguous rows
@@ -40,7 +40,7 @@ def reduce_grads(*, out, more, squares, Graph graph=None):
 
 
 cdef class AdamParams:
-    """What changes from step to step of AdamW; t counts the steps, this one included.
+    """The parameters of AdamW that change between steps; t is the number of this step, from 1.
 
     grad_scale     gradients are multiplied by it
     step_size      learning rate / (1 - beta1^t)
@@ -51,7 +51,7 @@ cdef class AdamParams:
     cdef PufAdamParams values
 
     def set(self, *, float grad_scale, float step_size, float root_scale, float weight_factor):
-        """Change all four; a recorded step reads them when it is replayed."""
+        """Set all four; a recorded step reads them at replay."""
         self.values.grad_scale, self.values.step_size = grad_scale, step_size
         self.values.root_scale, self.values.weight_factor = root_scale, weight_factor
 

@@ -83,16 +83,16 @@ cdef int64_t choices_of(const int32_t *sizes, int64_t num_heads) except -1:
 
 
 cdef class SampleParams:
-    """What changes from step to step of acting.
+    """The parameters of sampling that change between steps.
 
     version     of the policy that acts
-    num_acting  agents that act: the first so many of those that the call has room for
+    num_acting  number of agents that act, the first of those that the call was recorded for
     """
 
     cdef PufSampleParams values
 
     def set(self, *, int32_t version, int64_t num_acting):
-        """Change both; a recorded call reads them when it is replayed."""
+        """Set both; a recorded call reads them at replay."""
         self.values.version, self.values.num_acting = version, num_acting
 
 
@@ -105,9 +105,9 @@ def sample(
 ):
     """Choose an action for each of N agents; write it where the game reads it and into the pool.
 
-    An agent's draw depends on (seed, agent, counts[agent]) and on its own logits, mean and mask, on
-    nothing else. Logits that are NaN, +inf or all -inf, or a mask without a choice, give NaN as
-    log-probability and the lowest legal choice (0 if there is none).
+    An agent's draw depends only on (seed, agent, counts[agent]) and its own logits, mean and mask.
+    If logits are NaN, +inf or all -inf, or the mask allows no choice, the log-probability is NaN
+    and the action is the lowest legal choice (0 if there is none).
 
     values           (N,) of any stride
     logits           (N, C), contiguous rows; None: no discrete heads
@@ -118,12 +118,12 @@ def sample(
     low, high        (X,) the game gets the action clipped to [low, high]
     agents           (N,) int32, each once; None: agents [first, first + N)
     slot             (A,) int64: the slot of each agent's current observation
-    bootstrap_slot   (A,) int64 in and out: the slot whose next_value is this value; -1 afterwards
-    counts           (A,) uint64 in and out: steps each agent has acted, + 1 afterwards
+    bootstrap_slot   (A,) int64 in and out: slot whose next_value is this value, or -1; -1 afterwards
+    counts           (A,) uint64 in and out: steps that each agent has acted, + 1 afterwards
     seed             key of the random numbers, modulo 2**64
     version          of the policy that acts
     params           SampleParams, read at replay instead of `version` and N
-    greedy           take the likeliest choice, the lowest of equals, and the mean
+    greedy           take the likeliest choice (the lowest of equals) and the mean
     action           (A, K) int32, out
     axis             (A, X) out, clipped
     pool_action      (S, K) int32, out
@@ -152,7 +152,7 @@ def sample(
     p.num_heads, p.num_choices, p.num_axes = heads, 0, num_axes
     p.first, p.greedy, p.seed = first, greedy, <uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF)
     p.pool_mask, p.agents, p.entropy = NULL, NULL, NULL
-    # What belongs to heads, or to axes, is read only if there are any.
+    # Arguments of heads are read only if there are heads, those of axes only if there are axes.
     if heads:
         p.sizes = <const int32_t *>a.array("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)
@@ -199,7 +199,7 @@ def advantage(
     rows                (B,) int32
     pool_reward         (R, H) raw
     pool_value          (R, H)
-    pool_next_value     (R, H) read where TRUNCATED and in the last slot of a segment
+    pool_next_value     (R, H) read only if TRUNCATED or in the last slot of a segment
     pool_done           (R, H) uint8
     pool_segment_start  (R, H) bool
     ratio               (B, H) exp(logp_prox - logp_stored); None: 1
@@ -207,7 +207,8 @@ def advantage(
     out_advantage       (B, H) out
     out_target          (B, H) out, value + advantage
 
-    Without both outputs the advantage replaces the reward of these rows, and the target next_value.
+    Without outputs, the advantage replaces pool_reward and the target pool_next_value in these
+    rows.
     """
     cdef PufAdvantage p
     cdef Arrays a = Arrays()
@@ -215,7 +216,7 @@ def advantage(
     cdef int64_t num_rows = length("pool_reward", pool_reward)
     cdef int64_t horizon = length("pool_reward", pool_reward, 1)
     if horizon == 0:
-        raise ValueError(f"pool_reward: rows without slots, shape {tuple(pool_reward.shape)}")
+        raise ValueError(f"pool_reward: the rows have no slots, shape {tuple(pool_reward.shape)}")
     p.batch_rows, p.num_rows, p.horizon = batch, num_rows, horizon
     p.gamma, p.gae_lambda, p.rho_clip, p.c_clip = gamma, gae_lambda, rho_clip, c_clip
     p.reward_scale, p.reward_clip = reward_scale, reward_clip
@@ -241,18 +242,18 @@ def advantage(
 
 
 cdef class LossParams:
-    """What changes from minibatch to minibatch.
+    """The parameters of the loss that change between minibatches.
 
     adv_mean, adv_scale  the advantage is used as (advantage - adv_mean) * adv_scale
     ent_coef             weight of the entropy
-    count                transitions that means are taken over: those of the minibatch, of which a call
-                         may have a chunk
+    count                number of transitions that means are taken over: those of the whole minibatch,
+                         of which a call may get a chunk
     """
 
     cdef PufLossParams values
 
     def set(self, *, float adv_mean, float adv_scale, float ent_coef, double count):
-        """Change all four; a recorded loss reads them when it is replayed."""
+        """Set all four; a recorded loss reads them at replay."""
         self.values.adv_mean, self.values.adv_scale = adv_mean, adv_scale
         self.values.ent_coef, self.values.count = ent_coef, count
 
@@ -278,16 +279,17 @@ def ppo_loss(
     advantage      (M,) used as (advantage - adv_mean) * adv_scale
     target         (M,)
     vf_clip_coef   <= 0: the value loss is not clipped
-    count          transitions that means are taken over, M or more; 0: M
+    count          number of transitions that means are taken over, at least M; 0: M
     params         LossParams, read at replay instead of adv_mean, adv_scale, ent_coef and count
     grad_logits    (M, C) out, contiguous rows
     grad_mean      (M, X) out, contiguous rows
     grad_log_std   as log_std: (M, X) out, or (X,) added to
     grad_values    (M,) out, of any stride
-    metrics        (7,) float64 added to; a graph needs it
+    metrics        (7,) float64, accumulated; required with `graph`
 
-    Returns, if `metrics` is None, sums over M divided by `count`: loss, policy loss, value loss, entropy,
-    approximate KL (r - 1) - log r, share of |r - 1| > clip_coef, old approximate KL -log r.
+    The metrics are sums over M divided by `count`: loss, policy loss, value loss, entropy,
+    approximate KL (r - 1) - log r, share of |r - 1| > clip_coef, old approximate KL -log r. They
+    are returned if `metrics` is None.
     """
     cdef PufPPOLoss p
     cdef Arrays a = Arrays()
@@ -298,11 +300,11 @@ def ppo_loss(
     cdef int64_t choices
     cdef int i
     if m == 0:
-        raise ValueError("values: a minibatch without transitions has no mean loss")
+        raise ValueError("values: the minibatch has no transitions")
     if not heads and not num_axes:
-        raise ValueError("no policy: give logits and sizes, or mean and log_std, or both")
+        raise ValueError("no action heads: give logits and sizes, or mean and log_std, or both")
     if count and count < m:
-        raise ValueError(f"count={count}: means are over these {m} transitions or more")
+        raise ValueError(f"count={count} must be at least {m}, the number of transitions given")
     if params is None:
         params = LossParams()
         params.values.adv_mean, params.values.adv_scale = adv_mean, adv_scale
@@ -316,8 +318,8 @@ def ppo_loss(
     if metrics is not None:
         p.metrics = <double *>a.array("metrics", metrics, F64, PUF_NUM_METRICS, -1, True)
     elif graph is not None:
-        raise TypeError("metrics: missing; on a graph they are added to an array")
-    # What belongs to heads, or to axes, is read only if there are any.
+        raise TypeError("metrics: missing; a recorded loss needs an array to add them to")
+    # Arguments of heads are read only if there are heads, those of axes only if there are axes.
     if heads:
         p.sizes = <const int32_t *>a.array("sizes", sizes, I32, heads)
         choices = p.num_choices = choices_of(p.sizes, heads)

@@ -65,7 +65,7 @@ cdef int64_t MASK_STATE = find_kernel(b"mask_state"), INIT_STATES = find_kernel(
 
 
 def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Graph graph=None):
-    """Apply the gates of one LSTM step to its products. Matrices need contiguous rows only.
+    """Compute one LSTM step from its products. Of matrices, only the rows must be contiguous.
 
     gates        (B, 4 * D) in: products without bias; out: input, forget, output gate, cell candidate
     bias         (4 * D,) in the same order
@@ -75,7 +75,7 @@ def lstm(*, gates, bias, cell, keep=None, out, next_cell, next_hidden=None, Grap
     next_cell    (B, D) out: cell * keep; may be the cell
     next_hidden  (B, D) operand, out: hidden state * keep; or None
 
-    Gates are within 4e-7 of the true values, tanh of the cell within 2e-7.
+    The error of the gates is below 4e-7, that of tanh of the cell below 2e-7.
     """
     cdef PufLSTM p
     cdef Arrays a = Arrays()
@@ -98,7 +98,7 @@ def lstm_backward(
     *, gates, cell, keep=None, grad_out, grad_hidden, grad_cell, grad_gates, grad_bias,
     Graph graph=None,
 ):
-    """Compute the gradients of one LSTM step. Matrices need contiguous rows only.
+    """Compute the gradients of one LSTM step. Of matrices, only the rows must be contiguous.
 
     gates        (B, 4 * D) as `lstm` leaves them
     cell         (B, D) before the step
@@ -126,7 +126,7 @@ def lstm_backward(
 
 
 def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
-    """Apply the gates of all steps of a minGRU layer to its product. Gates are within 2e-7.
+    """Compute all steps of a minGRU layer from its product. The error of the gates is below 2e-7.
 
     gates   (B, H, 2 * D) in: product without bias; out: gate and candidate
     bias    (2 * D,)
@@ -183,7 +183,7 @@ def mingru_backward(
 
 
 def transpose_rows(*, rows, out, Graph graph=None):
-    """Copy rows (B, H, D) to out (H, B, D): minibatches hold rows, an LSTM goes step by step."""
+    """Copy rows (B, H, D) to out (H, B, D), the order in which an LSTM processes a minibatch."""
     cdef PufTransposeRows p
     cdef Arrays a = Arrays()
     cdef int64_t n = length("rows", rows), steps = length("rows", rows, 1)
@@ -212,7 +212,7 @@ def not_reset(*, reset, out, bint steps_first=False, Graph graph=None):
 
 
 def mask_state(*, state, keep, out, Graph graph=None):
-    """Copy the states before the first step; 0 where a life begins with it.
+    """Copy the states before the first step, with 0 where a life begins at that step.
 
     state  (B, D), contiguous rows
     keep   (B,) 0 where a life begins, else 1
@@ -230,10 +230,10 @@ def mask_state(*, state, keep, out, Graph graph=None):
 def init_states(
     *, state, agents=None, int64_t first=0, life_start, slot, initial, row_state, int64_t horizon,
 ):
-    """Set the states that agents act from: the initial one where a life begins.
+    """Set the states of agents whose life begins to the initial state.
 
-    A row whose slot 0 the agents fill now keeps a copy of that state, from which training unrolls it.
-    S is the size of a state.
+    If an agent is at slot 0 of its row, `row_state` gets a copy, from which training unrolls the
+    row. S is the size of a state.
 
     state       (N, S) of the agents that act, in and out, contiguous rows
     agents      (N,) int32, or None: agents [first, first + N)

@@ -1,11 +1,11 @@
 # Recorded graphs of kernel calls, the inputs that change between replays, and the threads that
-# replay them. The replay itself is C: graph.c.
+# replay them. graph.c implements the replay.
 
-# Limits the BLAS threads that the calling thread's products use; NULL: nothing to limit.
+# Limits the number of BLAS threads of the calling thread; NULL if there is nothing to limit.
 cdef PufSetNumThreads SET_NUM_THREADS
 SET_NUM_THREADS = NULL
 
-# What a GraphInput may hold, by name.
+# The dtypes that a GraphInput may have, by name.
 DTYPES = {
     "float32": F32, "bfloat16": BF16, "int32": I32, "int8": I8, "uint8": U8, "bool": U8,
     "float64": F64, "int64": I64,
@@ -17,7 +17,7 @@ cdef class Graph:
 
     cdef PufEntry *entries
     cdef int64_t length, room
-    cdef list calls  # what each entry needs alive: Arrays, or a PythonCall
+    cdef list calls  # what each entry refers to: Arrays or a PythonCall
     cdef list inputs
 
     def __cinit__(self):
@@ -35,8 +35,8 @@ cdef class Graph:
     def replay(self):
         """Run all recorded calls in the calling thread.
 
-        Raise ValueError for an input that was never bound, and what a call raises; the calls behind
-        that one do not run.
+        Raise ValueError for an input that was never bound. If a call raises, its exception is
+        raised and the calls after it do not run.
         """
         cdef PufStreamSlice whole
         cdef int failed
@@ -47,7 +47,7 @@ cdef class Graph:
             self.fail(&whole)
 
     def record_python(self, function):
-        """Record a call of a Python function without arguments: a replay takes the GIL for it."""
+        """Record a call of a Python function without arguments; a replay takes the GIL for it."""
         cdef PythonArgs args
         cdef PythonCall call = PythonCall()
         call.function = function
@@ -75,7 +75,7 @@ cdef class Graph:
         cdef GraphInput changing
         for changing in self.inputs:
             if changing.current.data == NULL:
-                raise ValueError(f"an input {changing.shape} of this graph was never bound: call bind")
+                raise ValueError(f"input {changing.shape} of this graph was never bound: call bind")
         part.entries, part.length = self.entries, self.length
         part.reached, part.seconds = 0, 0.0
         return 0
@@ -99,7 +99,7 @@ cdef struct PythonArgs:
 
 
 cdef int call_python(const void *args, PufFault *fault) noexcept with gil:
-    """Run a recorded PythonCall, as a kernel runs."""
+    """Run a recorded PythonCall; it has the signature of a kernel."""
     cdef PythonCall call = <PythonCall>(<const PythonArgs *>args).call
     try:
         call.function()
@@ -112,7 +112,7 @@ cdef int call_python(const void *args, PufFault *fault) noexcept with gil:
 cdef int call_or_record(
     int64_t kernel, const void *args, size_t size, Arrays arrays, Graph graph, bint release_gil=True
 ) except -1:
-    """Run a row of the kernels in use now, or append it to the graph, which keeps that kernel."""
+    """Run a kernel of the table in use, or record it on the graph."""
     cdef PufRun run = KERNELS.kernels[kernel].run
     cdef PufFault fault
     cdef int failed
@@ -130,7 +130,7 @@ cdef int call_or_record(
 
 
 cdef class GraphInput:
-    """A matrix (N, F) that graphs read and that changes: the array that `bind` got last.
+    """A matrix (N, F) that graphs read at replay: the array of the last `bind`.
 
     `dtype` is a name, or an object whose name ends in one, such as torch.float32; arrays of bfloat16
     are uint16. Raise ValueError for a matrix without rows and for an unknown dtype.
@@ -139,9 +139,9 @@ cdef class GraphInput:
     cdef PufInput current
     cdef DType kind
     cdef Arrays held
-    cdef object bound  # the array, of which the rows first, first + step, ... are read
+    cdef object bound  # the array; its rows first, first + step, ... are read
     cdef int64_t first, step
-    cdef GraphInput whole  # these are rows of that one, from `begin` on; or None
+    cdef GraphInput whole  # the input that these are rows of, from `begin` on; or None
     cdef int64_t begin
     cdef readonly tuple shape
     cdef readonly object dtype
@@ -149,7 +149,7 @@ cdef class GraphInput:
     def __init__(self, int64_t rows, int64_t columns, dtype):
         name = str(dtype).rpartition(".")[2]
         if rows < 1 or columns < 0:
-            raise ValueError(f"an input ({rows}, {columns}) has no rows to read")
+            raise ValueError(f"a GraphInput of shape ({rows}, {columns}) has no rows to read")
         if name not in DTYPES:
             raise ValueError(f"dtype {dtype}: expected one of {', '.join(DTYPES)}")
         self.shape, self.dtype, self.kind = (rows, columns), dtype, DTYPES[name]
@@ -159,32 +159,32 @@ cdef class GraphInput:
         return self if self.whole is None else self.whole
 
     def rows(self, int64_t begin, int64_t end):
-        """Return rows [begin, end) of this input, whatever is bound to it."""
+        """Return an input of rows [begin, end) of whatever is bound to this one."""
         cdef GraphInput part = GraphInput.__new__(GraphInput)
         if not 0 <= begin < end <= self.shape[0]:
-            raise ValueError(f"rows {begin} to {end} of {self.shape[0]}")
+            raise ValueError(f"rows [{begin}, {end}) are outside [0, {self.shape[0]})")
         part.shape, part.dtype, part.kind = (end - begin, self.shape[1]), self.dtype, self.kind
         part.whole, part.begin = self.source(), self.begin + begin
         return part
 
     def bind(self, array, int64_t first=0, int64_t step=0):
-        """Read rows first, first + step, ... of this array (.., F) from now on; step 0: all N rows.
+        """Read rows first, first + step, ... of this array (.., F); step 0 reads all N rows.
 
-        Only the rows need be contiguous. Raise ValueError for another shape or dtype, and for rows of
-        another input: bind that one.
+        Each row must be contiguous. Raise ValueError for another shape or dtype, and for an input
+        made by `rows`: bind the input that it is made of.
         """
         cdef Arrays a = Arrays()
         cdef Py_buffer *view = a.acquire("array", array, False, False)
         cdef int64_t n = self.shape[0], size = self.shape[1], apart = step if step else 1
         cdef bint fits = view.ndim == 2 and view.shape[1] == size and dtype_of(view) == self.kind
         if self.whole is not None:
-            raise ValueError("these are rows of another input: bind that one")
+            raise ValueError("this input is made of rows of another one: bind that one")
         if not fits or (step == 0 and view.shape[0] != n):
             wanted = expected(self.kind, n if step == 0 else view.shape[0], size, False)
             raise ValueError(f"array: expected {wanted}, got {described(view)}")
         if not 0 <= first < view.shape[0] or step < 0 or (view.shape[0] - 1 - first) // apart < n - 1:
             raise ValueError(
-                f"array: it has no {n} rows from {first} on, {step} apart, but {view.shape[0]} in all"
+                f"array: no {n} rows from {first} on, {step} apart, in {view.shape[0]} rows"
             )
         if size > 1 and view.strides[1] != view.itemsize:
             raise ValueError("array: its rows are not contiguous")
@@ -195,25 +195,26 @@ cdef class GraphInput:
 
     @property
     def array(self):
-        """The rows (N, F) as they are bound now. Raise ValueError if none are."""
+        """The rows (N, F) that are bound now. Raise ValueError if none are."""
         cdef GraphInput whole = self.source()
         cdef int64_t first = whole.first + self.begin * whole.step
         if whole.bound is None:
-            raise ValueError(f"an input {whole.shape} was never bound: call bind")
+            raise ValueError(f"input {whole.shape} was never bound: call bind")
         return whole.bound[first : first + (self.shape[0] - 1) * whole.step + 1 : whole.step]
 
 
 cdef class LaunchPlan:
-    """Streams to replay side by side; each is a list of (name, graph), replayed in order.
+    """Streams to replay in parallel; each is a list of (name, graph), replayed in order.
 
-    A plan can be run again and again, by one thread at a time: it holds the progress of a run.
+    A plan can run many times, but not in two threads at once, because it holds the progress of a
+    run.
     """
 
     cdef PufStream *streams
     cdef PufStreamSlice *slices  # of all streams, one after the other
     cdef size_t count
     cdef list graphs
-    cdef readonly list names  # of the first stream's graphs, whose seconds `ThreadPool.run` returns
+    cdef readonly list names  # of the first stream's graphs, which `ThreadPool.run` times
 
     def __cinit__(self, streams):
         cdef int64_t at = 0
@@ -237,7 +238,7 @@ cdef class LaunchPlan:
         free(self.streams)
 
     def __len__(self):
-        """The number of streams."""
+        """Return the number of streams."""
         return self.count
 
     cdef int prepare(self) except -1:
@@ -249,7 +250,7 @@ cdef class LaunchPlan:
         return 0
 
     cdef int check(self) except -1:
-        """Raise what stopped the first stream that did not reach its end."""
+        """Raise the error of the first stream that failed."""
         cdef Graph graph
         cdef int64_t i = 0
         for graph in self.graphs:
@@ -268,44 +269,44 @@ cdef class LaunchPlan:
         return taken
 
 
-# Nanoseconds that a thread waits before it sleeps: longer than Python takes between two runs.
+# Nanoseconds that a waiting thread yields before it sleeps: longer than Python takes between two runs.
 cdef enum:
     PATIENCE = 1000000
 
 
 cdef class ThreadPool:
-    """`size` threads with the calling one, which replay streams side by side.
+    """`size` threads, including the calling one, that replay streams in parallel.
 
     Raise ValueError for a size below 1, RuntimeError if the threads cannot be started.
     """
 
     cdef PufThreadPool *threads
-    cdef pid_t process  # that the threads are of
+    cdef pid_t process  # that started the threads
     cdef readonly int size
 
     def __init__(self, int size):
         if size < 1:
-            raise ValueError(f"size={size}: at least the calling thread")
+            raise ValueError(f"size={size} must be at least 1, the calling thread")
         self.size, self.process, self.threads = size, getpid(), puf_thread_pool_new(size, PATIENCE)
         if self.threads == NULL:
             raise RuntimeError(
-                f"{size} threads could not be started; take fewer, or raise the limit of processes"
+                f"{size} threads could not be started; use fewer, or raise the limit on processes"
             )
 
     def __dealloc__(self):
         puf_thread_pool_free(self.threads, getpid() != self.process)
 
     def close(self):
-        """End the threads; twice is fine. In a fork, which they do not follow, there are none."""
+        """End the threads; may be called twice. A forked process has no threads to end."""
         puf_thread_pool_free(self.threads, getpid() != self.process)
         self.threads = NULL
 
     def run(self, LaunchPlan plan not None):
-        """Replay the streams side by side -> seconds of the first one's graphs, summed by name.
+        """Replay the streams in parallel; return the seconds of the first stream's graphs, by name.
 
-        The calling thread replays the first stream. The first fault of the first stream that has one
-        is raised when all streams have ended; what follows it in its own stream does not run. Raise
-        ValueError for an input that was never bound, RuntimeError after `close`.
+        The calling thread replays the first stream. A stream ends at its first error. After all
+        streams have ended, the error of the first stream that failed is raised. Raise ValueError
+        for an input that was never bound, RuntimeError after `close`.
         """
         if self.threads == NULL:
             raise RuntimeError("this thread pool was closed")

@@ -2,18 +2,18 @@
 """Python bindings of the kernels: they check arrays, fill a C struct, and call or record a kernel.
 
 Every function here takes numpy arrays (of a CPU tensor: runtime.tensors.as_array), float32 unless its
-docstring names another dtype, C-contiguous unless it says "contiguous rows". uint8 and bool are taken
-for each other. A pool column has shape (S, ...) or (R, H, ...). An "operand" is what a matrix product
-reads: float32, or bfloat16 as uint16, rounded to nearest, ties to even.
+docstring names another dtype, C-contiguous unless it says "contiguous rows". uint8 and bool are
+interchangeable. A pool column has shape (S, ...) or (R, H, ...). An "operand" is a factor of a
+matrix product: float32, or bfloat16 as uint16, rounded to nearest, ties to even.
 
 Letters: N agents that act, A all agents, R rows of the pool, H horizon, S = R * H slots, B rows of a
 batch, M transitions of a minibatch, K discrete heads, C the sum of their choices, X continuous axes,
 F inputs and D units of a layer, W weights of a policy.
 
-With `graph` a call is recorded, not run. Otherwise it runs in the calling thread without the GIL.
-Wrong arrays raise TypeError or ValueError with the array's name, the expected dtype and shape, and the
-given ones; an index outside its array raises IndexError before anything is written.
-pufferlib.ops.reference has a readable version of the kernels that are more than a loop.
+With `graph` a call is recorded instead of run. Otherwise it runs in the calling thread without the
+GIL. A wrong array raises TypeError or ValueError that names it, the expected dtype and shape, and
+the given ones. An index outside its array raises IndexError before anything is written.
+pufferlib.ops.reference has readable versions of all but the simplest kernels.
 """
 
 from cpython.buffer cimport (
@@ -50,7 +50,7 @@ def instruction_set():
 
 
 def use_instruction_set(isa):
-    """Run the kernels for `isa` from now on, for tests; a graph keeps those that it was recorded with."""
+    """Run the kernels for `isa` from now on, for tests; graphs keep the kernels they recorded."""
     global KERNELS
     KERNELS = puf_kernels(instruction_sets().index(isa))
 

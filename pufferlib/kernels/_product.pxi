@@ -1,4 +1,4 @@
-# Matrix products by a BLAS: how a graph records one, and which functions multiply.
+# Matrix products by a BLAS: recording them on a graph, and the choice of the BLAS functions.
 
 cdef extern from "product.h" nogil:
     ctypedef void (*PufGemm)(
@@ -26,11 +26,11 @@ GEMM[0], GEMM[1] = NULL, NULL
 
 
 def use_blas(sgemm, bgemm, set_num_threads):
-    """Multiply by the functions at these addresses from now on; 0: there is none.
+    """Use the functions at these addresses for products from now on; 0 if there is none.
 
     sgemm            gemm as BLAS defines it
     bgemm            the same for bfloat16 factors, with float32 sums
-    set_num_threads  int -> int, limits the threads of products that the calling thread starts; the
+    set_num_threads  int -> int, limits the threads that products of the calling thread use; the
                      workers of a ThreadPool limit theirs to 1
     """
     global SET_NUM_THREADS
@@ -41,11 +41,11 @@ def use_blas(sgemm, bgemm, set_num_threads):
 def product(*, left, right, out, bint add=False, Graph graph not None):
     """Record out = left @ right, or out += left @ right.
 
-    left   (N, F) float32 or bfloat16; its rows or its columns are contiguous. Or a GraphInput, float32
-    right  (F, D) of the same dtype, as left
+    left   (N, F) float32 or bfloat16 with contiguous rows or columns, or a GraphInput of float32
+    right  (F, D) like left, of the same dtype
     out    (N, D) float32, contiguous rows
 
-    Raise RuntimeError where `use_blas` has no function for this dtype.
+    Raise RuntimeError if `use_blas` was given no function for this dtype.
     """
     cdef PufProduct p
     cdef Arrays a = Arrays()
@@ -54,7 +54,7 @@ def product(*, left, right, out, bint add=False, Graph graph not None):
         raise ValueError(f"left: expected float32 or bfloat16 as uint16, got {dtype_name(dtype)}")
     p.gemm = GEMM[dtype == BF16]
     if p.gemm == NULL:
-        raise RuntimeError(f"there is no BLAS to multiply {DTYPE_NAMES[dtype]} with; call use_blas first")
+        raise RuntimeError(f"there is no BLAS for {DTYPE_NAMES[dtype]}; call use_blas first")
     p.num_rows, p.inner = length("left", left), length("left", left, 1)
     p.num_columns = length("right", right, 1)
     if length("right", right) != p.inner:
@@ -79,7 +79,7 @@ cdef DType factor_dtype(str name, object matrix) except *:
 cdef int take_factor(
     PufFactor *factor, str name, object matrix, DType dtype, Arrays a, Graph graph
 ) except -1:
-    """Fill in a factor: a GraphInput, or a matrix whose rows or columns are contiguous."""
+    """Fill in a factor from a GraphInput or from a matrix with contiguous rows or columns."""
     cdef Py_buffer *view
     cdef GraphInput source
     cdef int along
@@ -111,7 +111,7 @@ cdef int take_factor(
 
 
 cdef int64_t gemm_stride(str name, int64_t stride, int64_t lines, int64_t width) except -1:
-    """Return the elements between two lines as BLAS wants them: at least the width, also of one line."""
+    """Return the stride between lines for BLAS, which requires at least the width."""
     if lines > 1 and stride < width:
         raise ValueError(f"{name}: its lines overlap; pass numpy.ascontiguousarray({name})")
     return max(stride if lines > 1 else width, 1)

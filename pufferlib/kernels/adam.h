@@ -4,14 +4,14 @@
 //     m = m + (1 - beta1) (g - m),    v = beta2 v + (1 - beta2) g^2
 //     w = w (1 - rate decay) - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 // The gradient is set to 0, because backward passes add to it. Tiny moments are set to 0 as well:
-// where gradients have ceased (a unit that is never active) they would decay to denormal numbers,
-// with which a step takes eight times as long.
+// if a weight no longer gets gradients (its unit is never active), they would decay to denormal
+// numbers, and a step would take eight times as long.
 #ifndef PUF_ADAM_H
 #define PUF_ADAM_H
 
 #include "kernels.h"
 
-// What changes from step to step.
+// The parameters that change between steps.
 typedef struct PufAdamParams {
     float grad_scale;    // gradients are multiplied by it
     float step_size;     // learning rate / (1 - beta1^t)
@@ -31,7 +31,7 @@ typedef struct PufAdam {
 #include "simd.h"
 
 #define PUF_ADAM_MIN_MEAN 1e-30f   // not denormal even after division by a large root
-#define PUF_ADAM_MIN_SQUARE 1e-36f // of gradients below the smallest legal eps
+#define PUF_ADAM_MIN_SQUARE 1e-36f // the square of a gradient below the smallest legal eps
 
 // Returns x, or 0 where it is below `limit` in magnitude.
 PUF_INLINE PufFloats flush_tiny(PufFloats x, float limit) {
@@ -54,7 +54,7 @@ PUF_INLINE void adam_vector(const PufAdam *args, PufAdamParams params, int64_t a
 }
 
 static int puf_adam(const PufAdam *args, PufFault *fault) {
-    const PufAdamParams params = *args->params; // a copy stays in registers: stores cannot alias it
+    const PufAdamParams params = *args->params; // stores cannot alias a copy
     int64_t at = 0;
     for (; at + PUF_LANES <= args->size; at += PUF_LANES) adam_vector(args, params, at, PUF_LANES);
     if (at < args->size) adam_vector(args, params, at, args->size - at);

@@ -33,8 +33,8 @@ typedef struct PufAdvantage {
 #ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// One row (H) of each column. Advantage and target may share the memory of reward and next_value:
-// each slot of these is read before it is written.
+// One row (H) of each column. Advantage and target may share the memory of reward and next_value,
+// because each slot is read before it is written.
 typedef struct Row {
     const float *reward, *value, *next_value, *ratio;
     const uint8_t *done, *segment_start;

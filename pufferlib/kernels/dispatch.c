@@ -1,5 +1,5 @@
 // pufferlib/kernels/dispatch.c - the kernels for any CPU (SSE2, NEON), and the table of each
-// instruction set. Compiled for the baseline: it asks the CPU before anything wider runs.
+// instruction set. It is compiled for the baseline and checks the CPU before anything wider runs.
 #include "pufferenv/contract/cpu.h"
 
 #define PUF_LANES 4

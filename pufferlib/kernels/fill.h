@@ -1,4 +1,4 @@
-// pufferlib/kernels/fill.h - writes one number everywhere in a matrix.
+// pufferlib/kernels/fill.h - fills a matrix with one number.
 #ifndef PUF_FILL_H
 #define PUF_FILL_H
 

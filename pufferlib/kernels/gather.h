@@ -11,8 +11,8 @@ typedef struct PufGather {
     const char *pool;                  // (num_items x item_elements)
     const int32_t *index32;            // (num_taken), or NULL: index64
     const int64_t *index64;            // (num_taken)
-    PufConvert convert;                // PUF_COPY: the same bytes; otherwise from this dtype
-    int to_bf16;                       // boolean: to bfloat16, otherwise to float32
+    PufConvert convert;                // PUF_COPY copies bytes; else the dtype to convert from
+    int to_bf16;                       // boolean: convert to bfloat16, else to float32
     float scale;                       // multiplies what is converted
     void *out;                         // (num_taken x item_elements)
 } PufGather;

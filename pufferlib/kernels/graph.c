@@ -4,14 +4,14 @@
 
 #include <time.h>
 
-// A BLAS shares a product among threads of its own unless the thread that calls it says otherwise.
-// Threads that replay streams side by side leave no core for that.
+// A BLAS divides a product among its own threads unless the calling thread limits them. Threads
+// that replay streams in parallel leave no core for these.
 static _Thread_local int has_own_core;
 
 typedef struct Replay {
     PufStream *streams;
     PufSetNumThreads set_num_threads;
-    const int *caller; // the calling thread's has_own_core; its address tells threads apart
+    const int *caller; // address of the caller's has_own_core, which identifies its thread
 } Replay;
 
 static double seconds_now(void) {
@@ -31,7 +31,7 @@ int puf_replay_slice(PufStreamSlice *slice) {
 static void replay_stream(void *job, size_t number) {
     const Replay *replay = job;
     const PufStream *stream = &replay->streams[number];
-    // The caller keeps its own setting: its products outside of graphs may use all cores.
+    // The caller keeps its setting, so that its products outside of graphs may use all cores.
     if (replay->set_num_threads && replay->caller != &has_own_core && !has_own_core) {
         replay->set_num_threads(1);
         has_own_core = 1;

@@ -1,8 +1,8 @@
 // pufferlib/kernels/kernel_table.h - the table of all kernels, for one vector width.
 //
 // To add a kernel: write its header, with a struct of arguments and a function; add an include and a
-// row here; add a binding to a _bindings_*.pxi. avx512.c, avx2.c and dispatch.c include this file
-// after they have set PUF_LANES and the compiler's target.
+// row here; add a binding to a _bindings_*.pxi. avx512.c, avx2.c and dispatch.c set the compiler's
+// target and PUF_LANES, then include this file.
 #ifndef PUF_KERNEL_TABLE_H
 #define PUF_KERNEL_TABLE_H
 
@@ -42,7 +42,7 @@
     ROW(init_states, PufInitStates) \
     ROW(fill, PufFill)
 
-// Each row gives a function with the signature of the table, and an entry in it.
+// Each row defines a function with the table's signature, and an entry of the table.
 #define PUF_RUN(name, Args) \
     static int puf_run_##name(const void *args, PufFault *fault) { \
         return puf_##name((const Args *)args, fault); \

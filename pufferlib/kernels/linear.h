@@ -2,8 +2,8 @@
 //
 //     y = f(product + bias),    d loss / d product = d loss / d y * f'
 // with f the identity, max(x, 0) or tanh. f' follows from y: 1, [y > 0], 1 - y^2. A row is D units, a
-// vector PUF_LANES of them. y and the gradient of the product, which other products read, may be
-// rounded to bfloat16; the slope of a tanh within 0.002 of 1 is then 0.
+// vector PUF_LANES of them. y and the gradient of the product are factors of other products and may
+// be rounded to bfloat16; f' of a tanh within 0.002 of 1 is then 0.
 #ifndef PUF_LINEAR_H
 #define PUF_LINEAR_H
 
@@ -41,8 +41,8 @@ PUF_INLINE PufFloats linear_slope(PufActivation f, PufFloats y, PufFloats grad) 
     return f == PUF_TANH ? grad * (1.0f - y * y) : grad;
 }
 
-// Runs `call`, in which f is the activation. It is compiled once for each, so that its loops have no
-// branch.
+// Runs `call` with f as the activation. It is compiled once per activation, so that its loops have
+// no branch.
 #define PUF_EACH_ACTIVATION(activation, call) \
     do { \
         if ((activation) == PUF_RELU) { \
@@ -74,13 +74,14 @@ static int puf_linear(const PufLinear *args, PufFault *fault) {
     return 0;
 }
 
-// Rows whose sums are added to the gradient of the bias together: fewer loads and stores of it.
+// Rows that are summed before they are added to the gradient of the bias, to load and store it less
+// often.
 #define PUF_LINEAR_ROWS 4
 
 PUF_INLINE void linear_backward_rows(const PufLinearBackward *args, PufActivation f, int y_is_bf16,
                                      int is_bf16) {
     const int64_t size = args->size;
-    // The gradient of the product is that of y, and already in place: only the bias needs a pass.
+    // The gradient of the product equals that of y and is already in place; only the bias is left.
     const int in_place = f == PUF_IDENTITY && args->out.data == args->grad.data &&
                          args->out.stride == args->grad.stride;
     for (int64_t begin = 0; begin < args->num_rows; begin += PUF_LINEAR_ROWS) {

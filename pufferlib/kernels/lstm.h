@@ -1,9 +1,10 @@
 // pufferlib/kernels/lstm.h - one step of an LSTM (Hochreiter, Schmidhuber 1997), between its products.
 //
-// With i, f, o the first three quarters of gates + bias after a sigmoid, and g the last after a tanh:
+// With i, f, o the sigmoids of the first three quarters of gates + bias, g the tanh of the last:
 //     c = f * cell + i * g,    h = o * tanh(c)
-// The next step gets c and h times `keep`, which is 0 where a life begins, so that it sees nothing of
-// the life before, and 1 elsewhere. A row is D units, a vector PUF_LANES of them.
+// The next step reads c and h times `keep`, which is 0 if a life begins with that step, so that
+// nothing of the previous life remains, and 1 otherwise. A row is D units, a vector PUF_LANES of
+// them.
 #ifndef PUF_LSTM_H
 #define PUF_LSTM_H
 
@@ -35,7 +36,7 @@ typedef struct PufLSTMBackward {
 #ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// The gates of a row and its cell: two short loops keep more of a core busy than a long one.
+// The gates and the cell of a row, in two short loops, which use a core better than one long loop.
 PUF_INLINE void lstm_cells(float *gates, const float *bias, const float *cell, float *next_cell,
                            int64_t size) {
     for (int64_t d = 0; d < size; d += PUF_LANES) {
@@ -49,7 +50,7 @@ PUF_INLINE void lstm_cells(float *gates, const float *bias, const float *cell, f
     }
 }
 
-// The states of a row; next_cell holds c before, and c * keep afterwards.
+// The states of a row: next_cell holds c and becomes c * keep.
 PUF_INLINE void lstm_states(const PufLSTM *args, int64_t row, const float *output, int is_bf16,
                             int next_is_bf16) {
     const float keep = args->keep ? args->keep[row] : 1.0f;

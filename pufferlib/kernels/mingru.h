@@ -1,9 +1,9 @@
 // pufferlib/kernels/mingru.h - H steps of a minGRU layer (Feng et al. 2024), after its product.
 //
-// With z the first half of gates + bias after a sigmoid, and c the second half as it is:
+// With z the sigmoid of the first half of gates + bias, and c the second half:
 //     h_t = (1 - z_t) * keep_t * h_(t-1) + z_t * c_t,    out_t = x_t + h_t
-// `keep` is 0 where a life begins, so that it sees nothing of the life before, and 1 elsewhere. A row
-// is D units, a vector PUF_LANES of them.
+// `keep` is 0 if a life begins with the step, so that nothing of the previous life remains, and 1
+// otherwise. A row is D units, a vector PUF_LANES of them.
 #ifndef PUF_MINGRU_H
 #define PUF_MINGRU_H
 
@@ -69,8 +69,8 @@ static int puf_mingru(const PufMinGRU *args, PufFault *fault) {
     return 0;
 }
 
-// grad_state carries the gradient of h from step to step: dh = grad_out_t + grad_state, and step
-// t - 1 gets dh * (1 - z) * keep.
+// grad_state holds the gradient of h that comes from the next step: dh = grad_out_t + grad_state,
+// and step t - 1 gets dh * (1 - z) * keep.
 PUF_INLINE void mingru_units_backward(const PufMinGRUBackward *args, int64_t step,
                                       const float *before, float *grad_state, int64_t d, int64_t n,
                                       int is_bf16) {

@@ -40,7 +40,8 @@ static int puf_moments(const PufMoments *args, PufFault *fault) {
     for (int64_t i = 0; i < args->num_taken; i++)
         if (puf_out_of_range(fault, "index", i, args->index[i], 0, args->num_rows)) return -1;
     const double count = (double)args->num_taken * (double)args->size;
-    // Two passes over the data: the sum of squares alone would lose the digits of a small deviation.
+    // The data is read twice, because a one-pass sum of squares loses the digits of a small
+    // deviation.
     *args->mean = sum_of_rows(args, 0.0, 1) / count;
     *args->deviation = sqrt(sum_of_rows(args, *args->mean, 2) / count);
     return 0;

@@ -1,10 +1,10 @@
 // pufferlib/kernels/ppo_loss.h - PPO's clipped loss (Schulman et al. 2017) and its gradient.
 //
 //     loss = policy + vf_coef * value - ent_coef * entropy, each a mean over `count` transitions:
-//            those of the minibatch, of which these M are all or a chunk
+//            those of the whole minibatch; the M given may be a chunk of it
 //     policy  = max(-A r, -A clip(r, 1 - eps, 1 + eps)),  r = exp(logp_theta - logp_prox)
 //     value   = max((v - target)^2, (near - target)^2) / 2,  near = old + clip(v - old, -c, c);
-//               with c <= 0 only the first
+//               only the first if c <= 0
 //     entropy = summed over all heads and axes
 //
 // With l_j a head's log-probabilities, p_j = exp(l_j), H its entropy and a the action taken:
@@ -16,11 +16,11 @@
 
 #include "kernels.h"
 
-// What changes from minibatch to minibatch.
+// The parameters that change between minibatches.
 typedef struct PufLossParams {
     float adv_mean, adv_scale; // the advantage is used as (advantage - adv_mean) * adv_scale
     float ent_coef;
-    double count; // transitions that the means are taken over, M or more
+    double count; // number of transitions that means are taken over, at least M
 } PufLossParams;
 
 typedef struct PufPPOLoss {
@@ -62,7 +62,7 @@ enum {
 #ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// Memory of one call.
+// Scratch memory of one call.
 typedef struct Scratch {
     const PufPPOLoss *args;
     PufLossParams params;
@@ -101,7 +101,7 @@ PUF_INLINE void load_head(const PufPPOLoss *args, const Block *block, int64_t of
     }
 }
 
-// Adds one head's log-probability and entropy; keeps z, p, log_total and head_entropy for
+// Adds one head's log-probability and entropy, and stores z, p, log_total and head_entropy for
 // head_gradient.
 PUF_INLINE void head_forward(const Scratch *scratch, Block *block, int64_t head, int64_t offset) {
     const PufPPOLoss *args = scratch->args;
@@ -211,7 +211,7 @@ PUF_INLINE void policy_terms(const Scratch *scratch, Block *block) {
         scratch->sums[PUF_POLICY_LOSS] += (double)policy[l];
         scratch->sums[PUF_ENTROPY] += (double)block->entropy[l];
         scratch->sums[PUF_APPROX_KL] += (double)kl[l];
-        scratch->sums[PUF_CLIP_FRACTION] -= is_far[l]; // a comparison that holds is -1
+        scratch->sums[PUF_CLIP_FRACTION] -= is_far[l]; // true is -1
         scratch->sums[PUF_OLD_APPROX_KL] -= (double)log_ratio[l];
     }
 }
@@ -234,7 +234,7 @@ PUF_INLINE void value_terms(const Scratch *scratch, const Block *block) {
     }
 }
 
-// Goes through all transitions: forward, then backward while a block is in the cache.
+// Runs the forward and then the backward pass of each block, while the block is in the cache.
 PUF_INLINE void loss_blocks(const Scratch *scratch) {
     const PufPPOLoss *args = scratch->args;
     for (int64_t begin = 0; begin < args->num_transitions; begin += PUF_LANES) {
@@ -264,7 +264,7 @@ static int puf_ppo_loss(const PufPPOLoss *args, PufFault *fault) {
             if (puf_out_of_range(fault, "action", m * args->num_heads + k,
                                  args->action[m * args->num_heads + k], 0, args->sizes[k]))
                 return -1;
-    // One block of memory, the doubles first, so that both are aligned.
+    // One allocation, with the doubles first, so that doubles and floats are aligned.
     const size_t floats = 2 * (size_t)(args->num_choices + args->num_heads) * PUF_LANES;
     const size_t doubles = (size_t)args->num_axes + PUF_NUM_METRICS;
     double *memory = calloc(1, doubles * sizeof(double) + floats * sizeof(float));

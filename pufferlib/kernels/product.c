@@ -1,7 +1,7 @@
 // pufferlib/kernels/product.c - a matrix product by a BLAS, which a graph records like a kernel.
 #include "product.h"
 
-// The factor's memory as it is now, with the stride that a BLAS accepts: at least the width.
+// The factor's current memory, with a stride of at least the width, as a BLAS requires.
 static PufFactor bound(const PufFactor *factor, int64_t width) {
     PufFactor now = *factor;
     if (!now.input) return now;
@@ -11,7 +11,7 @@ static PufFactor bound(const PufFactor *factor, int64_t width) {
     return now;
 }
 
-// A row-major matrix is its transpose to a BLAS, so it gets the factors in reverse order:
+// A BLAS reads a row-major matrix as its transpose, so it gets the factors in reverse order:
 // out' = right' left'.
 int puf_product(const void *args, PufFault *fault) {
     (void)fault;

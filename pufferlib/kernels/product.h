@@ -4,16 +4,16 @@
 
 #include "kernels.h"
 
-// gemm as BLAS defines it, column by column, of factors in float32 or bfloat16 to float32. Sizes are
-// read as 32 or 64 bits, whichever the library was built for.
+// gemm as BLAS defines it, column-major, with factors in float32 or bfloat16 and sums in float32.
+// The library reads sizes as 32 or 64 bits, depending on how it was built.
 typedef void (*PufGemm)(const char *transposed_a, const char *transposed_b, const int64_t *m,
                         const int64_t *n, const int64_t *k, const float *alpha, const void *a,
                         const int64_t *lda, const void *b, const int64_t *ldb, const float *beta,
                         float *c, const int64_t *ldc);
 
 typedef struct PufFactor {
-    const void *data;      // first element, if no input
-    int64_t stride;        // elements from line to line, if no input
+    const void *data;      // first element, if `input` is NULL
+    int64_t stride;        // elements from line to line, if `input` is NULL
     const PufInput *input; // rows of it from `begin` on, float32; or NULL
     int64_t begin;
     char transposed; // 'N': lines are rows; 'T': they are columns

@@ -1,5 +1,5 @@
-// pufferlib/kernels/reduce_grads.h - adds the gradients of several threads into those of the first,
-// and sums the squares of the result, of which the norm is clipped.
+// pufferlib/kernels/reduce_grads.h - adds the gradients of all threads to those of the first, and
+// sums the squares of the result, for its norm.
 #ifndef PUF_REDUCE_GRADS_H
 #define PUF_REDUCE_GRADS_H
 
@@ -15,7 +15,7 @@ typedef struct PufReduceGrads {
 #ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// Gradients [at, at + n), at most one vector; the further threads' become 0.
+// Gradients [at, at + n), at most one vector; those of the other threads become 0.
 PUF_INLINE void reduce_vector(const PufReduceGrads *args, int64_t at, int64_t n) {
     PufFloats sum = puf_load_n(args->out + at, n);
     for (int64_t row = 0; row < args->num_rows; row++) {

@@ -8,24 +8,24 @@
 
 #include "kernels.h"
 
-// What changes from step to step.
+// The arguments that change between steps.
 typedef struct PufSampleParams {
     int64_t num_acting; // N, at most max_acting
     int32_t version;    // of the policy that acts
 } PufSampleParams;
 
 typedef struct PufSample {
-    int64_t max_acting, num_agents, num_slots; // most that N may be, A, S
+    int64_t max_acting, num_agents, num_slots; // upper bound of N, A, S
     int64_t num_heads, num_choices, num_axes;  // K, C, X
     PufMatrix logits;                          // (N x C)
     PufMatrix mean;                            // (N x X)
-    PufMatrix log_std;                         // (N x X); of stride 0: one for all
+    PufMatrix log_std;                         // (N x X); stride 0: one row for all agents
     PufMatrix values;                          // (N x 1)
     const int32_t *sizes;                      // (K)
     const uint8_t *pool_mask;                  // (S x C) 0: never chosen; or NULL
     const float *low, *high;                   // (X)
     const int32_t *agents;                     // (N), or NULL: [first, first + N)
-    int64_t first;                             // of the agents that act
+    int64_t first;                             // of the agents that act, if `agents` is NULL
     const int64_t *slot;                       // (A)
     int64_t *bootstrap_slot;                   // (A) in and out; -1 afterwards
     uint64_t *counts;                          // (A) in and out: steps of each agent, + 1
@@ -49,17 +49,18 @@ typedef struct PufSample {
 enum { BLOCK = 64 }; // agents that are gathered, sampled and written back together
 _Static_assert(BLOCK % PUF_LANES == 0, "a block is whole vectors");
 
-// A block of agents that act, one array per quantity, as vectors need it. Places from `used` on hold
-// what an earlier block left: vectors compute with it, and nothing of it is stored.
+// A block of agents that act, with one array per quantity, so that vectors can load it. Entries
+// from `used` on hold values of an earlier block: vectors compute with them, but the results are
+// not stored.
 typedef struct Acting {
     int used;
     int64_t begin; // index of the first among the N
     int64_t agent[BLOCK], slot[BLOCK];
     uint32_t counter[3][BLOCK]; // low and high half of the agent's steps, and the agent
-    uint32_t words[4][BLOCK];   // random: for four heads; or as normal floats for four axes
+    uint32_t words[4][BLOCK];   // random words for four heads, or normal floats for four axes
     float logprob[BLOCK], entropy[BLOCK];
     int32_t choice[BLOCK];            // of the current head
-    float drawn[BLOCK], legal[BLOCK]; // on the current axis, as drawn and clipped
+    float drawn[BLOCK], legal[BLOCK]; // on the current axis: unclipped, clipped
     float *x, *sums;                  // (largest head x BLOCK) logits, and running sums of exp
 } Acting;
 
@@ -84,8 +85,8 @@ PUF_INLINE void begin_block(const PufSample *args, int64_t begin, int64_t left, 
     memset(block->entropy, 0, sizeof block->entropy);
 }
 
-// Prefetches the lines that the lanes from `at` on will write: slots of one step are a row apart, so
-// each is a cache miss.
+// Prefetches the cache lines that the lanes from `at` on will write. The slots of one step are a
+// row apart, so each would be a cache miss.
 PUF_INLINE void prefetch(const PufSample *args, const Acting *block, int at) {
     for (int i = at; i < at + PUF_LANES && i < block->used; i++) {
         const int64_t slot = block->slot[i];
@@ -99,7 +100,7 @@ PUF_INLINE void prefetch(const PufSample *args, const Acting *block, int at) {
 
 PUF_INLINE void add(float *to, PufFloats x) { puf_store(to, puf_load(to) + x); }
 
-// Random words of the lanes from `at` on. Heads count their `number` from 0, axes from AXIS_WORDS.
+// Draws random words for the lanes from `at` on. `number` is head / 4, or AXIS_WORDS + axis / 4.
 #define AXIS_WORDS 0x80000000u
 PUF_INLINE void draw(const PufSample *args, const Acting *block, int at, uint32_t number,
                      PufWords words[4]) {
@@ -137,7 +138,7 @@ PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t 
     const float *x = block->x + at;
     float *sums = block->sums + at;
     PufFloats max = puf_splat(-INFINITY), total = puf_splat(0.0f), weighted = total;
-    // The likeliest choice, the lowest of equals.
+    // The likeliest choice; among equals the lowest.
     PufInts choice = {0};
     for (int32_t j = 0; j < n; j++) {
         const PufFloats logit = puf_load(x + j * BLOCK);
@@ -155,9 +156,9 @@ PUF_INLINE PufInts choose(const PufSample *args, Acting *block, int at, int32_t 
     }
     PufFloats chosen = max; // its logit
     if (!args->greedy) {
-        // The first running sum above u * total. A choice of probability 0 adds nothing, so it is
-        // never the first; u * total < total for every u, so there is one. A comparison that holds
-        // is -1.
+        // Take the first choice whose running sum exceeds u * total. It exists, because u < 1, and
+        // it never has probability 0, because such a choice leaves the running sum unchanged. A
+        // comparison of vectors gives -1 for true, so `choice -= passed` counts.
         const PufFloats threshold = puf_uniform(word) * total;
         choice = (PufInts){0};
         chosen = puf_load(x);
@@ -207,7 +208,8 @@ PUF_INLINE void stage_axis(const PufSample *args, Acting *block, int64_t axis) {
     }
 }
 
-// Draws mean + std * normal. The log-probability is that of the sample as stored, rounding included.
+// Draws mean + std * normal. The log-probability is computed from the sample as stored, after
+// rounding.
 PUF_INLINE void draw_axis(const PufSample *args, Acting *block, int at, int64_t axis) {
     const PufFloats mean = puf_load(block->x + at), log_std = puf_load(block->x + BLOCK + at);
     const PufFloats normal = (PufFloats)puf_load_words(block->words[axis % 4] + at);
@@ -243,8 +245,8 @@ PUF_INLINE void sample_axis(const PufSample *args, Acting *block, int64_t axis) 
     }
 }
 
-// Writes what belongs to an agent and not to a head or an axis. The value is also the bootstrap value
-// of the agent's previous slot, where that waits for one.
+// Writes the columns that do not depend on heads or axes. The value is also the next_value of the
+// agent's previous slot, if that is at bootstrap_slot.
 PUF_INLINE void end_block(const PufSample *args, const Acting *block) {
     const float *values = puf_row(args->values, block->begin);
     const int64_t stride = args->values.stride;

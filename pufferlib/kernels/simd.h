@@ -1,4 +1,4 @@
-// pufferlib/kernels/simd.h - vectors, exp, log, tanh and random numbers for the kernels.
+// pufferlib/kernels/simd.h - vector types, exp, log, tanh and random numbers for the kernels.
 //
 // A vector is PUF_LANES numbers in one of the compiler's vector types (gcc, clang). Lanes never mix
 // and products are not fused into sums (-ffp-contract=off), so that every width gives the same bits.
@@ -40,8 +40,8 @@ static inline int puf_out_of_memory(PufFault *fault) {
 }
 
 #define PUF_HALF_LOG_2PI 0.918938533f
-#define PUF_EXP_MIN -87.3f // exp of less is 0
-#define PUF_EXP_MAX 88.3f  // exp of more is infinite
+#define PUF_EXP_MIN -87.3f // exp of a smaller number is 0
+#define PUF_EXP_MAX 88.3f  // exp of a larger number is infinite
 
 PUF_INLINE PufFloats puf_splat(float x) { return (PufFloats){0} + x; }
 PUF_INLINE PufFloats puf_load(const float *from) {
@@ -75,8 +75,7 @@ PUF_INLINE PufFloats puf_from_bf16(PufHalves x) {
     return (PufFloats)(__builtin_convertvector(x, PufWords) << 16);
 }
 PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
-#if defined(__x86_64__) && \
-    PUF_LANES == 16 // gcc turns the mask into a vector: twice the instructions
+#if defined(__x86_64__) && PUF_LANES == 16 // gcc's own code takes twice the instructions
     const __m512i bits = _mm512_castps_si512((__m512)x);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
@@ -87,8 +86,7 @@ PUF_INLINE PufHalves puf_to_bf16(PufFloats x) {
 #else
     const PufWords bits = (PufWords)x, number = (PufWords)(x == x);
     const PufWords nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
-    const PufWords nan =
-        bits | 0x00400000u; // a NaN whose bits are all in the lower half stays a NaN
+    const PufWords nan = bits | 0x00400000u; // sets a bit in the upper half: NaN stays NaN
     return __builtin_convertvector(((nearest & number) | (nan & ~number)) >> 16, PufHalves);
 #endif
 }
@@ -104,8 +102,8 @@ PUF_INLINE void puf_store_n_bf16(uint16_t *to, PufFloats x, int64_t n) {
     else memcpy(to, &y, (size_t)n * sizeof *to);
 }
 
-// Loads or stores elements [d, d + n) of a row. `is_bf16` is the operand's own, given as a constant, so
-// that the branch is decided when the loop over rows is compiled.
+// Loads or stores elements [d, d + n) of a row. `is_bf16` repeats the operand's field as a
+// compile-time constant, so that loops over rows have no branch.
 PUF_INLINE PufFloats puf_load_operand(PufOperand m, int64_t row, int64_t d, int64_t n,
                                       int is_bf16) {
     const int64_t at = row * m.stride + d;
@@ -119,7 +117,7 @@ PUF_INLINE void puf_store_operand(PufOperand m, int64_t row, int64_t d, PufFloat
     else puf_store_n((float *)m.data + at, x, n);
 }
 
-// Runs `call`, in which is_bf16 is that of the operand: compiled for both.
+// Runs `call` with is_bf16 as a constant equal to the operand's field; `call` is compiled for both.
 #define PUF_EACH_DTYPE(operand, call) \
     do { \
         if ((operand).is_bf16) { \
@@ -135,8 +133,8 @@ PUF_INLINE void puf_store_operand(PufOperand m, int64_t row, int64_t d, PufFloat
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));
 }
-// The larger and the smaller of two, lane by lane; NaN in `x` stays NaN. x86 has one instruction for
-// it, which compilers do not find in a selection.
+// The larger and the smaller of two numbers, lane by lane; NaN in `x` stays NaN. x86 has one
+// instruction for each, but compilers do not generate it from a selection.
 #if defined(__x86_64__) && PUF_LANES == 16
 #define PUF_X86(name) _mm512_##name##_ps
 #elif defined(__x86_64__) && PUF_LANES == 8
@@ -157,7 +155,7 @@ PUF_INLINE PufFloats puf_at_most(PufFloats x, PufFloats high) {
 #endif
 
 PUF_INLINE PufFloats puf_sqrt(PufFloats x) {
-    float lanes[PUF_LANES]; // compilers vectorize a loop over an array, not one over lanes
+    float lanes[PUF_LANES]; // compilers vectorize loops over arrays, not over lanes
     puf_store(lanes, x);
     for (int l = 0; l < PUF_LANES; l++) lanes[l] = sqrtf(lanes[l]);
     return puf_load(lanes);
@@ -233,7 +231,8 @@ PUF_INLINE PufFloats puf_log(PufFloats x) {
 
 // Threefry4x32-20 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3):
 // four words per lane of the counter (count low, count high, agent, number) and the key (seed, 0).
-// It needs sums, rotations and exclusive ors of 32 bits, which vectors of any width do at full speed.
+// It uses only 32-bit additions, rotations and exclusive ors, which vectors of any width compute
+// fast.
 PUF_INLINE void puf_threefry(uint64_t seed, const PufWords counter[3], uint32_t number,
                              PufWords words[4]) {
     static const int ROTATIONS[8][2] = {{10, 26}, {11, 21}, {13, 27}, {23, 5},
@@ -247,7 +246,7 @@ PUF_INLINE void puf_threefry(uint64_t seed, const PufWords counter[3], uint32_t 
         const int rotation0 = ROTATIONS[round % 8][0], rotation1 = ROTATIONS[round % 8][1];
         w0 += w1, w1 = ((w1 << rotation0) | (w1 >> (32 - rotation0))) ^ w0;
         w2 += w3, w3 = ((w3 << rotation1) | (w3 >> (32 - rotation1))) ^ w2;
-        const PufWords other = w1; // the next round pairs the words the other way
+        const PufWords other = w1; // the next round pairs w0 with w3 and w2 with w1
         w1 = w3, w3 = other;
         if (round % 4 != 3) continue;
         const uint32_t step = (uint32_t)round / 4 + 1;

@@ -1,6 +1,7 @@
-// pufferlib/kernels/state.h - states where lives and rows begin, and the order of rows and steps.
+// pufferlib/kernels/state.h - recurrent states at the start of lives and rows, and transposition of
+// rows and steps.
 //
-// A minibatch holds rows (B x H); an LSTM goes through it step by step (H x B).
+// A minibatch is stored by rows (B x H); an LSTM processes it step by step (H x B).
 #ifndef PUF_STATE_H
 #define PUF_STATE_H
 
@@ -40,7 +41,7 @@ typedef struct PufInitStates {
 #ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// out[t][row] = from[row][t], D numbers each.
+// Copies from[row][t] to out[t][row], D numbers each.
 static int puf_transpose_rows(const PufTransposeRows *args, PufFault *fault) {
     const size_t bytes = (size_t)args->size * sizeof(float);
     for (int64_t row = 0; row < args->num_rows; row++)
@@ -50,7 +51,7 @@ static int puf_transpose_rows(const PufTransposeRows *args, PufFault *fault) {
     return 0;
 }
 
-// 0 where a life begins, 1 elsewhere.
+// Writes 0 where a life begins, 1 elsewhere.
 static int puf_not_reset(const PufNotReset *args, PufFault *fault) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t t = 0; t < args->num_steps; t++) {
@@ -61,7 +62,7 @@ static int puf_not_reset(const PufNotReset *args, PufFault *fault) {
     return 0;
 }
 
-// The state before the first step: 0 where a life begins with it.
+// Copies the state before the first step, with 0 where a life begins at that step.
 PUF_INLINE void mask_state_rows(const PufMaskState *args, int is_bf16) {
     for (int64_t row = 0; row < args->num_rows; row++)
         for (int64_t d = 0; d < args->size; d += PUF_LANES) {
@@ -76,8 +77,8 @@ static int puf_mask_state(const PufMaskState *args, PufFault *fault) {
     return 0;
 }
 
-// Before agents act: a life begins with the initial state, and a row whose slot 0 they fill now keeps a
-// copy of the state, from which training unrolls it.
+// Runs before agents act. A life begins with the initial state. If an agent is at slot 0 of its
+// row, the row gets a copy of the state, from which training unrolls it.
 static int puf_init_states(const PufInitStates *args, PufFault *fault) {
     const int64_t horizon = args->horizon;
     const size_t bytes = (size_t)args->size * sizeof(float);

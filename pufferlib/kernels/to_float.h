@@ -5,7 +5,7 @@
 
 #include "kernels.h"
 
-// What is read: bytes to copy, or elements of this dtype to convert.
+// The source: bytes to copy, or elements of this dtype to convert.
 typedef enum { PUF_COPY, PUF_FROM_U8, PUF_FROM_I8, PUF_FROM_I32, PUF_FROM_F32 } PufConvert;
 
 typedef struct PufToFloat {
@@ -20,7 +20,7 @@ typedef struct PufToFloat {
 #ifdef PUF_LANES // the kernel, for one vector width; the bindings need only the arguments
 #include "simd.h"
 
-// puf_to_bf16 of one number: compilers vectorize a plain loop of it for any source dtype.
+// puf_to_bf16 for one number. Compilers vectorize a loop over it for any source dtype.
 PUF_INLINE uint16_t scalar_to_bf16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -28,7 +28,7 @@ PUF_INLINE uint16_t scalar_to_bf16(float x) {
     return (uint16_t)((x == x ? nearest : nan) >> 16);
 }
 
-// Converts n elements; without `restrict` compilers do not vectorize these loops.
+// Converts n elements. Compilers vectorize these loops only with `restrict`.
 #define CONVERT(name, type) \
     PUF_INLINE void name(const type *restrict from, float *restrict to, int64_t n, float scale) { \
         for (int64_t e = 0; e < n; e++) to[e] = (float)from[e] * scale; \
@@ -43,10 +43,10 @@ CONVERT(from_i32, int32_t)
 CONVERT(from_f32, float)
 #undef CONVERT
 
-// A row is converted in chunks that are still in the cache when they are normalized and rounded.
+// A row is converted in chunks that stay in the cache until they are normalized and rounded.
 #define PUF_CONVERT_CHUNK 256
 
-// Elements [d, d + n) of a row, normalized if there is a scale.
+// Converts elements [d, d + n) of a row, and normalizes them if there is a scale.
 PUF_INLINE void chunk_to_float(const PufToFloat *args, const char *from, int64_t d, int64_t n,
                                float *out) {
     switch (args->convert) {
@@ -81,7 +81,7 @@ static int puf_to_float(const PufToFloat *args, PufFault *fault) {
                 chunk_to_float(args, from, d, n, (float *)args->out.data + begin + d);
                 continue;
             }
-            // Floats that are only rounded need no copy first.
+            // Floats that are only rounded need no intermediate copy.
             const int only_round = args->convert == PUF_FROM_F32 && !args->scale;
             if (!only_round) chunk_to_float(args, from, d, n, chunk);
             from_f32_to_bf16(only_round ? (const float *)from + d : chunk,

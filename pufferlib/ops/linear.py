@@ -1,4 +1,4 @@
-"""A linear layer and its activation without autograd: matrix products and one kernel between them.
+"""A linear layer and its activation without autograd, by matrix products and a native kernel.
 
 Letters: N steps, F inputs and D outputs of a layer.
 """
@@ -14,7 +14,7 @@ from pufferlib.runtime.tensors import as_array, as_bfloat16
 class Linear:
     """y = f(x W^T + b), where f is the activation: identity, relu or tanh.
 
-    With a weight `rounded` to bfloat16, x is bfloat16, and y is too if the next layer reads
+    With a weight `rounded` to bfloat16, x is bfloat16, and so is y if the next layer reads
     bfloat16. Sums and gradients are float32.
     """
 
@@ -27,7 +27,7 @@ class Linear:
         rounded: Tensor | None = None,  # (D, F) bfloat16
     ) -> None:
         self.weight, self.bias, self.grads, self.activation = weight, bias, grads, activation
-        # What the products read, and the gradients of that; a subclass may derive its own.
+        # The weights that products read, and their gradients; a subclass may replace both.
         self.effective, self.effective_grads = (weight if rounded is None else rounded, bias), grads
 
     @property
@@ -44,7 +44,7 @@ class Linear:
     ) -> None:
         """Compute y (N, D) from x (N, F).
 
-        `product` (N, D) float32 holds x W^T in between; None: y itself does.
+        `product` (N, D) float32 holds the intermediate x W^T; if it is None, y holds it.
         """
         (weight, bias), out = self.effective, y if product is None else product
         executor.product(x, weight.t(), out)
@@ -61,8 +61,8 @@ class Linear:
     ) -> None:
         """Add dL/dW and dL/db, given x (N, F), y (N, D) and `grad` (N, D) = dL/dy.
 
-        `grad` is overwritten by dL/d(x W^T), rounded in place where x is bfloat16. dL/dx goes to
-        `grad_x` (N, F), unless that is None.
+        `grad` is overwritten by dL/d(x W^T), rounded in place if x is bfloat16. dL/dx is written to
+        `grad_x` (N, F) unless that is None.
         """
         grad_weight, grad_bias = self.effective_grads
         grad_product = grad if self.dtype == torch.float32 else as_bfloat16(grad)

@@ -1,4 +1,4 @@
-"""Output: what a network returns for observations; sampling and the loss read it.
+"""Output: a network's outputs for observations, which sampling and the loss read.
 
 Letters: N observations, C choices of all discrete heads together, X continuous axes.
 """
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """A network's outputs for N observations; None where a game has no such heads or axes."""
+    """A network's outputs for N observations; None if the game has no heads or no axes."""
 
     logits: Tensor | None  # (N, C), head after head
     mean: Tensor | None  # (N, X) in the units of the axes

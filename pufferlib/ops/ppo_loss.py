@@ -1,8 +1,8 @@
 """PPO's loss and its gradient (Schulman et al. 2017, equations 7 and 9).
 
-On the CPU one kernel computes both, and autograd can go through it; on a GPU the loss is
-`reference.ppo_loss`, torch operators under autograd. Letters: M transitions of a minibatch,
-K discrete heads, C their choices together, X continuous axes.
+On the CPU one kernel computes both, and autograd can differentiate it; on a GPU the loss is
+`reference.ppo_loss`, which consists of torch operators. Letters: M transitions of a minibatch, K
+discrete heads, C their choices together, X continuous axes.
 """
 
 from typing import Any, NamedTuple, cast
@@ -27,14 +27,14 @@ class Transitions(NamedTuple):
     action: Tensor | None  # (M, K) int32
     axis: Tensor | None  # (M, X) float32
     mask: Tensor | None  # (M, C) uint8
-    logprob: Tensor  # (M,) by the weights that the update began with
+    logprob: Tensor  # (M,) under the weights at the start of the update
     value: Tensor  # (M,)
     advantage: Tensor  # (M,)
     target: Tensor  # (M,)
 
 
 class LossStats(NamedTuple):
-    """Means over the transitions of a minibatch: floats, or on a GPU tensors without dimensions."""
+    """Means over the transitions of a minibatch: floats, or 0-dimensional tensors on a GPU."""
 
     loss: Any
     policy: Any
@@ -48,8 +48,9 @@ class LossStats(NamedTuple):
 class AdvantageNormalization(NamedTuple):
     """The affine map that normalizes a minibatch's advantages, and its number of transitions.
 
-    The loss uses (advantage - mean) * scale, and its means are over `num_transitions`. Chunks of
-    a minibatch share both, so that their losses and gradients sum to those of the whole.
+    The loss uses (advantage - mean) * scale, and its means are over `num_transitions`. All chunks
+    of a minibatch use the same normalization and number of transitions, so that their losses and
+    gradients sum to those of the minibatch.
     """
 
     mean: float
@@ -63,7 +64,7 @@ class AdvantageNormalization(NamedTuple):
         train: TrainOptions,
         rows: npt.NDArray[np.int32] | None = None,
     ) -> "AdvantageNormalization":
-        """Measure `rows` (m,) of advantages (R, H), or all advantages, then of any shape."""
+        """Measure `rows` (m,) of advantages (R, H), or all advantages of an array of any shape."""
         if rows is None:
             advantage, rows = advantage.reshape(1, -1), np.zeros(1, np.int32)
         count = len(rows) * advantage.shape[1]
@@ -118,7 +119,7 @@ class _NativeLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale the gradient by that of the loss, which is 1 where the loss is the root."""
+        """Scale the stored gradient by the gradient of the loss."""
         factor = grads[0].item()
         scaled = (g if g is None or factor == 1 else g * factor for g in ctx.grads)
         return (None, None, None, *scaled)
@@ -133,7 +134,7 @@ def _arrays(output: Output, grads: Output, transitions: Transitions) -> dict[str
 
 
 def _named(transitions: Transitions) -> dict[str, Any]:
-    """Return the columns by the loss's names: the value when acting is its `old_value`."""
+    """Return the columns by the kernel's names; `value` becomes `old_value`."""
     columns = transitions._asdict()
     columns["old_value"] = columns.pop("value")
     return columns
@@ -151,8 +152,8 @@ def record_loss(
 ) -> None:
     """Write the gradient of the loss over a chunk of a minibatch into `grads`.
 
-    When it runs, it reads `params`, as `AdvantageNormalization.set_params` sets them, and adds this
-    chunk's part of LossStats to `metrics` (7,). The gradient of a log_std (X,) is added to.
+    At run time it reads `params`, which `AdvantageNormalization.set_params` sets, and adds the
+    chunk's part of LossStats to `metrics` (7,). The gradient of a log_std (X,) accumulates.
     """
     executor.call(
         _kernels.ppo_loss,
@@ -171,7 +172,7 @@ def ppo_loss(
     train: TrainOptions,
     normalization: AdvantageNormalization | None = None,
 ) -> tuple[Tensor, LossStats]:
-    """Return the loss of a whole minibatch, a scalar for `backward`, and its terms.
+    """Return the loss of a whole minibatch, a scalar tensor to differentiate, and its terms.
 
     Without `normalization`, the advantages are normalized as `train` says.
     """

@@ -1,8 +1,8 @@
-"""Recurrent layers over whole rows: forward and backward without autograd, and for autograd.
+"""Recurrent layers over whole rows: forward and backward, without autograd and for autograd.
 
-LSTMSteps and MinGRUSteps own the memory of one layer and run its products and cell arithmetic, at
-once or recorded into a graph. `lstm_scan` and `mingru_scan` wrap them for autograd. Inputs and
-weights get gradients; the state before the first step is given and gets none.
+LSTMSteps and MinGRUSteps own the memory of one layer and run its products and cell arithmetic, or
+record them into a graph. `lstm_scan` and `mingru_scan` wrap them for autograd. Inputs and weights
+get gradients; the state before the first step gets none.
 
 Letters: B rows, H horizon, D units.
 """
@@ -18,11 +18,11 @@ from pufferlib.ops import reference_cells
 from pufferlib.runtime.graph import EAGER, Executor
 from pufferlib.runtime.tensors import as_array
 
-Allocate = Callable[[tuple[int, ...]], Tensor]  # from a shape
+Allocate = Callable[[tuple[int, ...]], Tensor]  # shape -> tensor
 
 
 class CellKernels:
-    """The cell arithmetic for tensors like a given one: native on the CPU in float32, else torch's.
+    """The cell functions for tensors such as `like`: native on the CPU in float32, else torch's.
 
     `functions` has lstm, lstm_backward, mingru and mingru_backward (ops/reference_cells.py).
     """
@@ -32,7 +32,7 @@ class CellKernels:
         self.functions: Any = _kernels if self.native else reference_cells
 
     def view(self, tensor: Tensor) -> Any:
-        """Return the tensor as the functions take it: an array of its memory, or the tensor."""
+        """Return the tensor in the form that the functions take, an array or a tensor."""
         return as_array(tensor) if self.native else tensor.detach()
 
     def by_step(self, tensor: Tensor) -> list[Any]:
@@ -43,34 +43,34 @@ class CellKernels:
 class LSTMSteps:
     """H steps of B rows of one LSTM layer, in memory that is allocated once.
 
-    A step's input and hidden state lie side by side, so that its gates are one product; they are
-    still in the cache when the cell arithmetic and, on the way back, the next products read them.
+    A step's input and hidden state are adjacent, so that its gates are one product. The gates and
+    their gradients are still in the cache when the cell arithmetic and the products read them.
     """
 
     def __init__(
         self,
         weight: Tensor,  # (4 * D, 2 * D) of the input, then of the hidden state
-        bias: Tensor,  # (4 * D,) float32, or what all but the products' factors are
+        bias: Tensor,  # (4 * D,) in the dtype of everything but the factors
         keep: Tensor,  # (H, B) 0 where a life begins with the step, else 1
-        out: Tensor,  # (H, B, D) where steps write their output; in either dtype
+        out: Tensor,  # (H, B, D) the output of the steps, in either dtype
         empty: Allocate | None = None,
         empty_gemm: Allocate | None = None,
     ) -> None:
-        """Allocate, with `empty` in the dtype of `bias`, with `empty_gemm` in that of `weight`."""
+        """Allocate memory: `empty` in the dtype of `bias`, `empty_gemm` in that of `weight`."""
         (horizon, rows, size), empty = out.shape, empty or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
         self.weight, self.keep = weight, keep
         # A step reads its input and hidden state, which are one factor, and its cell state. It
-        # leaves the next hidden and cell state, and its gates for the backward pass.
+        # writes the next hidden and cell state, and its gates for the backward pass.
         self.x_hidden = empty_gemm((horizon + 1, rows, 2 * size))
         self.x, self.hidden = torch.split(self.x_hidden, size, dim=2)  # (H + 1, B, D)
         self.cell, self.gates = empty((horizon + 1, rows, size)), empty((horizon, rows, 4 * size))
-        # The steps of the backward pass share the memory of one step's gradients.
+        # All steps of the backward pass use the same memory for a step's gradients.
         self.grad_x_hidden, self.grad_gates = empty((rows, 2 * size)), empty_gemm((rows, 4 * size))
         self.grad_x, self.grad_hidden = torch.split(self.grad_x_hidden, size, dim=1)
         self.grad_cell = empty((rows, size))
-        # The arguments of all steps' calls are made once. A step multiplies the state that it
-        # leaves by `keep` of the next step, whose product then reads a state that is reset already.
+        # The arguments of all steps' calls are built once. A step multiplies its new state by
+        # `keep` of the next step, so that the next product reads a state that is already reset.
         self._cells = cells = CellKernels(bias)
         self._products = list(zip(self.x_hidden[:-1].unbind(), self.gates.unbind(), strict=True))
         before = {"gates": cells.by_step(self.gates), "cell": cells.by_step(self.cell[:-1])}
@@ -94,16 +94,16 @@ class LSTMSteps:
         executor.call(self._cells.functions.lstm, **self._forward_args[t])
 
     def zero_state_grads(self) -> None:
-        """Prepare for the backward pass: no gradient comes from behind the last step."""
+        """Zero the gradient of the state after the last step; call it before `backward`."""
         self.grad_hidden.zero_()
         self.grad_cell.zero_()
 
     def backward(
         self, t: int, grad_out: Any, grad_weight: Tensor, grad_bias: Any, executor: Executor = EAGER
     ) -> None:
-        """Compute `grad_x` (B, D) of step `t`, and add to the gradients of weight and bias.
+        """Compute `grad_x` (B, D) of step `t`; accumulate the gradients of weight and bias.
 
-        `grad_out` (B, D) and `grad_bias` are given as `CellKernels.view` returns them. Steps go
+        `grad_out` (B, D) and `grad_bias` are views by `CellKernels.view`. Call it for each step,
         from the last to the first.
         """
         args = {"grad_out": grad_out, "grad_bias": grad_bias, **self._backward_args[t]}
@@ -126,7 +126,7 @@ class MinGRUSteps:
     def __init__(
         self,
         weight: Tensor,  # (2 * D, D)
-        bias: Tensor,  # (2 * D,) float32, or what all but the products' factors are
+        bias: Tensor,  # (2 * D,) in the dtype of everything but the factors
         keep: Tensor,  # (B, H) 0 where a life begins with the step, else 1
         x: Tensor,  # (B, H, D) in the dtype of `weight`
         out: Tensor,  # (B, H, D) in either dtype
@@ -134,10 +134,10 @@ class MinGRUSteps:
         empty_gemm: Allocate | None = None,
         in_place: bool = False,
     ) -> None:
-        """Allocate, with `empty` in the dtype of `bias`, with `empty_gemm` in that of `weight`.
+        """Allocate memory: `empty` in the dtype of `bias`, `empty_gemm` in that of `weight`.
 
-        in_place: the gradient of the gates takes their place if both are of one dtype; then one
-        forward pass allows one backward pass.
+        With `in_place` the gradient of the gates overwrites the gates if they have the same dtype;
+        a forward pass then allows only one backward pass.
         """
         (rows, horizon, size), empty = x.shape, empty or bias.new_empty
         empty_gemm = empty_gemm or weight.new_empty
@@ -170,15 +170,15 @@ class MinGRUSteps:
         executor.call(self._cells.functions.mingru, state=self._state, **self._forward_args)
 
     def zero_state_grads(self) -> None:
-        """Prepare for the backward pass: no gradient comes from behind the last step."""
+        """Zero the gradient of the state after the last step; call it before `backward`."""
         self.grad_state.zero_()
 
     def backward(
         self, grad: Tensor, grad_weight: Tensor, grad_bias: Any, executor: Executor = EAGER
     ) -> None:
-        """Turn `grad` (B, H, D) of `out` into that of `x`; add to those of weight and bias.
+        """Replace `grad` (B, H, D) of `out` by that of `x`; accumulate those of weight and bias.
 
-        `grad_bias` is given as `CellKernels.view` returns it.
+        `grad_bias` is a view by `CellKernels.view`.
         """
         grad_x = grad.view(self.x.shape)
         args = {"state": self._state, "grad_out": self._cells.view(grad), "grad_bias": grad_bias}
@@ -192,7 +192,7 @@ class LSTMScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *args: Tensor) -> Tensor:
-        """Compute all steps, and keep them for the backward pass."""
+        """Compute all steps; keep their results for the backward pass."""
         weight, bias, hidden, cell, keep = (arg.detach() for arg in args)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         ctx.steps = steps = LSTMSteps(weight, bias, keep, out.detach())
@@ -221,7 +221,7 @@ class MinGRUScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *args: Tensor) -> Tensor:
-        """Compute all steps, and keep them for the backward pass."""
+        """Compute all steps; keep their results for the backward pass."""
         weight, bias, state, keep = (arg.detach() for arg in args)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
         ctx.steps = MinGRUSteps(weight, bias, keep, x.detach().contiguous(), out.detach())

@@ -1,6 +1,6 @@
 """The readable reference of the kernels: sampling, advantages, PPO's loss, gathering.
 
-The tests hold each kernel against the function of the same name here. `logprob_and_entropy`,
+The tests compare each kernel with the function of the same name here. `logprob_and_entropy`,
 `ppo_loss` and `gather` are torch operators that run on any device and in any float dtype; the
 trainer uses this loss on a GPU. The rest are plain loops, for reading. ops/reference_cells.py has
 the recurrent cells.
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 def threefry(key: Sequence[int], counter: Sequence[int]) -> list[int]:
-    """Return four random words that are a function of a key and a counter, four words each.
+    """Return four random words, a function of a key and a counter of four words each.
 
     Words have 32 bits. Threefry4x32-20, Salmon et al. 2011, "Parallel random numbers: as easy as 1,
     2, 3", section 3.3: 20 rounds of additions, rotations and exclusive ors, with a word of the key
@@ -48,15 +48,15 @@ def threefry(key: Sequence[int], counter: Sequence[int]) -> list[int]:
 def random_words(seed: int, agent: int, count: int, number: int) -> list[int]:
     """Return an agent's four random words of its step `count`.
 
-    A `number` stands for four heads, from 0, or four axes, from 2**31. The words depend on nothing
-    else: neither on other agents nor on threads.
+    Each `number` from 0 on serves four heads, each from 2**31 on four axes. The words do not depend
+    on other agents or on threads.
     """
     halves = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     return threefry([*halves, 0, 0], [count & 0xFFFFFFFF, count >> 32, agent, number])
 
 
 def uniform(seed: int, agent: int, count: int, head: int) -> float:
-    """Return the number in (0, 1) that chooses in one head: the middle of a 2**-23 interval."""
+    """Return the uniform number that draws from one head: the midpoint of a 2**-23 interval."""
     word = random_words(seed, agent, count, head // 4)[head % 4]
     return ((word >> 9) + 0.5) / 2**23
 
@@ -114,11 +114,11 @@ def logprob_and_entropy(
 
 
 def choose(logp: Tensor, numbers: Sequence[float] | None) -> list[int]:
-    """Return one choice for each row of log-probabilities (N, n) without NaN.
+    """Return one choice for each row of log-probabilities (N, n), none of which is NaN.
 
-    With uniform numbers (N,), the first choice where the running sum of probabilities exceeds the
-    number times their sum (inverse transform sampling); without, the most likely one, of equals the
-    lowest.
+    With uniform numbers (N,), it is the first choice at which the running sum of probabilities
+    exceeds the number times their sum (inverse transform sampling). Without, it is the most likely
+    choice, among equals the lowest.
     """
     if numbers is None:
         return [int(choice) for choice in logp.argmax(1)]
@@ -183,19 +183,20 @@ def advantage(
     adv_t = delta_t + gamma * gae_lambda * c_t * adv_{t+1}, the latter within a life and a segment
     target_t = value_t + adv_t
 
-    `ratio` (B, H) is that of present to acting probabilities; None: the weights have not changed,
-    and this is generalized advantage estimation (Schulman et al. 2016); with gae_lambda 1 the
-    target is V-trace's v_s (Espeholt et al. 2018, equation 1).
+    `ratio` (B, H) is the ratio of current to acting probabilities. If it is None, the weights have
+    not changed, and this is generalized advantage estimation (Schulman et al. 2016). With
+    gae_lambda 1 the target is V-trace's v_s (Espeholt et al. 2018, equation 1).
     """
     horizon = pool_reward.shape[1]
     advantages, targets = np.zeros((len(rows), horizon)), np.zeros((len(rows), horizon))
     for b, row in enumerate(rows):
-        adv = 0.0  # of step t + 1
+        adv = 0.0  # adv_{t+1}
         for t in reversed(range(horizon)):
             ends = t + 1 == horizon or pool_segment_start[row, t + 1]
             goes_on = pool_done[row, t] == LIVE and not ends
-            # The value after the step: 0 after a death, else that of the next slot if the life goes
-            # on there, else the stored one: of a final observation, or of the agent's next row.
+            # The value after the step: 0 after a death; that of the next slot if the life continues
+            # there; otherwise the stored next_value, of a final observation or of the agent's next
+            # row.
             if pool_done[row, t] == TERMINAL:
                 next_value = 0.0
             else:
@@ -234,8 +235,8 @@ def ppo_loss(
     value = mean((values - target)^2) / 2
     loss = policy + vf_coef * value - ent_coef * mean(entropy)
 
-    With vf_clip_coef > 0 the value's squared error is the larger of two, the other being that of
-    the value moved at most vf_clip_coef away from `old_value`. The parts are: loss, policy, value,
+    With vf_clip_coef > 0 the squared error is the larger of two: that of the value, and that of the
+    value clipped to within vf_clip_coef of `old_value`. The parts are: loss, policy, value,
     entropy, the KL estimate (r - 1) - log r, the share of |r - 1| > clip_coef, and the KL estimate
     -log r. `distribution` has the arguments of `logprob_and_entropy`.
     """

@@ -1,11 +1,11 @@
 """The arithmetic of recurrent cells around their matrix products, in torch: the readable reference.
 
-Each function means what the native kernel of the same name does. On a GPU, and in floats other than
-float32, these are what runs; the tests hold the kernels against them. Matrix products are left to
-the caller: a cell begins with the products of its gates, without bias, and a backward function ends
+Each function computes what the native kernel of the same name does. It runs on a GPU, and in float
+dtypes other than float32; the tests compare the kernels with it. The caller computes the matrix
+products: a cell begins with the products of its gates, without bias, and a backward function ends
 with the gradient of these products.
 
-`keep` is 0 where a life begins and 1 elsewhere: the state before such a step is multiplied by it.
+`keep` is 0 where a life begins and 1 elsewhere; the state before a step is multiplied by it.
 
 Letters: B rows, H horizon, D units.
 """
@@ -62,7 +62,7 @@ def lstm_backward(
     """
     i, f, o, g = gates.chunk(4, 1)
     kept = 1 if keep is None else keep.unsqueeze(1)
-    tanh = torch.addcmul(f * cell, i, g).tanh_()  # of c', computed again rather than stored
+    tanh = torch.addcmul(f * cell, i, g).tanh_()  # tanh(c'), recomputed instead of stored
     dh = grad_out + kept * grad_hidden
     dc = kept * grad_cell + dh * o * (1 - tanh * tanh)  # of c'
     slopes = (dc * g * (i - i * i), dc * cell * (f - f * f), dh * tanh * (o - o * o))
@@ -113,7 +113,7 @@ def mingru_backward(
 ) -> None:
     """Compute the gradients of all steps of a minGRU, from the last step to the first.
 
-    The gradient of x through the residual connection is `grad_out` itself: the caller adds the part
+    The gradient of x through the residual connection is `grad_out` itself; the caller adds the part
     that comes through the gates.
     """
     z, c = gates.chunk(2, 2)

@@ -1,7 +1,7 @@
-"""Sampling: one kernel draws every agent's action and stores it where game and pool want it.
+"""Sampling: one kernel draws every agent's action and stores it for the game and in the pool.
 
-The draws are counter-based: they depend on (seed, agent, number of the agent's earlier draws) and
-on nothing else. Letters: A agents, N of them act, C choices of all heads, X continuous axes.
+The draws are counter-based: they depend only on (seed, agent, number of the agent's earlier draws).
+Letters: A agents, N of them act, C choices of all heads, X continuous axes.
 """
 
 from typing import Any
@@ -16,24 +16,24 @@ from pufferlib.ops.output import Output
 from pufferlib.runtime.chunks import Agents
 from pufferlib.runtime.graph import Executor
 
-UNUSED = 0  # version of a slot not acted on since its row was free; those of weights begin at 1
+UNUSED = 0  # version of a slot not acted on since its row was free; weights count from 1
 
 
 class Sampler:
     """Samples actions from a policy's output for the agents of a RowEnv.
 
     The action goes to the game's `action` and `axis`; action, log-probability, value and the
-    version of the weights go into the agent's slot of the pool. Where a row became full in the
-    step before, the value is also the `next_value` of its last slot.
+    version of the weights go into the agent's slot of the pool. If the agent's previous row became
+    full in the previous step, the value is also the `next_value` of that row's last slot.
     """
 
     def __init__(self, env: RowEnv, seed: int) -> None:
         self.seed = seed
-        self.counts = np.zeros(env.num_agents, np.uint64)  # (A,) draws so far, keys of the next
+        self.counts = np.zeros(env.num_agents, np.uint64)  # (A,) earlier draws of each agent
         self.head_sizes: npt.NDArray[np.int32] | None = None  # (K,) choices of each discrete head
         arrays, slots = env.arrays, env.num_rows * env.horizon
 
-        # What acting writes for every agent, whatever its actions are.
+        # Columns that sampling writes in every game.
         self._arguments: dict[str, Any] = {
             "slot": arrays["slot"],
             "bootstrap_slot": arrays["bootstrap_slot"],
@@ -45,7 +45,7 @@ class Sampler:
             },
         }
 
-        # Discrete heads, continuous axes and masks, as far as the game has them.
+        # Columns of discrete heads, continuous axes and masks, if the game has them.
         if env.heads:
             self.head_sizes = np.array([head.n for head in env.heads], np.int32)
             self._arguments |= {
@@ -64,9 +64,9 @@ class Sampler:
             self._arguments["pool_mask"] = arrays["pool_mask"].reshape(slots, -1)
 
     def record(self, executor: Executor, output: Output, agents: Agents, **options: Any) -> None:
-        """Sample for these N agents from the output of N, now or on a graph.
+        """Sample for these N agents from their output, or record that on a graph.
 
-        `options` are the kernel's `version`, or for a graph `params`, read whenever it runs: the
+        `options` is the kernel's `version`, or for a graph its `params`, which a replay reads: the
         version, and how many of the N agents act.
         """
         executor.call(
@@ -82,7 +82,7 @@ class Sampler:
 
 
 def _with_contiguous_rows(part: Tensor | None) -> npt.NDArray[Any] | None:
-    """Return an output (N, C) or (X,) on the CPU, copied only where its rows are not contiguous."""
+    """Return an output (N, C) or (X,) on the CPU, copied only if its rows are not contiguous."""
     if part is None:
         return None
     part = part.cpu()

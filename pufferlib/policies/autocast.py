@@ -1,4 +1,4 @@
-"""Autocast: any policy with products in bfloat16, as torch's autocast chooses them."""
+"""Autocast: run any policy under torch's autocast to bfloat16."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Policy: the interface of every network, and PolicySpec, all that a network knows of a game.
+"""Policy: the interface of every network, and PolicySpec: what a network knows about a game.
 
 Letters: N agents that act, B rows, H horizon, *O one observation, F its entries, K discrete heads,
 X continuous axes, S entries of a recurrent state.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PolicySpec(NamedTuple):
-    """All that a network must know of a game: its observations and its actions."""
+    """Everything that a network needs to know about a game: its observations and actions."""
 
     obs_shape: tuple[int, ...]
     obs_dtype: torch.dtype
@@ -67,15 +67,15 @@ class PolicySpec(NamedTuple):
 
 
 class Policy(nn.Module):
-    """The interface of a network. A feed-forward one defines only `forward`, and ignores the state.
+    """The interface of a network. A feed-forward network defines only `forward`, without a state.
 
-    `policy.path=my_file.py:MyPolicy` may name a subclass, made as `MyPolicy(spec, options)`, or any
-    nn.Module made in the same way whose `forward(obs)` returns `(logits, value)` or an Output.
+    `policy.path=my_file.py:MyPolicy` may name a subclass, created as `MyPolicy(spec, options)`, or
+    any nn.Module that is created in the same way and whose `forward(obs)` returns `(logits, value)`
+    or an Output.
 
-    Observations come as the game wrote them: in its dtype and shape, and not always contiguous.
-    Those of an external env with Dict or Tuple observations are packed into one array:
-    `spec.parts.nest(obs, norm)` returns them as the env's own dicts and tuples, and this is what a
-    plain module is called with.
+    Observations have the dtype and shape that the game writes, and are not always contiguous. Dict
+    or Tuple observations of an external env are packed into one array; `spec.parts.nest(obs, norm)`
+    returns them as the env's dicts and tuples, which a plain module gets directly.
     """
 
     state_size = 0  # entries S of a recurrent state; 0: the network is feed-forward
@@ -83,7 +83,7 @@ class Policy(nn.Module):
     def __init__(self, spec: PolicySpec) -> None:
         super().__init__()
         self.spec = spec
-        self.norm: ObservationNorm | None = None  # set where observations are normalized
+        self.norm: ObservationNorm | None = None  # set if observations are normalized
 
     @functools.cached_property
     def parts(self) -> Parts:
@@ -103,8 +103,8 @@ class Policy(nn.Module):
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Act H times: obs (B, H, *O), state (B, S) before the first step -> output of B * H.
 
-        Where `reset` (B, H) bool is True a life begins, from the initial state. The output must be
-        what `forward` gives when it is called step by step.
+        A life begins, from the initial state, wherever `reset` (B, H) bool is True. The output must
+        equal that of `forward` called step by step.
         """
         if self.state_size:
             raise NotImplementedError(f"{type(self).__name__} is recurrent: define unroll()")

@@ -1,4 +1,4 @@
-"""The convolutional network: images by convolutions, the rest of an observation as MLP reads it."""
+"""The convolutional network: convolutions for images, the rest of an observation as in MLP."""
 
 from pufferlib.config.networks import NETWORKS
 from pufferlib.config.options import PolicyOptions

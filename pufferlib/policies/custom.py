@@ -17,7 +17,7 @@ from pufferlib.policies.base import Policy, PolicySpec
 
 
 class AdaptedModule(Policy):
-    """A Policy of a plain module, whose `forward(obs)` returns `(logits, value)` or an Output."""
+    """A Policy around a plain module whose `forward(obs)` returns (logits, value) or an Output."""
 
     def __init__(self, spec: PolicySpec, module: nn.Module) -> None:
         super().__init__(spec)
@@ -44,15 +44,17 @@ class AdaptedModule(Policy):
 def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
     """Make the network that `policy.path` names.
 
-    Raise ValueError where there is no such file or class, TypeError where it cannot be made.
+    Raise ValueError for a missing file or class, TypeError if its constructor fails.
     """
     file, colon, name = options.path.rpartition(":")
     if not colon or not name.isidentifier():
-        raise ValueError(f"policy.path={options.path!r} must be FILE:CLASS, as my_file.py:MyPolicy")
+        raise ValueError(
+            f"policy.path={options.path!r} must be FILE:CLASS, such as my_file.py:MyPolicy"
+        )
     path = Path(file).resolve()
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or module_spec is None or module_spec.loader is None:
-        raise ValueError(f"policy.path={options.path!r}: {path} is no Python file")
+        raise ValueError(f"policy.path={options.path!r}: {path} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     sys.path.insert(0, str(path.parent))
     try:
@@ -66,8 +68,8 @@ def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
         made = cls(spec, options)
     except TypeError as error:
         raise TypeError(
-            f"policy.path={options.path!r}: a network is made as {name}(spec, options), with a "
-            f"PolicySpec and PolicyOptions; this failed: {error}"
+            f"policy.path={options.path!r}: {name}(spec, options), called with a PolicySpec and "
+            f"PolicyOptions, failed: {error}"
         ) from error
     return made if isinstance(made, Policy) else AdaptedModule(spec, made)
 

@@ -1,7 +1,7 @@
 """Encoders: the input layer for observations of several parts or of images.
 
-Images go through convolutions, choices become one-hot, the rest is read as numbers; one linear
-layer joins them.
+Images go through convolutions, choices are encoded one-hot, and the rest is read as numbers; one
+linear layer joins them.
 
 Letters: N observations, *O one slot, *P one part, D hidden units.
 """
@@ -25,16 +25,16 @@ from pufferlib.policies.observation_kinds import (
     kind,
 )
 
-MAX_CHOICES = 4096  # of one part, all entries together: more are not encoded one-hot
+MAX_CHOICES = 4096  # maximum number of one-hot columns of one part
 
 # Filters, side and stride of each convolution.
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015, methods
-SMALL = ((16, 3, 1), (32, 3, 1))  # for maps; the second has stride 2 where the map is larger
+SMALL = ((16, 3, 1), (32, 3, 1))  # for maps; above SMALL_SIDE the second has stride 2
 SMALL_SIDE = 12  # pixels up to which the second convolution has stride 1
 
 
 class Convolutions(nn.Module):
-    """Image (N, *P) as the env writes it -> features (N, size), with relu after each layer."""
+    """Encodes images (N, *P) as the env writes them: features (N, size), relu after each layer."""
 
     def __init__(self, image: ImageSize) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Convolutions(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Encode images of integers or of normalized floats.
 
-        The scale multiplies the first layer's weights rather than the pixels, which are more.
+        The scale is applied to the first layer's weights, which are fewer than the pixels.
         """
         if self.image.channel_axis == -1:
             image = image.unsqueeze(1)
@@ -84,7 +84,7 @@ class OneHot(nn.Module):
         self.size = sum(n for n, _ in choices)
         if self.size > MAX_CHOICES:
             raise ValueError(
-                f"observation {name!r} has {self.size} choices; up to {MAX_CHOICES} are encoded "
+                f"observation {name!r} has {self.size} choices; at most {MAX_CHOICES} are encoded "
                 "one-hot: set policy.path to a network of your own"
             )
         owner = [k for k, (n, _) in enumerate(choices) for _ in range(n)]
@@ -112,9 +112,9 @@ class Flat(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The input layer for what is not flat, in the place of InputLayer.
+    """The input layer for observations that are not flat; it replaces InputLayer.
 
-    With `images`, images go through convolutions, else they are read as rows of pixels.
+    With `images`, images go through convolutions; otherwise they are read as rows of pixels.
     """
 
     def __init__(self, spec: PolicySpec, hidden_size: int, images: bool = True) -> None:

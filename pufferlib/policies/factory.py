@@ -1,6 +1,6 @@
-"""make_policy: the network that the options name, or the user's own.
+"""make_policy: create the network that the options name, or a user's own.
 
-config/networks.py lists the names; a module of a network is imported when it is made.
+config/networks.py lists the names; a network's module is imported when the network is created.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ def network_class(name: str) -> Callable[[PolicySpec, PolicyOptions], Policy]:
 def make_policy(
     options: PolicyOptions, spec: PolicySpec, *, norm_obs: bool = False, seed: int = 0
 ) -> Policy:
-    """Make the network that `options` describe, on the CPU, with weights that follow from `seed`.
+    """Create the network that `options` describe, on the CPU, with weights determined by `seed`.
 
-    Raise ValueError or TypeError for a network that does not fit the game, saying what is wrong.
+    Raise ValueError or TypeError for a network that does not fit the game.
     """
     name = auto_network(spec.layout) if options.name == "auto" else options.name
     options = dataclasses.replace(options, name=name)

@@ -16,7 +16,7 @@ from pufferlib.ops.output import Output
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 
-LOG_STD = -0.5  # of a new policy: log of the deviation, in units of half an axis's range
+LOG_STD = -0.5  # initial log of the standard deviation, in units of half an axis's range
 
 
 def make_activation(name: str) -> nn.Module:
@@ -32,9 +32,9 @@ def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
 
 
 class InputLayer(nn.Linear):
-    """The first layer, which reads raw observations where they are.
+    """The first layer, which reads raw observations without copying them.
 
-    Normalization is folded into its weights, so that no observation is copied to be normalized.
+    Normalization is folded into its weights, so that observations need not be normalized first.
     """
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
@@ -54,10 +54,10 @@ class InputLayer(nn.Linear):
 
 
 class LastLayer(nn.Linear):
-    """The heads' layer, which autocast leaves in the dtype of its weights.
+    """The heads' layer, which computes in the dtype of its weights even under autocast.
 
-    It costs little, and bfloat16 has too few digits for a value: an action's advantage is small
-    beside it.
+    It costs little, and bfloat16 is too coarse for a value, compared with which advantages are
+    small.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from pufferlib.runtime.graph import Executor
 class LSTM(Recurrent):
     """LSTM layers with the gates input, forget, output and cell, in this order.
 
-    A layer's weight (4 * D, 2 * D) is of its input, then of its hidden state; its state is the
-    hidden state (D entries), then the cell (D).
+    The columns of a layer's weight (4 * D, 2 * D) belong to its input, then to its hidden state.
+    Its state is the hidden state (D entries), then the cell (D).
     """
 
     gates = 4
@@ -25,8 +25,8 @@ class LSTM(Recurrent):
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec, options)
-        # Both matrices of a layer become one parameter. Each gate's matrix is orthogonal; the
-        # forget gate's bias is 1, so that a new network forgets little (Jozefowicz et al. 2015).
+        # Both matrices of a layer are one parameter. Each gate's matrix is orthogonal, and the bias
+        # of the forget gate is 1, so that a new network forgets little (Jozefowicz et al. 2015).
         size = options.hidden_size
         for i, layer in enumerate(self.input):
             of_input = cast(nn.Linear, layer)

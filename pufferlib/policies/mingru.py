@@ -12,8 +12,8 @@ from pufferlib.runtime.graph import Executor
 class MinGRU(Recurrent):
     """minGRU layers: h = (1 - z) * h + z * c, with the output x + h.
 
-    The gate z and the candidate c depend on the input x alone, so that one product gives those of
-    all steps. With the residual connection, h has only to remember, not to pass on what x shows.
+    The gate z and the candidate c depend only on the input x, so that one product computes them for
+    all steps. Because of the residual connection, h does not have to carry x itself.
     """
 
     gates = 2
@@ -22,7 +22,7 @@ class MinGRU(Recurrent):
     def step(
         self, layer: Layer, x: Tensor, state: Tensor, buffers: StepBuffers, executor: Executor
     ) -> Tensor:
-        """Run one step of one layer: to the kernel, each agent is a row of one step."""
+        """Run one step of one layer; the kernel treats each agent as a row of one step."""
         (weight, bias), cells = layer, CellKernels(state)
         executor.product(x, weight.t(), buffers.gates)
         tensors = {"x": x, "gates": buffers.gates, "hidden": buffers.state, "out": buffers.out}

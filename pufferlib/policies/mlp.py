@@ -14,7 +14,7 @@ from pufferlib.policies.layers import Heads, make_activation, orthogonal
 class MLP(Policy):
     """`num_layers` hidden layers of `hidden_size` units, then the heads.
 
-    On the CPU the trainer mostly uses fused/mlp.py instead, which shares these weights.
+    On the CPU the trainer usually runs fused/mlp.py instead, with these weights.
     """
 
     images = False  # whether the input layer reads images by convolutions

@@ -1,7 +1,8 @@
-"""Running statistics: of observations, for the policy's first layer, and of returns, for rewards.
+"""Running statistics of observations, for the policy's first layer, and of returns, for rewards.
 
 Both merge counts, means and sums of squared deviations (Chan, Golub and LeVeque 1979) in float64.
-They are frozen within an update: a batch is trained with the statistics that it was collected with.
+They are constant within an update, so that a batch is trained with the statistics that it was
+collected with.
 
 Letters: N observations, F entries of each, D hidden units, A agents.
 """
@@ -14,14 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-EPSILON = 1e-8  # added to a variance, so that a constant entry becomes 0 and not NaN
+EPSILON = 1e-8  # added to variances, so that a constant entry becomes 0 instead of NaN
 
 
 class ObservationNorm(nn.Module):
-    """Scales each of F entries of an observation to mean 0 and deviation 1.
+    """Scales each of the F entries of an observation to mean 0 and standard deviation 1.
 
-    It is saved with the policy's weights. `update` gathers statistics, and `publish` brings those
-    gathered so far into use. Before the first `publish`, observations are unchanged.
+    It is saved with the policy's weights. `update` accumulates statistics, which `forward` uses
+    after the next `publish`. Before the first `publish`, observations are unchanged.
     """
 
     mean: Tensor  # (F,) float32, in use
@@ -45,9 +46,10 @@ class ObservationNorm(nn.Module):
     def fold(
         self, weight: Tensor, bias: Tensor, out: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return weight (D, F) and bias (D,) that give for raw entries what these give for normal.
+        """Return weight (D, F) and bias (D,) for raw entries, given those for normalized entries.
 
-        W' = W * scale, b' = b - W' mean. They are written to `out`, if given, without gradient.
+        W' = W * scale, b' = b - W' mean. If `out` is given, they are written there, without
+        gradient.
         """
         into = out or (None, None)
         weight = torch.mul(weight, self.scale, out=into[0])
@@ -55,7 +57,7 @@ class ObservationNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Gather the statistics of observations x (N, F)."""
+        """Add observations x (N, F) to the running statistics."""
         n = x.shape[0]
         variance, mean = torch.var_mean(x.float(), dim=0, correction=0)
         total = self.count + n
@@ -66,16 +68,16 @@ class ObservationNorm(nn.Module):
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Bring the statistics gathered so far into use."""
+        """Use the statistics accumulated so far from now on."""
         if self.count > 0:
             self.mean.copy_(self.running_mean)
             self.scale.copy_((self.running_square / self.count + EPSILON).rsqrt())
 
 
 class ReturnNorm:
-    """The running deviation of returns, by which rewards are divided.
+    """The running standard deviation of returns, by which rewards are divided.
 
-    Return here is the discounted sum of the rewards that an agent's life has had so far.
+    A return is the discounted sum of the rewards in an agent's life so far.
     """
 
     def __init__(self, num_agents: int, gamma: float) -> None:
@@ -101,12 +103,12 @@ class ReturnNorm:
 
     @property
     def deviation(self) -> float:
-        """The deviation; 1 before the first step, and while all returns are the same."""
+        """The standard deviation; 1 before the first step, and while all returns are equal."""
         variance = self.square / self.count if self.count else 0.0
         return math.sqrt(variance) if variance > EPSILON else 1.0
 
     def state(self) -> dict[str, float]:
-        """Return what `load` needs; the returns of lives under way are not in it."""
+        """Return the state for `load`, without the returns of current lives."""
         return {"count": self.count, "mean": self.mean, "square": self.square}
 
     def load(self, state: dict[str, float]) -> None:
@@ -115,7 +117,7 @@ class ReturnNorm:
 
 
 def flat_float(obs: Tensor, leading: int) -> Tensor:
-    """Return observations (..., *O) as floats (..., F), where ... is `leading` dimensions.
+    """Return observations (..., *O) as floats (..., F), where ... stands for `leading` dimensions.
 
     Integers become float32; a view of floats stays a view.
     """

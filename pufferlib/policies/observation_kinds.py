@@ -1,9 +1,9 @@
-"""Kinds of observation, and what follows from them for a network. No torch here.
+"""Kinds of observation, and how a network treats each. This file imports no torch.
 
 image    uint8 or bool of 2 or 3 dimensions: height x width x channels, or channels first
 choices  Discrete, MultiDiscrete: encoded one-hot
-bits     integers that are 0 or 1: read as they are
-numbers  everything else: normalized to mean 0 and deviation 1 where train.norm_obs is on
+bits     integers that are 0 or 1: read unchanged
+numbers  everything else: normalized to mean 0 and deviation 1 if train.norm_obs is on
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from pufferenv.spaces import ObservationPart, Packing
 
 IMAGE, CHOICES, BITS, NUMBERS = "image", "choices", "bits", "numbers"
-MIN_SIDE = 5  # pixels: what is smaller is read as numbers, not as an image
-NATURE_SIDE = 36  # pixels: the least that the three convolutions of Mnih et al. 2015 can read
+MIN_SIDE = 5  # pixels; smaller arrays are read as numbers, not as images
+NATURE_SIDE = 36  # pixels; the minimum for the three convolutions of Mnih et al. 2015
 
 
 class ImageSize(NamedTuple):
@@ -29,12 +29,12 @@ class ImageSize(NamedTuple):
 
     @property
     def large(self) -> bool:
-        """Whether the network of Mnih et al. 2015 reads it: screens rather than small maps."""
+        """Whether it is large enough for the network of Mnih et al. 2015: a screen, not a map."""
         return min(self.height, self.width) >= NATURE_SIDE
 
 
 def image_size(part: ObservationPart) -> ImageSize | None:
-    """Return the size of an image, None for what is not an image.
+    """Return the size of an image, or None if the part is not an image.
 
     Of three dimensions the first or the last holds the channels, whichever is smaller.
     """
@@ -85,17 +85,17 @@ def is_normalized(part: ObservationPart) -> bool:
 
 
 def is_flat(packing: Packing) -> bool:
-    """Return whether an observation is one array that a linear layer reads as it is."""
+    """Return whether an observation is one array that a linear layer can read directly."""
     return packing.is_plain and kind(packing.parts[0]) in (BITS, NUMBERS)
 
 
 def auto_network(packing: Packing) -> str:
-    """Return the network that `policy.name=auto` chooses: cnn where there is an image, else mlp."""
+    """Return the network that `policy.name=auto` chooses: cnn if there is an image, else mlp."""
     return "cnn" if any(kind(part) == IMAGE for part in packing.parts) else "mlp"
 
 
 def array_layout(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Packing:
-    """Return the layout of an observation that is one array, as games written in C have it."""
+    """Return the layout of an observation that is one array, as in games written in C."""
     kind = np.dtype(dtype)
     bounds: tuple[Any, Any] = (-np.inf, np.inf)
     if kind.kind in "iu":

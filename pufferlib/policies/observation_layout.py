@@ -1,4 +1,4 @@
-"""Parts: a packed observation as a network reads it, part by part, in views of its slot.
+"""Parts: views of the parts of a packed observation, as a network reads them.
 
 Letters: N observations, F entries of all parts that are normalized, *O one slot, *P one part.
 """
@@ -13,11 +13,11 @@ from pufferenv.spaces import Packing
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 from pufferlib.policies.observation_kinds import is_flat, is_normalized
 
-BOUND = 10.0  # deviations from the mean at which the encoders' normalized entries are clipped
+BOUND = 10.0  # encoders clip normalized entries at this many deviations from the mean
 
 
 class Parts:
-    """The torch side of a Packing. A flat observation is one part, and is normalized whole."""
+    """The torch view of a Packing. A flat observation is one part and is normalized as a whole."""
 
     def __init__(self, packing: Packing) -> None:
         self.packing = packing
@@ -28,7 +28,7 @@ class Parts:
 
     @property
     def num_normalized(self) -> int:
-        """Entries F that an ObservationNorm for these observations has."""
+        """The number of entries F that an ObservationNorm normalizes."""
         return sum(self.sizes)
 
     def views(self, obs: Tensor) -> list[Tensor]:
@@ -36,7 +36,7 @@ class Parts:
         return self.packing.views(obs, lambda dtype: getattr(torch, dtype.name))
 
     def numbers(self, obs: Tensor) -> Tensor:
-        """Return the entries (N, F) of slots (N, *O) that are normalized, as float32."""
+        """Return those entries (N, F) of slots (N, *O) that are normalized, as float32."""
         if self.flat:
             return flat_float(obs, 1)
         views = self.views(obs)

@@ -1,8 +1,8 @@
-"""Recurrent: what networks with memory share. A subclass defines one recurrent layer.
+"""Recurrent: the base class of recurrent networks. A subclass defines one recurrent layer.
 
 The first hidden layer is feed-forward, the others are recurrent; ops/recurrent.py runs them.
-`unroll` gives for whole rows what `forward` gives step by step: where a life begins, the state
-before it is multiplied by 0, which makes it the initial state.
+`unroll` computes for whole rows what `forward` computes step by step. Where a life begins, it
+multiplies the state by 0, which is the initial state.
 
 Letters: N agents that act, B rows, H horizon, *O one observation, D hidden units, L recurrent
 layers, S entries of a recurrent state.
@@ -21,7 +21,7 @@ from pufferlib.policies.encoders import input_layer
 from pufferlib.policies.layers import Heads, make_activation, orthogonal
 from pufferlib.runtime.graph import EAGER, Executor
 
-# Agents that act at a time: their gates stay in a core's cache from the product to the kernel.
+# Agents that act at a time, so few that their gates stay in a core's cache.
 ACT_CHUNK_AGENTS = 512
 
 Layer = tuple[Tensor, Tensor]  # weight and bias of a recurrent layer
@@ -32,10 +32,10 @@ class StepBuffers(NamedTuple):
 
     gates: Tensor  # (N, gates * D) products
     state: Tensor  # the new state, (N, S), of one layer (N, states * D); may be the old state
-    # (N, D) output of the last layer, where that is not its state; may be the first layer's input.
+    # (N, D) output of the last layer, unless that is its state; may be the first layer's input.
     out: Tensor
-    # Converts (N, D) to the dtype of the products' factors; valid until the next conversion. The
-    # first layer's input has this dtype already.
+    # Converts (N, D) to the dtype of factors; the result is valid until the next conversion. The
+    # first layer's input already has this dtype.
     to_gemm_dtype: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
@@ -47,7 +47,7 @@ class Recurrent(Policy):
 
     gates = 0  # outputs of a layer's matrix, in units of D
     states = 0  # entries of a layer's state, in units of D
-    time_first = False  # whether `scan` takes steps before rows
+    time_first = False  # whether `scan` takes (H, B, ...) instead of (B, H, ...)
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)
@@ -72,15 +72,15 @@ class Recurrent(Policy):
     ) -> Tensor:
         """Run one step of one layer: x (N, D), state (N, states * D) -> output (N, D).
 
-        The new state goes to `buffers.state`. The output is a part of it, or is in `buffers.out`.
+        The new state is written to `buffers.state`. The output is a view of it or of `buffers.out`.
         """
         raise NotImplementedError
 
     def scan(self, layer: int, x: Tensor, state: Tensor, keep: Tensor) -> Tensor:
         """Run all steps of one layer, for autograd: x (B, H, D) -> output (B, H, D).
 
-        `state` (B, states * D) is that before the first step; keep (B, H) is 0 where a life begins.
-        With `time_first`, x, keep and the output have H before B.
+        `state` (B, states * D) is the state before the first step; keep (B, H) is 0 where a life
+        begins. With `time_first`, H comes before B in x, keep and the output.
         """
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class Recurrent(Policy):
     ) -> Tensor:
         """Run one step of all layers for N <= ACT_CHUNK_AGENTS: x (N, D), state (N, S) -> (N, D).
 
-        x is overwritten; the new state goes to `buffers.state`.
+        x is overwritten; the new state is written to `buffers.state`.
         """
         both = (torch.split(whole, self.layer_state, dim=1) for whole in (state, buffers.state))
         for i, (before, after) in enumerate(zip(*both, strict=True)):
@@ -130,6 +130,6 @@ class Recurrent(Policy):
         for layer, before in enumerate(torch.split(cast(Tensor, state), self.layer_state, dim=1)):
             x = self.scan(layer, x, before, keep)
         out = self.heads.out(x.flatten(0, 1))
-        if self.time_first:  # back to rows of steps
+        if self.time_first:  # (H, B, D) -> (B, H, D)
             out = out.unflatten(0, x.shape[:2]).transpose(0, 1).flatten(0, 1)
         return self.heads.split(out)

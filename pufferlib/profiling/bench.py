@@ -1,7 +1,6 @@
-"""`puffer bench`: steps per second of a game from Python, and where the time of a training goes.
+"""`puffer bench`: steps per second of a game from Python, and how training divides its time.
 
-A report is a dict of figures with all that they depend on: compiler, flags, sizes, threads,
-versions.
+A report is a dict of figures and of what they depend on: compiler, flags, sizes, threads, versions.
 """
 
 import platform
@@ -68,8 +67,8 @@ def roofline(trainer: "Trainer") -> "Roofline":
     from pufferlib.fused.backend import FusedBackend
     from pufferlib.profiling.roofline import Roofline, count_acting, count_learning
 
-    # Acting: the mean number of live agents of a group, whose observations are a strided view of
-    # the pool where all agents live on a CPU, and gathered otherwise.
+    # Acting: a group with its mean number of live agents. On a CPU, if all agents live, the
+    # observations are a strided view of the pool; otherwise they are gathered.
     collector, sizes = trainer.collector, trainer.sizes
     agents = round(trainer.agent_steps / collector.steps / len(collector.groups))
     pool = torch.from_numpy(trainer.env.arrays["pool_observation"])  # (R, H, *O)
@@ -77,7 +76,7 @@ def roofline(trainer: "Trainer") -> "Roofline":
     if trainer.env.engine.uniform_first_slot() < 0 or trainer.device.type != "cpu":
         obs = obs.contiguous().to(trainer.device)
 
-    # Learning: a minibatch, or where threads share it a chunk of one.
+    # Learning: a minibatch, or one chunk if threads share the minibatch.
     backend, network, rows = trainer.backend, None, sizes.minibatch_rows
     if isinstance(backend, FusedBackend):
         network, rows = backend.workers[0].network, backend.chunk_rows
@@ -102,10 +101,9 @@ def measure(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Time updates and, in turn with them, the products; return speed, roofline and sections.
+    """Time updates and products in turn; return speed, roofline and seconds of each section.
 
-    Beside the seconds of a section stand those that its products take alone: the rest could be
-    saved.
+    `gemm_seconds` are the seconds that a section's products take alone, a lower bound for it.
     """
     sections: dict[str, float] = {}
     steps, whole = trainer.agent_steps, 0.0

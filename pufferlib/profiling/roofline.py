@@ -1,11 +1,11 @@
-"""The roofline of a training: its speed if it did nothing but the policy's matrix products.
+"""The roofline of training: the speed of a loop that computes only the policy's matrix products.
 
-The products are those of acting once and of learning from one minibatch. Of a fused network they
-are what its graphs recorded, of any other policy what torch runs. Each is counted, and timed by
-itself at the same shapes, strides, type and number of threads. A multiply-add counts as two
-operations, in products and convolutions; activations, the loss and bootstrap values do not count.
-The roofline of Williams et al. 2009 has a bandwidth side too; here the products' own speed at their
-shapes stands for both.
+The products of acting once and of learning from one minibatch are counted: for a fused network
+those that its graphs recorded, for any other policy those that torch runs. Each is timed by itself,
+with the same shapes, strides, dtype and number of threads. A multiply-add counts as two operations,
+in products and convolutions; activations, the loss and bootstrap values do not count. The roofline
+of Williams et al. 2009 also has a bandwidth limit; here the measured speed of the products at these
+shapes includes both limits.
 """
 
 import collections
@@ -27,14 +27,14 @@ from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.graph import Product as GraphProduct
 
 aten = torch.ops.aten
-MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # argument of the left factor
-OPAQUE = ("rnn", "lstm", "gru", "attention", "mkldnn")  # in names of operators with products inside
-MIN_SECONDS = 2e-4  # of one measurement: short products are repeated
+MULTIPLY = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # index of the left factor
+OPAQUE = ("rnn", "lstm", "gru", "attention", "mkldnn")  # operators that hide products, by name
+MIN_SECONDS = 2e-4  # minimum duration of a measurement; shorter products are repeated
 
 
 @dataclass(frozen=True)
 class Operand:
-    """Shape, strides and type of a tensor, of which another can be made."""
+    """Shape, strides, dtype and device of a tensor, from which `make` allocates another one."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -42,7 +42,7 @@ class Operand:
     device: torch.device
 
     def make(self) -> Tensor:
-        """Return a tensor like it: random numbers in floats, ones in other types."""
+        """Return a tensor with this layout: random numbers for float dtypes, ones for others."""
         last = sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
         memory = torch.ones(last + 1, dtype=self.dtype, device=self.device)
         if self.dtype.is_floating_point:
@@ -51,7 +51,7 @@ class Operand:
 
 
 class Product(NamedTuple):
-    """An operator on operands of one shape and type: `calls` in a pass, `flops` each."""
+    """An operator on operands of given shapes: its `calls` in a pass, and the `flops` of each."""
 
     name: str
     run: Callable[[], object]
@@ -60,22 +60,22 @@ class Product(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The products of one pass, and the names of operators that hide further ones."""
+    """The products of one pass, and the names of operators whose products could not be counted."""
 
     products: list[Product]
     opaque: set[str]
 
 
 class Counter(TorchDispatchMode):
-    """Counts the products that torch runs while it is entered.
+    """Counts the products that torch runs inside this context.
 
-    `opaque` has the names of operators that run products which torch does not count.
+    `opaque` holds the names of operators whose products torch does not count.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.opaque: set[str] = set()
-        self._arguments: dict[tuple[Any, str], tuple[Any, int]] = {}  # and flops, by operator
+        self._arguments: dict[tuple[Any, str], tuple[Any, int]] = {}  # and flops
         self._calls: dict[tuple[Any, str], int] = {}
 
     def __torch_dispatch__(
@@ -107,7 +107,7 @@ class Counter(TorchDispatchMode):
 
 
 def _runner(operator: Any, described: Any) -> Callable[[], object]:
-    """Return a call of the operator on operands made for it; products allocate nothing."""
+    """Return a function that calls the operator on new operands; matmul has a fixed output."""
     made = tree_map(lambda part: part.make() if isinstance(part, Operand) else part, described)
     if operator is not torch.matmul:
         return lambda: cast(object, operator(*made))
@@ -122,7 +122,7 @@ def recorded_products(*graphs: Graph) -> list[Product]:
     for product, count in calls.items():
         operands = [Operand(*factor, torch.device("cpu")) for factor in product]
         run = _runner(torch.matmul, operands)
-        if product.left.dtype == torch.bfloat16:  # torch has no such product with float32 sums
+        if product.left.dtype == torch.bfloat16:  # torch cannot keep the sums in float32
             graph, (left, right) = Graph(), [operand.make() for operand in operands]
             graph.product(left, right, torch.empty(left.shape[0], right.shape[1]))
             run = graph.replay
@@ -131,7 +131,7 @@ def recorded_products(*graphs: Graph) -> list[Product]:
 
 
 def count_acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
-    """Count one step of N agents that observe `obs` (N, *O), by `network` where there is one."""
+    """Count one step of N agents that observe `obs` (N, *O); `network` acts if it is given."""
     state = policy.initial_state(len(obs))
     if network:
         graphs = []
@@ -145,9 +145,9 @@ def count_acting(policy: Policy, obs: Tensor, network: FusedNetwork | None = Non
 
 
 def count_learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = None) -> Counts:
-    """Count forward and backward of one minibatch, or of a chunk where `network` learns by these.
+    """Count the forward and backward pass of one minibatch, or of one chunk for `network`.
 
-    `obs` (B, H, *O) are its observations. The parameters' gradients stay as they are.
+    `obs` (B, H, *O) are its observations. The gradients of the policy's parameters are kept.
     """
     reset = torch.zeros(obs.shape[:2], dtype=torch.bool, device=obs.device)
     if network:
@@ -166,12 +166,12 @@ def count_learning(policy: Policy, obs: Tensor, network: FusedNetwork | None = N
 
 
 class Roofline:
-    """The time of products per agent step: `act` once, `learn` in each of `epochs` epochs.
+    """The time that products take per agent step: `act` once, `learn` once per epoch.
 
-    `act` counts the products of `agents` agents that act once, `learn` those of `steps` steps.
-    `measure` is to be called between any two updates, so that products and loop are timed under the
-    same load of the machine. `synchronize` waits for a GPU. One thread is measured; `threads` that
-    take chunks each are assumed to run at as many times its speed.
+    `act` holds the products of one step of `agents` agents, `learn` those of learning from `steps`
+    steps. Call `measure` between updates, so that products and loop are timed under the same load
+    of the machine. `synchronize` waits for a GPU. Products are measured on one thread; `threads`
+    threads are assumed to be `threads` times as fast.
     """
 
     def __init__(
@@ -221,16 +221,16 @@ class Roofline:
         return passed / calls
 
     def flops(self, name: str) -> float:
-        """Return the operations per agent step of a pass: `act` once, `learn` in all epochs."""
+        """Return a pass's operations per agent step; `learn` is summed over all epochs."""
         return self._per_step[name] * sum(p.flops * p.calls for p in self.passes[name])
 
     def seconds(self, name: str) -> float:
-        """Return the seconds that a pass's products take per agent step, from medians."""
+        """Return the seconds that a pass's products take per agent step, by their median times."""
         alone = sum(p.calls * statistics.median(self._seconds[p]) for p in self.passes[name])
         return self._per_step[name] * alone / self.threads
 
     def speeds(self) -> dict[str, float]:
-        """Return GFLOP/s by pass and shape."""
+        """Return the GFLOP/s of each pass and shape."""
         flops: dict[str, float] = {}
         seconds: dict[str, float] = {}
         for name, products in self.passes.items():
@@ -244,7 +244,7 @@ class Roofline:
     def report(self, steps_per_second: float) -> dict[str, Any]:
         """Return counts, speeds, the roofline in steps per second, and the share of it reached.
 
-        Where products could not be counted, `roofline` names their operators instead.
+        If some products could not be counted, `roofline` names their operators instead.
         """
         if not self.known:
             what = f"torch does not count {', '.join(self.opaque)}" if self.opaque else "no product"
@@ -271,7 +271,7 @@ def _describe(argument: Any) -> Any:
 
 
 def _name(operator: Any, described: Any) -> str:
-    """Write operator, factors' shapes and type; a matrix stored by columns has a ' behind it."""
+    """Format operator, shapes of the factors and dtype; ' marks a matrix stored by columns."""
     shapes = []
     for operand in [part for part in described if isinstance(part, Operand)][:2]:
         by_columns = len(operand.shape) > 1 and operand.shape[-1] > 1 and operand.stride[-1] != 1

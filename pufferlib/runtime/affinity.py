@@ -1,8 +1,8 @@
 """Pin threads to processor cores of their own.
 
 The OS often puts two threads that wait for each other on one core, where together they are slower
-than one thread alone. Where the OS cannot pin threads, nothing happens. This module does not import
-torch.
+than one thread alone. If the OS cannot pin threads, these functions do nothing. This module does
+not import torch.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ TASKS = Path("/proc/self/task")
 
 
 def thread_ids() -> set[int]:
-    """Return the OS's ids of this process's threads; empty where the OS does not list them."""
+    """Return the OS ids of this process's threads; empty if the OS does not list them."""
     return {int(task.name) for task in TASKS.iterdir()} if TASKS.is_dir() else set()
 
 
 def pin_apart(workers: Iterable[int]) -> None:
-    """Pin these threads, given by id, to one core each; the first core is left to the caller."""
+    """Pin each of these threads (OS ids) to its own core; the first core is left to the caller."""
     if not hasattr(os, "sched_setaffinity"):
         return
     for thread, cpu in zip(sorted(workers), itertools.cycle(one_cpu_per_core()[1:]), strict=False):
         try:
             os.sched_setaffinity(thread, {cpu})
-        except OSError:  # the thread has ended, or the OS forbids it; it then runs where it did
+        except OSError:  # the thread has ended, or the OS forbids pinning
             continue
 
 
 @contextlib.contextmanager
 def on_first_core() -> Iterator[None]:
-    """Pin the calling thread to the first core, where `pin_apart` puts no worker, until the end."""
+    """Pin the calling thread to the first core, which has no worker, inside this context."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

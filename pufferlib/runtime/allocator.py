@@ -1,8 +1,8 @@
-"""Memory of tensors: keep freed blocks in the process, and put large arrays on huge pages.
+"""Memory for tensors: keep freed blocks in the process, and put large arrays on huge pages.
 
-glibc returns large blocks to the kernel as soon as they are freed. Every page of the next such
-block is then a page fault again, which takes a tenth of an update's time (measured). Other C
-libraries are left as they are.
+glibc returns large blocks to the kernel as soon as they are freed. Each page of the next such block
+is then a page fault, which takes a tenth of an update's time (measured). Other C libraries are not
+changed.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from torch import Tensor
 from pufferenv.engine.arrays import own_memory
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
-UNLIMITED = 2**31 - 1  # bytes: more than a program ever frees at the heap's end
+UNLIMITED = 2**31 - 1  # bytes; more than a program frees at the end of the heap
 
 
 def keep_freed() -> bool:
-    """Make this process's malloc keep freed blocks; return whether it can."""
+    """Configure malloc to keep freed blocks; return whether that is possible."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -32,9 +32,10 @@ def zeros(
 ) -> Tensor:
     """Return zeros, on huge pages if the array is large and the OS has them.
 
-    For arrays that every update reads: with pages of 4 KiB, a twentieth of its time is spent on
-    page table lookups. `usual` says how many entries of the first dimension are certainly used;
-    the rest becomes resident page by page, on first use. None means all.
+    It is meant for arrays that every update reads: with pages of 4 KiB, an update spends a
+    twentieth of its time on page table lookups. `usual` is the number of entries of the first
+    dimension that are certainly used, or None for all; the rest becomes resident page by page, on
+    first use.
     """
     usual_bytes = None if usual is None else dtype.itemsize * usual * math.prod(shape[1:])
     memory = own_memory(dtype.itemsize * math.prod(shape), usual=usual_bytes)

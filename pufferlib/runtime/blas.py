@@ -1,6 +1,7 @@
-"""Torch's BLAS: finds the functions that torch multiplies with, in torch's own library.
+"""Torch's BLAS: find the functions that torch multiplies with in its shared library.
 
-Graphs call them without Python. They count where they multiply as torch does, which is tried once.
+Graphs call them without Python. A function is used only if its product equals torch's, which is
+checked once.
 """
 
 import ctypes
@@ -17,13 +18,13 @@ from pufferlib.runtime.tensors import as_array
 
 @functools.cache
 def gemm_dtypes() -> frozenset[torch.dtype]:
-    """Find the BLAS in torch's library and let graphs multiply by it -> the dtypes of the factors.
+    """Find the BLAS in torch's library for graphs to use; return the dtypes that it multiplies.
 
-    Those are float32 and bfloat16, or float32, or none, where graphs call torch for each product. A
-    function counts if its products are those of torch.
+    These are float32 and bfloat16, or float32, or none; graphs call torch for products of other
+    dtypes. A function is used only if its product equals torch's.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return _through_torch()  # elsewhere it is another library, whose threads were not tried
+        return _through_torch()  # other platforms have another BLAS, not tested here
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
     except OSError:
@@ -39,12 +40,12 @@ def gemm_dtypes() -> frozenset[torch.dtype]:
 
 
 def _set_torch_threads(count: int) -> int:
-    """Limit the threads of the calling thread's products, as a BLAS's own function does."""
+    """Limit the threads of the calling thread's products, like the BLAS's own function."""
     torch.set_num_threads(count)
     return count
 
 
-# Kept for good: C calls it.
+# Never freed, because C calls it.
 _SET_TORCH_THREADS = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(_set_torch_threads)
 
 
@@ -55,13 +56,13 @@ def _through_torch() -> frozenset[torch.dtype]:
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:
-    """Return where a function of the library is, 0 if it has none of this name."""
+    """Return the address of a function of the library, 0 if it has none of this name."""
     function = getattr(library, name, None)
     return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _multiplies(dtype: torch.dtype) -> bool:
-    """Return whether a product of such factors is torch's of the same in float32."""
+    """Return whether a product of factors of this dtype equals torch's product in float32."""
     left, right, out = (torch.arange(n, dtype=torch.float32).sin() for n in (15, 35, 21))
     left, right, out = left.view(5, 3).t().to(dtype), right.view(5, 7).to(dtype), out.view(3, 7)
     graph = _kernels.Graph()

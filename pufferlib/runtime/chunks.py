@@ -1,4 +1,4 @@
-"""Chunks: work, or agents, divided into consecutive parts of bounded size."""
+"""Chunks: work or agents divided into consecutive parts of bounded size."""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ def num_agents(agents: Agents) -> int:
 
 
 def select_agents(agents: Agents, chunk: slice) -> Agents:
-    """Return the agents at the places `chunk` of these."""
+    """Return the agents at the indices `chunk` of `agents`."""
     if isinstance(agents, slice):
         return slice(agents.start + chunk.start, agents.start + chunk.stop)
     return agents[chunk]

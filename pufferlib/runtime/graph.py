@@ -1,10 +1,10 @@
 """Matrix products and kernel calls, recorded once as a graph and replayed without Python.
 
-A thread that replays a graph needs Python's lock once, not once per operator: threads that share
-the work do not wait for each other's lock, whose hand-over takes longer than a small product.
-Products are those of torch's BLAS (blas.py). Factors are float32 or both bfloat16, sums float32.
-Where no BLAS is found, a replay calls torch for each product: slower, and torch rounds the sums of
-bfloat16 factors to bfloat16 too.
+A thread takes the GIL once per replay, not once per operator. Handing the GIL to another thread
+takes longer than a small product, so threads that share work would otherwise wait for each other.
+Products call torch's BLAS (blas.py). Factors are both float32 or both bfloat16, sums are float32.
+If no BLAS is found, a replay calls torch for each product, which is slower and rounds the sums of
+bfloat16 factors to bfloat16.
 """
 
 import functools
@@ -26,7 +26,7 @@ Factor = Tensor | GraphInput
 
 
 class Executor(Protocol):
-    """What does products and kernel calls: `EAGER` at once, a `Graph` when it is replayed."""
+    """Runs products and kernel calls: `EAGER` immediately, a `Graph` when it is replayed."""
 
     def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
         """Multiply left (N, F) by right (F, D) into out (N, D), or add the product to it."""
@@ -36,7 +36,7 @@ class Executor(Protocol):
 
 
 class Eager:
-    """Does products, by torch, and kernel calls at once."""
+    """Runs kernel calls, and products by torch, immediately."""
 
     @torch.no_grad()
     def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
@@ -59,7 +59,7 @@ EAGER = Eager()
 
 
 class Matrix(NamedTuple):
-    """What a factor of a product is like."""
+    """Shape, strides and dtype of a factor."""
 
     shape: tuple[int, int]
     stride: tuple[int, int]
@@ -74,27 +74,27 @@ class Product(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Multiply-adds, times 2."""
+        """The number of operations: two per multiply-add."""
         return 2 * self.left.shape[0] * self.left.shape[1] * self.right.shape[1]
 
 
 class Graph(_kernels.Graph):
-    """Products and kernel calls on memory that stays where it is; `replay` runs them.
+    """Products and kernel calls recorded with fixed memory; `replay` runs them.
 
-    `torch_products`: multiply by torch although its BLAS was found.
+    With `torch_products`, torch multiplies even if its BLAS was found.
     """
 
     def __init__(self, torch_products: bool = False) -> None:
-        self.products: Counter[Product] = Counter()  # how often each is done in a replay
+        self.products: Counter[Product] = Counter()  # how often each runs in a replay
         self._dtypes = frozenset() if torch_products else blas.gemm_dtypes()
 
     @property
     def flops(self) -> int:
-        """Multiply-adds of all products of a replay, times 2."""
+        """The number of operations of all products of a replay."""
         return sum(product.flops * count for product, count in self.products.items())
 
     def product(self, left: Factor, right: Factor, out: Tensor, *, add: bool = False) -> None:
-        """Record left (N, F) @ right (F, D) -> out (N, D), or added to it."""
+        """Record left (N, F) @ right (F, D), written to or added to out (N, D)."""
         self.products[Product(_describe(left), _describe(right))] += 1
         if left.dtype in self._dtypes:
             factors = {"left": _as_factor(left), "right": _as_factor(right)}
@@ -112,14 +112,14 @@ def _as_factor(factor: Factor) -> Any:
 
 
 def _as_tensor(factor: Factor) -> Tensor:
-    """Return a factor as a tensor; of an input, the rows that are bound now."""
+    """Return a factor as a tensor; for a GraphInput, the rows that are bound now."""
     if isinstance(factor, Tensor):
         return factor
     return torch.from_numpy(factor.array).view(factor.dtype)
 
 
 def _describe(factor: Factor) -> Matrix:
-    """Describe a factor; the rows of an input lie side by side, as far as is known."""
+    """Describe a factor; the rows of a GraphInput are assumed to be adjacent."""
     rows, columns = factor.shape
     stride = (columns, 1) if isinstance(factor, GraphInput) else factor.stride()
     return Matrix((rows, columns), (stride[0], stride[1]), factor.dtype)

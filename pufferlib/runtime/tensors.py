@@ -1,4 +1,4 @@
-"""Views of CPU tensors as numpy arrays, which native kernels take, without a copy."""
+"""Views of CPU tensors as numpy arrays, which native kernels take."""
 
 from typing import Any, overload
 
@@ -14,7 +14,7 @@ def as_array(tensor: Tensor) -> Array: ...
 @overload
 def as_array(tensor: None) -> None: ...
 def as_array(tensor: Tensor | None) -> Array | None:
-    """Return a CPU tensor as an array that shares its memory; None of None.
+    """Return a CPU tensor as an array that shares its memory, or None for None.
 
     bfloat16, which numpy lacks, becomes uint16.
     """
@@ -25,8 +25,8 @@ def as_array(tensor: Tensor | None) -> Array | None:
 
 
 def as_bfloat16(wide: Tensor) -> Tensor:
-    """Return the place for a rounded copy of a float32 matrix (N, D), inside its own memory.
+    """Return a bfloat16 view (N, D) inside a float32 matrix, for a rounded copy of it.
 
-    The view is (N, D) in bfloat16: each row takes the first half of the float32 row.
+    Each bfloat16 row is the first half of the float32 row.
     """
     return wide.view(torch.bfloat16)[:, : wide.shape[1]]

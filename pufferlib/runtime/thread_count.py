@@ -1,8 +1,8 @@
-"""Choose how many threads torch gets, by timing a product of the policy's size at the start.
+"""Choose the number of torch's threads by timing a product of the policy's size at the start.
 
-A second thread pays where a second core is really there and the product is large enough to share.
-Neither follows from what the OS reports: a virtual core may be half of a physical one, or busy
-with other work.
+A second thread pays off only if there is a second physical core and the product is large enough to
+share. The OS does not report either: a virtual core may be half of a physical one, or busy with
+other work.
 """
 
 import functools
@@ -19,21 +19,21 @@ from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import seconds_of
 
 ROUNDS = 5
-MIN_SECONDS = 2e-3  # of one measurement
-MIN_POOL_SECONDS = 1e-2  # of one measurement of a thread pool, whose workers must first wake up
-MIN_SPEEDUP = 1.15  # that twice the threads must bring
-MIN_POOL_SPEEDUP = 1.05  # the same for a thread pool, in which a thread too many costs little
-MAX_ELEMENTS = 2**22  # of the matrix in the timed product
+MIN_SECONDS = 2e-3  # minimum duration of one measurement
+MIN_POOL_SECONDS = 1e-2  # the same for a thread pool, whose workers must first wake up
+MIN_SPEEDUP = 1.15  # minimum speedup for which more threads are used
+MIN_POOL_SPEEDUP = 1.05  # the same for a thread pool, where an extra thread costs little
+MAX_ELEMENTS = 2**22  # maximum size of the left factor of the timed product
 PRODUCTS_PER_GRAPH = 4
 
 
 def choose(given: int, rows: int, width: int, chunk_rows: int = 0) -> Choice[int]:
-    """Set torch's thread count and return it: `given`, or if that is 0, the fastest count.
+    """Set torch's thread count and return it: `given`, or the fastest count if that is 0.
 
     The candidates are 1, 2, 4, ... threads up to the usable cores. With `chunk_rows` 0, torch
     shares one product (rows, width) @ (width, width) among its threads. Otherwise each thread of a
-    ThreadPool multiplies chunks of `chunk_rows` rows by itself, so there are at most as many
-    threads as chunks. Measuring takes some tenths of a second.
+    ThreadPool multiplies chunks of `chunk_rows` rows, so there are at most as many threads as
+    chunks. Measuring takes a few tenths of a second.
     """
     limit = usable_cores()
     if chunk_rows:
@@ -73,9 +73,9 @@ def best(speeds: dict[int, float], min_speedup: float = MIN_SPEEDUP) -> int:
 
 @torch.no_grad()
 def measure_torch(counts: list[int], rows: int, width: int) -> dict[int, float]:
-    """Return products per second by torch's thread count, each the median of alternating rounds.
+    """Return products per second for each thread count of torch, as medians of alternating rounds.
 
-    Torch's worker threads are pinned to cores of their own, and stay so.
+    Torch's worker threads are pinned to separate cores and stay there.
     """
     x, weight = torch.randn(rows, width), torch.randn(width, width)
     out = torch.empty(rows, width)
@@ -95,7 +95,7 @@ def measure_torch(counts: list[int], rows: int, width: int) -> dict[int, float]:
 
 @torch.no_grad()
 def measure_pool(counts: list[int], rows: int, width: int) -> dict[int, float]:
-    """Return products per second of all threads of a ThreadPool, by its size; see measure_torch."""
+    """Return products per second for each size of a ThreadPool, summed over its threads."""
     torch.set_num_threads(1)
     weight = torch.randn(width, width)
     pools = {count: ThreadPool(count) for count in counts}
@@ -106,7 +106,7 @@ def measure_pool(counts: list[int], rows: int, width: int) -> dict[int, float]:
             graph.product(x, weight, out)
         graph.replay()
         streams.append(("products", graph))
-    # Every measurement replays a graph as often as fills MIN_POOL_SECONDS on one thread.
+    # Each measurement replays a graph so many times that one thread takes MIN_POOL_SECONDS.
     replays = max(1, round(MIN_POOL_SECONDS / seconds_of(streams[0][1].replay, MIN_SECONDS)))
     plans = {
         count: LaunchPlan([[stream] * replays for stream in streams[:count]]) for count in counts

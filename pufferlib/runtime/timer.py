@@ -19,7 +19,7 @@ SECTIONS = (
 class Timer:
     """Seconds per section since the last `take`; the first section is `other`.
 
-    `synchronize`, if given, is called before the clock is read: on a GPU, a section then lasts
+    `synchronize`, if given, is called before the clock is read, so that on a GPU a section lasts
     until its work is done, not only until it is queued.
     """
 
@@ -47,7 +47,7 @@ class Timer:
         self._section = section
 
     def reassign(self, seconds: Mapping[str, float]) -> None:
-        """Move these seconds from the current section to the sections they are given for."""
+        """Move these seconds from the current section to the named sections."""
         for section, passed in seconds.items():
             self._seconds[section] += passed
             self._seconds[self._section] -= passed

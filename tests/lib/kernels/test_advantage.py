@@ -334,7 +334,7 @@ def test_torchrl_agrees_on_v_trace() -> None:
         (
             {"pool_reward": np.zeros((1, 0), np.float32)},
             ValueError,
-            r"pool_reward: rows without slots",
+            r"pool_reward: the rows have no slots",
         ),
         (
             {"pool_done": np.zeros((1, 2), np.int32)},

@@ -217,10 +217,10 @@ def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
     fixed = np.zeros((2, 4), np.uint16)
     fixed.setflags(write=False)
     given: dict[str, Any] = {"product": np.zeros((2, 4), np.float32), "activation": "relu"}
-    with pytest.raises(ValueError, match="y: is written to, but the array is read-only"):
+    with pytest.raises(ValueError, match="y: the kernel writes to it, but the array is read-only"):
         _kernels.linear(y=fixed, bias=np.zeros(4, np.float32), **given)
     rows = _kernels.GraphInput(2, 4, "float32")
-    with pytest.raises(TypeError, match="mean and scale: give both, or neither"):
+    with pytest.raises(TypeError, match="mean and scale: give both or neither"):
         _kernels.to_float(input=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
 
 

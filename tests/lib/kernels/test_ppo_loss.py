@@ -304,12 +304,12 @@ def test_far_apart_logits_stay_finite() -> None:
         (
             {"values": np.zeros(0, np.float32)},
             ValueError,
-            r"values: .* without transitions",
+            r"values: the minibatch has no transitions",
         ),
-        ({"logits": None}, ValueError, r"no policy"),
+        ({"logits": None}, ValueError, r"no action heads"),
         ({"grad_logits": np.zeros((3, 3), np.float32)}, ValueError, r"grad_logits: .*\(3, 4\)"),
         ({"grad_logits": None}, TypeError, r"grad_logits: missing"),
-        ({"count": 2}, ValueError, r"count=2: means are over these 3 transitions or more"),
+        ({"count": 2}, ValueError, r"count=2 must be at least 3"),
         ({"values": np.zeros((3, 1), np.float32)}, ValueError, r"values: .*\(3,\).*\(3, 1\)"),
     ],
 )

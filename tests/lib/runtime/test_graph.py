@@ -125,7 +125,7 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
     for wrong, message in [
         ((np.ones((2, 4), np.float32),), r"expected float32 of shape \(3, 4\)"),
         ((np.ones((9, 4)), 1, 2), r"expected float32 of shape \(9, 4\)"),
-        ((np.ones((9, 4), np.float32), 1, 4), "no 3 rows from 1 on, 4 apart, but 9"),
+        ((np.ones((9, 4), np.float32), 1, 4), "no 3 rows from 1 on, 4 apart, in 9 rows"),
         ((np.ones((9, 4), np.float32), -1, 1), "no 3 rows from -1 on"),
         ((np.ones((9, 4), np.float32), 1, -1), "no 3 rows from 1 on, -1 apart"),
         ((np.ones((9, 4), np.float32), 1, 2**62), "no 3 rows"),
@@ -141,7 +141,7 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
     with pytest.raises(ValueError, match="bind that one"):
         given.rows(0, 2).bind(np.ones((2, 4), np.float32))
     for begin, end in [(-1, 2), (2, 2), (1, 4)]:
-        with pytest.raises(ValueError, match=f"rows {begin} to {end} of 3"):
+        with pytest.raises(ValueError, match=rf"rows \[{begin}, {end}\) are outside \[0, 3\)"):
             given.rows(begin, end)
     with pytest.raises(ValueError, match="has no rows to read"):
         GraphInput(0, 4, "float32")
@@ -151,7 +151,7 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
 def test_what_was_never_bound_and_what_has_another_shape_is_refused():
     recorded, changing = Graph(), GraphInput(2, 3, torch.float32)
     recorded.product(changing, torch.zeros(3, 1), torch.zeros(2, 1))
-    with pytest.raises(ValueError, match=r"an input \(2, 3\) of this graph was never bound"):
+    with pytest.raises(ValueError, match=r"input \(2, 3\) of this graph was never bound"):
         recorded.replay()
     with pytest.raises(ValueError, match=r"expected float32 of shape \(2, 3\)"):
         changing.bind(np.zeros((3, 2), np.float32))
@@ -244,7 +244,7 @@ def test_a_library_without_products_of_bfloat16_has_those_of_float32(monkeypatch
         assert not wanted or "gemm_bf16bf16f32_" in asked
         if wanted:
             factors = {name: np.zeros((2, 2), np.uint16) for name in ("left", "right")}
-            with pytest.raises(RuntimeError, match="no BLAS to multiply bfloat16"):
+            with pytest.raises(RuntimeError, match="no BLAS for bfloat16"):
                 given = {**factors, "out": np.zeros((2, 2), np.float32)}
                 _kernels.product(**given, graph=_kernels.Graph())
     finally:

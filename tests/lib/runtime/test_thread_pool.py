@@ -112,7 +112,7 @@ def test_threads_do_not_follow_a_fork(monkeypatch):
     thread_pool, total = ThreadPool(2), torch.zeros(1, 1)
     with monkeypatch.context() as forked:
         forked.setattr("pufferlib.runtime.thread_pool.os.getpid", lambda: 0)
-        with pytest.raises(RuntimeError, match="did not follow the fork into process 0"):
+        with pytest.raises(RuntimeError, match="do not exist in its fork, process 0"):
             thread_pool.run(LaunchPlan([[("", adding(total, 1))]] * 2))
         thread_pool.run(LaunchPlan([[("", adding(total, 1))]]))  # the caller alone
     thread_pool.close()
@@ -172,7 +172,7 @@ def test_only_graphs_are_run():
 
 
 def test_no_thread_pool_of_nobody_and_none_after_its_end():
-    with pytest.raises(ValueError, match="size=0: at least the calling thread"):
+    with pytest.raises(ValueError, match="size=0 must be at least 1"):
         _kernels.ThreadPool(0)
     thread_pool = _kernels.ThreadPool(2)
     thread_pool.close()
