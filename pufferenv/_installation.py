@@ -1,4 +1,4 @@
-"""Which build of this installation is used and where it is, and which package conflicts with it.
+"""Select the build to use, find its modules, and detect a conflicting package.
 
 PUFFER_BUILD=debug|sanitize   use what `python build.py --debug` or `--sanitize` built
 PUFFER_ISA=baseline           use portable objects, and the kernels for any CPU
@@ -38,8 +38,8 @@ NATIVE = Variant()
 def selected(kind: str | None = None) -> Variant:
     """Return the variant that the environment selects; without PUFFER_BUILD its kind is `kind`.
 
-    Raise ValueError for an unknown PUFFER_BUILD. An unknown PUFFER_ISA is an error of `choose_isa`,
-    which knows what this CPU has.
+    Raise ValueError for an unknown PUFFER_BUILD. PUFFER_ISA is checked by `choose_isa`, against the
+    instruction sets of this CPU.
     """
     chosen = os.environ.get("PUFFER_BUILD") or kind or KINDS[0]
     if chosen not in KINDS:
@@ -50,8 +50,8 @@ def selected(kind: str | None = None) -> Variant:
 def choose_isa(available: Sequence[str]) -> str:
     """Return the instruction set that PUFFER_ISA names; without PUFFER_ISA, the widest.
 
-    `available` are the names of those that this CPU and this build have, narrowest first. Raise
-    ImportError for a name that is not among them.
+    `available` lists the instruction sets that this CPU and this build support, narrowest first.
+    Raise ImportError for a name that is not among them.
     """
     given = os.environ.get("PUFFER_ISA")
     if not given:
@@ -73,8 +73,8 @@ def is_checkout() -> bool:
 def built_path(module: str, package_path: Sequence[str]) -> list[str]:
     """Return the folders to search before `package_path` for `module`, "pufferenv.engine._engine".
 
-    There are none for the native release build, nor in an installed wheel: their modules are in the
-    package itself. Raise ImportError with the command that builds the module where it is missing,
+    The list is empty for the native release build and in an installed wheel, whose modules are in
+    the package itself. Raise ImportError with the command that builds the module if it is missing,
     ValueError for an unknown PUFFER_BUILD.
     """
     variant = selected()
@@ -91,14 +91,14 @@ def built_path(module: str, package_path: Sequence[str]) -> list[str]:
 
 
 def build_command(variant: Variant = NATIVE) -> str:
-    """Return what to type to build: in a checkout the script, else the module."""
+    """Return the command that builds: the script in a checkout, else the module."""
     script = "python build.py" if is_checkout() else "python -m pufferenv.build"
     flag = "" if variant.kind == "release" else f" --{variant.kind}"
     return f"{'PUFFER_ISA=baseline ' if variant.portable else ''}{script}{flag}"
 
 
 def conflict() -> str | None:
-    """Return what to do if PyPI's `pufferlib` is installed beside this; None if it is not."""
+    """Return advice if PyPI's `pufferlib` is installed beside this package, else None."""
     import importlib.metadata  # here: importing it takes 20 ms
 
     try:

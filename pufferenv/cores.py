@@ -1,7 +1,6 @@
-"""How many processor cores this process may use: affinity, cgroup quotas, hyperthreads.
+"""Count the processor cores that this process may use: affinity, cgroup quotas, hyperthreads.
 
-Both packages read the count here: pufferenv for the workers of external envs, pufferlib for the
-threads that train.
+pufferenv sizes the workers of external envs by it, pufferlib the threads that train.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
-    """Return the physical cores that this process is allowed to run on, at least 1."""
+    """Return the number of physical cores that this process may run on, at least 1."""
     return max(1, min(len(one_cpu_per_core(cpus)), _quota(cgroups, own)))
 
 
@@ -35,9 +34,9 @@ def one_cpu_per_core(cpus: Path = CPUS) -> list[int]:
 
 
 def _quota(cgroups: Path, own: Path) -> int:
-    """Return the cores that the tightest cgroup around this process grants, rounded up.
+    """Return the number of cores that the strictest cgroup of this process allows, rounded up.
 
-    Version 2 has one file, `cpu.max`, with QUOTA PERIOD; version 1 has a file for each of the two.
+    Version 2 has one file, `cpu.max`, with QUOTA PERIOD; version 1 has one file for each of them.
     Both are in microseconds.
     """
     least = math.inf
@@ -46,7 +45,7 @@ def _quota(cgroups: Path, own: Path) -> int:
         version2 = not controllers
         if not version2 and "cpu" not in controllers.split(","):
             continue
-        # In a container the path may be the host's; the container's own files are then at the top.
+        # In a container this may be the host's path; the container's files are then at the root.
         roots = [cgroups] if version2 else [cgroups / controllers, cgroups / "cpu"]
         parts = [part for part in path.split("/") if part]
         for root, depth in itertools.product(roots, range(len(parts) + 1)):

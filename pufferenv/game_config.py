@@ -1,7 +1,7 @@
 """Checks of a caller's arguments: the game, its config, counts, seeds.
 
 A config is checked against the table in the game's header. Every message names the game or the
-argument, what was given, what is legal and what it is for.
+argument, the given value, the legal values and their meaning.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ MOST = 2**31 - 1  # envs, agents, rows, slots of a row: all are int32 in the eng
 def loaded(game: str | PathLike[str] | Game, debug: bool = False) -> Game:
     """Return a loaded game for a name, a header's path, a wrapped env or a loaded game.
 
-    debug: the debug object; ValueError for a loaded game that is none.
+    debug: load the debug object. Raise ValueError if `game` is a loaded release object.
     """
     played: Any = getattr(game, "game", None)
     if isinstance(played, Game) and not played.config_fields:
-        game = played  # a vector env of a game without config fields
+        game = played  # a vector env, whose game has no config fields
     if not isinstance(game, Game):
         return games.load(game, debug=debug)
     if debug and not game.debug:
-        raise ValueError(f"debug=True, but {game.path} is no debug object: give the game's name")
+        raise ValueError(f"debug=True, but {game.path} is not a debug object: give the game's name")
     return game
 
 
 def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields given as a mapping and those given as arguments, as one mapping.
+    """Return the fields of the mapping and those given as arguments as one mapping.
 
     Raises TypeError for a config that is not a mapping, ValueError for a field given in both.
     """
@@ -47,8 +47,8 @@ def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mappi
         return fields
     if not isinstance(config, Mapping):
         raise TypeError(
-            f"config={config!r} is {_article(config)}, must be a mapping of the game's fields to "
-            f"numbers; a field named config is given as config={{'config': ...}}"
+            f"config={config!r} is {_article(config)}; it must be a mapping of the game's fields "
+            f"to numbers. A field named config is given as config={{'config': ...}}"
         )
     for key in config:
         if key in fields:
@@ -59,7 +59,7 @@ def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mappi
 def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
     """Return the whole config: `given`, checked and typed, and the header's defaults for the rest.
 
-    Numpy scalars are numbers, whole floats (`11.0`) are integers, bools are neither. Raises
+    Numpy scalars count as numbers and whole floats (`11.0`) as integers; bools do not. Raises
     TypeError for a value that is not a number, and ValueError for an unknown key, a fraction where
     an integer is needed, NaN, or a value outside the field's range.
     """
@@ -86,22 +86,22 @@ def _checked(game: str, field: Field, given: Any) -> int | float:
     legal = f"{kind} in [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
     prefix = f"{game}: {field.name}={_plain(given)}"
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, numbers.Real):
-        raise TypeError(f"{prefix} is {_article(given)}, must be {legal}")
+        raise TypeError(f"{prefix} is {_article(given)}; it must be {legal}")
     # The float32 0.1 is read as 0.1, so that a saved config shows 0.1.
     value: Any = float(str(given)) if isinstance(given, np.floating) else given
     if math.isnan(value):
-        raise ValueError(f"{prefix} is not a number, must be {legal}")
+        raise ValueError(f"{prefix} is not a number; it must be {legal}")
     if not field.min <= value <= field.max:
         raise ValueError(
             f"{prefix} is outside [{_plain(field.min)}, {_plain(field.max)}]: {field.doc}"
         )
     if whole and value != int(value):
-        raise ValueError(f"{prefix} has a fraction, must be {legal}")
+        raise ValueError(f"{prefix} has a fraction; it must be {legal}")
     return int(value) if whole else float(value)
 
 
 def _plain(value: Any) -> str:
-    """Return a number as a person writes it: 64 and 0.5, not 64.0 and np.float32(0.5)."""
+    """Return a number in its usual form: 64 and 0.5, not 64.0 and np.float32(0.5)."""
     if isinstance(value, (float, np.floating)):
         return format(value, "g") if float(format(value, "g")) == value else str(value)
     return str(value) if isinstance(value, np.generic) else repr(value)
@@ -113,7 +113,7 @@ def _article(value: Any) -> str:
 
 
 def count(name: str, given: Any, what: str) -> int:
-    """Return `given` as an int in [1, 2**31); errors name the argument and say `what` it is."""
+    """Return `given` as an int in [1, 2**31); errors contain the argument's `name` and `what`."""
     value = _integer(given, f"{name}={given!r} must be an integer in [1, {MOST}]: {what}")
     if not 1 <= value <= MOST:
         raise ValueError(f"{name}={value} is outside [1, {MOST}]: {what}")
@@ -145,7 +145,7 @@ def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64
     """
     if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
         if len(seed) != num_envs:
-            raise ValueError(f"seed has {len(seed)} entries, must have one per env: {num_envs}")
+            raise ValueError(f"seed has {len(seed)} entries; it must have one per env: {num_envs}")
         mixed = [mix_seed(_seed(f"seed[{i}]", one), 1) for i, one in enumerate(seed)]
         return np.concatenate(mixed)
     return mix_seed(_seed("seed", seed), num_envs)

@@ -1,8 +1,8 @@
 """GameSpec: one game bound to one config.
 
-What a game shows and asks for depends on its config: a grid of size 5 is observed as 5 x 5 cells.
-The config is checked and packed once, here. Everything that steps a game, trains on it or saves a
-policy for it reads shapes, heads and axes from the GameSpec.
+The shapes of observations and actions depend on the config: a grid of size 5 is observed as 5 x 5
+cells. The config is checked and packed once, here. All code that steps a game, trains on it or
+saves a policy for it reads shapes, heads and axes from the GameSpec.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GameLike = str | PathLike[str] | Game  # a name, the path of a header, or a load
 
 
 class GameSpec:
-    """One game bound to one config; stands wherever a game does.
+    """One game bound to one config; accepted wherever a game is.
 
     Letters: K discrete heads, C the sum of their choices, X continuous axes, *O one observation.
     """
@@ -42,7 +42,7 @@ class GameSpec:
     high: npt.NDArray[np.float32]  # (X,)
 
     def __init__(self, game: Game, config: Mapping[str, int | float]) -> None:
-        """Bind `game` to a whole config whose values were checked; `of` checks them first."""
+        """Bind `game` to a complete config whose values are legal; `of` checks them first."""
         self.game, self.config = game, dict(config)
         self.packed = game.pack(self.config)
         shapes = game.shapes(self.packed)
@@ -64,7 +64,7 @@ class GameSpec:
 
         given: some or all fields of the config; the others take the header's defaults.
         debug: load the game's debug object.
-        A GameSpec is returned as it is. Raises TypeError or ValueError for a value that is not
+        A GameSpec is returned unchanged. Raises TypeError or ValueError for a value that is not
         legal, and ValueError for a config given together with a GameSpec.
         """
         if not isinstance(game, GameSpec):
@@ -75,7 +75,7 @@ class GameSpec:
                 f"{game.name}: {', '.join(given)} given with a GameSpec, which has its config "
                 "already: bind the game to the config that you mean"
             )
-        loaded(game.game, debug)  # refuses a release object where debug is asked for
+        loaded(game.game, debug)  # raises for a release object if debug is True
         return game
 
     @property
@@ -90,7 +90,7 @@ class GameSpec:
 
     @property
     def has_mask(self) -> bool:
-        """Whether the game tells which choices are legal."""
+        """True if the game masks illegal choices."""
         return self.game.has_mask
 
     @functools.cached_property
@@ -121,7 +121,7 @@ class GameSpec:
 
     @functools.cached_property
     def layout(self) -> Packing:
-        """How an observation lies in its slot: one array, or the parts of an external env's."""
+        """Layout of an observation in its slot: one array, or the parts of an external env's."""
         description = getattr(self.game, "description", None)  # of an external env
         if description is None:
             return Packing.of(self.observation_space)

@@ -36,7 +36,7 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
     """Return the object to load; build it first if it is missing or out of date.
 
     Raises ValueError for an unknown game, with the nearest name, and BuildError with the compiler's
-    message or, without a compiler, the package that brings one.
+    message or, without a compiler, the name of a package that contains one.
     """
     header = targets.header_of(game)
     variant = selected("debug" if debug else None)
@@ -48,21 +48,21 @@ def find(game: GameLike, *, debug: bool = False) -> Path:
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:
-    """Load a game's object, which `find` finds or builds.
+    """Load the object that `find` returns for a game.
 
-    Raises what `find` raises, and ValueError where PUF_NAME is not the header's file name.
+    Raises the errors of `find`, and ValueError if PUF_NAME is not the header's file name.
     """
     from pufferenv.engine._engine import Game
 
     loaded = Game(str(find(game, debug=debug)))
     header = targets.header_of(game)
     if loaded.name != header.stem:
-        raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}, must be {header.stem!r}")
+        raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}; it must be {header.stem!r}")
     return loaded
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
-    """Return the TOML file beside the header, sections env, vec, train, policy; {} without one."""
+    """Return the TOML file beside the header: sections env, vec, train, policy; {} without one."""
     path = targets.header_of(game).with_suffix(".toml")
     if not path.is_file():
         return {}

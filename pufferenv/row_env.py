@@ -1,4 +1,4 @@
-"""RowEnv: what a trainer steps, a game's envs that write straight into rows of `horizon` slots.
+"""RowEnv: a game's envs, for trainers; they write straight into rows of `horizon` slots.
 
 The engine owns the pool, assigns rows to agents and reports which are full (docs/design.md,
 "Rows"); this class sizes the pool. It has `batch_rows + 2 * agents` rows, which always suffices if
@@ -22,7 +22,7 @@ from pufferenv.game_spec import GameLike, GameSpec
 
 
 class RowEnv:
-    """Envs of one game whose transitions are written into the memory that is trained on.
+    """Envs of one game that write their transitions into the memory that is trained on.
 
     game: a name, a header's path, a loaded Game or a GameSpec.
     horizon: slots of one row; batch_rows: full rows of one batch, by default one row per agent.
@@ -31,13 +31,13 @@ class RowEnv:
     debug: load the game's debug object, which names game, env, agent and step of a broken rule.
     allocate: `allocate(name, shape, dtype)` returns the memory for one array, or None for the
         engine's own.
-    fields: the game's config; `config` takes them as a mapping, also those that have the name of an
-        argument here.
+    fields: the game's config. `config` takes the same fields as a mapping, including those that
+        have the name of an argument here.
 
     To act, read the slots of `arrays["slot"]`, write `arrays["action"]` and `arrays["axis"]`, and
     call `step`. While `engine.num_full >= batch_rows`, take `engine.batch()` and then
-    `engine.release()` it. Raises TypeError or ValueError for sizes that are not possible, and warns
-    (UserWarning) where full rows would wait during an update.
+    `engine.release()` it. Raises TypeError or ValueError for impossible sizes, and warns
+    (UserWarning) if full rows will wait during an update.
     """
 
     game_spec: GameSpec
@@ -98,7 +98,7 @@ class RowEnv:
         self.arrays = self.engine.arrays
 
     def _fitting(self, batch_rows: int | None) -> int:
-        """Return batch_rows, or one row per agent; warn where full rows would wait.
+        """Return batch_rows, or one row per agent; warn if full rows will wait.
 
         A fixed population fills its rows at the same time. After k horizons, k * agents rows have
         been filled, and a batch leaves at most agents - gcd(agents, batch_rows) full rows behind.
@@ -134,7 +134,7 @@ class RowEnv:
         return rows
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin new episodes in an empty pool; `seed` makes the envs anew."""
+        """Begin new episodes in an empty pool; `seed` re-creates the envs."""
         self.engine.reset(None if seed is None else env_seeds(seed, self.num_envs))
 
     def step(self, begin: int = 0, end: int | None = None) -> None:
@@ -143,7 +143,7 @@ class RowEnv:
 
     @property
     def is_async(self) -> bool:
-        """Return whether `send` starts a step that `receive` ends, so that envs step in between."""
+        """Return whether envs step between `send` and `receive`, while the caller continues."""
         return hasattr(self.engine, "receive_any")
 
     def send(self, begin: int, end: int) -> None:
@@ -151,7 +151,7 @@ class RowEnv:
         cast(Any, self.engine).send(begin, end)
 
     def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """End the first step of these ranges that is done, and return its range."""
+        """Wait for the first of these ranges that is done, finish its step and return it."""
         first: tuple[int, int] = cast(Any, self.engine).receive_any(ranges)
         return first
 

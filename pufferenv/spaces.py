@@ -1,4 +1,4 @@
-"""Packing: how nested Gymnasium spaces are stored in the engine's arrays.
+"""Packing of nested Gymnasium spaces into the engine's arrays.
 
 The leaves of an observation space become the parts of a slot, and are read as views of the slot.
 The leaves of an action space become discrete heads (int32) and continuous axes (float32). The
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 
 class ObservationPart(NamedTuple):
-    """One leaf of an observation space, and its place in a slot."""
+    """One leaf of an observation space, and where it is in a slot."""
 
     name: str  # its path, such as "image" or "inner/0"; "": the whole observation is one leaf
     path: Path
@@ -38,7 +38,7 @@ class ObservationPart(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # as stored: uint8, int8, int32 or float32
     offset: int  # bytes from the start of the slot
-    limits: tuple[int, int] | None  # legal integers, where the stored dtype allows others
+    limits: tuple[int, int] | None  # range of legal integers if the stored dtype allows others
 
     @property
     def num_bytes(self) -> int:
@@ -69,11 +69,11 @@ class ObservationPart(NamedTuple):
         array = np.asarray(value)
         if array.shape != lead + self.shape:
             raise ValueError(
-                f"{where} has shape {array.shape}, {self.space} says {lead + self.shape}"
+                f"{where} has shape {array.shape}, {self.space} needs {lead + self.shape}"
             )
         whole = self.dtype.kind in "iu"
         if array.dtype.kind not in ("biu" if whole else "biuf"):
-            raise ValueError(f"{where} is {array.dtype}, {self.space} says {self.space.dtype}")
+            raise ValueError(f"{where} is {array.dtype}, {self.space} needs {self.space.dtype}")
         if whole and array.size:
             kind = np.iinfo(self.dtype)
             low, high = self.limits or (int(kind.min), int(kind.max))
@@ -87,7 +87,7 @@ class ObservationPart(NamedTuple):
 
 
 class Packing:
-    """How observations of a space are stored in a slot. Make one with `Packing.of(space)`.
+    """The layout of a space's observations in a slot. Make one with `Packing.of(space)`.
 
     A slot of a single Box has the Box's shape and dtype. A slot of several leaves of one dtype is
     one row of that dtype; of mixed dtypes it is bytes, with each part aligned to its item size.
@@ -111,7 +111,9 @@ class Packing:
             parts.append(ObservationPart(spell(path), path, leaf, shape, dtype, offset, limits))
             end = offset + parts[-1].num_bytes
         if not end:
-            raise TypeError(f"observation space {space} has no entries: nothing to observe")
+            raise TypeError(
+                f"observation space {space} has no entries, so there is nothing to observe"
+            )
         _distinct([part.name for part in parts], space)
         self.parts = tuple(parts)
         dtypes = {part.dtype for part in parts}
@@ -175,7 +177,7 @@ class Packing:
         return found
 
     def unpack(self, slots: Array) -> Any:
-        """Return slots (..., *shape) as the space's dicts and tuples, of views."""
+        """Return slots (..., *shape) as the space's dicts and tuples, with views as leaves."""
         return self.nest(self.views(slots))
 
     def nest(self, values: list[Any]) -> Any:
@@ -335,7 +337,7 @@ def _shape(space: Space[Any]) -> tuple[int, ...]:
 
 
 def _stored(path: Path, leaf: Space[Any]) -> tuple[np.dtype[Any], tuple[int, int] | None]:
-    """Return the dtype that a leaf is stored as, and the legal integers where they are fewer."""
+    """Return the dtype that a leaf is stored as, and its legal integers if those are fewer."""
     if isinstance(leaf, MultiBinary):
         return np.dtype(np.int8), None
     if isinstance(leaf, (Discrete, MultiDiscrete)):
@@ -368,7 +370,7 @@ def _continuous(leaf: Space[Any]) -> bool:
 
 
 def _bounds(leaf: Any) -> tuple[list[float], list[float]]:
-    """Return float32 bounds for each entry of a Box, such that all between them is in the Box."""
+    """Return float32 bounds for each entry of a Box, rounded so that they lie within the Box."""
     with np.errstate(over="ignore"):
         low, high = leaf.low.astype(np.float32), leaf.high.astype(np.float32)
     low = np.where(low < leaf.low, np.nextafter(low, np.float32(np.inf)), low)

@@ -59,22 +59,22 @@ def make(
 ) -> PufferVectorEnv:
     """Return `num_envs` copies of a game as one vector env.
 
-    game: a name (`"squared"`), a header's path, which is built when it changed, a loaded Game, or a
+    game: a name (`"squared"`); a header's path, which is built if it changed; a loaded Game; or a
         GameSpec, which has its config already.
-    num_threads: C threads that step the envs; results are the same bytes for any number.
-    seed: one int, or one per env; None takes a random one from the OS.
+    num_threads: C threads that step the envs; results are identical, byte for byte, for any number.
+    seed: one int, or one per env; None takes a random seed from the OS.
     autoreset_mode: `"same_step"`, `"next_step"`, `"disabled"`, or Gymnasium's AutoresetMode.
-    copy: return copies. Without it `step` and `reset` return the arrays that the next `step` or
-        `reset` overwrites. They stay valid memory after `close`.
+    copy: return copies. If False, `step` and `reset` return arrays that the next `step` or `reset`
+        overwrites. They stay valid memory after `close`.
     debug: load the game's debug object, which raises RuntimeError with game, env, agent and step
         where the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
     buffers: memory to write into, by name (observations, rewards, terminations, truncations):
         arrays of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
     fields: the game's config; `puffer games GAME` lists it.
-    config: the same as a mapping, for fields that have the name of an argument here, such as
+    config: the same fields as a mapping, for those that have the name of an argument here, such as
         `seed`.
 
-    Raises TypeError or ValueError that names what was given and what is legal.
+    Raises TypeError or ValueError with the given and the legal values.
     """
     return PufferVectorEnv(
         GameSpec.of(game, merged(config, fields), debug=debug),
@@ -94,7 +94,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     (A, K) for several, Box of floats (A, X) for axes, Dict(discrete, continuous) for both.
     """
 
-    closed = True  # until __init__ is done: a constructor that raised has nothing to close
+    closed = True  # until __init__ is done, because a constructor that raised has nothing to close
     game_spec: GameSpec
     game: Game
     config: dict[str, int | float]
@@ -147,7 +147,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.closed = False
 
     def _bind(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Keep every array that a step returns, so that a step looks up none."""
+        """Keep the arrays that a step returns as attributes, so that it need not look them up."""
         self._observations = arrays["observation"]
         self._rewards = arrays["reward"]
         self._terminations = arrays["termination"]
@@ -175,10 +175,10 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
         """Begin a new episode in every env and return (observations (A, *O), infos).
 
-        seed: makes the envs anew from one int, or one per env, so that the trajectory of env i
+        seed: re-creates the envs from one int, or one per env, so that the trajectory of env i
         does not depend on what happened before; None continues each env's random stream.
-        options: `{"reset_mask": (A,) bool}` resets only these, in DISABLED mode; it has all agents
-        of an env or none.
+        options: `{"reset_mask": (A,) bool}` resets only these agents, in DISABLED mode; it must
+        select all agents of an env or none.
         """
         self._check_open()
         mask = self._reset_mask(options)
@@ -236,7 +236,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return self._observations, self._rewards, self._terminations, self._truncations, infos
 
     def _both(self, actions: Any) -> tuple[Any, Any]:
-        """Return the discrete and the continuous actions of a dict of both."""
+        """Return the discrete and the continuous actions from a dict of both."""
         if isinstance(actions, Mapping) and set(actions) == {"discrete", "continuous"}:
             return actions["discrete"], actions["continuous"]
         keys = ", ".join(map(repr, actions)) if isinstance(actions, Mapping) else None
@@ -267,7 +267,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return infos
 
     def _reset_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
-        """Return the envs to reset, (envs,) bool; None: all."""
+        """Return the envs to reset, (envs,) bool; None for all."""
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return None
@@ -278,10 +278,10 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             )
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             kind = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
-            raise TypeError(f"options['reset_mask'] is {kind}, must be a numpy array of bool")
+            raise TypeError(f"options['reset_mask'] is {kind}; it must be a numpy array of bool")
         if mask.shape != (self.num_envs,):
             raise ValueError(
-                f"options['reset_mask'] has shape {mask.shape}, must have ({self.num_envs},)"
+                f"options['reset_mask'] has shape {mask.shape}; it must have ({self.num_envs},)"
             )
         by_env = mask.reshape(-1, self.env_agents)
         some: npt.NDArray[np.bool_] = np.logical_or.reduce(by_env, axis=1)
@@ -341,7 +341,9 @@ def _mode(given: str | AutoresetMode) -> AutoresetMode:
     found = modes.get(given.lower()) if isinstance(given, str) else None
     found = found or next((mode for mode in AutoresetMode if mode.value == given), None)
     if found is None:
-        raise ValueError(f"autoreset_mode={given!r}, must be one of {', '.join(map(repr, modes))}")
+        raise ValueError(
+            f"autoreset_mode={given!r}; it must be one of {', '.join(map(repr, modes))}"
+        )
     return found
 
 

@@ -1,1 +1,1 @@
-"""Adapters: a game in the interfaces of Gymnasium, PettingZoo, RLlib and stable-baselines3."""
+"""Adapters that give a game the interface of Gymnasium, PettingZoo, RLlib or stable-baselines3."""

@@ -1,9 +1,9 @@
-"""What `gymnasium.make` and `gymnasium.make_vec` return for an id such as `puffer/breakout-v0`.
+"""The envs that `gymnasium.make` and `gymnasium.make_vec` return for `puffer/breakout-v0`, ...
 
-PufferEnv is one env with one agent: a PufferVectorEnv of one env in DISABLED mode. Its episode ends
-with the agent's life or with the game's episode, whichever ends first. Seeds mean the same in both:
-`reset(seed=[7, 8])` of a vector env begins the episodes that two single envs begin with
-`reset(seed=7)` and `reset(seed=8)`, and that SyncVectorEnv begins with `reset(seed=7)`.
+PufferEnv has one agent; it steps a PufferVectorEnv of one env in DISABLED mode. Its episode ends
+with the agent's life or with the game's episode, whichever ends first. Seeds have the same effect
+in both: `reset(seed=[7, 8])` of a vector env begins the same two episodes as `reset(seed=7)` and
+`reset(seed=8)` of two single envs, and as `reset(seed=7)` of a SyncVectorEnv.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def make_vec(
 
     num_envs: copies of the game; the returned env's `num_envs` counts their agents.
     copy: False returns the engine's own arrays, valid until the next `step` or `reset`.
-    options: the other arguments of `pufferenv.make`, the game's fields included.
+    options: the other arguments of `pufferenv.make`, including the fields of the game's config.
     Raise ValueError for a render_mode: games are not drawn.
     """
     not_drawn(render_mode)
@@ -44,7 +44,7 @@ def make_vec(
 
 
 class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
-    """One env of a game with one agent. It returns copies.
+    """One env of a game with one agent. Returned arrays are copies.
 
     observation_space: Box (*O). action_space: Discrete for one head, MultiDiscrete (K,) for
     several, Box (X,) for axes, Dict(discrete, continuous) for both. Infos hold `action_mask` (C,)
@@ -92,7 +92,7 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
-        """Begin an episode. A seed makes the env anew; options are ignored."""
+        """Begin an episode. A seed re-creates the env; options are ignored."""
         super().reset(seed=seed)
         observations, infos = self._envs.reset(seed=seed)
         self._in_episode = bool(self._envs.alive[0])
@@ -125,7 +125,7 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
 
 
 def _single(infos: dict[str, Any]) -> dict[str, Any]:
-    """Return the info of a vector env's only env: the entries whose mask is set, without masks."""
+    """Return the info of a vector env's only env: the entries whose mask is set, not the masks."""
     return {
         key: value[0].copy() if value.ndim > 1 else value[0].item()
         for key, value in infos.items()

@@ -1,9 +1,9 @@
 """Registers the games in Gymnasium's registry, as `puffer/breakout-v0` and so on.
 
-Since 1.0 Gymnasium has no plugins: an id exists when its package has been imported, which the id
-itself can request (`pufferenv:puffer/breakout-v0`). `import pufferenv` does not import Gymnasium,
-so the ids are registered when both are imported, in either order. Registering imports no game and
-no numpy.
+Gymnasium has no plugins since 1.0, so an id exists only after its package has been imported; the id
+itself can ask for that import (`pufferenv:puffer/breakout-v0`). `import pufferenv` does not import
+Gymnasium; the ids are registered as soon as both are imported, in either order. Registering imports
+neither games nor numpy.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _GymnasiumImportHook:
 
 
 def install() -> None:
-    """Register the games now if Gymnasium is imported, else when it is."""
+    """Register the games now if Gymnasium is imported, else as soon as it is."""
     if REGISTRY in sys.modules:
         register()
     else:

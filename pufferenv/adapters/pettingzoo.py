@@ -1,10 +1,10 @@
-"""A game's env as a PettingZoo ParallelEnv. Each id has one life in an episode.
+"""A game's env as a PettingZoo ParallelEnv. Each id stands for one life of an episode.
 
-The first life of an agent in an episode is `agent_3`, the next ones `agent_3_life_2` and so on. An
+The first life of agent 3 in an episode is `agent_3`, its second `agent_3_life_2` and so on. An
 agent that enters in a step is in everything that the step returns, with reward 0; an agent that
-leaves is there for the last time. `agents` lists those that act next, by place (the index of the
-agent in the game). It is empty if and only if the episode is over: while no agent is alive but
-some may still enter, `step` steps the game until one does.
+leaves is in the results of that step for the last time. `agents` lists the agents that act in the
+next step, by place (the index of the agent in the game). It is empty if and only if the episode is
+over: while no agent is alive but one may still enter, `step` steps the game until one does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: run `pip install 'pufferenv[pettingzoo]'`"
     ) from None
 
-MAX_EMPTY_STEPS = 1_000_000  # steps with no live agent after which no agent is expected to enter
+MAX_EMPTY_STEPS = 1_000_000  # steps without a live agent after which `step` gives up
 
 Observations = dict[str, npt.NDArray[Any]]
 Infos = dict[str, dict[str, Any]]
@@ -46,22 +46,22 @@ def parallel_env(game: GameLike, **options: Any) -> PufferParallelEnv:
 
 
 def env(game: GameLike, **options: Any) -> AECEnv[str, Any, Any]:
-    """Return one env of a game as an AECEnv, by PettingZoo's own conversion."""
+    """Return one env of a game as an AECEnv, converted by PettingZoo."""
     return parallel_to_aec(PufferParallelEnv(game, **options))
 
 
 class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
-    """One env of a game; `parallel_env` makes it. It returns copies.
+    """One env of a game; `parallel_env` makes it. Returned arrays are copies.
 
     Observations are (*O) in the game's dtype; actions are as in `single_action_space` of a vector
-    env. Infos of agents that act next hold `action_mask` in games with masks, in the form that
-    `action_space(agent).sample(mask)` takes. In the step that ends an episode, infos of agents that
-    acted hold each log field as a float. The last observation of an agent that dies is zeros; that
-    of an agent whose life or episode is cut short is what it saw.
+    env. In games with masks, the infos of agents that act next hold `action_mask`, in the form that
+    `action_space(agent).sample(mask)` takes. In the step that ends an episode, the infos of agents
+    that acted hold each log field as a float. The last observation of an agent that dies is zeros;
+    that of an agent whose life or episode is truncated is its final observation.
     """
 
     metadata: dict[str, Any]
-    agents: list[str]  # those that act in the next step, by place
+    agents: list[str]  # agents that act in the next step, by place
     possible_agents: list[str]  # only if `lives` is given
     num_places: int  # agents of the game
 
@@ -78,9 +78,9 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
     ) -> None:
         """Make the env; the arguments are those of `pufferenv.make`, and `lives`.
 
-        lives: the most lives that an agent has in one episode, known to the caller. It defines
-            `possible_agents`, which some learners need; `step` raises RuntimeError for one life
-            more. None: no limit, and no `possible_agents`.
+        lives: the maximum number of lives of an agent in one episode. It defines
+            `possible_agents`, which some learners need; `step` raises RuntimeError when an agent
+            begins one life more. None: no limit, and no `possible_agents`.
 
         Raise ValueError for a render_mode: games are not drawn.
         """
@@ -101,7 +101,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         self._action_spaces = _spaces(self._envs.single_action_space, count)
         self._ids = [""] * count  # id of the life at each place; "": no live agent
         self._lives = [0] * count  # lives begun at each place in this episode
-        # Where a mask over all choices is split into one mask per head.
+        # A mask over all choices is split into one mask per head at these indices.
         self._head_bounds = np.cumsum([head.n for head in self._envs.heads])[:-1]
 
     def observation_space(self, agent: str) -> Space[Any]:
@@ -115,7 +115,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, Infos]:
-        """Begin an episode. A seed makes the env anew; options are ignored."""
+        """Begin an episode. A seed re-creates the env; options are ignored."""
         self._observations, _ = self._envs.reset(seed=seed)
         self._ids = [""] * self._envs.num_envs
         self._lives = [0] * self._envs.num_envs
@@ -137,7 +137,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
             self._batch(actions)
         )
         observations = observations.copy()
-        # An agent that died sees zeros, not the first observation of the next life at its place.
+        # An agent that died observes zeros, not the first observation of the life that follows it.
         observations[terminations & ~(self._envs.needs_reset[0] & self._envs.alive)] = 0
         acted = [(place, name) for place, name in enumerate(self._ids) if name]
         result: Step = (
@@ -157,7 +157,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         self._envs.close()
 
     def _enter(self, result: Step, infos: dict[str, Any]) -> None:
-        """Add agents that enter, masks and logs to a step's result; step until one is alive."""
+        """Step until an agent is alive; add agents that enter, masks and logs to the result."""
         envs, acted, empty_steps = self._envs, list(result[4]), 0
         while not (envs.alive.any() or envs.needs_reset[0]):
             if empty_steps == MAX_EMPTY_STEPS:
@@ -196,7 +196,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         return name
 
     def place(self, agent: str) -> int:
-        """Return the index in the game of the agent that an id is a life of."""
+        """Return the index in the game of the agent that has this id."""
         found = re.fullmatch(r"agent_(\d+)(_life_\d+)?", agent)
         if found and int(found[1]) < len(self._ids):
             return int(found[1])
@@ -229,7 +229,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         for name, row in zip(self._ids, rows, strict=True):
             if row.shape != idle.shape:
                 raise ValueError(
-                    f"{name}: its action has shape {row.shape}, must have {idle.shape}"
+                    f"{name}: its action has shape {row.shape}; it must have {idle.shape}"
                 )
         return np.stack(rows)
 

@@ -1,8 +1,9 @@
 """A game of many agents as an RLlib MultiAgentEnv, on top of this package's ParallelEnv.
 
-RLlib's own ParallelPettingZooEnv does not fit: it ends an episode only if in its last step all
-agents are terminated or all are truncated, and it knows the spaces of the first agents only. Games
-of one agent need no adapter: RLlib makes `pufferenv:puffer/breakout-v0` from Gymnasium's registry.
+RLlib's own ParallelPettingZooEnv cannot be used: it ends an episode only if in the last step all
+agents are terminated or all are truncated, and it has spaces only for the agents of the first step.
+Games of one agent need no adapter: RLlib makes `pufferenv:puffer/breakout-v0` from Gymnasium's
+registry.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ class PufferMultiAgentEnv(MultiAgentEnv):
 
     `env_config` holds the arguments of `pufferenv.pettingzoo.parallel_env`, the game included, and
     `flatten`: True returns observations as vectors of float32, which RLlib's own networks need.
-    `lives` defaults to 1, since RLlib needs to know all ids in advance: give the most lives that an
-    agent may have in an episode if agents of the game come back.
+    `lives` defaults to 1. RLlib needs to know all ids in advance, so if agents of the game respawn,
+    give the maximum number of lives of an agent in an episode.
     """
 
     possible_agents: list[str]
-    agents: list[str]  # those in the last results, as RLlib's checks require
+    agents: list[str]  # agents in the last results, as RLlib's checks require
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         if "game" not in (config or {}):
@@ -66,7 +67,7 @@ class PufferMultiAgentEnv(MultiAgentEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Begin an episode. A seed makes the env anew; options are ignored."""
+        """Begin an episode. A seed re-creates the env; options are ignored."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self._flatten_all(observations)
         self.agents = list(observations)
@@ -75,9 +76,9 @@ class PufferMultiAgentEnv(MultiAgentEnv):
     def step(self, action_dict: Mapping[str, Any]) -> Step:
         """Step all agents. The episode ends (`__all__`) when no agent that acted is left.
 
-        Agents that enter in that same step are left out, since RLlib's episodes end there. The
-        episode counts as truncated if the life of an agent or the game's episode was cut short,
-        else as terminated.
+        Agents that enter in that step are left out, because RLlib's episode ends with it. The
+        episode is truncated if the life of an agent or the game's episode was cut short, else
+        terminated.
         """
         result = self.env.step(action_dict)
         self._flatten_all(result[0])

@@ -1,10 +1,10 @@
 """A game as stable-baselines3's VecEnv: `PPO("MlpPolicy", sb3.make("breakout", num_envs=256))`.
 
-A place of the VecEnv is one agent, as in `pufferenv.make`. stable-baselines3 steps all places and
-has no mask in its loss, so a dead agent keeps its place: its observations are zeros, its rewards 0,
-its actions are ignored, and stable-baselines3 learns from these idle steps too. `done` is set when
-an agent dies, and again when it re-enters, so that the value of the new life does not flow into the
-idle steps; the second one counts as no episode.
+Each index of the VecEnv's batch, a place, is one agent, as in `pufferenv.make`. stable-baselines3
+steps all places and has no mask in its loss, so a dead agent keeps its place: its observations are
+zeros, its rewards are 0, its actions are ignored, and stable-baselines3 learns from these idle
+steps too. `done` is set when an agent dies, and again when it respawns, so that the value of the
+new life does not flow into the idle steps. The second `done` does not count as an episode.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PufferVecEnv(VecEnv):
     step is done and adds values to the rewards in place.
 
     Infos are empty except at these events, with the entries of VecMonitor and DummyVecEnv:
-        terminal_observation   (*O), if `done`; zeros if the agent died or was idle
+        terminal_observation   (*O), if `done`; zeros if the agent died or was dead already
         TimeLimit.truncated    bool, if `done`: the life was cut short
         episode                {"r": return, "l": steps, "t": seconds}, if a life ended
         the game's log fields  floats, for all agents of an env whose episode ended
@@ -81,11 +81,11 @@ class PufferVecEnv(VecEnv):
         self.vector_env = env
         self._name = env.game.name  # for messages
         self._empty: Infos = [{} for _ in range(env.num_envs)]
-        self._returns = np.zeros(env.num_envs)  # of the current lives and idle times
+        self._returns = np.zeros(env.num_envs)  # of the current lives and idle periods
         self._lengths = np.zeros(env.num_envs, np.int64)
         self._started = time.monotonic()
         self._actions: Any = None
-        # Attributes that stable-baselines3 may ask for by place; all places have the same value.
+        # Attributes that stable-baselines3 may read by place; all places have the same value.
         fixed = {
             **env.config,
             "observation_space": env.single_observation_space,
@@ -98,9 +98,9 @@ class PufferVecEnv(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> npt.NDArray[Any]:
-        """Begin new episodes and return observations (A, *O). After `seed` the envs are made anew.
+        """Begin new episodes and return observations (A, *O). A call of `seed` re-creates them.
 
-        An env takes the seed of its first place. Raise ValueError if `set_options` was called.
+        Each env takes the seed of its first place. Raise ValueError if `set_options` was called.
         """
         if any(self._options):
             raise ValueError(f"{self._name} takes no options at reset: do not call set_options")
@@ -179,7 +179,7 @@ class PufferVecEnv(VecEnv):
         return self.vector_env.action_masks | dead
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Return a value per place: of set_attr, the config, `alive`, `action_masks`, a space."""
+        """Return one value per place: of set_attr, the config, `alive`, a space, `action_masks`."""
         places = self._get_indices(indices)
         if attr_name == "alive":
             return [bool(self.vector_env.alive[place]) for place in places]
@@ -201,7 +201,7 @@ class PufferVecEnv(VecEnv):
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
         """Keep a value per place for get_attr; it has no effect on the game.
 
-        Raise AttributeError for what is fixed when the env is made, such as the game's config.
+        Raise AttributeError for attributes that are fixed when the env is made, such as the config.
         """
         if attr_name in (*self._fixed, "alive", "action_masks"):
             raise AttributeError(
@@ -214,7 +214,7 @@ class PufferVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call what get_attr returns at each place; `action_masks` is called once for all."""
+        """Call the method that get_attr returns for each place; `action_masks` once for all."""
         if method_name == "action_masks" and self.vector_env.action_masks is not None:
             masks = self.action_masks()
             return [masks[place] for place in self._get_indices(indices)]
@@ -222,7 +222,7 @@ class PufferVecEnv(VecEnv):
         return [method(*method_args, **method_kwargs) for method in methods]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
-        """Return True for Monitor only: its statistics are in the infos, so none is needed."""
+        """Return True for Monitor only, because the infos hold its statistics already."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> list[None]:

@@ -58,7 +58,7 @@ class Shapes(NamedTuple):
     axes: tuple[Axis, ...]
 
 class Game:
-    """A loaded game. Raises ImportError for a file that is no game of this ABI.
+    """A loaded game. Raises ImportError for a file that is not a game of this ABI.
 
     `table`: the address of a PufSpec to use instead of a file; the subclass keeps it alive.
     """
@@ -147,7 +147,7 @@ class Engine:
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
     ) -> None:
-        """Begin new episodes; `seeds` (E,) makes the envs anew, `mask` (E,) selects envs.
+        """Begin new episodes; `seeds` (E,) re-creates the envs, `mask` (E,) selects envs.
 
         With rows every row is free afterwards, and a mask raises ValueError.
         """

@@ -224,7 +224,7 @@ cdef class Engine:
 
     # --- the calls --------------------------------------------------------------------------
     def reset(self, seeds=None, mask=None):
-        """Begin new episodes; `seeds` (E,) makes the envs anew, `mask` (E,) selects envs."""
+        """Begin new episodes; `seeds` (E,) re-creates the envs, `mask` (E,) selects envs."""
         cdef uint64_t[::1] seeds_view
         cdef const uint8_t[::1] mask_view
         cdef const uint64_t *seeds_at = NULL

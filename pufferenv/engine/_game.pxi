@@ -31,7 +31,8 @@ cdef class Game:
         cdef const PufSpec *spec = <const PufSpec *>dlsym(handle, b"puf_spec")
         if spec == NULL:
             dlclose(handle)
-            raise ImportError(f"{self.path} is no game: it has no symbol puf_spec", path=self.path)
+            raise ImportError(f"{self.path} is not a game: it has no symbol puf_spec",
+                              path=self.path)
         if spec.abi != PUF_ABI:
             abi = spec.abi
             dlclose(handle)

@@ -95,7 +95,7 @@ cdef class GymnasiumRunner:
         obs, given, terminated, truncated, info = self.env_steps[e](action)
         reward = given
         if not isfinite(reward):
-            raise ValueError(f"its reward is {given!r}, must be finite as float32")
+            raise ValueError(f"its reward is {given!r}; it must be finite as float32")
         mailbox.reward[i] = reward
         mailbox.episode_done[i] = \
             PUF_TERMINAL if terminated else PUF_TRUNCATED if truncated else PUF_LIVE

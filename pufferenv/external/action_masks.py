@@ -1,8 +1,8 @@
-"""Action masks of external envs: where an env gives them, and how they are read.
+"""Action masks of external envs: find where an env provides them, and read them.
 
 A mask has one entry per choice, head after head; 0 forbids the choice. It is one array, or a tuple
-of one array per head, under "action_mask" in a Dict observation (PettingZoo's convention) or in
-the infos (as in Gymnasium's Taxi). Letters: N envs, C choices of all heads.
+of one array per head, with the key "action_mask" in a Dict observation (PettingZoo's convention) or
+in the infos (as in Gymnasium's Taxi). Letters: N envs, C choices of all heads.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class MaskReader:
     def read_batch(self, obs: Any, infos: Any, out: npt.NDArray[np.uint8]) -> None:
         """Write the masks of N envs, batched as Gymnasium's vector envs do, to `out` (N, C).
 
-        If the infos are those of some envs only, as after a partial reset, the rows of the other
-        envs keep their values.
+        If the infos are of some envs only, as after a partial reset, the other envs' rows of `out`
+        keep their values.
         """
         where, source = ("observation", obs) if self.in_observation else ("info", infos)
         if KEY not in source:
@@ -51,8 +51,8 @@ class MaskReader:
         size = sum(array.shape[1] for array in arrays)
         if size != self.num_choices:
             raise ValueError(
-                f"{KEY!r} of its {where} has {size} entries, must have {self.num_choices}: one per "
-                "choice"
+                f"{KEY!r} of its {where} has {size} entries; it must have {self.num_choices}, one "
+                "per choice"
             )
         present = True if self.in_observation else source.get(f"_{KEY}", np.True_)
         np.not_equal(
@@ -67,12 +67,12 @@ class MaskReader:
             which = f", row {row}" if len(out) > 1 else ""
             raise ValueError(
                 f"{KEY!r} of its {where}{which} forbids every choice of {self.heads[head].name!r}: "
-                "one at least must be allowed"
+                "at least one must be legal"
             )
 
 
 def _as_rows(part: Any, count: int) -> npt.NDArray[Any]:
-    """Return a mask, or the part of one head, as (count, entries)."""
+    """Return a mask, or one head's part of it, as (count, entries)."""
     array = np.asarray(part)
     if array.dtype == object:  # Gymnasium batches the tuples in infos as an array of objects
         array = np.array([np.concatenate(row) if isinstance(row, tuple) else row for row in array])
@@ -82,7 +82,7 @@ def _as_rows(part: Any, count: int) -> npt.NDArray[Any]:
 def find_masks(
     env: Any, by_agent: bool, observations: Packing, actions: ActionPacking
 ) -> MaskReader | None:
-    """Find out where an env gives masks. Return None if it gives none or has no discrete head.
+    """Find out where an env provides masks. Return None if it has no masks or no discrete head.
 
     `by_agent`: infos are dicts by agent (PettingZoo). The infos of a reset are inspected. Raise
     ValueError if the observation space has a mask of another size.
@@ -95,13 +95,13 @@ def find_masks(
         if size != masks.num_choices:
             raise ValueError(
                 f"observation {KEY!r} has {size} entries, its action space {actions.space} has "
-                f"{masks.num_choices} choices: it must have one entry per choice; if it is no "
+                f"{masks.num_choices} choices: it must have one entry per choice; if it is not an "
                 "action mask, give it another name"
             )
         return masks
     try:
         _, info = env.reset()
-    except Exception:  # the first reset of an episode raises it again and reports the env
+    except Exception:  # the first reset by a runner raises it again and names the env
         return None
     if by_agent:
         info = next(iter(info.values()), {})

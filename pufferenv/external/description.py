@@ -1,7 +1,7 @@
-"""What the engine needs to know about an external env, found by inspecting one.
+"""EnvDescription: spaces, number of agents and kind of an external env, found by inspecting one.
 
 Three kinds of env can be wrapped: Gymnasium envs, PettingZoo's parallel envs, and whole vector
-envs (Gymnasium's or envpool's). runners/factory.py makes what steps each kind.
+envs (Gymnasium's or envpool's). runners/factory.py makes the runner that steps each kind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Kind = Literal["gymnasium", "pettingzoo", "vector_env"]
 
 
 class EnvDescription(NamedTuple):
-    """What is known about an env before it runs."""
+    """The properties of an env that are known before it runs."""
 
     kind: Kind
     name: str
@@ -35,9 +35,9 @@ class EnvDescription(NamedTuple):
 def describe(env: Any, name: str | None = None, agents: int | None = None) -> EnvDescription:
     """Inspect one env.
 
-    agents: the most agents at a time of a PettingZoo env without `possible_agents`.
-    Raise TypeError for an object that is no env, TypeError or ValueError for spaces or numbers of
-    agents that are not supported.
+    agents: the most agents that a PettingZoo env without `possible_agents` has at a time.
+    Raise TypeError for an object that is not an env, TypeError or ValueError for spaces or numbers
+    of agents that are not supported.
     """
     kind = _kind(env)
     name = name or _name(env)
@@ -105,14 +105,14 @@ def is_envpool(env: Any) -> bool:
 
 
 def autoreset_mode(env: Any) -> AutoresetMode:
-    """Return when a vector env begins new episodes. Raise ValueError if its metadata lacks it."""
+    """Return the autoreset mode of a vector env. Raise ValueError if its metadata lacks it."""
     if is_envpool(env):
         return AutoresetMode.NEXT_STEP
     mode = env.metadata.get("autoreset_mode")
     if not isinstance(mode, AutoresetMode):
         raise ValueError(
-            f"{type(env).__name__} does not say when it begins new episodes: its "
-            f"metadata['autoreset_mode'] is {mode!r}, must be a gymnasium.vector.AutoresetMode"
+            f"{type(env).__name__} does not declare when it begins new episodes: its "
+            f"metadata['autoreset_mode'] is {mode!r}; it must be a gymnasium.vector.AutoresetMode"
         )
     return mode
 
@@ -146,7 +146,7 @@ def _name(env: Any) -> str:
 
 
 def _num_agents(env: Any, name: str, agents: int | None) -> int:
-    """Return the most agents that a PettingZoo env has at a time."""
+    """Return the maximum number of agents that a PettingZoo env has at a time."""
     possible = len(getattr(env, "possible_agents", ()))
     if agents is None and not possible:
         raise ValueError(
@@ -159,7 +159,7 @@ def _num_agents(env: Any, name: str, agents: int | None) -> int:
 
 
 def _max_episode_steps(env: Any) -> int | None:
-    """Return after how many steps an env truncates: Gymnasium's spec or PettingZoo's max_cycles."""
+    """Return the env's step limit: Gymnasium's spec or PettingZoo's max_cycles."""
     known = getattr(getattr(env, "spec", None), "max_episode_steps", None)
     known = known or getattr(getattr(env, "unwrapped", env), "max_cycles", None)
     return int(known) if known else None

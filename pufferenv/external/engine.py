@@ -1,9 +1,9 @@
 """ExternalEngine: the engine of an external game, with the backend that runs its envs.
 
-A step has two halves: `send` has the backend step the envs in Python, `receive` waits for them and
-steps the engine, which reads the results from the mailbox. In between other ranges of envs, or the
-policy, can run. An observation goes straight to its slot of the engine's array where the runner
-can reach that array and knows the slot; otherwise it goes through the mailbox.
+A step has two halves: `send` makes the backend step the envs in Python; `receive` waits for them
+and steps the engine, which reads the results from the mailbox. In between, other ranges of envs or
+the policy can run. A runner writes an observation straight to its slot of the engine's array if it
+can reach that array and the slot is known; otherwise the observation goes through the mailbox.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ class ExternalEngine(Engine):
     ) -> None:
         self._backend, self._mode, self._seeds = backend, mode, seeds
         self._begun = False  # the first reset makes the envs
-        self._unusable = ""  # why no call is possible any more
+        self._unusable = ""  # the reason why every further call raises
 
-        # The mailbox first: the spec's config, which the engine copies, holds its addresses.
+        # The mailbox is made first, because the spec's config holds its addresses, and the engine
+        # copies that config.
         self._mailbox = Mailbox(self._mailbox_arrays(description, num_envs), mode == ROWS)
         self._statistics = InfoStatistics()
         self.counted = np.ones(num_envs, bool)  # (E,) envs whose infos are in `log`; writable
 
-        # The engine asks for the memory of its arrays; what runners use comes from the backend.
+        # The engine calls _memory for its arrays; the backend allocates those that runners use.
         self._engine_arrays: Arrays = {}
         self._direct = True  # runners can write to the slots
         super().__init__(
@@ -68,7 +69,7 @@ class ExternalEngine(Engine):
         if self._direct:
             self._runner_arrays["slots"] = slots
 
-        # A RowEnv begins at once. A plain vector env makes no env before its first reset.
+        # A RowEnv begins now. A plain vector env makes no env before its first reset.
         if mode == ROWS:
             self.reset()
 
@@ -99,8 +100,9 @@ class ExternalEngine(Engine):
         given = allocate(name, shape, dtype) if allocate is not None else None
         if name not in SHARED:
             return given
-        # Workers in other processes need shared memory for what they read, and for the pool. A
-        # vector env's observations may be the caller's: then they go through the mailbox.
+        # Workers in other processes need shared memory for the arrays that they read and for the
+        # pool. A vector env's caller may give memory for observations, which they cannot reach;
+        # then observations go through the mailbox.
         same_process = self._backend.same_process
         if not same_process and (name != "observation" or self._mode == ROWS):
             given = None
@@ -114,13 +116,13 @@ class ExternalEngine(Engine):
 
     @property
     def begun(self) -> bool:
-        """Whether the envs are made; the first reset makes them."""
+        """True once the first reset has made the envs."""
         return self._begun
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None = None, mask: npt.NDArray[np.bool_] | None = None
     ) -> None:
-        """Begin new episodes, with `seeds` (E,) if given. `mask` (E,): only in these envs."""
+        """Begin new episodes, with `seeds` (E,) if given, and only in the envs of `mask` (E,)."""
         if mask is not None and self._mode != DISABLED:
             super().reset(seeds, mask)  # raises
         self._check_usable()
@@ -139,7 +141,7 @@ class ExternalEngine(Engine):
         self.receive(begin, end)
 
     def send(self, begin: int = 0, end: int | None = None) -> None:
-        """Start to step envs [begin, end) with the current `action` and `axis`; do not wait.
+        """Start stepping envs [begin, end) with the current `action` and `axis`; do not wait.
 
         The actions of their agents must not be written before the envs are received.
         """
@@ -147,14 +149,14 @@ class ExternalEngine(Engine):
         last = self.num_envs if end is None else end
         agents = (last - begin) * self.env_agents
         if self._mode == ROWS:
-            # If there is no room for what the step may bring, raise before any env has stepped.
+            # If rows or final slots do not suffice for this step, raise before any env has stepped.
             finals = len(self.arrays["final_slot"]) - self.num_final
             if finals < agents or self.num_free < agents:
                 super().step(begin, end)  # raises
         self._call(self._backend.send, begin, last)
 
     def receive(self, begin: int = 0, end: int | None = None) -> None:
-        """Wait for envs [begin, end), which were sent, and finish their step."""
+        """Wait for envs [begin, end), which were sent, and complete their step."""
         last = self.num_envs if end is None else end
         self._call(self._backend.wait, begin, last)
         if self._mailbox.has_infos(begin, last):
@@ -169,17 +171,17 @@ class ExternalEngine(Engine):
         return first
 
     def ready(self, begin: int = 0, end: int | None = None) -> bool:
-        """Return whether `receive` returns without waiting."""
+        """Return whether `receive` would return without waiting."""
         return self._backend.ready(begin, self.num_envs if end is None else end)
 
     def log(self) -> dict[str, tuple[float, float, float, float]]:
-        """Return the log of ended episodes, with the numbers of their envs' last infos.
+        """Return the log of ended episodes, with the numbers in their envs' last infos.
 
-        A number with the name of a field of the log is called `info/NAME`.
+        A number with the same name as a field of the log is called `info/NAME`.
         """
         log = super().log()
         if not log.get("episodes", (0,))[0]:
-            return log  # numbers of lives that ended wait until an episode has ended too
+            return log  # numbers of ended lives are kept until an episode has ended too
         infos = self._statistics.log()
         return log | {f"info/{name}" if name in log else name: s for name, s in infos.items()}
 
@@ -188,7 +190,7 @@ class ExternalEngine(Engine):
             raise RuntimeError(f"{self.game.name} {self._unusable}: make a new one")
 
     def _call(self, method: Callable[..., None], *args: Any) -> None:
-        """Call the backend; a call that raised may be half done, so none is allowed after it."""
+        """Call the backend. After a call that raised, and may be half done, every call raises."""
         try:
             method(*args)
         except BaseException:

@@ -1,4 +1,4 @@
-"""Numbers in the infos of last steps, on their way from the envs into the log.
+"""Carry the numbers in the infos of final steps from the envs into the log.
 
 When lives or episodes end, a runner writes the numbers of their infos as JSON into the mailbox,
 which may be shared with a worker process; the engine reads them when it receives the step. The
@@ -32,9 +32,9 @@ def numbers(info: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, floa
 
 
 def info_of_env(infos: Mapping[Any, Any], k: int, num_envs: int) -> dict[str, Any]:
-    """Return the info of env k from the infos of a vector env, without what its masks leave out.
+    """Return the info of env k from the infos of a vector env, without entries that masks exclude.
 
-    Only arrays of one entry per env are taken.
+    Only arrays with one entry per env are used.
     """
     own: dict[str, Any] = {}
     for key, value in infos.items():
@@ -75,7 +75,7 @@ class InfoStatistics:
         self._stats: dict[str, list[float]] = {}  # count, mean, sum of squared deviations, min, max
 
     def take(self, arrays: Arrays, begin: int, end: int, counted: npt.NDArray[np.bool_]) -> None:
-        """Take what envs [begin, end) wrote out of the mailbox; add up that of `counted` (E,)."""
+        """Empty the mailbox of envs [begin, end); add the numbers of the envs of `counted` (E,)."""
         sizes = arrays["info_size"][begin:end]
         for k in np.flatnonzero((sizes > 0) & counted[begin:end]):
             text = arrays["info"][begin + k, : sizes[k]].tobytes()

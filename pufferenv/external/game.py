@@ -1,7 +1,7 @@
 """ExternalGame: environments written in Python as a game of the engine.
 
-An ExternalGame can be given wherever a game's name can. Its engine (engine.py) is that of every
-game, but before it steps a range of envs, a runner (runners/) steps them in Python and leaves the
+An ExternalGame is accepted wherever a game's name is. Its engine (engine.py) extends that of every
+other game: before it steps a range of envs, a runner (runners/) steps them in Python and leaves the
 results in a mailbox (mailbox_game.h), which the game's C functions read.
 """
 
@@ -23,7 +23,7 @@ DEFAULT_TIMEOUT = 300.0  # seconds
 
 
 class SingleEnvFactory:
-    """Returns the one env that it was given, again and again."""
+    """Returns the same env, which it was given, at each call."""
 
     def __init__(self, env: Any) -> None:
         self.env = env
@@ -41,7 +41,7 @@ class ExternalGame(Game):
     num_workers: threads or processes; None: one per usable core.
     timeout: seconds that an env in a worker process may take to be made, reset or stepped; None:
         no limit.
-    agents: the most agents at a time of a PettingZoo env without `possible_agents`.
+    agents: the most agents that a PettingZoo env without `possible_agents` has at a time.
 
     One env is made, inspected and closed here. Raise TypeError or ValueError for an unknown
     backend, a timeout that is not positive, and an env that is not supported.
@@ -80,23 +80,23 @@ class ExternalGame(Game):
 
     @property
     def envs_per_make(self) -> int:
-        """Envs that one call of `make` returns; the number of envs is a multiple of it."""
+        """Number of envs that one call of `make` returns; num_envs is a multiple of it."""
         return self.description.envs_per_make
 
     def pack(self, config: Mapping[str, int | float]) -> bytes:
-        """Return a config that answers questions about shapes; an external game has no fields."""
+        """Return a config that describes shapes only, because an external game has no fields."""
         return self._table.config()
 
     def open(self, config: bytes, num_envs: int, **options: Any) -> ExternalEngine:
-        """Make the engine, with a backend that will make the envs. `options` are the Engine's.
+        """Make the engine, and a backend that makes the envs later. `options` are the Engine's.
 
-        Raise ValueError for a number of envs or a mode that the env does not allow.
+        Raise ValueError for a number of envs or a mode that the env does not support.
         """
         self._check_num_envs(num_envs)
         mode = options["mode"]
         if self.description.kind == "vector_env" and mode in (NEXT_STEP, DISABLED):
             raise ValueError(
-                f"{self.name} is a whole vector env, which begins new episodes by itself: it can "
+                f"{self.name} is a whole vector env, which begins new episodes itself, so it can "
                 "be wrapped with autoreset_mode='same_step' only; for another mode give wrap() a "
                 "function that makes a single env"
             )
@@ -112,7 +112,7 @@ class ExternalGame(Game):
             raise ValueError(
                 f"num_envs={num_envs}, backend={self.backend!r}: one {self.name} that is made "
                 f"already allows num_envs={block} and 'serial' only; for more envs or workers "
-                "give a function that makes one"
+                "give a function that makes an env"
             )
         if num_envs % block:
             below = max(num_envs // block, 1) * block

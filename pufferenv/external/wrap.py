@@ -1,4 +1,4 @@
-"""wrap: external envs as one vector env, which trains wherever a game's name does."""
+"""wrap: turn external envs into one vector env, which can be trained on as a game can."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def wrap(
     """Return `num_envs` copies of an external env as one vector env over agents.
 
     env: a Gymnasium id; a function that makes a Gymnasium env, a PettingZoo ParallelEnv or a whole
-        vector env (Gymnasium's or envpool's, in any autoreset mode); or one env that is made
-        already, with the serial backend only.
-    num_envs: number of envs; None: as many as one call of `env` makes.
+        vector env (Gymnasium's or envpool's, in any autoreset mode); or an env object, with the
+        serial backend only.
+    num_envs: number of envs; None for the number that one call of `env` makes.
     backend: "serial", "threads" (for envs that release the GIL) or "processes".
     num_workers: threads or processes; None: one per usable core.
     timeout: seconds that an env in a worker process may take to be made, reset or stepped; None:
         no limit.
-    agents: the most agents at a time of a PettingZoo env without `possible_agents`.
-    name: what messages and runs call the env; None: its id or class.
+    agents: the most agents that a PettingZoo env without `possible_agents` has at a time.
+    name: the env's name in messages and runs; None: its id or class.
     kwargs: arguments of `gymnasium.make` for an id.
     seed, autoreset_mode, copy: as in `pufferenv.make`. Results are the same for every backend and
         number of workers.
 
-    Action masks that the envs give are in `action_masks` and in infos; the numbers in the infos of
-    last steps are in `log()`. No env is made and no worker starts before the first `reset`, except
-    one env that is inspected here. To train, pass the returned env to a Trainer or a RowEnv in
-    place of a game's name; they make envs of their own.
-    Raise TypeError or ValueError for arguments and spaces that are not supported, by name.
+    Action masks of the envs are in `action_masks` and in infos; the numbers in the infos of final
+    steps are in `log()`. No env is made and no worker starts before the first `reset`, except one
+    env that is inspected here. To train, pass the returned env to a Trainer or a RowEnv in place of
+    a game's name; they make their own envs.
+    Raise TypeError or ValueError, naming the argument or space, for one that is not supported.
     """
     make: Any = env if callable(env) else SingleEnvFactory(env)
     if isinstance(env, str):
@@ -85,13 +85,13 @@ class WrappedEnv(PufferVectorEnv):
         description = self.game.description
         packing, action_space = description.observations, description.actions.space
         self._packing = packing
-        # Observations whose slots are what the env's space describes are returned as they are.
+        # Observations that are stored exactly as the env's space describes them need no unpacking.
         own = self.single_observation_space
         self._is_plain = packing.is_plain and (own.shape, own.dtype) == (
             packing.space.shape,
             packing.space.dtype,
         )
-        # Actions that the engine takes unconverted: choices from 0 on, or a row of float32.
+        # The engine takes these actions without conversion: choices from 0, or vectors of float32.
         self._is_engine_action = (
             isinstance(action_space, Discrete) and action_space.start == 0
         ) or (
@@ -109,12 +109,12 @@ class WrappedEnv(PufferVectorEnv):
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin new episodes, as PufferVectorEnv does; observations are in the envs' space."""
+        """Begin new episodes as PufferVectorEnv does; observations are in the envs' space."""
         obs, infos = super().reset(seed=seed, options=options)
         return self._unpack(obs), infos
 
     def step(self, actions: Any) -> Arrays:
-        """Step all agents, as PufferVectorEnv does; everything is in the envs' spaces."""
+        """Step all agents as PufferVectorEnv does; actions and results are in the envs' spaces."""
         if not self._is_engine_action:
             actions = self._pack_actions(actions)
         obs, *rest, infos = super().step(actions)
@@ -130,7 +130,7 @@ class WrappedEnv(PufferVectorEnv):
         return self._packing.nest([v.astype(part.space.dtype, copy=False) for part, v in parts])
 
     def _pack_actions(self, actions: Any) -> Any:
-        """Return a batch of the envs' actions as the engine takes them."""
+        """Convert a batch of the envs' actions to the form that the engine takes."""
         packed = [
             self.game.description.actions.pack(one) for one in iterate(self.action_space, actions)
         ]

@@ -43,7 +43,7 @@ def test_a_second_config_is_refused():
     spec = GameSpec.of("squared", {"size": 5})
     with pytest.raises(ValueError, match="squared: size given with a GameSpec"):
         pufferenv.make(spec, 2, size=7)
-    with pytest.raises(ValueError, match="is no debug object"):
+    with pytest.raises(ValueError, match="is not a debug object"):
         GameSpec.of(spec, debug=True)
 
 

@@ -1,1 +1,1 @@
-"""Backends: where Python envs run, in the calling thread, in threads or in worker processes."""
+"""Backends, which run Python envs in the calling thread, in threads or in worker processes."""

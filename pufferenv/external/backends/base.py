@@ -1,7 +1,8 @@
-"""The protocol of a backend: where envs run, and how their runners are called.
+"""The protocol of a backend, which runs envs in this thread, in other threads or in processes.
 
-A backend allocates memory, makes runners (runners/factory.py) and has them reset and step envs.
-Results do not depend on the backend: env i has the same seed and takes the same steps in each.
+A backend allocates memory, makes runners (runners/factory.py) and calls them to reset and step
+envs. Results do not depend on the backend: in each, env i has the same seed and takes the same
+steps.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class EnvSetup(NamedTuple):
     num_envs: int
     mode: int  # the engine's
     num_workers: int | None  # None: one per usable core
-    timeout: float | None  # seconds, of worker processes; None: no limit
+    timeout: float | None  # seconds, for worker processes; None: no limit
 
 
 class Backend(Protocol):
-    """What ExternalEngine needs of a backend. `begin`, `end`: envs, half-open."""
+    """The methods that ExternalEngine calls. `begin`, `end`: a half-open range of envs."""
 
     def __init__(self, setup: EnvSetup) -> None:
         """Keep `setup`; envs are made by `start`."""
@@ -43,7 +44,7 @@ class Backend(Protocol):
         """Return a zeroed array that the runners can read and write."""
 
     def start(self, arrays: Arrays) -> None:
-        """Make the envs. `arrays`: those of a Mailbox, the engine's included."""
+        """Make the envs. `arrays`: all arrays of a Mailbox, including the engine's."""
 
     def reset(
         self, seeds: npt.NDArray[np.uint64] | None, mask: npt.NDArray[np.bool_] | None
@@ -51,10 +52,10 @@ class Backend(Protocol):
         """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,), and wait for them."""
 
     def send(self, begin: int, end: int) -> None:
-        """Start to step envs [begin, end); several ranges may be in flight."""
+        """Start stepping envs [begin, end); several ranges may be in flight."""
 
     def ready(self, begin: int, end: int) -> bool:
-        """Return whether `wait` for a range that was sent returns at once."""
+        """Return whether `wait` would return immediately for a range that was sent."""
 
     def wait(self, begin: int, end: int) -> None:
         """Wait until a range that was sent has stepped.
@@ -73,7 +74,7 @@ class Backend(Protocol):
 
 
 def split_envs(setup: EnvSetup) -> list[slice]:
-    """Return the envs of each worker, in order: whole calls of `make`, as equal as possible."""
+    """Return each worker's envs, in order: as equal as possible, and whole calls of `make`."""
     block = setup.description.envs_per_make
     blocks = setup.num_envs // block
     count = min(setup.num_workers or usable_cores(), blocks)
@@ -82,6 +83,6 @@ def split_envs(setup: EnvSetup) -> list[slice]:
 
 
 def plain_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return a zeroed array of this process."""
+    """Return a zeroed array in this process's memory."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return own_memory(size).view(dtype).reshape(shape)

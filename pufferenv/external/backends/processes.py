@@ -1,7 +1,7 @@
 """The process backend: each worker process runs some of the envs.
 
-What makes the envs is pickled by value where it cannot be imported (cloudpickle), so a program
-needs no `if __name__ == "__main__"`.
+The function that makes the envs is pickled by value if it cannot be imported (cloudpickle), so a
+program needs no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pufferenv.external.backends.shared_memory import SharedMemory
 from pufferenv.external.backends.worker import HAS_MASK, HAS_SEEDS, READY, RESET, STEP, Job
 from pufferenv.external.backends.worker_process import WorkerProcess, wait_for_any
 
-START_SECONDS = 60.0  # that an interpreter may take to start, before its first env is made
+START_SECONDS = 60.0  # an interpreter may take so long to start, before its first env is made
 
 
 class Processes:
@@ -31,7 +31,7 @@ class Processes:
         self._seeds = self._shared.array((setup.num_envs,), np.dtype("u8"))
         self._mask = self._shared.array((setup.num_envs,), np.dtype("?"))
         self._workers: list[WorkerProcess] = []
-        # By range of envs: the workers that it was sent to, with the number of each one's command.
+        # By range of envs: the workers that it was sent to, each with the number of its command.
         self._in_flight: dict[tuple[int, int], list[tuple[WorkerProcess, int]]] = {}
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -45,7 +45,7 @@ class Processes:
         description, make, _, mode, _, timeout = self.setup
         shared = {**arrays, "reset_seeds": self._seeds, "reset_mask": self._mask}
         locations = {name: self._shared.locate(array) for name, array in shared.items()}
-        # All interpreters start side by side; then each gets its job.
+        # The interpreters start in parallel; then each receives its job.
         self._workers = [
             WorkerProcess(description.name, self._shared, envs.start, envs.stop)
             for envs in split_envs(self.setup)
@@ -72,7 +72,7 @@ class Processes:
         self.wait_all()
 
     def send(self, begin: int, end: int) -> None:
-        """Start to step envs [begin, end)."""
+        """Start stepping envs [begin, end)."""
         if (begin, end) in self._in_flight:
             raise RuntimeError(f"envs [{begin}, {end}) were sent already: receive them first")
         self._in_flight[begin, end] = [

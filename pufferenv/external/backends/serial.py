@@ -14,7 +14,7 @@ from pufferenv.external.runners.factory import make_runner
 
 
 class Serial:
-    """Steps envs inside `send`, so there is never anything to wait for."""
+    """Steps envs within `send`, so that no method has to wait."""
 
     same_process = True
 

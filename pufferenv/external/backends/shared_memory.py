@@ -1,8 +1,8 @@
 """Memory that this process and its workers share, without a name that could be left behind.
 
 All arrays are in one unnamed file, which grows by one mapping per array. Workers inherit its
-descriptor and map the same ranges. The OS frees the memory when the last process that has it
-mapped ends, however it ends.
+descriptor and map the same ranges. The OS frees the memory when the last process that maps it ends,
+even if that process is killed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 
 class Location(NamedTuple):
-    """Where an array is in the file, and what it is."""
+    """The offset, shape and dtype of an array in the file."""
 
     offset: int  # bytes
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class SharedMemory:
         self._locations: dict[int, Location] = {}  # by address of the array
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return a zeroed, page-aligned array. Raise MemoryError if there is no room for it."""
+        """Return a zeroed, page-aligned array. Raise MemoryError if it does not fit."""
         location = Location(self._end, shape, dtype.str)
         size = max(1, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         pages = -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
@@ -54,7 +54,7 @@ class SharedMemory:
         return array
 
     def locate(self, array: npt.NDArray[Any]) -> Location:
-        """Return where an array is that `array` returned."""
+        """Return the location of an array that `array` returned."""
         return self._locations[array.ctypes.data]
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ from pufferenv.external.runners.factory import make_runner
 
 
 class Worker(NamedTuple):
-    """One thread, the envs that it runs, and what steps them."""
+    """One thread, the envs that it runs, and the runner that steps them."""
 
     envs: slice
-    thread: ThreadPoolExecutor  # of one thread: envs are made and stepped in the same one
+    thread: ThreadPoolExecutor  # has one thread, in which the envs are made and stepped
     runner: Runner
 
 
@@ -62,7 +62,7 @@ class Threads:
             future.result()
 
     def send(self, begin: int, end: int) -> None:
-        """Start to step envs [begin, end)."""
+        """Start stepping envs [begin, end)."""
         self._in_flight[begin, end] = [
             thread.submit(runner.step, max(begin, envs.start), min(end, envs.stop))
             for envs, thread, runner in self._workers

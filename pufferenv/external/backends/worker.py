@@ -1,7 +1,7 @@
-"""The main function of a worker process: it runs commands from its channel until it is stopped.
+"""The main function of a worker process, which runs commands from its channel until it is stopped.
 
-worker_process.py starts it with a socket, the descriptor of the shared memory and a file for the
-traces of crashes. Its job comes pickled on standard input. If an env raises, the worker writes the
+worker_process.py starts it with the descriptors of a socket, of the shared memory and of a file for
+crash traces. The worker reads its pickled job from standard input. If an env raises, it writes the
 traceback into shared memory and exits.
 """
 
@@ -22,14 +22,14 @@ from pufferenv.external.backends.shared_memory import Location, map_array
 from pufferenv.external.description import EnvDescription
 from pufferenv.external.runners.factory import make_runner
 
-STOP, READY, RESET, STEP = range(4)  # commands; READY does nothing but be answered
-HAS_SEEDS, HAS_MASK = 1, 2  # flags of RESET: which of the two arrays to use
+STOP, READY, RESET, STEP = range(4)  # commands; READY is only acknowledged
+HAS_SEEDS, HAS_MASK = 1, 2  # flags of RESET: the arrays to use
 SPIN_US = 20  # microseconds for which a worker polls for a command before it sleeps
 TRACEBACK_BYTES = 1 << 16
 
 
 class Job(NamedTuple):
-    """What a worker is to do: make and step envs [first, last)."""
+    """The job of a worker: make and step envs [first, last)."""
 
     description: EnvDescription
     make: Callable[[], Any]
@@ -60,7 +60,7 @@ def main(parent: int, socket: int, memory: int, trace: int) -> None:
 
 
 def run(job: Job, memory: int, socket: int) -> None:
-    """Make the envs, then run commands until STOP or until the parent is gone."""
+    """Make the envs, then run commands until STOP or until the parent has ended."""
     channel = WorkerChannel(map_array(memory, job.channel), socket)
     arrays = {name: map_array(memory, location) for name, location in job.arrays.items()}
     seeds, mask = arrays.pop("reset_seeds"), arrays.pop("reset_mask")

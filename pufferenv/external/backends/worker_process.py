@@ -1,8 +1,8 @@
-"""One worker process as its parent has it: started, commanded, watched, killed.
+"""The parent's side of one worker process: start it, send it commands, watch it, kill it.
 
-A worker is a fresh interpreter, not a fork: a fork copies the parent's threads in whatever state
-they are in, which torch's threads do not survive. It runs in a session of its own, so Ctrl-C does
-not reach it, and it ends when its parent does (worker_channel.h, `puf_channel_watch`).
+A worker is a fresh interpreter, not a fork, because a forked child has none of the parent's threads
+but their locks and state, which torch does not survive. The worker has its own session, so Ctrl-C
+does not reach it, and it ends when its parent ends (worker_channel.h, `puf_channel_watch`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pufferenv.external.backends.shared_memory import SharedMemory
 from pufferenv.external.backends.worker import STOP, TRACEBACK_BYTES
 
 SPIN_US = 20  # microseconds for which a wait polls for an answer before it sleeps
-CLOSE_SECONDS = 5.0  # within which a worker has to close its envs
+CLOSE_SECONDS = 5.0  # time limit for a worker to close its envs
 MAX_WAIT_MS = 2**31 - 1
 
 
@@ -36,7 +36,7 @@ class WorkerProcess:
     def __init__(self, name: str, shared: SharedMemory, first: int, last: int) -> None:
         self.label = f"{name}: the worker of envs [{first}, {last})"
         self.first, self.last = first, last
-        self.timed_out = False  # if so it is not given time to close its envs either
+        self.timed_out = False  # such a worker is killed without time to close its envs
         memory = shared.array((CHANNEL_BYTES,), np.dtype("u1"))
         self._traceback = shared.array((TRACEBACK_BYTES,), np.dtype("u1"))
         self.channel_location = shared.locate(memory)
@@ -76,7 +76,7 @@ class WorkerProcess:
         return number
 
     def death_report(self) -> str | None:
-        """Return how the worker ended, with traceback; None: it runs."""
+        """Return how the worker ended, with its traceback; None if it runs."""
         code = self._process.poll()
         if code is None:
             return None
@@ -94,7 +94,7 @@ class WorkerProcess:
             self.send(STOP, 0, 0)
 
     def end(self) -> None:
-        """Wait for the worker to exit, and kill it if it does not."""
+        """Wait until the worker exits, and kill it if it does not."""
         try:
             self._process.wait(0 if self.timed_out else CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -108,8 +108,7 @@ class WorkerProcess:
 def wait_for_any(commands: Sequence[tuple[WorkerProcess, int]], timeout: float | None) -> None:
     """Wait until one of these commands, each a worker and a number, is done.
 
-    Raise EnvError if a worker died, or if no worker went on to another env within `timeout`
-    seconds.
+    Raise EnvError if a worker died, or if no worker reached another env within `timeout` seconds.
     """
     channels = [worker.channel for worker, _ in commands]
     numbers = [number for _, number in commands]
@@ -122,7 +121,7 @@ def wait_for_any(commands: Sequence[tuple[WorkerProcess, int]], timeout: float |
             if before == [channel.current_env for channel in channels]:
                 break
     except EOFError:
-        # The socket closes a little before the OS reports how the process ended.
+        # The socket closes shortly before the OS reports the exit status of the process.
         until = time.monotonic() + CLOSE_SECONDS
         while time.monotonic() < until:
             if reports := [text for worker, _ in commands if (text := worker.death_report())]:
@@ -141,7 +140,7 @@ def wait_for_any(commands: Sequence[tuple[WorkerProcess, int]], timeout: float |
 
 
 def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill the process group of a worker: the worker, if it runs, and what its envs started.
+    """Kill the process group of a worker: the worker, if it runs, and all that its envs started.
 
     The OS does not reuse a group's number while the group has members.
     """

@@ -1,1 +1,1 @@
-"""Runners: each steps one kind of Python env: Gymnasium envs, PettingZoo envs, vector envs."""
+"""Runners, one for each kind of Python env: Gymnasium envs, PettingZoo envs, vector envs."""

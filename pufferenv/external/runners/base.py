@@ -1,7 +1,7 @@
-"""What a backend calls: a runner, which steps one kind of Python env.
+"""The protocol of a runner, which steps one kind of Python env.
 
 A runner has a range of the engine's envs. It reads their actions, steps them, and writes rewards,
-ends and observations into the mailbox. Backends decide in which thread or process it does so.
+dones and observations into the mailbox. Backends decide in which thread or process it does so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EnvMask: TypeAlias = "npt.NDArray[np.bool_] | None"  # (E,); None: all envs
 
 
 class Runner(Protocol):
-    """Steps a range of envs. `begin`, `end`: envs of the range, half-open."""
+    """Steps a range of envs. `begin`, `end`: a half-open part of that range."""
 
     def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
         """Begin new episodes with `seeds` in the envs of `mask`."""

@@ -1,4 +1,4 @@
-"""Make the runner of a kind of env."""
+"""Make the runner for a kind of env."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def make_runner(
 ) -> Runner:
     """Make envs [first, last) and the runner that steps them.
 
-    arrays: those of a Mailbox. mode: the engine's. Raise ValueError if the envs' spaces differ.
+    arrays: all arrays of a Mailbox. mode: the engine's. Raise ValueError if the spaces of the envs
+    differ.
     """
     current_env = arrays.get("current_env", np.zeros(1, np.int64))
     mailbox = Mailbox({**arrays, "current_env": current_env}, mode == ROWS)

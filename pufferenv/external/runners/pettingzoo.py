@@ -1,9 +1,9 @@
 """The runner of PettingZoo's parallel envs, whose agents enter and leave.
 
-The engine has `num_agents` places per env. An agent listed in `possible_agents` has a place of its
-own; any other takes a free one when it enters. An agent that leaves by `terminations` dies; the
-life of one that leaves by `truncations` is cut short, and its observation is the final one. An
-episode is over when no agent is left.
+The engine has `num_agents` places per env. Each agent in `possible_agents` has its own place; any
+other agent takes a free place when it enters. An agent in `terminations` dies. The life of an agent
+in `truncations` is cut short, and its observation is its final one. An episode is over when no
+agent is left.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class PettingZooRunner:
         self.name, self.num_agents = description.name, description.num_agents
         self.observations, self.actions = description.observations, description.actions
         self.masks, self._finite = description.masks, FiniteCheck(self.observations)
-        # The arrays that observations are written to, each as views by part and as bytes.
+        # The arrays that observations are written to, each as one view per part and as bytes.
         self._targets: dict[str, tuple[list[Any], npt.NDArray[np.uint8]]] = {
             key: (self.observations.views(mailbox.arrays[key]), as_bytes(mailbox.arrays[key]))
             for key in ("slots", "obs", "final_obs")
             if key in mailbox.arrays
         }
-        # By env, of all of what follows.
+        # One entry per env in each of these.
         self._own_place = [
             {agent: place for place, agent in enumerate(getattr(env, "possible_agents", ()))}
             for env in envs
         ]
         self._places: list[dict[Any, int]] = [{} for _ in envs]  # place of each live agent
         self._departed: list[set[Any]] = [set() for _ in envs]  # agents that left this episode
-        self._ended = [False] * len(envs)  # its next step begins an episode, or it awaits a reset
+        self._ended = [False] * len(envs)  # skip the next step: the episode is over
         self._num_steps = [0] * len(envs)
 
     def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
@@ -89,7 +89,7 @@ class PettingZooRunner:
         return slice(i * self.num_agents, (i + 1) * self.num_agents)
 
     def _begin_episode(self, i: int, seed: int | None, to_mailbox: bool) -> None:
-        """Begin an episode. `to_mailbox`: write no observation straight to its slot."""
+        """Begin an episode. `to_mailbox`: write observations to the mailbox, not to their slots."""
         e = i - self.first
         env = self.envs[e]
         self.mailbox.arrays["current_env"][0] = i
@@ -97,7 +97,7 @@ class PettingZooRunner:
         self._departed[e] = set()
         self._places[e] = {}
         if not env.agents:
-            raise ValueError("a new episode begins with no agents: reset() must leave one at least")
+            raise ValueError("a new episode begins with no agents: reset() must provide some")
         for agent in env.agents:
             self._places[e][agent] = self._find_place(e, agent, set(self._places[e].values()))
         self._write_live(i, obs, infos, to_mailbox)
@@ -105,15 +105,15 @@ class PettingZooRunner:
     def _find_place(
         self, e: int, agent: Any, taken: set[int], leaving: frozenset[int] = frozenset()
     ) -> int:
-        """Return the agent's own place, else a free one, last those that agents are leaving."""
+        """Return the agent's own place, else a free one; places being left now come last."""
         own = self._own_place[e].get(agent)
         if own is not None and own not in taken:
             return own
         free = [place for place in range(self.num_agents) if place not in taken]
         if not free:
             raise ValueError(
-                f"agent {agent!r} enters, but all {self.num_agents} places are taken: give the "
-                "most agents that the env has at a time as wrap(agents=...)"
+                f"agent {agent!r} enters, but all {self.num_agents} places are taken: pass the "
+                "maximum number of agents at a time as wrap(agents=...)"
             )
         return min(free, key=lambda place: (place in leaving, place))
 
@@ -164,15 +164,15 @@ class PettingZooRunner:
         }
         obs, rewards, terminated, truncated, infos = env.step(actions)
 
-        # What the step brought to the agents that acted.
+        # Rewards and ends of the agents that acted.
         remaining = set(env.agents)
         leaving: dict[int, int] = {}  # by place: how its agent's life ended
         for agent, place in acting.items():
             reward = float(rewards.get(agent, 0.0))
             if not abs(reward) <= FLOAT32_MAX:  # false for NaN too
                 raise ValueError(
-                    f"the reward of {agent!r} is {reward}, no finite float32: the env must return "
-                    "finite rewards"
+                    f"the reward of {agent!r} is {reward}, not a finite float32: the env must "
+                    "return finite rewards"
                 )
             arrays["reward"][base + place] = reward
             if truncated.get(agent) and not terminated.get(agent):
@@ -187,7 +187,7 @@ class PettingZooRunner:
         if leaving:
             write_infos(arrays, i, [infos.get(a, {}) for a, p in acting.items() if p in leaving])
 
-        # Who is there for the next step.
+        # The agents that act in the next step.
         self._places[e] = {a: p for a, p in acting.items() if p not in leaving}
         self._enter(e, env.agents, leaving)
         for place, done in leaving.items():
@@ -198,7 +198,7 @@ class PettingZooRunner:
             self._end_episode(i, leaving)
 
     def _enter(self, e: int, agents: list[Any], leaving: dict[int, int]) -> None:
-        """Give places to new agents; the place of a truncated life is not free in this step."""
+        """Give places to new agents; the place of a truncated life stays taken in this step."""
         live = self._places[e]
         cut = {place for place, done in leaving.items() if done == TRUNCATED}
         for agent in agents:
@@ -212,8 +212,8 @@ class PettingZooRunner:
         arrays = self.mailbox.arrays
         done = TERMINAL if TERMINAL in leaving.values() or not leaving else TRUNCATED
         arrays["episode_done"][i] = done
-        # The engine ends all lives with the episode: a life has an end of its own only if it
-        # differs from the episode's.
+        # The engine ends all lives together with the episode, so `done` of an agent is set only if
+        # it differs from the episode's.
         ends = arrays["done"][self._agents(i)]
         ends[ends == done] = LIVE
         self._ended[i - self.first] = self.mode in (NEXT_STEP, DISABLED)

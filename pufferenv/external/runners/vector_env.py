@@ -1,7 +1,7 @@
 """The runner of whole vector envs: Gymnasium's in any autoreset mode, and envpool's.
 
-If a vector env shows the first observation of a new episode only in the next step (NEXT_STEP, and
-envpool), no agent acts in that step: the env has no live agent between its episodes.
+If a vector env returns the first observation of a new episode only in the next step (NEXT_STEP, and
+envpool), no agent acts in that step, so the engine sees an env without a live agent.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class VectorEnvRunner:
         self.observations, self.actions = description.observations, description.actions
         self.masks, self._finite = description.masks, FiniteCheck(self.observations)
         self.block, self.autoreset = description.envs_per_make, description.autoreset
-        # (E,) whether its next step only shows the first observation of an episode
+        # (E,) True if the env's next step only returns the first observation of an episode
         self._between = np.zeros(self.block * len(envs), np.bool_)
-        # (block, *O) current observations of the vector env that is stepped
+        # (block, *O) current observations of the vector env that is being stepped
         self._obs = np.zeros((self.block, *self.observations.shape), self.observations.dtype)
         self._num_steps = 0
 
     def reset(self, begin: int, end: int, seeds: Seeds = None, mask: EnvMask = None) -> None:
         """Begin new episodes in envs [begin, end).
 
-        seeds: (E,), of which each vector env gets that of its first env, and derives the others
-        itself. envpool takes seeds only when it is made. mask: not used; ExternalGame refuses
-        DISABLED mode for vector envs.
+        seeds: (E,); each vector env gets the seed of its first env and derives the others itself.
+        envpool takes seeds only when it is made. mask: not used, because ExternalGame does not
+        allow DISABLED mode for vector envs.
         """
         arrays = self.mailbox.arrays
         for b, envs in self._blocks(begin, end):
@@ -77,7 +77,7 @@ class VectorEnvRunner:
             env.close()
 
     def _blocks(self, begin: int, end: int) -> list[tuple[int, slice]]:
-        """Return the index of each vector env of a range in `envs`, and its envs."""
+        """Return, for each vector env of a range, its index in `self.envs` and its envs."""
         if (begin - self.first) % self.block or (end - self.first) % self.block:
             raise ValueError(
                 f"envs [{begin}, {end}) are not whole vector envs of {self.block} envs: choose "
@@ -102,10 +102,10 @@ class VectorEnvRunner:
         if not finite.all():
             bad = int(np.argmin(finite))
             raise ValueError(
-                f"the reward of env {envs.start + bad} is {rewards[bad]}, no finite float32: the "
-                "env must return finite rewards"
+                f"the reward of env {envs.start + bad} is {rewards[bad]}, not a finite float32: "
+                "the env must return finite rewards"
             )
-        # An env between episodes has nothing that could end.
+        # An env between episodes cannot end one.
         done = np.where(terminated, TERMINAL, np.where(truncated, TRUNCATED, LIVE))
         done[between] = LIVE
         ended = np.flatnonzero(done)
@@ -122,7 +122,7 @@ class VectorEnvRunner:
     def _keep_finals(
         self, env: Any, envs: slice, ended: npt.NDArray[Any], infos: dict[str, Any]
     ) -> None:
-        """Write final observations and infos; then `_obs` holds the first of the new episodes."""
+        """Write final observations and infos; `_obs` then holds those of the new episodes."""
         if not len(ended):
             return
         final = self.mailbox.arrays["final_obs"][envs]

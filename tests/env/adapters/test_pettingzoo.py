@@ -268,7 +268,10 @@ def test_spaces_belong_to_places():
             {"agent_0": 1, "agent_1": 1, "agent_2": 1},
             "agent_2 cannot act: `agents` are agent_0, ag",
         ),
-        ({"agent_0": 1, "agent_1": [1]}, r"agent_1: its action has shape \(1,\), must have \(\)"),
+        (
+            {"agent_0": 1, "agent_1": [1]},
+            r"agent_1: its action has shape \(1,\); it must have \(\)",
+        ),
         ({"agent_0": 1, "agent_1": 3}, r"actions\[1\]: turn=3 is outside \[0, 2\]"),
         ({"agent_0": 1, "agent_1": 0.5}, "dtype float64; it must be .* int32 or int64"),
     ],

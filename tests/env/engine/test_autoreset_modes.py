@@ -239,9 +239,13 @@ def test_action_masks_stand_in_every_info():
 @pytest.mark.parametrize(
     ("mask", "error", "message"),
     [
-        ([True] * 4, TypeError, r"options\['reset_mask'\] is list, must be a numpy array of bool"),
-        (np.ones(4, np.int8), TypeError, "is int8, must be a numpy array of bool"),
-        (np.ones(3, np.bool_), ValueError, r"has shape \(3,\), must have \(4,\)"),
+        (
+            [True] * 4,
+            TypeError,
+            r"options\['reset_mask'\] is list; it must be a numpy array of bool",
+        ),
+        (np.ones(4, np.int8), TypeError, "is int8; it must be a numpy array of bool"),
+        (np.ones(3, np.bool_), ValueError, r"has shape \(3,\); it must have \(4,\)"),
         (np.zeros(4, np.bool_), ValueError, "all False: nothing to reset"),
         (
             np.array([True, True, True, False]),

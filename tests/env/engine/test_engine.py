@@ -32,7 +32,7 @@ def test_a_file_that_is_no_game_is_refused(tmp_path):
     source, library = tmp_path / "empty.c", tmp_path / "empty.so"
     source.write_text("int nothing;\n")
     subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
-    with pytest.raises(ImportError, match="is no game: it has no symbol puf_spec"):
+    with pytest.raises(ImportError, match="is not a game: it has no symbol puf_spec"):
         _engine.Game(str(library))
 
 

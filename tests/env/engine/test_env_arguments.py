@@ -35,7 +35,7 @@ def test_fields_named_as_arguments_are_given_in_a_mapping_beside_the_others():
 def test_a_field_given_twice_or_a_config_that_is_no_mapping_is_refused():
     with pytest.raises(ValueError, match="size is given both in config and as an argument"):
         pufferenv.make("squared", 2, config={"size": 5}, size=5)
-    with pytest.raises(TypeError, match=r"config=3 is an int, must be a mapping"):
+    with pytest.raises(TypeError, match=r"config=3 is an int; it must be a mapping"):
         RowEnv("squared", 2, horizon=4, config=3)
 
 
@@ -60,12 +60,12 @@ def test_a_config_is_whole_typed_and_defaults_to_the_headers_table():
         (65, ValueError, rf"^squared: size=65 is outside {SIDE}$"),
         (10**30, ValueError, rf"size=10{{30}} is outside {SIDE}"),
         (float("inf"), ValueError, rf"size=inf is outside {SIDE}"),
-        (3.5, ValueError, rf"size=3.5 has a fraction, must be an integer in {SIDE}"),
+        (3.5, ValueError, rf"size=3.5 has a fraction; it must be an integer in {SIDE}"),
         (Fraction(7, 2), ValueError, "has a fraction"),
-        (float("nan"), ValueError, rf"size=nan is not a number, must be an integer in {SIDE}"),
-        (True, TypeError, rf"size=True is a bool, must be an integer in {SIDE}"),
-        (np.True_, TypeError, r"size=True is a bool_?, must"),
-        ("11", TypeError, rf"size='11' is a str, must be an integer in {SIDE}"),
+        (float("nan"), ValueError, rf"size=nan is not a number; it must be an integer in {SIDE}"),
+        (True, TypeError, rf"size=True is a bool; it must be an integer in {SIDE}"),
+        (np.True_, TypeError, r"size=True is a bool_?; it must"),
+        ("11", TypeError, rf"size='11' is a str; it must be an integer in {SIDE}"),
         (None, TypeError, "size=None is a NoneType"),
         (1j, TypeError, "size=1j is a complex"),
         ([11], TypeError, r"size=\[11\] is a list"),
@@ -110,7 +110,7 @@ def test_a_game_is_a_name_a_path_or_loaded():
         == "script"
     )
     assert loaded("squared", debug=True).debug
-    with pytest.raises(ValueError, match="is no debug object: give the game's name"):
+    with pytest.raises(ValueError, match="is not a debug object: give the game's name"):
         loaded(game, debug=True)
 
 
@@ -134,7 +134,7 @@ def test_seeds_are_one_int_or_one_per_env():
     each = env_seeds([7, 8, 7], 3)
     assert each[0] == each[2] == env_seeds(7, 1)[0] != each[1]
     np.testing.assert_array_equal(each, env_seeds(np.array([7, 8, 7]), 3))
-    with pytest.raises(ValueError, match="seed has 2 entries, must have one per env: 3"):
+    with pytest.raises(ValueError, match="seed has 2 entries; it must have one per env: 3"):
         env_seeds([1, 2], 3)
     with pytest.raises(ValueError, match=r"seed=-1 is outside \[0, 2\*\*64\)"):
         env_seeds(-1, 3)

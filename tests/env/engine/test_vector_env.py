@@ -122,7 +122,7 @@ def test_a_list_of_seeds_is_one_per_env():
     np.testing.assert_array_equal(seen[0], seen[2])
     np.testing.assert_array_equal(seen[1], env.reset(seed=[6, 6, 6])[0][1])
     np.testing.assert_array_equal(seen[0], pufferenv.make("squared", 1, seed=5).reset()[0][0])
-    with pytest.raises(ValueError, match="seed has 2 entries, must have one per env: 3"):
+    with pytest.raises(ValueError, match="seed has 2 entries; it must have one per env: 3"):
         env.reset(seed=[1, 2])
 
 
@@ -184,7 +184,7 @@ def test_it_is_a_gymnasium_vector_env():
         made = pufferenv.make("squared", 1, autoreset_mode=given)
         assert made.autoreset_mode is AutoresetMode.NEXT_STEP
     with pytest.raises(
-        ValueError, match="autoreset_mode='never', must be one of 'next_step', 'same"
+        ValueError, match="autoreset_mode='never'; it must be one of 'next_step', 'same"
     ):
         pufferenv.make("squared", 1, autoreset_mode="never")
     with pytest.raises((TypeError, pickle.PicklingError)):

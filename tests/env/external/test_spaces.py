@@ -236,8 +236,8 @@ def test_a_value_that_the_space_does_not_have_is_named() -> None:
         ("big", np.array([1, 2**31]), r"'big' is 2147483648, outside \[-2147483648, 2147483647\]"),
         ("door", 6, r"'door' is 6, outside \[2, 5\]"),
         ("door", np.int64(1), r"'door' is 1, outside \[2, 5\]"),
-        ("image", np.zeros((2, 3), np.uint8), r"'image' has shape \(2, 3\).*says \(2, 2\)"),
-        ("image", np.full((2, 2), 0.5), "'image' is float64.*says uint8"),
+        ("image", np.zeros((2, 3), np.uint8), r"'image' has shape \(2, 3\).*needs \(2, 2\)"),
+        ("image", np.full((2, 2), 0.5), "'image' is float64.*needs uint8"),
         ("image", np.full((2, 2), 256), r"'image' is 256, outside \[0, 255\]"),
         ("image", "text", "'image' has shape"),
     ]

@@ -53,7 +53,9 @@ def test_what_cannot_be_handled_is_refused_by_name(make, words):
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(ValueError, match="backend='process', must be one of 'serial', 'threads'"):
+    with pytest.raises(
+        ValueError, match="backend='process'; it must be one of 'serial', 'threads'"
+    ):
         pufferlib.wrap(RecordingEnv, backend="process")
 
 

@@ -295,7 +295,7 @@ def test_a_plain_observation_that_is_not_finite_is_refused():
         ("who", np.nan, "env 1: observation 'who' is nan at [1, 0]"),
         ("wide", 1e300, "env 1: observation 'wide' is inf at [2]"),
         ("reward", np.nan, "the reward of env 1 is nan"),
-        ("reward", 1e300, "the reward of env 1 is 1e+300, no finite float32"),
+        ("reward", 1e300, "the reward of env 1 is 1e+300, not a finite float32"),
     ],
 )
 def test_vector_envs_are_refused_the_same(where, value, words, last, mode):
@@ -314,7 +314,7 @@ def test_vector_envs_are_refused_the_same(where, value, words, last, mode):
     [
         ("seen", np.nan, "agent 'agent_1': the observation is nan at [2]"),
         ("reward", np.nan, "the reward of 'agent_1' is nan"),
-        ("reward", 1e300, "the reward of 'agent_1' is 1e+300, no finite float32"),
+        ("reward", 1e300, "the reward of 'agent_1' is 1e+300, not a finite float32"),
     ],
 )
 def test_parallel_envs_are_refused_the_same(where, value, words, last):

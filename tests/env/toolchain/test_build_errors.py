@@ -126,5 +126,5 @@ def test_unknown_kind_of_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_name_in_the_header_must_be_the_files(tmp_path: Path, cache: Path) -> None:
     header = my_game(tmp_path, ('PUF_NAME "my_game"', 'PUF_NAME "other"'))
-    with pytest.raises(ValueError, match="PUF_NAME is 'other', must be 'my_game'"):
+    with pytest.raises(ValueError, match="PUF_NAME is 'other'; it must be 'my_game'"):
         games.load(header)
