@@ -85,13 +85,13 @@ def header_of(game: str | os.PathLike[str]) -> Path:
             raise ValueError(f"there is no header {path}")
         return path.resolve()
     near = difflib.get_close_matches(str(game), known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f": did you mean {near[0]!r}?" if near else "."
     outside = (
         "; envs in Python are gym:ID, ale:GAME and pettingzoo:MODULE to `puffer`, "
         "and pufferenv.wrap in a program"
     )
     raise ValueError(
-        f"unknown game {str(game)!r}: {hint}Legal are {', '.join(known)}, "
+        f"unknown game {str(game)!r}{hint} Legal are {', '.join(known)}, "
         f"or a path to a header, such as ./my_game.h{outside if ':' in str(game) else ''}"
     )
 
