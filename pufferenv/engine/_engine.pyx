@@ -18,46 +18,11 @@ from pufferenv.contract.spec cimport (
     PUF_TERMINAL, PUF_TRUNCATED, PufAxis, PufField, PufHead, PufSpec
 )
 
-
-cdef extern from *:
-    """
-    #ifdef __clang__
-    #define PUF_COMPILER "clang " __clang_version__
-    #else
-    #define PUF_COMPILER "gcc " __VERSION__
-    #endif
-    #ifndef PUF_FLAGS
-    #define PUF_FLAGS "unknown"
-    #endif
-    #ifdef NDEBUG
-    #define PUF_ASSERTS 0
-    #else
-    #define PUF_ASSERTS 1
-    #endif
-    """
-    const char *PUF_COMPILER
-    const char *PUF_FLAGS
-    int PUF_ASSERTS
-
-cdef extern from "pufferenv/contract/cpu.h":
-    const char *puf_cpu_lacks(const char *needs) noexcept nogil
-    int puf_widest_isa() noexcept nogil
-
 ABI = PUF_ABI
 MAX_DIMS, MAX_HEADS, MAX_AXES = PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_MAX_AXES
 LIVE, TERMINAL, TRUNCATED = PUF_LIVE, PUF_TERMINAL, PUF_TRUNCATED
 ROWS, SAME_STEP, NEXT_STEP, DISABLED = PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED
 DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("i4"), np.dtype("f4"))
-
-
-def compiled():
-    """Return compiler, flags and kind of this build, which a benchmark prints."""
-    flags = PUF_FLAGS.decode()
-    return {"compiler": PUF_COMPILER.decode(), "flags": flags, "debug": bool(PUF_ASSERTS),
-            "native": "=native" in flags}
-
-
-choose_isa(ISAS[:<int>puf_widest_isa() + 1])  # an error now where PUFFER_ISA is not one of these
 
 
 def mix_seed(seed, count, begin=0):
@@ -72,6 +37,7 @@ def mix_seed(seed, count, begin=0):
         return z ^ (z >> np.uint64(31))
 
 
+include "_this_build.pxi"
 include "_game.pxi"
 
 
