@@ -1,4 +1,4 @@
-"""Policies, PPO and the command line, built on pufferenv. Importing it loads nothing else."""
+"""Policies, PPO and the command line, built on pufferenv. Importing it imports nothing else."""
 
 from typing import TYPE_CHECKING, Any
 

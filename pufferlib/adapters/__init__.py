@@ -1,1 +1,1 @@
-"""Adapters: a game in the interfaces of libraries that need torch (torchrl)."""
+"""Adapters of games to libraries that need torch (torchrl)."""

@@ -5,7 +5,7 @@
     action       (E,), (E, K), (E, X)     agents/action       (E, N), (E, N, K), (E, N, X)
     action_mask  (E, C)                   agents/action_mask  (E, N, C)    games with masks
     reward       (E, 1)                   agents/reward       (E, N, 1)
-                                          agents/mask         (E, N)       those that act now
+                                          agents/mask         (E, N)       agents that act now
     done, terminated, truncated (E, 1)    the same, of the episode, and agents/done, ... (E, N, 1)
 
 E envs of N agents, K heads, X axes, C choices of all heads; with both heads and axes, action is
@@ -52,7 +52,7 @@ def make(
 ) -> PufferTorchEnv:
     """Return `num_envs` copies of a game as an EnvBase.
 
-    device: where the tensors are; each step's tensors are sent to a device other than "cpu".
+    device: the device of the tensors; each step's tensors are copied to a device other than "cpu".
     copy: see PufferTorchEnv. The other arguments are those of `pufferenv.make`.
     """
     vector_env = pufferenv.make(
@@ -72,14 +72,14 @@ class PufferTorchEnv(EnvBase):
     """An EnvBase over a vector env in DISABLED mode.
 
     copy: True returns copies, since rollouts and collectors keep what each step returns. False
-        returns views of the engine's memory (observations, rewards, masks), which the next `step`
-        or reset overwrites, in the tensordict that it is given too. Use it in a loop that is done
-        with a step before the next one, such as an evaluation.
+    returns views of the engine's memory (observations, rewards, masks); the next `step` or reset
+    overwrites them, also in the tensordict passed to it. Use it in a loop that keeps nothing of
+    earlier steps, such as an evaluation.
 
     One agent: its episode ends with its life or with the game's episode, whichever ends first.
     Several: the root's `done` is that of the game's episode and requests a reset; an agent's `done`
     is that of its life. A dead agent is masked out and terminated, its observations are zeros and
-    its actions are ignored. The root is truncated if a life was cut short in the last step, else
+    its actions are ignored. The root is truncated if a life was truncated in the last step, else
     terminated.
     """
 
@@ -125,7 +125,7 @@ class PufferTorchEnv(EnvBase):
         return Binary(shape[-1], shape, self.device, torch.bool)
 
     def _composite(self, specs: dict[str, Any]) -> Any:
-        """Return the specs per agent as one, under "agents" if an env has several."""
+        """Return the per-agent specs as one, under "agents" if an env has several agents."""
         agents = Composite(specs, shape=self._places, device=self.device)
         if not self._many:
             return agents
@@ -147,7 +147,7 @@ class PufferTorchEnv(EnvBase):
         return Categorical(int(space.n), places, device, torch.int64)
 
     def _set_seed(self, seed: int | None) -> None:
-        """Make the envs anew from this seed at the next reset of all envs."""
+        """Seed the envs at the next reset of all envs."""
         self._next_seed = seed
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDict:

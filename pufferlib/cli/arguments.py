@@ -1,4 +1,4 @@
-"""Plain arguments that several commands share; the options (`--SECTION.KEY`) are in config/."""
+"""Arguments that several commands share; config/ declares the options (`--SECTION.KEY`)."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def add_help(
 ) -> None:
     """Add `--help`, which prints the options (`--SECTION.KEY`) after the plain flags.
 
-    A command that finds `args.help` passes `args.parser` to printing.print_options.
+    If `args.help` is set, a command passes `args.parser` to printing.print_options.
     """
     parser.add_argument("-h", "--help", action="store_true", help=text)
     parser.set_defaults(parser=parser)

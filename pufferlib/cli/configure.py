@@ -1,4 +1,4 @@
-"""From the words of a command line to a game and its resolved config."""
+"""Turn the words of a command line into a game and its resolved config."""
 
 import dataclasses
 import re
@@ -83,7 +83,7 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
 
 
 def _resolved_policy(config: Config, spec: "GameSpec") -> PolicyOptions:
-    """Return the policy options with `auto` and a relative path replaced by what they mean here."""
+    """Return the policy options with `auto` resolved and a relative path made absolute."""
     policy = config.policy
     if policy.name == "auto" and not policy.path:
         from pufferlib.policies import observation_kinds
@@ -96,7 +96,7 @@ def _resolved_policy(config: Config, spec: "GameSpec") -> PolicyOptions:
 
 
 def full_name(game: str) -> str:
-    """Return the name of a game in a run's config: a header's absolute path, others unchanged."""
+    """Return the name of a game for a run's config: headers by absolute path, others unchanged."""
     return _absolute(game) if game.endswith(".h") else game
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="RUN_OR_GAME",
-        help="a run's folder, or a game, whose newest run is evaluated",
+        help="a run's folder, or a game to evaluate the newest run of",
     )
     parser.add_argument(
         "--policy",
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from pufferlib.run.directory import RunDirectory, RunError
     from pufferlib.run.evaluate import evaluate, load_policy_for
 
-    # A policy of a run is evaluated with the run's config. So is a policy file, if it is
-    # evaluated on a run or on a game that has one; otherwise with the game's defaults.
+    # A run's policy is evaluated with the run's config. A policy file is evaluated with the config
+    # of the given run, or of the game's newest run; without a run, with the game's defaults.
     if args.policy in ("best", "last"):
         directory = RunDirectory.find(args.target, args.run_dir)
         is_best = args.policy == "best" and directory.best_policy.exists()

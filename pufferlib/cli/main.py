@@ -1,8 +1,8 @@
 """`puffer train|eval|bench|games`: parse the command line, run the command, report errors.
 
 A command is a module of this folder with SUMMARY, `add_arguments` and `run`, and a row of COMMANDS.
-Options (`--SECTION.KEY VALUE`) are declared in config/options.py and in the game's header; nothing
-here lists one. Commands import torch only when they need it, so that help is quick.
+Options (`--SECTION.KEY VALUE`) are declared in config/options.py and in the game's header, never
+here. Commands import torch only when they need it, so that help is quick.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pufferlib.config import resolve
 from pufferlib.config.flags import flag_name
 from pufferlib.config.section import ConfigError, nearest
 
-# An OpenMP thread that spins while it waits slows a product on a busy core down up to ten times.
+# OpenMP threads that spin while they wait make a product on a busy core up to ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--traceback" in words or bool(os.environ.get("PUFFER_DEBUG"))
     try:
         if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # finds my_module of gym:my_module:MyEnv-v0
+            sys.path.append(os.getcwd())  # for my_module in gym:my_module:MyEnv-v0
         settings, rest = split_settings(words)
         parser = make_parser()
         args, extra = parser.parse_known_args(rest)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         bad_input = isinstance(error, (ValueError, TypeError))
-        hint = "" if debug or _is_for_users(error) else "\n(--traceback shows where it was raised)"
+        hint = "" if debug or _is_for_users(error) else "\n(use --traceback to see where)"
         print(f"puffer: {error or type(error).__name__}{hint}", file=sys.stderr)
         return BAD_INPUT if bad_input else FAILED
 
@@ -99,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=command.SUMMARY,
             description=command.SUMMARY,
             allow_abbrev=False,
-            add_help=False,  # add_arguments adds it: most commands' help shows options too
+            add_help=False,  # add_arguments adds --help, which also shows the options
         )
         sub.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS)
         command.add_arguments(sub)

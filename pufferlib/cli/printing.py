@@ -1,4 +1,4 @@
-"""What the commands print: options with their defaults, a game, an evaluation. No torch here."""
+"""Output of the commands: options with their defaults, a game, an evaluation. Imports no torch."""
 
 import argparse
 import shutil
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
-    """Print the command's help and all options; for a game, its own and its defaults too."""
+    """Print the command's help and all options; for a game, also its own options and defaults."""
     game: Game | None = None
     layers = []
     if name and is_external(name):

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="run to continue: a folder, or a game, whose newest run is continued",
+        help="run to continue: a folder, or a game to continue the newest run of",
     )
     parser.add_argument("--name", help="name of the run's folder (default: date and time)")
     for name, entry in LOGGERS.items():

@@ -1,4 +1,4 @@
-"""Options on the command line: how a flag is spelled, its text read and its legal values shown."""
+"""Options on the command line: spelling and parsing of flags, and display of legal values."""
 
 from pufferlib.config.section import ConfigError, Option, Value
 
@@ -11,7 +11,7 @@ def flag_name(section: str, key: str) -> str:
 
 
 def parse(option: Option, text: str, prefix: str = "") -> Value:
-    """Return the text of a flag as the option's type, checked. Raise ConfigError if illegal."""
+    """Parse the text of a flag to the option's type. Raise ConfigError for an illegal value."""
     word = text.strip().lower()
     value: Value = text
     try:
@@ -51,7 +51,7 @@ def legal_values(option: Option) -> str:
 
 
 def format_value(value: Value | float) -> str:
-    """Write a value as a person would: 1_024, 0.5, 2^24."""
+    """Format a value for people: 1_024, 0.5, 2^24."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -66,7 +66,7 @@ def format_value(value: Value | float) -> str:
 
 
 def _integer(text: str) -> int:
-    """Read 30000000, 30_000_000 or 3e7."""
+    """Parse a whole number such as 30000000, 30_000_000 or 3e7."""
     try:
         return int(text)
     except ValueError:

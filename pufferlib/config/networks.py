@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 
 class Network(NamedTuple):
-    """Where a network is defined, and what the defaults must know of it."""
+    """The class of a network, and a property that the defaults depend on."""
 
     target: str  # MODULE:CLASS, imported when the network is made; a subclass of Policy
-    recurrent: bool = False  # whether it has a state; rows are then longer by default
+    recurrent: bool = False  # whether it has a state, so that rows are longer by default
 
 
 NETWORKS = {

@@ -14,13 +14,13 @@ from pufferlib.config.section import Section, option
 
 @dataclasses.dataclass(frozen=True)
 class VecOptions(Section):
-    """The envs: how many, how they are stepped and where."""
+    """The envs: their number, and how and where they are stepped."""
 
     num_envs: int = option(1024, "number of envs", min=1, max=2**24)
     num_threads: int = option(
         0, "threads that step the envs; auto: as many as torch uses", min=0, max=256, auto=True
     )
-    # One group is right on a CPU. With more, a GPU can run the policy of one while others step.
+    # On a CPU use one group. With more, a GPU can run the policy for one group while others step.
     num_groups: int = option(1, "groups of envs that take turns acting and stepping", min=1, max=4)
     backend: str = option(
         "auto",
@@ -35,7 +35,7 @@ class VecOptions(Section):
     )
     asynchronous: bool = option(
         False,
-        "Python envs: the group that has stepped first acts next, so that no group waits for a "
+        "Python envs: the group that finishes first acts next, so that no group waits for a "
         "slow env; results then depend on timing",
     )
     debug: bool = option(
@@ -64,7 +64,7 @@ class PolicyOptions(Section):
         "activation function of the hidden layers",
         choices=tuple(ACTIVATIONS),
     )
-    path: str = option("", "your own network instead, given as my_file.py:MyPolicy")
+    path: str = option("", "your own network instead, such as my_file.py:MyPolicy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ class TrainOptions(Section):
         0.0, "decoupled weight decay, multiplied by the learning rate", min=0, max=1
     )
     max_grad_norm: float = option(
-        0.5, "gradients of a larger norm are scaled down to it; 0: never", min=0
+        0.5, "gradients with a larger norm are scaled down to this norm; 0: never", min=0
     )
 
     gamma: float = option(0.99, "discount factor per step", min=0, max=1)
@@ -137,7 +137,7 @@ class TrainOptions(Section):
     norm_adv: bool = option(
         True, "normalize the advantages of a minibatch to mean 0 and standard deviation 1"
     )
-    reward_scale: float = option(1.0, "factor of all rewards, applied before anything else")
+    reward_scale: float = option(1.0, "factor that all rewards are multiplied by first")
     reward_clip: float = option(
         0.0, "scaled rewards are clipped to [-this, this]; 0: no clipping", min=0
     )

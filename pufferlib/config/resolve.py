@@ -3,7 +3,8 @@
     defaults of the options  <  the game's TOML file  <  --config FILE  <  flags
 
 Every layer is `{section: {key: value}}` with the sections `env`, `vec`, `train` and `policy`. All
-are checked against the same tables, so flags, files and `--help` cannot disagree. No torch here.
+are checked against the same tables, so flags, files and `--help` cannot disagree. This file imports
+no torch.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ Tables = dict[str, dict[str, Option]]  # all options by section and key
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place. `source` names it in errors: a file's name, or FLAGS."""
+    """Settings from one source, a file's name or FLAGS, which errors name."""
 
     source: str
     values: Mapping[str, Mapping[str, object]]
@@ -35,7 +36,7 @@ class Config:
     """Everything that a run depends on.
 
     `game` is a name, the absolute path of a header, or an external env such as `gym:CartPole-v1`.
-    `env` is the game's config, or the arguments that an external env is made with.
+    `env` is the game's config, or the arguments for creating an external env.
     """
 
     game: str
@@ -46,7 +47,7 @@ class Config:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Return the config fields of the game's header; an external env has none."""
+        """Return the config fields of the game's header, {} for an external env."""
         return {} if is_external(self.game) else self.env
 
     def asdict(self) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def _checked(source: str, section: str, option: Option, value: object) -> Value:
     if source == FLAGS and isinstance(value, str):
         return parse(option, value, prefix)
     if option.type is int and isinstance(value, float) and value.is_integer():
-        value = int(value)  # a file may say 1e7
+        value = int(value)  # a file may contain 1e7
     try:
         return option.check(value, prefix)
     except (TypeError, ValueError) as error:
@@ -127,7 +128,7 @@ def _unknown_key(source: str, name: str, known: list[str]) -> ConfigError:
 def _unknown_section(source: str, name: str, given: object, tables: Tables) -> ConfigError:
     if source == FLAGS and isinstance(given, Mapping):
         return _unknown_key(source, f"{name}.{next(iter(given))}", _all_keys(tables))
-    # The name may also be a key that was written outside its section: `learning_rate = 1`.
+    # The name may also be a key outside its section, such as `learning_rate = 1`.
     near = nearest(name, [*tables, *_all_keys(tables)])
     return ConfigError(f"{source}: {name}: no such section or key; did you mean {near}?")
 

@@ -1,4 +1,4 @@
-"""How options are declared and checked: an Option, and a Section that is a table of them.
+"""Declaration and checking of options: an Option, and a Section, which is a table of them.
 
 The tables themselves are in options.py. This file imports neither torch nor the engine.
 """
@@ -14,7 +14,7 @@ T = TypeVar("T", bound="Section")
 
 
 class ConfigError(ValueError):
-    """A setting is unknown or out of range; the message names it and what is legal."""
+    """A setting is unknown or out of range; the message names the setting and the legal values."""
 
 
 class Option(NamedTuple):
@@ -27,10 +27,10 @@ class Option(NamedTuple):
     min: float | None  # inclusive; None: no bound
     max: float | None  # inclusive; None: no bound
     choices: tuple[str, ...]  # empty: any value
-    auto: bool = False  # the word `auto` is accepted for 0, for which the program chooses a value
+    auto: bool = False  # whether `auto` is accepted for 0, for which the program chooses a value
 
     def check(self, value: object, prefix: str = "") -> Value:
-        """Return `value` as the option's type. Raise TypeError or ValueError with what is legal."""
+        """Return `value` as the option's type. Raise TypeError or ValueError if it is illegal."""
         given = f"{prefix}{self.name}={value!r}"
         if self.auto and value == "auto":
             return 0

@@ -1,4 +1,4 @@
-"""FusedBackend: acting and learning by recorded graphs, on a CPU, shared by threads.
+"""FusedBackend: acting and learning on a CPU by recorded graphs that threads share.
 
 Acting: each thread replays its stream of an ActGraph, for a share of the agents. Learning: the rows
 of a minibatch are divided among the threads. Each thread gathers its rows and runs forward, loss
@@ -35,13 +35,13 @@ from pufferlib.runtime.tensors import Array, as_array
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 from pufferlib.runtime.timer import Timer
 
-MIN_AGENTS_PER_THREAD = 256  # agents that a further thread is worth waking for
-MAX_LIVE_COUNTS = 32  # different numbers of live agents that graphs are recorded for
-MAX_LIVE_GRAPHS = 16  # of these graphs that are kept
+MIN_AGENTS_PER_THREAD = 256  # agents for which waking another thread pays off
+MAX_LIVE_COUNTS = 32  # number of different counts of live agents to record graphs for
+MAX_LIVE_GRAPHS = 16  # number of these graphs to keep
 
 
 class MinibatchSource(Protocol):
-    """Where minibatches come from: the part of ppo.batch.Batch that is used here."""
+    """The source of minibatches: the part of ppo.batch.Batch that is used here."""
 
     rows: npt.NDArray[np.int32]  # (B,) the batch's rows of the pool
 
@@ -49,11 +49,11 @@ class MinibatchSource(Protocol):
         """Allocate a MinibatchBuffer for up to `rows` rows."""
 
     def gather(self, executor: Executor, buffer: Any, rows: npt.NDArray[np.int32]) -> Any:
-        """Gather these rows (m,) of the pool in `buffer`, now or on a graph."""
+        """Gather these rows (m,) of the pool into `buffer`, or record that on a graph."""
 
 
 class ActMemory(NamedTuple):
-    """Memory that the acting graphs read and write, in one place for the whole run."""
+    """The memory that graphs for acting read and write, at fixed addresses."""
 
     obs: Array  # (A, *O) gathered observations, of which N are in use
     state: Tensor | None  # (A, S) all agents' states
@@ -69,7 +69,7 @@ class Worker(NamedTuple):
 
 
 class FusedBackend:
-    """A PolicyBackend of `can_fuse` policies, with a network for each thread of the pool.
+    """A PolicyBackend for policies that `can_fuse` accepts, with one network per thread.
 
     `grads`: for each thread, the gradients that it adds to, by parameter name. `rounded`: bfloat16
     copies of the parameters, by name, if products take these. `minibatch_shape`: the most rows of
@@ -154,7 +154,7 @@ class FusedBackend:
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
         """Return the output as PolicyBackend.unroll.
 
-        In float32 the policy itself does it; in bfloat16 only the network rounds as acting did.
+        In float32 the policy computes it; in bfloat16 the fused network, which rounds as in acting.
         """
         if self._rounded is None:
             return self.policy.unroll(obs, state, reset)

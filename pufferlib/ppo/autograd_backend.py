@@ -1,4 +1,4 @@
-"""Acting and learning by torch's operators and autograd: any Policy, on a CPU or a GPU."""
+"""AutogradBackend: any policy, on a CPU or a GPU, by torch operators and autograd."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ AUTOGRAD_CHUNK = 8192  # agents that a CPU acts for at a time; a GPU acts for al
 
 
 class AutogradBackend:
-    """A PolicyBackend that calls the policy itself. `batch` is where minibatches come from."""
+    """A PolicyBackend that calls the policy directly. Minibatches come from `batch`."""
 
     def __init__(
         self, policy: Policy, sampler: Sampler, batch: Batch, timer: Timer, device: torch.device
@@ -27,7 +27,7 @@ class AutogradBackend:
         self._sampler, self._batch, self._timer = sampler, batch, timer
         self._device, self._on_cpu = device, device.type == "cpu"
         rows = batch.sizes.minibatch_rows
-        self._buffer = batch.buffer(rows) if self._on_cpu else None  # used again and again
+        self._buffer = batch.buffer(rows) if self._on_cpu else None  # reused by every minibatch
 
     def sync_weights(self) -> None:
         """Do nothing: the policy itself acts."""
@@ -57,7 +57,7 @@ class AutogradBackend:
     def loss_and_grad(
         self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
     ) -> LossStats:
-        """Gather the minibatch, unroll the policy, and let autograd go backward from the loss."""
+        """Gather the minibatch, unroll the policy, and run autograd's backward pass."""
         minibatch = self._batch.minibatch(rows, self._buffer)
         self._timer.enter("loss_backward")
         output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
@@ -68,5 +68,5 @@ class AutogradBackend:
         return stats
 
     def _to_device(self, obs: Array) -> Tensor:
-        """Show observations to the policy: on a CPU where they are, on a GPU as a copy."""
+        """Return observations on the policy's device: the same memory on a CPU, a copy on a GPU."""
         return torch.from_numpy(obs).to(self._device, non_blocking=True)

@@ -1,14 +1,14 @@
-"""PolicyBackend: how a policy acts, values and learns, whatever runs its arithmetic.
+"""PolicyBackend: the interface by which a policy acts, evaluates and learns.
 
-Collector, Batch and Learner know a policy only as a backend. There are two:
+Collector, Batch and Learner use a policy only through this interface. It has two implementations:
 
 * `autograd_backend.AutogradBackend` runs any Policy by torch's operators, on a CPU or a GPU;
 * `fused.backend.FusedBackend` runs our own networks on a CPU: recorded graphs with an analytic
   backward pass, shared by threads.
 
-`backend_factory.make_backend` chooses. Another one, such as recorded CUDA graphs, is one more class
-with these methods and one more branch there. Letters: N agents, B rows, H horizon, S entries of a
-recurrent state, *O one observation.
+`backend_factory.make_backend` chooses. A further one, such as CUDA graphs, needs a class with these
+methods and a branch there. Letters: N agents, B rows, H horizon, S entries of a recurrent state, *O
+one observation.
 """
 
 from typing import Protocol
@@ -24,28 +24,28 @@ from pufferlib.runtime.tensors import Array
 
 
 class PolicyBackend(Protocol):
-    """One policy, made ready to act and to learn.
+    """A policy that acts and learns.
 
     Arrays are on the CPU, tensors on the policy's device.
     """
 
-    policy: Policy  # as torch runs it, under autocast where products take bfloat16
+    policy: Policy  # as torch runs it, under autocast if products take bfloat16
 
     def sync_weights(self) -> None:
         """Use the policy's current weights and statistics in `act` and `evaluate` from now on."""
 
     def act(self, obs: Array, agents: Agents, state: Tensor | None, version: int) -> None:
-        """Sample an action for each of N agents and write it where the game and the pool want it.
+        """Sample an action for each of N agents; write it for the game and into the pool.
 
         `obs` (N, *O) and `state` (N, S) come from Observations and RecurrentState; the new states
-        take the place of `state`. `version` of the weights is written beside the actions.
+        overwrite `state`. The `version` of the weights is stored with the actions.
         """
 
     def evaluate(self, obs: Array, state: Tensor | None, out: Array, places: Array) -> None:
-        """Write the values of N observations (N, *O), seen in these states, to out[places]."""
+        """Write the values of N observations (N, *O) with states (N, S) to out[places]."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Return the output of B whole rows by the current weights, as Policy.unroll, no gradient.
+        """Return the output of B whole rows under the current weights, without gradient.
 
         obs (B, H, *O), state (B, S) before slot 0, reset (B, H) bool.
         """

@@ -1,4 +1,4 @@
-"""The choice of a policy's backend: the one place in ppo that knows which backends there are.
+"""The choice of a policy's backend, the only place in ppo that knows the backends.
 
 Our own networks on a CPU are fused; every other policy runs by autograd. Threads, chunk size and
 precision follow from that choice, so they are chosen here too.
@@ -47,7 +47,7 @@ def make_thread_pool(policy: Policy, threads: int) -> ThreadPool:
 def choose_precision(
     given: str, policy: Policy, device: torch.device, steps: int, width: int
 ) -> Choice[str]:
-    """Return the floats that products take, as fused.precision.choose."""
+    """Choose the dtype of products, as fused.precision.choose does."""
     return precision.choose(given, policy, device, steps, width)
 
 
@@ -63,7 +63,7 @@ def make_backend(
     timer: Timer,
     device: torch.device,
 ) -> PolicyBackend:
-    """Return the backend that `policy` acts and learns with, in precision `train.precision`."""
+    """Return the backend for `policy`, in the precision `train.precision`."""
     in_bfloat16 = train.precision == "bfloat16"
     if not can_fuse(policy):
         by_autograd = Autocast(policy) if in_bfloat16 else policy

@@ -1,10 +1,10 @@
 """A batch: the full rows that one update trains on, their advantages, and minibatches of them.
 
-On the CPU a batch stays in the pool, and each minibatch is gathered from there when it is needed;
-to a GPU the batch is copied once. `load` works through the batch in chunks, and writes advantages,
-value targets and resets in place of columns that training does not read, so that learning needs
-little memory beside the pool. Letters: R rows of the pool, B rows of a batch, b of a chunk, m of a
-minibatch, H horizon, S entries of a recurrent state, *O one observation.
+On the CPU a batch stays in the pool, and each minibatch is gathered from there when it is needed; a
+GPU gets one copy of the batch. `load` processes the batch in chunks, and writes advantages, value
+targets and resets over columns that training does not read, so that learning needs little memory
+besides the pool. Letters: R rows of the pool, B rows of a batch, b of a chunk, m of a minibatch, H
+horizon, S entries of a recurrent state, *O one observation.
 """
 
 from collections.abc import Mapping
@@ -30,11 +30,11 @@ from pufferlib.runtime.graph import EAGER, Executor
 from pufferlib.runtime.tensors import as_array
 from pufferlib.runtime.timer import Timer
 
-# Columns of a minibatch that are read as acting left them: `name` is the engine's `pool_name`.
+# Columns of a minibatch that are read unchanged; column `x` is the engine's `pool_x`.
 POOLED = ("observation", "mask", "action", "axis", "logprob", "value")
-# `load` writes these in the batch's rows, in place of the column that it computes them from.
+# Columns that `load` writes, each over the engine's column that it is computed from.
 MADE = {"advantage": "pool_reward", "target": "pool_next_value", "reset": "pool_segment_start"}
-LOAD_CHUNK = 8192  # slots that `load` works on at a time on the CPU: its results stay in the cache
+LOAD_CHUNK = 8192  # slots that `load` processes at a time on the CPU, for its cache
 
 
 def compute_advantages(
@@ -64,7 +64,7 @@ def compute_advantages(
 
 
 class Batch:
-    """Memory of one batch, filled anew by each `load`."""
+    """The batch of the current update; each `load` replaces it."""
 
     def __init__(
         self,
@@ -81,20 +81,20 @@ class Batch:
         on_gpu = device.type == "cuda"
         self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)  # of the pool
 
-        # The columns (R, H, ...) of a minibatch, by its names, without those that the game lacks.
+        # The columns (R, H, ...) of a minibatch by name, without those that the game lacks.
         arrays = env.arrays
         pool = {name: arrays[f"pool_{name}"] for name in POOLED if f"pool_{name}" in arrays}
         self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
         self.pool |= {name: arrays[place] for name, place in MADE.items()}
 
-        # `load` and `_upload` work in memory of bounded size, or on a GPU in one batch's.
+        # Chunks bound the memory of `load`; a GPU needs memory for a whole batch.
         rows = sizes.minibatch_rows if on_gpu else max(1, LOAD_CHUNK // sizes.horizon)
         self._chunks = chunks(sizes.batch_rows, rows)
         self._host = self.buffer(sizes.batch_rows).columns if on_gpu else {}  # page-locked
         self._device: dict[str, Tensor] = {}  # the batch's columns (B, H, ...), on a GPU
-        self._gathered: npt.NDArray[Any] = np.empty(0)  # what `observations` returns
+        self._gathered: npt.NDArray[Any] = np.empty(0)  # the memory that `observations` returns
 
-        self.loaded = False  # True from `load` to `release`: these rows have no rewards any more
+        self.loaded = False  # True from `load` to `release`, while advantages replace rewards
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
@@ -115,10 +115,10 @@ class Batch:
         return MinibatchBuffer(made)
 
     def load(self, backend: PolicyBackend, version: int, reward_scale: float) -> None:
-        """Take the rows that have been full longest; compute their advantages and value targets.
+        """Take the rows that became full first; compute their advantages and value targets.
 
-        Slots of older weights than `version` first get the value and log-probability that the
-        current weights give them. Rewards are multiplied by `reward_scale`.
+        Slots written by older weights than `version` first get the value and log-probability of the
+        current weights. Rewards are multiplied by `reward_scale`.
         """
         self.rows, self.loaded = self.env.engine.batch(), True
         used = age = carried = 0
@@ -139,7 +139,7 @@ class Batch:
         self.timer.enter("other")
 
     def _reset(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """Return where lives begin in these rows (b, H); slot 0, whose state is saved, is False."""
+        """Return where lives begin in these rows (b, H), except at slot 0, whose state is saved."""
         reset: npt.NDArray[np.bool_] = self.env.arrays["pool_segment_start"][rows]
         reset[:, 0] = False
         reset[:, 1:] |= self.env.arrays["pool_done"][rows, :-1] != LIVE
@@ -152,10 +152,10 @@ class Batch:
         ages: npt.NDArray[np.int32],
         reset: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float32] | None:
-        """Give slots of older weights the value and log-probability of the current weights.
+        """Evaluate slots of older weights again, with the current weights.
 
-        Return the ratio (b, H) of new to old probability, 1 in other slots; None where no row of
-        these has an older slot, which is then its first.
+        Return the ratio (b, H) of new to old probability, 1 in other slots, or None if no row has
+        such slots. A row that has any begins with one.
         """
         aged = np.flatnonzero(ages[:, 0] > 0)
         if not len(aged):
@@ -176,7 +176,7 @@ class Batch:
     def _evaluate(
         self, backend: PolicyBackend, rows: npt.NDArray[Any], reset: Tensor
     ) -> tuple[Any, Any]:
-        """Return value and log-probability (n, H) of n rows of the pool by the current weights."""
+        """Return values and log-probabilities (n, H) of n rows under the current weights."""
         columns = {
             name: torch.from_numpy(self.pool[name][rows]).to(self.device)
             for name in ("observation", "mask", "action", "axis")
@@ -196,7 +196,7 @@ class Batch:
         )
 
     def release(self) -> None:
-        """Free the rows, and mark their slots UNUSED: `density` counts slots acted on since."""
+        """Free the rows and mark their slots UNUSED, so that `density` counts later writes."""
         self.env.arrays["pool_version"][self.rows] = UNUSED
         self.env.engine.release()
         self.loaded = False
@@ -206,7 +206,7 @@ class Batch:
         return None if self.states is None else self.states.of_rows(rows)
 
     def _upload(self) -> None:
-        """Copy the batch to the GPU, by way of page-locked memory."""
+        """Copy the batch to the GPU through page-locked memory."""
         if self.device.type != "cuda":
             return
         for name, column in self.pool.items():
@@ -218,7 +218,7 @@ class Batch:
     def observations(self, chunk: slice, as_float: bool) -> Tensor:
         """Return the observations (m * H, *O) of these rows of the batch, on the device.
 
-        On the CPU they are valid until the next call, and float32 if `as_float`.
+        On the CPU they are valid until the next call, and are float32 if `as_float`.
         """
         if self._device:
             return self._device["observation"][chunk].flatten(0, 1)
@@ -232,8 +232,8 @@ class Batch:
     def minibatch(self, part: Tensor, buffer: MinibatchBuffer | None = None) -> Minibatch:
         """Return these rows of the batch, `part` (m,) int64.
 
-        On the CPU they are gathered in `buffer`, or without one in new memory; on a GPU the batch
-        is there already.
+        On the CPU they are gathered into `buffer`, or into new memory if it is None; a GPU already
+        has the batch.
         """
         rows = self.rows[part.numpy()]
         if self._device:
@@ -246,7 +246,7 @@ class Batch:
     def gather(
         self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
     ) -> Minibatch:
-        """Gather rows (m,) of the pool in `buffer` on the CPU, now or on a graph."""
+        """Gather rows (m,) of the pool into `buffer` on the CPU, or record that on a graph."""
         pool = self.pool
         if self.states is not None:
             pool = pool | {"state": self.states.row_state.numpy()}

@@ -1,9 +1,10 @@
-"""Bootstrap values: what comes after the last transition that a row holds, as the policy values it.
+"""Bootstrap values: the policy's value of the state after the last transition of a row.
 
-`next_value` of a slot is V(final observation) where a life was cut short, and V(first observation
-of the agent's next row) where the row is full (docs/design.md, "Values at the ends"). The sampler
-fills in the second where the agent acts again; what it leaves open when a batch is taken is filled
-in here. Letters: F final slots, n observations, *O one observation.
+`next_value` of a slot is V(final observation) if the life was truncated, and V(first observation of
+the agent's next row) if the row is full (docs/design.md, "Values at the ends"). The sampler fills
+in the second when the agent acts again. This module fills in the first, and the second for agents
+that have not acted again when a batch is taken. Letters: F final slots, n observations, *O one
+observation.
 """
 
 from typing import Any
@@ -20,13 +21,13 @@ from pufferlib.ppo.recurrent_state import RecurrentState
 from pufferlib.runtime.chunks import chunks
 from pufferlib.runtime.timer import Timer
 
-EVAL_CHUNK = 1024  # observations that a CPU evaluates at a time, so that results stay in its cache
-MIN_FINALS = 256  # final observations: evaluating fewer at a time is not worth a pass
-AGENTS_PER_FINAL = 16  # one final observation of so many agents may wait: memory that is touched
+EVAL_CHUNK = 1024  # observations that a CPU evaluates at a time, so few that its cache holds them
+MIN_FINALS = 256  # number of final observations that is worth a forward pass
+AGENTS_PER_FINAL = 16  # agents per waiting final observation, which bounds the memory used
 
 
 class Bootstrap:
-    """Fills in the `next_value` that acting leaves open."""
+    """Fills in the `next_value` columns that acting does not."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Bootstrap:
         self._next_value = env.arrays["pool_next_value"].reshape(-1)  # by slot
 
     def limit_finals(self) -> None:
-        """Evaluate the final observations once many wait."""
+        """Evaluate the final observations if many are waiting."""
         agents = self._env.num_agents
         most = min(agents, max(MIN_FINALS, agents // AGENTS_PER_FINAL))
         if self._device.type == "cpu":
@@ -53,7 +54,7 @@ class Bootstrap:
 
     @torch.no_grad()
     def evaluate_finals(self) -> None:
-        """Fill in next_value of the lives that were cut short, and free their final slots."""
+        """Fill in next_value of truncated lives, and free their final slots."""
         count = self._env.engine.num_final
         if not count:
             return
@@ -66,7 +67,7 @@ class Bootstrap:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Fill in every next_value that a batch taken now needs."""
+        """Fill in every missing next_value of the full rows."""
         self.evaluate_finals()
         bootstrap_slot = self._env.arrays["bootstrap_slot"]  # (A,) last slot of a full row, or -1
         for chunk in self._chunks(len(bootstrap_slot)):
@@ -75,7 +76,8 @@ class Bootstrap:
             if not len(agents):
                 continue
             obs = self._observations.gather(agents)
-            # The new states are dropped: the agents act on these observations with new weights.
+            # The new states are discarded, because the agents act on these observations again, with
+            # new weights.
             state = None if self._states is None else self._states.gather(agents)
             self._evaluate(bootstrap_slot[agents], obs, state)
             bootstrap_slot[agents] = -1
@@ -89,5 +91,5 @@ class Bootstrap:
         self._backend.evaluate(obs, state, self._next_value, slots)
 
     def _chunks(self, count: int) -> list[slice]:
-        """Divide what a CPU evaluates into chunks; a GPU evaluates all at once."""
+        """Divide `count` observations into chunks for a CPU; a GPU evaluates all at once."""
         return chunks(count, EVAL_CHUNK if self._device.type == "cpu" else max(1, count))

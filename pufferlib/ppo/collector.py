@@ -1,8 +1,8 @@
-"""Collecting: agents act on the observations in the pool, envs step, transitions fill the rows.
+"""Collection: agents act on the observations in the pool, envs step, transitions fill the rows.
 
-The pool is the engine's; observations, states and values here are views of it. A step is: read the
-observations of the live agents (observations.py), their recurrent states (recurrent_state.py), have
-the backend act, step the envs, evaluate final observations once many wait (bootstrap.py).
+The engine owns the pool; arrays here are views of it. A step reads the observations of the live
+agents (observations.py) and their recurrent states (recurrent_state.py), acts by the backend, steps
+the envs, and evaluates final observations when many are waiting (bootstrap.py).
 """
 
 import functools
@@ -22,16 +22,17 @@ from pufferlib.runtime.chunks import Agents, chunks, num_agents
 from pufferlib.runtime.timer import Timer
 
 Stepped = TypeVar("Stepped")
-ENV_CHUNK = 2048  # agents that step between two checks of how many final observations wait
+ENV_CHUNK = 2048  # agents that step between two calls of Bootstrap.limit_finals
 
 
 class Collector:
     """Steps the envs of a RowEnv with a policy's backend.
 
-    The envs are `num_groups` groups, as equal as possible, that act and step in turn: results
-    depend on their number, never on timing. A group steps ENV_CHUNK agents at a time; where agents
-    die, that also decides which row a life is written to. Groups of external envs step while others
-    act. With `asynchronous`, of these whichever has stepped acts next, out of turn.
+    The envs are divided into `num_groups` groups, as equal as possible, that act and step in turn.
+    Results depend on their number, never on timing. A group steps ENV_CHUNK agents at a time; if
+    agents die, the chunk size also affects which rows lives are written to. Groups of external envs
+    step while other groups act. With `asynchronous`, the group that finishes first acts next, and
+    results depend on timing.
 
     Raises ValueError for more groups than envs, and for `asynchronous` without groups that step
     while others act.
@@ -58,28 +59,28 @@ class Collector:
         if asynchronous and (num_groups == 1 or not env.is_async):
             raise ValueError(
                 f"vec.asynchronous=true with vec.num_groups={num_groups} of {env.game.name}: it "
-                "needs a wrapped env, of which several groups can overtake each other"
+                "needs several groups of a wrapped env, which can overtake each other"
             )
         self.asynchronous = asynchronous
         bounds = [env.num_envs * g // num_groups for g in range(num_groups + 1)]
         self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # of envs
-        self._under_way: list[tuple[int, int]] = []  # groups that step now, in order of sending
+        self._under_way: list[tuple[int, int]] = []  # groups that are stepping, in order of sending
         self.agent_steps = 0  # transitions that agents lived through
         self.steps = 0.0  # of every env, on average
 
     def reset(self, seed: int) -> None:
-        """Begin new episodes in envs made afresh, with an empty pool."""
+        """Reset all envs with a new seed, and empty the pool."""
         self.env.reset(seed)
         versions = self.env.arrays["pool_version"]
-        versions[versions[:, 0] != UNUSED] = UNUSED  # touch only rows that were ever used
+        versions[versions[:, 0] != UNUSED] = UNUSED  # touches only rows that were ever used
         self._under_way = []
 
     @torch.no_grad()
     def step(self, version: int) -> slice:
-        """Have every live agent act by the current weights, and step; return who stepped.
+        """Act for every live agent and step the envs; return the agents whose envs stepped.
 
-        These are all agents, or where several groups of external envs take turns, one group's.
-        `version` of the weights is written beside the actions.
+        These are all agents, or one group's if there are several groups of external envs.
+        The `version` of the current weights is stored with the actions.
         """
         if self.env.is_async and len(self.groups) > 1:
             self.bootstrap.limit_finals()
@@ -98,11 +99,11 @@ class Collector:
         return slice(stepped.start * agents, stepped.stop * agents)
 
     def finish(self) -> None:
-        """Fill in every next_value that a batch taken now needs."""
+        """Fill in every missing next_value of the full rows."""
         self.bootstrap.finish()
 
     def _step_async(self, version: int) -> slice:
-        """Have every group act that does not step, then end the step of one; return its envs."""
+        """Act for every group that is not stepping, then receive one group; return its envs."""
         for group in self.groups:
             if (group.start, group.stop) not in self._under_way:
                 self._act(group, version)
@@ -115,9 +116,9 @@ class Collector:
         return slice(*stepped)
 
     def _act(self, group: slice, version: int) -> None:
-        """Have every live agent of these envs act once."""
+        """Act once for every live agent of these envs."""
         self.timer.enter("copy")
-        # While all agents live, their slots are equally spaced in the pool: nothing is gathered.
+        # While all agents live, their slots are equally spaced in the pool, and a view suffices.
         first = self.env.engine.uniform_first_slot(group.start, group.stop)
         if first >= 0:
             per_env = self.env.env_agents
@@ -136,7 +137,7 @@ class Collector:
         self.agent_steps += num_agents(agents)
 
     def _step(self, step: Callable[[], Stepped]) -> Stepped:
-        """Step some envs; keep the states of lives that are cut short, for their final values."""
+        """Call `step`; save the states of truncated lives, to evaluate their final observations."""
         self.timer.enter("env")
         finals = self.env.engine.num_final
         stepped = step()

@@ -21,11 +21,11 @@ from pufferlib.ppo.batch import Batch
 from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.runtime.timer import Timer
 
-STATISTICS_CHUNK = 2048  # slots whose observations are gathered for the statistics at a time
+STATISTICS_CHUNK = 2048  # slots whose observations are added to the statistics at a time
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss, gradient or weight is NaN or infinite: training cannot go on from these weights."""
+    """A loss, gradient or weight is NaN or infinite: training cannot continue."""
 
 
 class Learner:
@@ -67,7 +67,8 @@ class Learner:
             self._update_statistics(self.policy.norm)
 
         for _ in range(train.update_epochs):
-            # Each row is in one minibatch of an epoch; rows stay whole, for recurrent policies.
+            # Each row is in one minibatch of an epoch; rows stay whole because policies may be
+            # recurrent.
             order = torch.randperm(sizes.batch_rows, generator=self.shuffle)
             for rows in torch.split(order, sizes.minibatch_rows):
                 stats.append(self.minibatch(rows))
@@ -100,12 +101,12 @@ class Learner:
         return self.backend.loss_and_grad(rows, self.normalization(rows), self.train)
 
     def normalization(self, rows: Tensor) -> AdvantageNormalization:
-        """Return how the advantages of these rows are normalized: by their own statistics."""
+        """Return the normalization of these rows' advantages, by their own statistics."""
         pool_rows = self.batch.rows[rows.numpy()]
         return AdvantageNormalization.of(self.batch.pool["advantage"], self.train, pool_rows)
 
     def _update_statistics(self, norm: ObservationNorm) -> None:
-        """Add a batch's observations to the statistics that normalize observations."""
+        """Add the batch's observations to the statistics that normalize observations."""
         self.timer.enter("copy")
         sizes, parts = self.batch.sizes, self.policy.parts
         rows = min(sizes.minibatch_rows, max(1, STATISTICS_CHUNK // sizes.horizon))
@@ -114,20 +115,20 @@ class Learner:
             norm.update(parts.numbers(self.batch.observations(chunk, parts.flat)))
 
     def _require_finite(self, name: str, value: Any, when: str, *, now: bool = False) -> None:
-        """Raise TrainingDiverged for NaN or infinity; on a GPU only where waiting is cheap."""
+        """Raise TrainingDiverged for NaN or infinity; on a GPU only if `now`, because it waits."""
         if self.batch.device.type == "cuda" and not now:
             return
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"{name} is {float(value)} in {when}: the weights are not saved. vec.debug=true "
-                "finds NaN in the game's observations and rewards; where there is none, a lower "
+                "finds NaN in the game's observations and rewards; if there is none, a lower "
                 "train.learning_rate or train.reward_scale (returns of order 1) often helps"
             )
 
     def _explained_variance(self) -> float:
-        """Return 1 - Var(target - value) / Var(target), with the values of acting; 0 without any.
+        """Return 1 - Var(target - value) / Var(target), or 0 if all targets are equal.
 
-        The advantage is target - value.
+        `value` is the value when acting; target - value is the advantage.
         """
         names = ("advantage", "target")
         columns = (self.batch.pool[name] for name in names)

@@ -1,4 +1,4 @@
-"""A minibatch: whole rows of a batch as a policy unrolls them, and the memory they are gathered in.
+"""A minibatch: whole rows of a batch for the policy to unroll, and memory to gather them into.
 
 Letters: m rows of the minibatch, H horizon, S entries of a recurrent state, *O one observation.
 """
@@ -17,11 +17,11 @@ from pufferlib.runtime.tensors import as_array
 
 
 class Minibatch:
-    """m whole rows, and what happened in them."""
+    """m whole rows of transitions."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.obs = columns["observation"]  # (m, H, *O)
-        self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins here, slot 0 aside
+        self.reset = columns["reset"].view(torch.bool)  # (m, H): a life begins; slot 0 is False
         self.state = columns.get("state")  # (m, S) before slot 0
         self.transitions = Transitions._make(
             columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields
@@ -36,7 +36,7 @@ class MinibatchBuffer:
         self._views: dict[int, tuple[Minibatch, dict[str, npt.NDArray[Any]]]] = {}
 
     def views(self, rows: int) -> tuple[Minibatch, dict[str, npt.NDArray[Any]]]:
-        """Return the first `rows` rows as a minibatch and as arrays; each number is viewed once."""
+        """Return the first `rows` rows as a minibatch and as arrays; cached for each `rows`."""
         if rows not in self._views:
             columns = {name: column[:rows] for name, column in self.columns.items()}
             arrays = {name: as_array(column) for name, column in columns.items()}

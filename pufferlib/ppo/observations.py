@@ -1,4 +1,4 @@
-"""What agents observe now, read out of the pool: a strided view where possible, else gathered.
+"""The agents' current observations in the pool: a strided view if possible, else gathered.
 
 Letters: A agents, N of them observe, R rows of the pool, H horizon, *O one observation.
 """

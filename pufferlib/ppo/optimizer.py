@@ -1,7 +1,7 @@
 """AdamW, or Muon for matrices and AdamW for the rest, with their state as named tensors.
 
-All weights lie in one tensor and all gradients in another, of which the policy's parameters become
-views: Adam, clipping and zeroing cost the same for any number of layers, and threads can share
+All weights lie in one tensor and all gradients in another; the policy's parameters become views of
+these. So Adam, clipping and zeroing cost the same for any number of layers, and threads can share
 them. Adam: Kingma, Ba 2015, with decoupled weight decay (Loshchilov, Hutter 2019). Muon: Jordan et
 al. 2024, torch's. Letters: W weights.
 """
@@ -20,15 +20,15 @@ from pufferlib.kernels._kernels import AdamParams
 from pufferlib.runtime.graph import Graph
 from pufferlib.runtime.thread_pool import LaunchPlan, ThreadPool
 
-MIN_WEIGHTS_PER_THREAD = 4096  # weights that a further thread is worth waking for
+MIN_WEIGHTS_PER_THREAD = 4096  # weights for which waking another thread pays off
 
 
 class Optimizer:
-    """Takes the gradient steps of one policy. Gradients add up in `grads` until `step`.
+    """Takes the gradient steps of one policy. Gradients accumulate in `grads` until `step`.
 
-    For float32 on the CPU, recorded kernels do it, and the threads of `thread_pool` share the work;
-    each thread but the first may add up gradients in a row of `extra_grads`, which `clip` adds to
-    `grads`. Elsewhere torch's operators do it. Raises ValueError for a policy whose trained
+    For float32 on the CPU it runs recorded kernels, shared by the threads of `thread_pool`; each
+    thread but the first may accumulate gradients in a row of `extra_grads`, which `clip` adds to
+    `grads`. Otherwise it runs torch operators. Raises ValueError for a policy whose trained
     parameters have several dtypes.
     """
 
@@ -39,24 +39,25 @@ class Optimizer:
         trained = {name: p for name, p in policy.named_parameters() if p.requires_grad}
         dtypes = sorted({str(p.dtype) for p in trained.values()})
         if len(dtypes) > 1:
-            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; make them one")
+            raise ValueError(f"the policy has parameters of {' and '.join(dtypes)}; use one dtype")
         muon = {n: p for n, p in trained.items() if p.dim() == 2 and train.optimizer == "muon"}
 
-        # Parameters and their gradients become views of one tensor each, Adam's first.
+        # Make parameters and their gradients views of one tensor each, with Adam's parameters
+        # first.
         self.parameters = {n: p for n, p in trained.items() if n not in muon} | muon
         weights = torch.cat([p.detach().flatten() for p in self.parameters.values()])  # (W,)
         self._weights, self._copy = weights, weights
         self.grads = torch.zeros_like(weights)
-        self.places: dict[str, slice] = {}  # of each parameter in both
+        self.places: dict[str, slice] = {}  # range of each parameter in both
         begin = 0
         for name, parameter in self.parameters.items():
             place = slice(begin, begin + parameter.numel())
             parameter.data = weights[place].view(parameter.shape)
             parameter.grad = self.grads[place].view(parameter.shape)
             self.places[name], begin = place, place.stop
-        rest = begin - sum(p.numel() for p in muon.values())  # Adam's weights
+        rest = begin - sum(p.numel() for p in muon.values())  # number of Adam's weights
 
-        # Adam's moments, and what changes from step to step.
+        # Adam's moments, and the parameters that change between steps.
         self._mean, self._square = torch.zeros(
             (2, rest), dtype=weights.dtype, device=weights.device
         )
@@ -64,13 +65,13 @@ class Optimizer:
         self.thread_pool = thread_pool or ThreadPool(1)
         self.extra_grads = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
-        self._scale = 1.0  # of the current gradients, from `clip`
+        self._scale = 1.0  # factor of the gradients, set by `clip`
         self._params = AdamParams()  # of the current step
-        self._plans: dict[str, LaunchPlan] = {}  # by kernel; empty where torch's operators do it
+        self._plans: dict[str, LaunchPlan] = {}  # by kernel; empty if torch operators run instead
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
             self._record(rest)
 
-        # Muon keeps its momentum in torch's optimizer; the state is made now, so that it can load.
+        # Torch's Muon holds its momentum; its state is created now, so that `load` can fill it.
         self._muon: torch.optim.Optimizer | None = None
         if muon:
             self._muon = torch.optim.Muon(
@@ -83,14 +84,14 @@ class Optimizer:
                 self._muon.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def _record(self, rest: int) -> None:
-        """Record each thread's work: on all weights, and on Adam's, which are the first `rest`."""
+        """Record each thread's work on all weights, and on Adam's, which are the first `rest`."""
         size = len(self._weights)
         shares = max(1, min(self.thread_pool.size, size // MIN_WEIGHTS_PER_THREAD))
         self._squares, self._count = np.zeros((shares, 1)), self._steps.numpy()
         reduce: list[list[tuple[str, Graph]]] = []
         step: list[list[tuple[str, Graph]]] = []
 
-        # The threads' gradients become one, and its squares are summed for the norm.
+        # Add up the threads' gradients, and sum the squares of the result for the norm.
         for share, squares in zip(_split(size, shares), self._squares, strict=True):
             graph = Graph()
             out, more = self.grads[share].numpy(), self.extra_grads[:, share].numpy()
@@ -114,14 +115,14 @@ class Optimizer:
         self._plans = {"reduce": LaunchPlan(reduce), "step": LaunchPlan(step)}
 
     def views(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Return each parameter's part of a tensor (W,) that lies as `grads` does, by name."""
+        """Return each parameter's view of a tensor (W,) with the layout of `grads`, by name."""
         return {
             name: tensor[place].view(self.parameters[name].shape)
             for name, place in self.places.items()
         }
 
     def thread_grads(self) -> list[dict[str, Tensor]]:
-        """Return where each thread adds up its gradients of each parameter, by name."""
+        """Return each thread's gradients, by parameter name."""
         return [self.views(grads) for grads in (self.grads, *self.extra_grads)]
 
     def copy(self, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -147,9 +148,9 @@ class Optimizer:
                 )
 
     def clip(self) -> float | Tensor:
-        """Have `step` scale the gradients down to `max_grad_norm`; return their norm before.
+        """Make `step` scale the gradients down to `max_grad_norm`; return their norm.
 
-        On a GPU the norm is a tensor there: nothing waits for it.
+        On a GPU the norm is a tensor on the GPU, so that nothing waits for it.
         """
         limit = self.train.max_grad_norm
         if self._plans:
@@ -164,7 +165,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the weights by their gradients, as `clip` scaled them, and zero the gradients."""
+        """Update the weights with the clipped gradients, and zero the gradients."""
         train, rate = self.train, self.learning_rate
         if self._plans:
             self._count += 1
@@ -205,7 +206,7 @@ class Optimizer:
         self.sync_copy()
 
     def zero_grad(self) -> None:
-        """Zero all gradients, those of further threads too."""
+        """Zero all gradients, including those of other threads."""
         self.grads.zero_()
         self.extra_grads.zero_()
         self._scale = 1.0
@@ -224,7 +225,7 @@ class Optimizer:
         return state
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from `tensors`. Raise ValueError, with nothing changed, if they do not fit."""
+        """Load the state. Raise ValueError, with nothing changed, if it does not fit."""
         own = self.tensors()
         for name in sorted(own.keys() ^ tensors.keys()):
             problem = "fits no parameter" if name in tensors else "is missing"
@@ -240,6 +241,6 @@ class Optimizer:
 
 
 def _split(size: int, shares: int) -> list[slice]:
-    """Divide `size` weights into equal shares, none of which begins within a cache line."""
+    """Divide `size` weights into equal shares that begin at cache lines."""
     share = 16 * -(-size // (16 * shares))
     return [slice(min(i * share, size), min((i + 1) * share, size)) for i in range(shares)]

@@ -1,9 +1,9 @@
-"""Recurrent states of all agents: acted from, remembered per row, kept for final observations.
+"""Recurrent states of all agents, and the saved states of rows and of final observations.
 
-An agent acts from its state, or from the initial one where a life begins. A row remembers the state
-before its slot 0, from which training unrolls it; a life that is cut short leaves its state for the
-value of its final observation. Letters: A agents, N of them act, R rows, F final slots, S entries
-of a state.
+An agent acts from its state, or from the initial state if a life begins. The state before slot 0 is
+saved with each row, and training unrolls the row from it. When a life is truncated, its state is
+saved for the value of its final observation. Letters: A agents, N of them act, R rows, F final
+slots, S entries of a state.
 """
 
 from typing import Any
@@ -21,11 +21,11 @@ from pufferlib.runtime.chunks import Agents
 
 
 class RecurrentState:
-    """States in memory that stays where it is, so that recorded graphs can read and write it."""
+    """States at fixed addresses, so that recorded graphs can read and write them."""
 
     @classmethod
     def of(cls, policy: Policy, env: RowEnv, device: torch.device) -> "RecurrentState | None":
-        """Return the states that `policy` acts from, None if it is not recurrent."""
+        """Return the states for `policy`, or None if it is not recurrent."""
         state = policy.initial_state(env.num_agents)
         return None if state is None else cls(state, env, device)
 
@@ -35,8 +35,8 @@ class RecurrentState:
         self.state = state.detach().clone()  # (A, S) after each agent's last step
         self._initial = self.state[0].clone()  # (S,)
 
-        # A fixed population uses a row per agent beside the batch; the other rows, the final
-        # states and the gathered ones take memory only once some agents died.
+        # A fixed population uses one row per agent besides the batch. The other rows, the final
+        # states and the gathered states take memory only after agents have died.
         surely_used = min(env.batch_rows + agents, env.num_rows)
         self.row_state = self._allocate(env.num_rows, surely_used)  # (R, S) before slot 0
         self._final_state = self._allocate(finals, 0)  # (F, S)
@@ -49,9 +49,9 @@ class RecurrentState:
         return torch.zeros(shape, device=self._device)
 
     def begin(self, agents: Agents) -> Tensor:
-        """Return the states (N, S) that these agents act from, for `store` to take the new ones.
+        """Return the states (N, S) that these agents act from; pass the new ones to `store`.
 
-        Where a life begins it is the initial state. Rows whose slot 0 is acted on now remember it.
+        It is the initial state if a life begins. Rows whose slot 0 is acted on save the state.
         """
         state = self.state[agents] if isinstance(agents, slice) else self.gather(agents)
         life_start, slot = self._env.arrays["life_start"], self._env.arrays["slot"]
@@ -74,8 +74,8 @@ class RecurrentState:
         return state
 
     def store(self, agents: Agents, state: Tensor) -> None:
-        """Keep the new states (N, S), which took the place of those that `begin` returned."""
-        if not isinstance(agents, slice):  # a slice's are a view of `state`
+        """Store the new states (N, S), which overwrote those that `begin` returned."""
+        if not isinstance(agents, slice):  # for a slice, `state` is a view of `self.state`
             self.state[self._index(agents)] = state
 
     def gather(self, agents: npt.NDArray[np.int32]) -> Tensor:
@@ -84,13 +84,13 @@ class RecurrentState:
         return torch.index_select(self.state, 0, self._index(agents), out=out)
 
     def keep_finals(self, begin: int, end: int) -> None:
-        """Keep the states that the lives of the final slots [begin, end) ended with."""
+        """Save the last states of the lives that ended in the final slots [begin, end)."""
         if end > begin:
             agents = torch.from_numpy(self._env.arrays["final_agent"][begin:end])
             self._final_state[begin:end] = self.state[agents.to(self._device).long()]
 
     def of_finals(self, finals: slice) -> Tensor:
-        """Return the states (n, S) that final observations are evaluated with."""
+        """Return the states (n, S) for evaluating final observations."""
         return self._final_state[finals]
 
     def of_rows(self, rows: npt.NDArray[Any]) -> Tensor:
@@ -98,5 +98,5 @@ class RecurrentState:
         return self.row_state[self._index(rows)]
 
     def _index(self, numbers: npt.NDArray[Any]) -> Tensor:
-        """Copy integers to the device, as torch indexes with them."""
+        """Copy integers to the device, in the dtype for indexing."""
         return torch.from_numpy(numbers.astype(np.int64)).to(self._device)

@@ -1,4 +1,4 @@
-"""Schedules: how learning rate and entropy bonus fall during a run."""
+"""Schedules of learning rate and entropy bonus during a run."""
 
 import math
 
@@ -6,8 +6,8 @@ import math
 def scheduled(kind: str, start: float, final: float, progress: float) -> float:
     """Return the value at `progress`, 0 to 1, of a schedule from `start` to `final * start`.
 
-    kind: `constant`, which stays at `start`; `linear`; `cosine`, half a period (Loshchilov, Hutter
-    2017, equation 5).
+    `kind` is `constant`, which stays at `start`; `linear`; or `cosine`, half a period (Loshchilov,
+    Hutter 2017, equation 5).
     """
     if kind == "constant":
         return start

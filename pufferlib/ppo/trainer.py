@@ -2,16 +2,16 @@
 
 Data flows through these files, in this order:
 
-* `collector.py` has agents act and envs step until enough rows are full: `observations.py` reads
-  what agents observe, `recurrent_state.py` what they remember, and a backend acts;
-* `bootstrap.py` fills in the values of what comes after the last transition of a row;
+* `collector.py` acts and steps the envs until enough rows are full; `observations.py` reads the
+  agents' observations, `recurrent_state.py` their recurrent states, and a backend acts;
+* `bootstrap.py` fills in the value after the last transition of each row;
 * `batch.py` takes the full rows, re-evaluates slots that older weights wrote, and computes
-  advantages; `minibatch.py` is some of its rows, gathered;
+  advantages; `minibatch.py` holds some of its rows, gathered;
 * `learner.py` is PPO's epochs: minibatches, gradients, clipping, optimizer steps (`optimizer.py`);
-* `backend.py` says what a policy has to do in all of this, `backend_factory.py` chooses what runs
-  it: `autograd_backend.py` or `pufferlib/fused/backend.py`.
+* `backend.py` is the interface to the policy; `backend_factory.py` chooses its implementation:
+  `autograd_backend.py` or `pufferlib/fused/backend.py`.
 
-A CPU run is reproduced bit for bit by its seed and thread count.
+A CPU run with the same seed and thread count gives the same results bit for bit.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ from pufferlib.runtime import affinity, allocator, thread_count
 from pufferlib.runtime.device import page_locked, pick_device
 from pufferlib.runtime.timer import Timer
 
-STREAMS = 2**40  # the seeds of sampler and shuffle come after those of 2**40 envs
+STREAMS = 2**40  # seeds of sampler and shuffle follow those of up to 2**40 envs
 
 
 class Trainer:
@@ -190,7 +190,7 @@ class Trainer:
 
     @property
     def dropped(self) -> int:
-        """Transitions in the pool that are not trained on yet: ending the run now loses them."""
+        """Transitions in the pool that have not been trained on; ending the run now loses them."""
         return self.agent_steps - self.trained_steps - self.lost_steps
 
     @property
@@ -264,7 +264,7 @@ class Trainer:
         }
 
     def _collect(self) -> None:
-        """Act and step until a batch is full, and fill in the bootstrap values."""
+        """Act and step until a batch is full; fill in the bootstrap values."""
         engine, arrays = self.env.engine, self.env.arrays
         self.backend.sync_weights()
         while engine.num_full < self.sizes.batch_rows:
@@ -311,9 +311,9 @@ class Trainer:
         return tensors, meta
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Go on from `state()` of a trainer with the same options, in new episodes.
+        """Continue from the `state()` of a trainer with the same options, in new episodes.
 
-        Raise ValueError, with nothing changed, where names or shapes are not this trainer's.
+        Raise ValueError, with nothing changed, if names or shapes are not this trainer's.
         """
         parts: dict[str, dict[str, Tensor]] = {"policy": {}, "optimizer": {}, "random": {}}
         for name, value in tensors.items():
@@ -354,7 +354,7 @@ class Trainer:
 def _same_shapes(part: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     if given.keys() != wanted.keys():
         different = ", ".join(sorted(given.keys() ^ wanted.keys()))
-        raise ValueError(f"state and trainer do not both have: {part} {different}")
+        raise ValueError(f"only one of state and trainer has {part} {different}")
     for name, value in wanted.items():
         if given[name].shape != value.shape:
             raise ValueError(

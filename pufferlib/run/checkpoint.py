@@ -1,4 +1,4 @@
-"""Files of tensors: safetensors with a JSON note in the header. Nothing is ever unpickled.
+"""Files of tensors: safetensors with a JSON note in the header. Pickles are never loaded.
 
 The note says what the file is (`kind`, `format`) and which game and config it fits. A file is
 checked completely before any tensor is loaded. It is written under a temporary name and then
@@ -26,7 +26,7 @@ NOTE = "pufferlib"  # key of the note in the header
 
 
 class CheckpointError(ValueError):
-    """A file is damaged, of another kind, or does not fit; the message says which."""
+    """A file is damaged, of another kind, or does not fit this run."""
 
 
 class SaveError(OSError):
@@ -55,7 +55,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def save(
     path: Path, kind: str, tensors: Mapping[str, torch.Tensor], note: Mapping[str, Any]
 ) -> None:
-    """Write tensors and a note for JSON as a file of this kind (`policy`, `trainer`)."""
+    """Write tensors and a JSON-serializable note to a file of this kind (`policy`, `trainer`)."""
     header = {NOTE: json.dumps({"kind": kind, "format": FORMAT, "abi": ABI, **note})}
     copies = {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()
@@ -145,7 +145,7 @@ def _open(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _diagnosis(path: Path, error: Exception) -> str:
-    """Return what a file that safetensors rejects appears to be."""
+    """Describe what a file that safetensors rejects appears to be."""
     if path.is_dir():
         return "it is a folder"
     try:

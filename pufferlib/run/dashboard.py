@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pufferlib.run.formatting import Metrics, clock, count, number, percent, time_left
 
-TWO_COLUMNS = 66  # characters of width from which the tables stand side by side
+TWO_COLUMNS = 66  # minimum width, in characters, for two columns of tables
 BAR = "█"
 # Group of metrics -> its heading, in the order of the columns.
 LEFT = {"time": "Where the time goes", "rows": "Rows"}
@@ -75,7 +75,7 @@ class PlainDisplay:
         print(text, flush=True)
 
     def close(self) -> None:
-        """Do nothing: nothing was changed."""
+        """Do nothing: plain output does not change the terminal."""
 
 
 class LiveDisplay:

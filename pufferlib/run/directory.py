@@ -1,15 +1,15 @@
-"""The directory of one run, `runs/GAME/RUN/`, and how runs are found again.
+"""The directory of one run, `runs/GAME/RUN/`, and the search for existing runs.
 
     config.toml             the complete config; `puffer train --config` starts the same run again
     metrics.jsonl           one JSON object per log
     policy.safetensors      the last policy
     best.safetensors        the policy with the best evaluation
     state.json              counters and scores, and the name of the file of tensors beside it
-    trainer-N.safetensors   what training resumes from: weights, optimizer, random streams
+    trainer-N.safetensors   the state to resume from: weights, optimizer, random streams
 
-A checkpoint is a new trainer file, then state.json, which is replaced atomically. So state.json
-always names a complete file: if the process is killed or the disk is full between the two, the
-previous checkpoint remains valid.
+A checkpoint writes a new trainer file, then replaces state.json atomically. So state.json always
+names a complete file: if the process is killed or the disk is full between the two, the previous
+checkpoint remains valid.
 """
 
 import contextlib
@@ -120,7 +120,7 @@ class RunDirectory:
             raise SaveError(f"{self.path}/metrics.jsonl: {error.strerror or error}") from error
 
     def save(self, tensors: "Mapping[str, torch.Tensor]", meta: Mapping[str, Any]) -> None:
-        """Save a checkpoint: tensors and a `meta` for JSON. Delete the previous one at the end."""
+        """Save a checkpoint of tensors and a JSON-serializable `meta`; delete the previous one."""
         checkpoint_id = uuid.uuid4().hex  # in both files
         old = sorted(self.path.glob("trainer-*.safetensors"))
         number = 1 + max((int(p.stem.partition("-")[2]) for p in old), default=0)
@@ -186,7 +186,7 @@ class RunDirectory:
 
 
 def folder_name(game: str) -> str:
-    """Return a game's name with `-` for all that a path or a shell would interpret."""
+    """Return a game's name with `-` for characters that a path or a shell would interpret."""
     return re.sub(r"[^\w.-]+", "-", game)
 
 

@@ -1,4 +1,4 @@
-"""How well a policy plays: whole episodes on fixed seeds, the same number of them in every env.
+"""Evaluation of a policy: whole episodes on fixed seeds, equally many in every env.
 
 The number of episodes per env is fixed before the first step, so long episodes count as much as
 short ones. Neither a global random stream nor the envs of a trainer are used.
@@ -51,7 +51,7 @@ class Stats(NamedTuple):
 class Evaluation:
     """The result of one evaluation."""
 
-    episodes: int  # that ended and were counted
+    episodes: int  # number of episodes that ended and were counted
     unfinished: int  # requested episodes that had not ended after `max_steps` steps
     agent_steps: int
     seconds: float
@@ -70,10 +70,10 @@ def main_field(spec: "GameSpec") -> str | None:
 
 
 def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
-    """Load a policy file: make the network that it names and check it against the game.
+    """Load a policy file: create the network that it names and check it against the game.
 
-    The code of a user's own network is run only if `config.policy.path` names it, and from that
-    path, because the file may have moved. Raise CheckpointError if the file does not fit.
+    The code of a user's own network runs only if `config.policy.path` names it. It is loaded from
+    that path, because the file may have moved. Raise CheckpointError if the file does not fit.
     """
     note = read_note(path, "policy")
     check_compatible(path, note, compatibility_note(spec))
@@ -85,7 +85,7 @@ def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
     if options.path:
         if not config.policy.path:
             raise CheckpointError(
-                f"{path} is for the network {options.path}, whose code is run only on request: "
+                f"{path} is for the network {options.path}, whose code runs only on request: "
                 f"--policy.path {shlex.quote(options.path)}"
             )
         options = dataclasses.replace(options, path=config.policy.path)
@@ -108,14 +108,14 @@ def evaluate(
 ) -> Evaluation:
     """Play `episodes` whole episodes; return statistics of each log field.
 
-    Of each env the first `episodes // num_envs` episodes count, plus one in the first
+    The first `episodes // num_envs` episodes of each env count, and one more in each of the first
     `episodes % num_envs` envs. `greedy` takes the most likely choices and the means of the axes;
-    otherwise actions are sampled, seeded by `seed`. Raise ValueError for a game without a log.
+    otherwise actions are sampled with `seed`. Raise ValueError for a game without a log.
     """
     if not spec.log_fields:
         raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
     start = time.perf_counter()
-    # How many episodes of each env count is decided before the first step.
+    # Decide before the first step how many episodes of each env count.
     envs_per_make = getattr(spec.game, "envs_per_make", 1)  # of a wrapped vector env
     num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
     quota = np.full(num_envs, episodes // num_envs)
@@ -126,7 +126,7 @@ def evaluate(
     random = torch.Generator(device).manual_seed(seed)
     logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
     steps = 0
-    # eval() matters to layers such as dropout, which act differently in training.
+    # eval() matters for layers such as dropout, which behave differently in training.
     was_training = policy.training
     policy.eval()
     try:
@@ -142,7 +142,7 @@ def evaluate(
             )
             steps += 1
             if state is not None:
-                # The next life of an agent starts without a memory of the last.
+                # An agent's next life starts from the initial state.
                 _reset_state(policy, state, terminated | truncated | dead)
             if "final_info" in infos:
                 logged.append(_ended(env, infos, quota))
@@ -152,7 +152,7 @@ def evaluate(
         env.close()
     logs = np.concatenate([np.empty((0, len(spec.log_fields))), *logged])
     fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(spec.log_fields) if len(logs)}
-    # Numbers in an external env's infos are no log fields; the env itself has collected them.
+    # Numbers in an external env's infos are not log fields; the env has collected them itself.
     fields |= {n: Stats(*s) for n, s in env_log.items() if n not in fields and n != "episodes"}
     return Evaluation(
         episodes=int((requested - quota).sum()),

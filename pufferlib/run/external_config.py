@@ -1,6 +1,6 @@
-"""The config of a run with an external env: its arguments, and defaults that suit what it observes.
+"""The config of a run with an external env: its arguments, and defaults for its observations.
 
-The merging of layers itself is in config/resolve.py. This file imports no torch.
+config/resolve.py merges the layers. This file imports no torch.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from pufferlib.config.section import ConfigError
 from pufferlib.policies import observation_kinds
 from pufferlib.run.external_envs import load, parameters
 
-UNKNOWN_EPISODE = 50  # steps that an episode is assumed to last where the env states no limit
+UNKNOWN_EPISODE = 50  # assumed steps of an episode if the env states no limit
 
 
 def configure(name: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
@@ -42,7 +42,7 @@ def configure(name: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
         config = dataclasses.replace(resolve(name, game, [lowest, *others]), env=kwargs)
         network = config.policy.name
     if config.vec.debug:
-        raise ConfigError("vec.debug is for games written in C; a Python env raises by itself")
+        raise ConfigError("vec.debug is for games written in C; a Python env raises its own errors")
     backend = config.vec.backend
     if backend == "auto":
         backend = "processes" if usable_cores() > 1 else "serial"
@@ -97,7 +97,7 @@ def defaults(
 
 
 def describe_choices(config: Config, game: ExternalGame) -> str:
-    """Describe in one line what the env observes and what was chosen for it."""
+    """Describe in one line the env's observations and the choices made for them."""
     observed = ", ".join(
         f"{part.name + ' ' if part.name else ''}{'x'.join(map(str, part.shape)) or 1} "
         f"{observation_kinds.kind(part)}"
@@ -112,9 +112,9 @@ def describe_choices(config: Config, game: ExternalGame) -> str:
 
 
 def read_kwargs(name: str, layers: list[Layer]) -> dict[str, Any]:
-    """Merge the `env` sections of the layers: the arguments that the env is made with.
+    """Merge the `env` sections of the layers into the arguments for creating the env.
 
-    Raise ConfigError for an argument that the env does not have, or of the wrong type.
+    Raise ConfigError for an unknown argument or one of the wrong type.
     """
     known, accepts_others = parameters(name)
     kwargs: dict[str, Any] = {}
@@ -143,7 +143,7 @@ def _hint(key: str, known: Iterable[str], is_flag: bool) -> str:
 
 
 def _is_like(value: object, default: object) -> bool:
-    """Return whether both are bools, both numbers or both text; any other default accepts all."""
+    """Return whether both are bools, numbers or text; any other default accepts every value."""
     for kind in (bool, (int, float), str):
         if isinstance(default, kind):
             return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -151,7 +151,7 @@ def _is_like(value: object, default: object) -> bool:
 
 
 def _literal(text: str) -> Any:
-    """Read the text of a flag as true or false, a number, or text."""
+    """Parse the text of a flag as a bool, a number, or text."""
     word = text.strip().lower()
     if word in TRUE[:3] + FALSE[:3]:  # 1 and 0 are numbers here
         return word in TRUE

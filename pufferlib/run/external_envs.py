@@ -1,8 +1,8 @@
 """External envs by name: `gym:LunarLander-v3`, `ale:Pong`, `pettingzoo:mpe.simple_spread_v3`.
 
-Such a name can replace a game's name on the command line and in a run's config, whose `env`
-section then holds the arguments that the env is made with. A package is imported when an env of it
-is made; if it is missing, the error names the extra that installs it. This file imports no torch.
+Such a name can replace a game's name on the command line and in a run's config; the config's `env`
+section then holds the arguments for creating the env. A package is imported when an env of it is
+created; if it is missing, the error names the extra that installs it. This file imports no torch.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ EXTRAS = {  # module -> the extra that installs it
     "pettingzoo": "pettingzoo",
     "mpe2": "pettingzoo",
 }
-# First part of an id -> the module that registers it.
+# The first part of an id -> the module that registers the env.
 FAMILIES = {"MiniGrid": "minigrid", "BabyAI": "minigrid", "ALE": "ale_py"}
 # Parameters that are set here and get no flag.
 HIDDEN = ("self", "render_mode", "game", "obs_type", "frameskip", "sound_obs")
@@ -45,7 +45,7 @@ class MissingExtra(ImportError):
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """Makes one env by name. It can be pickled, so that worker processes can be given it."""
+    """Creates one env by name. It can be pickled and sent to worker processes."""
 
     name: str
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -67,7 +67,7 @@ def load(
     workers: int | None = None,
     timeout: float | None = None,
 ) -> ExternalGame:
-    """Return the game of an external env, whose envs are made with `kwargs`."""
+    """Return the game of an external env, which creates its envs with `kwargs`."""
     make = Maker(name, kwargs)
     return ExternalGame(make, name=name, backend=backend, num_workers=workers, timeout=timeout)
 
@@ -103,7 +103,7 @@ def parameters(name: str) -> tuple[dict[str, Any], bool]:
 def _signature(creator: Any) -> tuple[dict[str, Any], bool]:
     """Return the parameters with their defaults, and whether others are accepted.
 
-    A class that accepts `**kwargs` passes them on to its base class, whose parameters follow.
+    If a class accepts `**kwargs`, the parameters of its base class follow.
     """
     known: dict[str, Any] = {}
     for function in _initializers(creator):
@@ -198,7 +198,7 @@ def _import(module: str) -> Any:
 
 
 def _explained(name: str, error: BaseException) -> Exception:
-    """Return an error that says which package to install, or else what was wrong with the name."""
+    """Return an error that names the package to install, or what is wrong with the name."""
     cause: BaseException | None = error
     while cause is not None:
         missing = cause.name if isinstance(cause, ImportError) else None

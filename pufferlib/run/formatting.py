@@ -1,4 +1,4 @@
-"""How numbers of a run are written for a person: counts, measured values, shares, durations."""
+"""Formatting of numbers for people: counts, measured values, shares, durations."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ Metrics = Mapping[str, Any]
 
 
 def count(value: float) -> str:
-    """Write a count with three digits and a unit: 950, 12.3k, 4.56M."""
+    """Format a count with three digits and a unit: 950, 12.3k, 4.56M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return (
@@ -18,7 +18,7 @@ def count(value: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a measured value with about four digits, None as `-`."""
+    """Format a measured value with about four digits, None as `-`."""
     if value is None:
         return "-"
     if isinstance(value, int) and abs(value) < 1e6:
@@ -29,12 +29,12 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage, rounded down, so that only a whole is written 100%."""
+    """Format a share as a percentage, rounded down, so that only 1 becomes 100%."""
     return f"{math.floor(share * 1000) / 10:g}%"
 
 
 def clock(seconds: float | None) -> str:
-    """Write a duration as h:mm:ss or m:ss, None as `?`."""
+    """Format a duration as h:mm:ss or m:ss, None as `?`."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,6 +1,6 @@
-"""Where metrics go besides metrics.jsonl: TensorBoard, Weights & Biases, and what is added here.
+"""Loggers that get metrics besides metrics.jsonl: TensorBoard and Weights & Biases.
 
-A new logger is one class and one row of LOGGERS at the end of this file. The command line makes
+A new logger is one class and one row of LOGGERS at the end of this file. The command line creates
 its flag and its help from that row. A logger's package is imported only when the logger is used.
 """
 
@@ -67,7 +67,7 @@ class LoggerEntry(NamedTuple):
     make: Callable[[Path, Mapping[str, Any]], Logger]  # of the run's folder and its whole config
     title: str  # as the help names it
     module: str  # must be importable
-    install: str  # what `pip install` is given where it is not
+    install: str  # argument of `pip install` for the module
 
 
 # The key is the flag: `puffer train GAME --wandb`.
@@ -92,7 +92,7 @@ def check(names: Iterable[str]) -> None:
 
 
 def make(names: Iterable[str], folder: Path, config: Mapping[str, Any]) -> list[Logger]:
-    """Start these loggers for a run in `folder`. Raise LoggerError where one is not installed."""
+    """Start these loggers for a run in `folder`. Raise LoggerError if one is not installed."""
     names = tuple(names)
     check(names)
     return [LOGGERS[name].make(folder, config) for name in names]

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class MetricsAccumulator:
-    """Collects the metrics of one update after another, until `take` returns them as one.
+    """Collects the metrics of updates until `take` returns them combined.
 
     Seconds (`time/...`) and `env/episodes` are summed. Losses are averaged over updates, and what
     a game logs (`env/...`) over episodes. Any other metric keeps its last value; `sps` is computed
@@ -19,7 +19,7 @@ class MetricsAccumulator:
         self.filled = False  # whether `add` was called since the last `take`
         self._last: Mapping[str, float] = {}
         self._sums: dict[str, float] = {}
-        self._weights: dict[str, float] = {}  # of the sums that are averaged
+        self._weights: dict[str, float] = {}  # total weight of each averaged metric
         self._seconds = self._steps = 0.0
 
     def add(self, metrics: Mapping[str, float]) -> None:

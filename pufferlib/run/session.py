@@ -1,6 +1,6 @@
 """`puffer train`: train to the end or to Ctrl-C, and between updates log, save and evaluate.
 
-The trainer learns; this file owns the run's folder and everything that a person sees of the run.
+The trainer learns; this file manages the run's folder and all output for the user.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ from pufferlib.run.metrics_window import MetricsAccumulator
 from pufferlib.run.signals import SignalHandler
 from pufferlib.runtime.build import describe_build
 
-LOG_INTERVAL = 0.5  # seconds between two logs, at least
-MAX_EVAL_SHARE = 0.03  # of the run's time, for periodic evaluation
-# With its default seed `puffer eval` plays other episodes. The score on the episodes that selected
-# the best policy is biased upwards.
+LOG_INTERVAL = 0.5  # minimum seconds between two logs
+MAX_EVAL_SHARE = 0.03  # maximum share of the run's time for periodic evaluation
+# `puffer eval` uses another seed by default, because the score on the episodes that selected the
+# best policy is biased upwards.
 EVAL_SEED = 2**32 - 5
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
@@ -51,20 +51,20 @@ def train(
     """Train in a new run folder, or continue in that of `resume`; return the exit code.
 
     `loggers` are keys of LOGGERS. Raise ValueError (CheckpointError, RunError, LoggerError) before
-    training if the run cannot start, SaveError if the disk fails later; the last checkpoint is
-    whole then.
+    training if the run cannot start, SaveError if the disk fails later; the last checkpoint is then
+    complete.
     """
     run_loggers.check(loggers)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         trainer = Trainer(spec, {}, config.vec, config.train, config.policy)
-    # The config of the run keeps what was measured at the start, so that the run can be repeated.
+    # Store the choices measured at the start in the run's config, so that the run can be repeated.
     train_options = dataclasses.replace(trainer.train, threads=trainer.threads.value)
     config = dataclasses.replace(config, train=train_options)
     try:
         directory = resume or RunDirectory.create(run_dir, spec.name, name, config.asdict())
         training = TrainingRun(directory, trainer, config)
-        # The dashboard does not exist yet; it shows these messages first.
+        # Collect messages for the dashboard, which does not exist yet and shows them first.
         messages = [str(warning.message) for warning in caught]
         if isinstance(spec.game, ExternalGame):
             messages.append(external_config.describe_choices(config, spec.game))
@@ -75,7 +75,7 @@ def train(
             started = run_loggers.make(loggers, directory.path, config.asdict())
         except BaseException:
             if not resume:
-                directory.remove()  # nothing is in it yet, and its name is free again
+                directory.remove()  # it has no results yet, so free its name
             raise
         return training.run(started, messages)
     finally:
@@ -88,7 +88,7 @@ class TrainingRun:
     def __init__(self, directory: RunDirectory, trainer: Trainer, config: Config) -> None:
         self.directory, self.trainer, self.config = directory, trainer, config
         spec = trainer.env.game_spec
-        # Evaluations are short: starting worker processes for them would take longer.
+        # Evaluate in this process, because evaluations are shorter than the start of workers.
         self._eval_spec = spec
         if isinstance(spec.game, ExternalGame):
             self._eval_spec = GameSpec.of(external_envs.in_process(spec.game))
@@ -121,7 +121,8 @@ class TrainingRun:
             )
         self.best = state["best"]
         if self.directory.best_policy.exists():
-            # It is written before the checkpoint, so it may be better than the checkpoint says.
+            # The best policy is written before the checkpoint, so its score may exceed the
+            # checkpoint's.
             score = read_note(self.directory.best_policy, "policy").get("score")
             self.best = max((s for s in (self.best, score) if s is not None), default=None)
         self.directory.drop_metrics_after(trainer.agent_steps)
@@ -157,7 +158,7 @@ class TrainingRun:
         return code
 
     def _loop(self, signals: SignalHandler) -> int:
-        """Update until done or interrupted; return the exit code."""
+        """Call `update` until done or interrupted; return the exit code."""
         options = self.config.train
         self._eval_due = time.monotonic() + options.eval_interval
         self._save_due = time.monotonic() + options.checkpoint_interval
@@ -231,7 +232,7 @@ class TrainingRun:
         save(path, "policy", self.trainer.policy.state_dict(), note)
 
     def _setup(self) -> str:
-        """Describe in one line what the run uses; it is the first line of the output."""
+        """Describe device, threads, build and sizes in one line, the first line of the output."""
         trainer, build = self.trainer, describe_build()
         threads, env_threads = trainer.threads, trainer.env.engine.num_threads
         return ", ".join(
@@ -248,7 +249,7 @@ class TrainingRun:
         )
 
     def _print_summary(self, code: int) -> None:
-        """Print how the run ended and the command that goes with it: evaluate or resume."""
+        """Print how the run ended and the command to evaluate or resume it."""
         path, steps = self.directory.path, self.trainer.agent_steps
         if code == DONE:
             best = f", best {self.field} {number(self.best)}" if self.best is not None else ""

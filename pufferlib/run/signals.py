@@ -1,4 +1,4 @@
-"""How a run is interrupted: the first Ctrl-C stops it after the current update, the second now."""
+"""Interrupts: the first Ctrl-C stops a run after the current update, the second immediately."""
 
 import contextlib
 import os
@@ -29,6 +29,6 @@ class SignalHandler:
         if self.stop_requested:
             raise KeyboardInterrupt
         self.stop_requested = True
-        # The signal may have interrupted a print, and print cannot be entered twice.
+        # The signal may have interrupted a print, and print is not reentrant.
         with contextlib.suppress(OSError):
             os.write(1, b"stopping after this update; press Ctrl-C again to stop now\n")

@@ -124,7 +124,7 @@ def test_fast_envs_do_not_wait_for_a_slow_one():
 
 def test_asynchronous_needs_groups_that_can_overtake_each_other():
     for game, groups in ((ExternalGame(RecordingEnv), 1), ("squared", 2)):
-        with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs a wrapped env"):
+        with pytest.raises(ValueError, match=r"vec.asynchronous=true .* needs several groups"):
             trainer_of(game, 4, groups=groups, asynchronous=True)
 
 
