@@ -1,6 +1,6 @@
 """The build command: `python build.py`, `python -m pufferenv.build my_game.h`; see --help.
 
-toolchain/targets.py says what is built of what, toolchain/incremental.py when.
+toolchain/targets.py defines the targets, toolchain/incremental.py decides what is out of date.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The contract between games and the engine, in C: spec.h, and game.c, which builds a game."""
+"""The contract between games and the engine, in C: spec.h, and game.c, which compiles a game."""

@@ -72,8 +72,8 @@
 #define PUF_CPU_FEATURES(ROW)
 #endif
 
-// PUF_IS_ONE_(macro) is 1 if the macro is defined as 1, else 0: only the token pasted with 1 is a
-// macro itself, which puts the 1 in the second place.
+// PUF_IS_ONE_(macro) is 1 if the macro is defined as 1, else 0. Pasting makes PUF_ONE_1 only from a
+// macro defined as 1; that expands to `0, 1`, so the second argument is 1 and not the default 0.
 #define PUF_ONE_1 0, 1
 #define PUF_SECOND_(first, second, ...) second
 #define PUF_SECOND_OF_(...) PUF_SECOND_(__VA_ARGS__)
@@ -86,10 +86,10 @@
 #define PUF_NAME_IF_(condition, name) PUF_NAME_IF_PASTED_(condition, name)
 #define PUF_CPU_NAME_(macro, name, has) PUF_NAME_IF_(PUF_IS_ONE_(macro), name)
 
-// The features that the present translation unit may use, as " avx avx2 ": " " in a portable one.
+// The features that this translation unit may use, such as " avx avx2 "; " " in a portable one.
 #define PUF_CPU_NEEDS " " PUF_CPU_FEATURES(PUF_CPU_NAME_)
 
-// The first feature in `needs`, a list such as PUF_CPU_NEEDS, that this CPU lacks; NULL: it has all.
+// -> the first feature in `needs`, a list such as PUF_CPU_NEEDS, that this CPU lacks, or NULL.
 static inline const char *puf_cpu_lacks(const char *needs) {
     (void)needs;
 #define PUF_CPU_CHECK_(macro, name, has) \

@@ -1,4 +1,4 @@
-// pufferenv/contract/debug_checks.h - what a debug object checks after each call of a game.
+// pufferenv/contract/debug_checks.h - the checks of a debug object after each call of a game.
 //
 // game.c includes it. A game observes into scratch memory filled with 0xff, which is a NaN in every
 // float, with a guard after each agent. A write past the end, an entry left unwritten and a NaN are

@@ -104,8 +104,9 @@ static inline void check_step(PufIO *io) { (void)io; }
 static inline void check_reset(PufIO *io) { (void)io; }
 #endif
 
-// Slots that are written one after the other lie a row apart, so the hardware does not prefetch
-// them. Their cache lines are prefetched some envs ahead, as many as a core can wait for at a time.
+// Slots that are written in succession are one row apart in memory, so the hardware does not
+// prefetch them. step_range prefetches their cache lines some envs ahead, up to PUF_LINES_AHEAD_ at
+// a time.
 enum {
     PUF_LINE_ = 64,        // bytes of a cache line
     PUF_LINES_AHEAD_ = 12, // lines in flight
@@ -115,7 +116,7 @@ static inline size_t envs_ahead(const PufIO *io) {
     const size_t lines = (size_t)agents_of(io) * (io->obs_stride / PUF_LINE_ + 1);
     return lines < PUF_LINES_AHEAD_ ? PUF_LINES_AHEAD_ / lines : 1;
 }
-// always_inline: gcc drops a call to a function that only prefetches.
+// always_inline, because gcc drops a call to a function that only prefetches.
 __attribute__((always_inline)) static inline void fetch_slots(const PufIO *first, size_t env,
                                                               int64_t advance) {
     const size_t most = PUF_MOST_LINES_ * PUF_LINE_;

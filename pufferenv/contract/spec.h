@@ -36,7 +36,7 @@ typedef struct PufAxis {
     float low, high;
 } PufAxis;
 
-// What a step says about one env as a whole. The engine keeps one per env.
+// A step's report about one env as a whole. The engine keeps one per env.
 typedef struct PufNote {
     const char *fault;   // debug objects: the first broken rule, else NULL
     int32_t fault_agent; // the agent that it concerns; -1: the env
@@ -65,8 +65,8 @@ typedef struct PufIO {
     int32_t num_agents, num_heads, num_axes;
 } PufIO;
 
-// Moves `io` on by `envs` envs. It changes in place: a copy that is read back right after it was
-// written makes the processor wait.
+// Moves `io` on by `envs` envs, in place, because a processor stalls on reading a copy that it has
+// just written.
 static inline void puf_move(PufIO *io, size_t envs) {
     const size_t agents = envs * (size_t)io->num_agents;
     io->actions += agents * (size_t)io->num_heads;

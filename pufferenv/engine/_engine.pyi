@@ -50,7 +50,7 @@ class Axis(NamedTuple):
     high: float
 
 class Shapes(NamedTuple):
-    """What a game shows and asks for under one config."""
+    """Shapes of a game's observations and actions under one config."""
 
     num_agents: int  # of one env
     obs_shape: tuple[int, ...]
@@ -75,7 +75,7 @@ class Game:
     def pack(self, config: Mapping[str, int | float]) -> bytes:
         """Return the game's struct Config with these values: checked, and every field given."""
     def shapes(self, config: bytes) -> Shapes:
-        """Return what the game shows and asks for under a packed config."""
+        """Return the shapes of observations and actions under a packed config."""
     def open(self, config: bytes, num_envs: int, **options: Any) -> Engine:
         """Make the envs and return their Engine; `options` are the Engine's."""
 
@@ -184,7 +184,7 @@ class Engine:
     def clear_finals(self) -> None:
         """Free the final slots, once their observations have been evaluated."""
     def uniform_first_slot(self, begin: int = 0, end: int | None = None) -> int:
-        """Return the first agent's slot if agent a of the range is at that + a * H, else -1."""
+        """Return the first agent's slot s if each agent a of the range is at s + a * H, else -1."""
     def live_agents(self, begin: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
         """Return the live agents of envs [begin, end), ascending."""
     def batch(self) -> npt.NDArray[np.int32]:

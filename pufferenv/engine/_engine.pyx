@@ -146,7 +146,7 @@ cdef class Engine:
             self._split_slots()
 
     cdef _split_slots(self):
-        """Divide the one run of slots into pool, final slots and sinks."""
+        """Divide the single array of slots into pool, final slots and sinks."""
         slots, finals = self.engine.num_slots, self.engine.options.num_finals
         pool = (self.engine.options.num_rows, self.engine.options.horizon)
         memory = self.arrays.pop("observation")
@@ -315,7 +315,7 @@ cdef class Engine:
         self.engine.num_final = 0
 
     def uniform_first_slot(self, int begin=0, end=None):
-        """Return the first agent's slot if agent a of the range is at that + a * H, else -1."""
+        """Return the first agent's slot s if each agent a of the range is at s + a * H, else -1."""
         cdef int32_t last = self._last(begin, end)
         return puf_engine_uniform_first_slot(&self.engine, begin, last) if self.is_open else -1
 

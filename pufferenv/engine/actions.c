@@ -1,4 +1,4 @@
-// pufferenv/engine/actions.c - actions that a caller passes in: checked, clipped, copied.
+// pufferenv/engine/actions.c - checks, clips and copies the actions that a caller passes in.
 //
 // The trainer's sampler does not come here: it writes legal actions straight into the arrays.
 #include <math.h>

@@ -1,4 +1,4 @@
-"""Memory for the engine's arrays: allocated here, or given by the caller and checked here."""
+"""Memory for the engine's arrays: allocate it, or check memory that the caller gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Byte
     place: number of the array among those used together. Each array begins at another multiple of
         64 bytes within its page, because arrays that all began a page would compete for the same
         sets of the cache.
-    Raises MemoryError that says how much was asked for and what to reduce.
+    Raises MemoryError with the requested size and the options to reduce.
     """
     shift = 64 * (place % 64)
     if num_bytes < SMALL:

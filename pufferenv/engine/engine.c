@@ -157,7 +157,7 @@ static void place_agents(PufEngine *e, uint32_t i) {
     if (e->options.mode != PUF_ROWS) e->arrays.needs_reset[i] = 0;
 }
 
-// Clears what a step tells about envs [begin, end).
+// Clears the reports of the last step about envs [begin, end).
 static void clear_step(PufEngine *e, int32_t begin, int32_t end) {
     const size_t first = (size_t)begin * (size_t)e->env_agents;
     const size_t count = (size_t)(end - begin) * (size_t)e->env_agents;
@@ -219,7 +219,7 @@ static size_t step_games(PufEngine *e, size_t begin, size_t end) {
     num_chunks = (envs + chunk - 1) / chunk;
     StepJob job = {.engine = e, .begin = begin, .end = end, .chunk = chunk, .counts = counts};
     puf_thread_pool_run(e->threads, step_chunk, &job, num_chunks);
-    // Every chunk wrote its events at its own place: close the gaps between them.
+    // Every chunk wrote its events at its own offset; close the gaps between them.
     size_t count = counts[0];
     for (size_t c = 1; c < num_chunks; c++) {
         memmove(e->events + count, e->events + c * chunk, counts[c] * sizeof(uint32_t));

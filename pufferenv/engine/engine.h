@@ -16,7 +16,7 @@
 #include "pufferenv/engine/rows.h"
 #include "pufferenv/engine/thread_pool.h"
 
-// What happens to an env whose episode ended. PUF_ROWS resets in the same step, as PUF_SAME_STEP.
+// When an env is reset whose episode ended. PUF_ROWS resets in the same step, as PUF_SAME_STEP.
 typedef enum { PUF_ROWS, PUF_SAME_STEP, PUF_NEXT_STEP, PUF_DISABLED } PufMode;
 
 typedef struct PufOptions {
@@ -69,7 +69,7 @@ typedef struct PufArrays {
 #undef PUF_MEMBER
 } PufArrays;
 
-// What the caller must allocate for one array.
+// Size and type of one array, which the caller must allocate.
 typedef struct PufArrayInfo {
     const char *name, *code; // numpy type; "obs": the game's dtype
     int64_t dims[2 + PUF_MAX_DIMS];
@@ -119,7 +119,7 @@ typedef struct PufEngine {
     int64_t *final_slots;  // (A) used instead of `slot` while final observations are written
     uint32_t *events;      // (E) envs in which more than time happened
     int32_t *final_at;     // (E + 1) first final slot of each event; at the end: the first free one
-    int32_t *live;         // (A) the last answer of puf_engine_live_agents
+    int32_t *live;         // (A) the last result of puf_engine_live_agents
     PufStat *stats;        // (L)
     double num_logs;       // episodes and records in `stats`
     int64_t steps, starved;                // since reset; consecutive steps without a live agent
@@ -144,7 +144,7 @@ void puf_engine_close(PufEngine *engine, int forked);
 
 // --- a step -------------------------------------------------------------------------------
 // Begins new episodes in all envs, or in those of `which` (E flags; not in PUF_ROWS). `seeds` (E)
-// makes the envs anew; NULL continues their random streams. PUF_ROWS: every row becomes free first.
+// re-creates the envs; NULL continues their random streams. PUF_ROWS: every row becomes free first.
 // -> PufStatus.
 int puf_engine_reset(PufEngine *engine, const uint64_t *seeds, const uint8_t *which,
                      const char **why);
@@ -157,14 +157,14 @@ int64_t puf_engine_set_discrete_actions(PufEngine *engine, const void *actions, 
 // first NaN.
 int64_t puf_engine_set_continuous_actions(PufEngine *engine, const void *axes, int item_bytes);
 
-// --- questions ----------------------------------------------------------------------------
+// --- queries ------------------------------------------------------------------------------
 // Reports what debug objects found in envs [begin, end) and, with `check`, broken invariants. Every
 // step calls it; the caller does so after a reset.
 PufStepStatus puf_engine_check_faults(PufEngine *engine, int32_t begin, int32_t end);
 // -> NULL, or the first invariant of rows and agents that does not hold.
 const char *puf_engine_check(const PufEngine *engine);
-// -> slot of the first agent of envs [begin, end) if all of them are alive and agent a's slot is
-// that + a * H, so that their observations are one strided view; otherwise -1.
+// -> slot s of the first agent of envs [begin, end) if all their agents are alive and agent a's
+// slot is s + a * H, so that their observations are one strided view; otherwise -1.
 int64_t puf_engine_uniform_first_slot(const PufEngine *engine, int32_t begin, int32_t end);
 // Writes the live agents of envs [begin, end) to engine->live, ascending. -> how many.
 int32_t puf_engine_live_agents(PufEngine *engine, int32_t begin, int32_t end);

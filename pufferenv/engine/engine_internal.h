@@ -1,11 +1,10 @@
-// pufferenv/engine/engine_internal.h - what the engine's own C files call of each other.
+// pufferenv/engine/engine_internal.h - functions that only the engine's own C files call.
 #ifndef PUF_ENGINE_INTERNAL_H
 #define PUF_ENGINE_INTERNAL_H
 
 #include "pufferenv/engine/engine.h"
 
-// The slot that dead agents of this env have: behind the pool and the final slots. Whatever a game
-// writes there is never read.
+// -> the sink slot of this env's dead agents, after the pool and the final slots. Nothing reads it.
 static inline int64_t puf_sink(const PufEngine *engine, int64_t env) {
     return engine->num_slots + engine->options.num_finals + env;
 }

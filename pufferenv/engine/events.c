@@ -1,4 +1,4 @@
-// pufferenv/engine/events.c - what a step does in envs in which more than time happened.
+// pufferenv/engine/events.c - the rest of a step for envs in which more than time happened.
 //
 // With rows, an agent has a row exactly if it was alive when the step began (row_end >= 0).
 // Together with `alive` after the step, and after the reset of an ended episode, there are four

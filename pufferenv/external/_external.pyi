@@ -1,4 +1,4 @@
-"""External envs, the part in C: the spec of their game, the mailbox, the loop over Gymnasium envs.
+"""The C part of external envs: the spec of their game, the mailbox, the loop over Gymnasium envs.
 
 Letters in shapes: E envs, A agents of all envs, S slots of the engine's observations, *O one
 observation, K discrete heads, X continuous axes, C choices of all heads.
@@ -41,14 +41,14 @@ class Mailbox:
 
     `arrays` by name. Of the mailbox, written by runners:
         reward        (A,) float32
-        done          (A,) uint8    0 LIVE, 1 TERMINAL, 2 TRUNCATED: a life that ended by itself
+        done          (A,) uint8    0 LIVE, 1 TERMINAL, 2 TRUNCATED; LIVE if as the episode's
         alive         (A,) uint8
         episode_done  (E,) uint8    as `done`, of the episode
         written_slot  (A,) int64    where the runner wrote the observation; -1: to `obs`
         obs, final_obs (A, *O)
-        action_mask   (A, C) uint8  without masks (A, 1)
+        action_mask   (A, C) uint8  (A, 1) if the env has no masks
         info, info_size (E, bytes) uint8, (E,) int32    see episode_infos.py
-    Of the engine; none of them where only the engine reads the mailbox:
+    Of the engine, unless only the engine reads the mailbox:
         slots         (S, *O)       written by runners; without it all observations go to `obs`
         slot, row_end (A,) int64
         action        (A, K) int32
@@ -62,7 +62,7 @@ class Mailbox:
     def next_slot(self, agent: int) -> int:
         """Set `written_slot` of an agent to its next slot, or to -1 for `obs`, and return it."""
     def has_infos(self, begin: int, end: int) -> bool:
-        """Return whether envs [begin, end) wrote numbers of infos that were not taken yet."""
+        """Return whether the mailbox of envs [begin, end) has numbers of infos to be read."""
 
 def as_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return the bytes of (N, *shape) as (N, bytes)."""
@@ -72,9 +72,9 @@ class FiniteCheck:
 
     def __init__(self, observations: Packing) -> None: ...
     def check(self, slots: npt.NDArray[np.uint8], index: int) -> None:
-        """Raise ValueError for a NaN or an infinity in slot `index` of as_bytes(slots)."""
+        """Raise ValueError for a NaN or an infinity in slot `index`; `slots` is from as_bytes."""
     def first_bad(self, slots: npt.NDArray[np.uint8]) -> int:
-        """Return the first slot of as_bytes(slots) with a NaN or an infinity; -1: none."""
+        """Return the first slot with a NaN or an infinity, or -1; `slots` is from as_bytes."""
 
 class GymnasiumRunner:
     """Steps Gymnasium envs of one agent each, one after the other.

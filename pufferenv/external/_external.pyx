@@ -1,7 +1,7 @@
 # cython: language_level=3, wraparound=False
-"""External envs, the part in C: the spec of their game, and the mailbox. See _external.pyi.
+"""The C part of external envs: the spec of their game, and the mailbox. See _external.pyi.
 
-The included files have one thing each, in one module because they use each other's C types.
+Each included file holds one class. They are one module, because they use each other's C types.
 """
 
 import numpy as np

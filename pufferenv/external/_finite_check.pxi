@@ -1,4 +1,4 @@
-# A check of the floats in observations: NaN and infinities are refused before the engine has them.
+# A check of the floats in observations, which keeps NaN and infinities from reaching the engine.
 
 cdef enum:
     EXPONENT = 0x7f800000  # of a float32; all of these bits are set in a NaN or an infinity

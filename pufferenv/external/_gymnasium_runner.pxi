@@ -6,7 +6,7 @@ cdef enum:
 
 
 def action_objects(actions):
-    """Return the action of each choice of one Discrete space; None: another or a large space."""
+    """Return the action for each choice of a Discrete space; None for a large or other space."""
     if not isinstance(actions.space, Discrete) or actions.space.n > MAX_ACTION_OBJECTS:
         return None
     none = np.zeros(0, np.float32)
@@ -22,15 +22,15 @@ cdef class GymnasiumRunner:
     cdef list actions           # by choice, see action_objects; None: `unpack` makes each
     cdef object unpack          # (choices, axes) -> action, see ActionPacking
     cdef object write           # (views, index, observation), see Packing
-    cdef list slot_views, obs_views, final_views  # of the arrays observations go to, by part
+    cdef list slot_views, obs_views, final_views  # one per part, of the arrays to write to
     cdef object name, masks
     cdef FiniteCheck finite
     cdef int64_t first
     cdef int mode
-    cdef uint8_t[::1] ended      # (E,) its next step begins an episode, or it awaits its reset
+    cdef uint8_t[::1] ended      # (E,) skip the next step: the episode is over
     cdef int64_t[::1] num_steps  # (E,) since the env was made
-    # An observation that is an array of this dtype and shape is copied without the packing.
-    cdef bytes dtype_code       # in the buffer protocol; b"": the space is a nest
+    # An observation that is an array of this dtype and shape is copied directly, without Packing.
+    cdef bytes dtype_code       # in the buffer protocol; b"" for a nested space
     cdef Py_ssize_t[::1] shape
 
     def __init__(self, Mailbox mailbox, list envs, int64_t first, int mode, description):

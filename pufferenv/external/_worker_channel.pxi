@@ -33,7 +33,7 @@ cdef class WorkerChannel:
         cdef int32_t *command = self.channel.commands[(self.number + 1) % PUF_CHANNEL_CAPACITY]
         if <uint32_t>(self.number - self.channel.done.count) >= PUF_CHANNEL_CAPACITY:
             raise RuntimeError(
-                f"{PUF_CHANNEL_CAPACITY} commands are in flight, the most there can be: receive "
+                f"{PUF_CHANNEL_CAPACITY} commands are in flight, which is the maximum: receive "
                 "some first")
         command[0], command[1], command[2] = kind, begin, end
         self.number += 1

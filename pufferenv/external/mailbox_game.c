@@ -47,7 +47,7 @@ static int load(const void *config, void **shared, const char **why) {
 }
 static void unload(void *shared) { (void)shared; }
 static int init_one(void *env, const void *config, uint64_t seed, const char **why) {
-    (void)env, (void)config, (void)seed, (void)why; // zeroed; the runner seeds the env
+    (void)env, (void)config, (void)seed, (void)why; // env is zeroed; the runner seeds its own env
     return PUF_OK;
 }
 static void close_one(void *env) { (void)env; }

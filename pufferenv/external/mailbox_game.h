@@ -1,5 +1,5 @@
 // pufferenv/external/mailbox_game.h - the spec of a game whose envs are Python objects, in this
-// process or in workers. Where another game computes a step, this one reads a mailbox.
+// process or in workers. Other games compute a step; this one reads it from a mailbox.
 //
 // A runner (runners/, _gymnasium_runner.pxi) first steps all envs of a range and writes the results
 // to the mailbox; then the engine steps the range. Where an episode ends, the runner has already
@@ -13,7 +13,7 @@
 // Letters: E envs, A agents of all envs, *O one observation, C choices of all heads.
 typedef struct PufMailbox {
     const float *reward;         // (A,)
-    const uint8_t *done;         // (A,) PufDone of a life that ended by itself
+    const uint8_t *done;         // (A,) PufDone of a life, PUF_LIVE if it ended as its episode did
     const uint8_t *alive;        // (A,) after the step, and after the reset if the episode ended
     const uint8_t *episode_done; // (E,) PufDone of the episode
     const int64_t *written_slot; // (A,) slot that the runner wrote the observation to; -1: `obs`
@@ -28,7 +28,7 @@ typedef struct PufMailboxConfig {
     int32_t obs_dims[PUF_MAX_DIMS];
     PufHead heads[PUF_MAX_HEADS];
     PufAxis axes[PUF_MAX_AXES];
-    PufMailbox mailbox; // all NULL: the config answers questions about shapes, no env can be made
+    PufMailbox mailbox; // if all NULL, the config only describes shapes, and no env can be made
 } PufMailboxConfig;
 
 // Fills a spec; name, doc and the spec itself belong to the caller.

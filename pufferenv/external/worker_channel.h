@@ -3,9 +3,9 @@
 //
 // The process counts the commands that it sent, the worker those that are done. An end that waits
 // for a count first polls it for a short while, yielding its core; then it sets `sleeps` and polls
-// the socket. An end that raises a count writes a byte to the socket if the other end sleeps. So a
-// busy channel makes no system call but the yields, a sleeping end uses no CPU, and when one of the
-// processes ends, the other's wait ends too.
+// the socket. An end that raises a count writes a byte to the socket if the other end sleeps. So
+// the only system calls of a busy channel are yields, a sleeping end uses no CPU, and if one
+// process ends, the other stops waiting.
 #ifndef PUF_WORKER_CHANNEL_H
 #define PUF_WORKER_CHANNEL_H
 
@@ -14,8 +14,8 @@
 
 enum { PUF_CHANNEL_CAPACITY = 64 }; // commands in flight
 
-// One end writes `count`, the other `sleeps`. A signal has a cache line of its own, so that writing
-// to its neighbours does not slow it down.
+// One end writes `count`, the other `sleeps`. Each signal has its own cache line, so that writes to
+// its neighbours do not slow it down.
 typedef struct PufSignal {
     _Alignas(64) _Atomic uint32_t count;
     _Atomic uint32_t sleeps;
@@ -36,10 +36,10 @@ typedef enum {
 
 // Raises the count by one. `fd`: this end of the socket.
 void puf_signal_raise(PufSignal *signal, int fd);
-// Whether the count has reached `number`. Numbers wrap around, at most 2^31 apart.
+// -> 1 if the count has reached `number`, else 0. Numbers wrap around; they are at most 2^31 apart.
 int puf_signal_reached(PufSignal *signal, uint32_t number);
-// Waits until the count reaches `number`. spin_us: how long to poll before sleeping; timeout_ms: of
-// the sleep, -1 for no limit.
+// Waits until the count reaches `number`. spin_us: microseconds of polling before it sleeps;
+// timeout_ms: limit of the sleep, -1 for none.
 PufChannelStatus puf_signal_wait(PufSignal *signal, uint32_t number, int fd, int spin_us,
                                  int timeout_ms);
 // Waits until one of the counts reaches its number.

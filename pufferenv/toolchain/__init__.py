@@ -1,1 +1,1 @@
-"""What is compiled from what, and when."""
+"""The build: its targets, and the incremental steps that make them."""

@@ -97,7 +97,7 @@ def header_of(game: str | os.PathLike[str]) -> Path:
 
 
 def cache_dir() -> Path:
-    """Where games from outside the ocean package are built: PUFFER_CACHE, or the user's cache."""
+    """Return the folder for games outside the ocean package: PUFFER_CACHE or the user's cache."""
     if chosen := os.environ.get("PUFFER_CACHE"):
         return Path(chosen).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pufferenv"

@@ -4,7 +4,7 @@
 //
 // Inputs and outputs are float32 arrays, in the order of the lines below. Each is allocated with
 // exactly its size, so that a sanitizer sees an access past its end. main is compiled for the same
-// instruction set as the kernels: ask the CPU before you start the program.
+// instruction set as the kernels, so check that the CPU has it before starting the program.
 #include <stdio.h>
 
 #include "pufferlib/kernels/lstm.h"

@@ -1,8 +1,8 @@
-"""The worked examples of CONTRIBUTING.md: all are applied to a copy of the checkout and then run.
+"""Apply the worked examples of CONTRIBUTING.md to a copy of the checkout, then run them.
 
-A code block below a line that names a file, such as "`ocean/corridor.h`:", is that file, or, as a
-diff, a change of it. Blocks of sh and of Python without a file are run in the copy. The copy starts
-with what is built here, so that only what an example changes is compiled.
+A code block below a line that names a file, such as "`ocean/corridor.h`:", is the content of that
+file or, if it is a diff, a change to it. Blocks of sh and of Python without a file are run in the
+copy. Built files are copied too, so that only files that an example changes are compiled.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(checkout: Path, *command: str) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the checkout and what is built in it, and apply all examples."""
+    """Copy the checkout and its built files, and apply all examples."""
     copy = tmp_path_factory.mktemp("contributing") / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for stamp in (copy / "build" / "stamps").glob("*.json"):

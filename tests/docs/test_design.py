@@ -28,16 +28,16 @@ SAME_ROW, ABANDONED = "same row, slot `t + 1`", "row abandoned"
 
 
 class TableLine(NamedTuple):
-    """One line of a table, and what of it is played: one fate, one end, absent or not."""
+    """One line of a table, and the case of it that is played: one fate, one end, absent or not."""
 
     fate: int
     end: int
     absent: bool
-    cells: tuple[str, ...]  # behind "the agent" and "the episode"
+    cells: tuple[str, ...]  # the cells after "the agent" and "the episode"
 
     @property
     def afterwards(self) -> str:
-        """What the last cell says of this case."""
+        """The part of the last cell that applies to this case."""
         text = self.cells[-1]
         if not self.end:
             return text
@@ -46,7 +46,7 @@ class TableLine(NamedTuple):
 
 
 def lines(first_cell: str) -> list[TableLine]:
-    """Return the lines of the table that has a line which begins with `first_cell`."""
+    """Return the lines of the table in which some line begins with `first_cell`."""
     (table,) = (t for t in re.findall(r"(?:^\|.*\n)+", DESIGN, re.M) if f"\n| {first_cell} |" in t)
     found = []
     for row in table.splitlines()[2:]:

@@ -1,4 +1,4 @@
-"""The documents tested: README's game is built, all commands and Python examples are run."""
+"""Test the documents: build README's game, run all commands and Python examples."""
 
 from __future__ import annotations
 

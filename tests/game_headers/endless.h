@@ -1,4 +1,4 @@
-// endless - its episode never ends; puf_record has the log read every `period` steps.
+// endless - its episode never ends; puf_record makes the engine read the log every `period` steps.
 #define PUF_NAME "endless"
 #define PUF_DOC "Counts for ever and records now and then."
 #define PUF_AGENTS(c) 1

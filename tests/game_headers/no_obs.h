@@ -1,4 +1,4 @@
-// no_obs - lacks PUF_OBS; the compiler's message must say so and show an example.
+// no_obs - lacks PUF_OBS; the compiler's message must name the macro and show an example.
 #define PUF_NAME "no_obs"
 #define PUF_DOC "Lacks PUF_OBS."
 #define PUF_AGENTS(c) 1

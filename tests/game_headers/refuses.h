@@ -1,4 +1,4 @@
-// refuses - its fields may be in range one by one and illegal together; env_init says why.
+// refuses - its fields may each be in range and yet illegal together; env_init gives the reason.
 #define PUF_NAME "refuses"
 #define PUF_DOC "Takes only low < high."
 #define PUF_AGENTS(c) 1

@@ -35,7 +35,7 @@ static void env_observe(const Env *env, PufIO *io) {
     }
 }
 
-// Calls one of die, cut, spawn, absent; an env that follows the rules only where it is legal.
+// Calls one of die, cut, spawn, absent. An env that follows the rules does so only if it is legal.
 static void change(Env *env, PufIO *io, int a) {
     const int what = puf_below(&env->rng, 16);
     if (!env->rogue && (io->alive[a] ? what > 1 : what != 2)) return;

@@ -1,7 +1,8 @@
 // script - a game without rules: the actions decide which agents die, spawn and are cut, and when
 // the episode ends, so that a test can state exactly what must follow.
 //
-// Actions of dead agents are read too, without the accessor, which forbids it: they are the script.
+// Actions of dead agents are part of the script. They are read without the accessor, which forbids
+// reading them.
 #define PUF_NAME "script"
 #define PUF_DOC "Does what its actions say: deaths, spawns, cuts, ends."
 #define PUF_AGENTS(c) c->agents

@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
 
 def follow(obs, random, frameskip):
-    """Return actions (A,) that move a random part of the paddle to where the ball will land."""
+    """Return actions (A,) that move a random part of the paddle to where the ball comes down."""
     seen = Seen.of(obs)
     landing = np.abs(seen.x + seen.vx * (PADDLE_Y - seen.y) / np.where(seen.vy > 0, seen.vy, 1))
     landing = np.where(landing > WIDTH, 2 * WIDTH - landing, landing)
@@ -62,7 +62,7 @@ def follow(obs, random, frameskip):
 
 
 def offsets(step, count):
-    """Return a part of the paddle in [-0.3, 0.3] for each env, a new one every 16 steps."""
+    """Return an offset in [-0.3, 0.3] from the paddle's centre per env, new every 16 steps."""
     return np.random.default_rng(step // 16).uniform(-0.3, 0.3, count)
 
 

@@ -13,7 +13,7 @@ LOOK, ANSWER = -2, -1  # the last two entries of an observation
 
 
 def episodes(answer, count=400, **config):
-    """Play 32 games, last actions `answer(cues)`; return observations, reward, log of each."""
+    """Play 32 games that end with `answer(cues)`; return observations, reward and log of each."""
     env = pufferenv.make("memory", 32, seed=1, debug=True, **config)
     obs, _ = env.reset()
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""probe: an observation identifies its agent and step, and the reward follows from it."""
+"""probe: an observation identifies its agent and step, and determines the reward."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 def duel(envs=1, seed=1, **config):
-    """Two agents in a room of 16 x 16 without bots and with a harmless zone."""
+    """Make envs of two agents in an arena of 16 x 16, without bots and with a harmless zone."""
     config = {"agents": 2, "bots": 0, "shrink": 100_000, "max_steps": 100_000} | config
     env = pufferenv.make("royale", envs, seed=seed, debug=True, **config)
     obs, _ = env.reset()
@@ -117,7 +117,7 @@ def test_agents_see_the_four_nearest_others_and_themselves(match):
 
 
 def test_what_is_seen_of_many_players_is_the_same_as_of_few():
-    """With many players the nearest are found by cells, with few by comparing all of them."""
+    """The nearest of many players are found by cells, those of few by comparing all players."""
     env = pufferenv.make("royale", 1, seed=3, agents=500, bots=0)
     obs, _ = env.reset()
     seen = Seen.of(obs, 17 * 8)

@@ -64,7 +64,7 @@ class RecordingEnv(gymnasium.Env):
 
 
 class Nested(RecordingEnv):
-    """The same with nested spaces of several dtypes for observations and actions."""
+    """A RecordingEnv whose observation and action spaces are nested and of several dtypes."""
 
     observation_space = Dict(
         {

@@ -1,4 +1,4 @@
-"""Helpers of several tests: test games built on demand, fused networks compared with autograd."""
+"""Helpers for tests: build test games on demand, compare fused networks with autograd."""
 
 from __future__ import annotations
 

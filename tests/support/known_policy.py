@@ -13,7 +13,7 @@ from pufferlib.policies.base import Policy, PolicySpec
 
 
 class Known(Policy):
-    """Plays probe. Its parameters are trained, so its outputs differ between versions."""
+    """Plays probe. Its parameters are trained, so that its outputs differ between versions."""
 
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)

@@ -1,8 +1,8 @@
-"""A shadow of a training run on probe: every agent's transitions, recorded without rows.
+"""Records every agent's transitions during training on probe, independently of the rows.
 
-It passes the actions that the games read to a plain vector env of the same seed, whose code shares
-nothing with the rows, and records that env's observations, rewards and ends. Every slot of a batch
-must then be a recorded transition, and none may occur twice. Letters as in pufferlib.ppo.batch.
+A plain vector env with the same seed, the twin, takes the same actions. Its code has nothing in
+common with the rows. Its observations, rewards and dones are recorded, and every slot of a batch
+must equal a recorded transition, which may occur only once. Letters as in pufferlib.ppo.batch.
 """
 
 from __future__ import annotations

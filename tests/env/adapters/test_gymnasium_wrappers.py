@@ -23,25 +23,25 @@ from tests.support.paths import GAME_HEADERS
 EVERY_GAME = [*games.names(), GAME_HEADERS / "continuous.h"]
 
 
-def same(x):
+def unchanged(x):
     return x
 
 
-def anything(env):
+def any_env(env):
     return True
 
 
-def nothing(env):
-    """Return False: the wrapper is for dicts, pictures or JAX arrays, which no game has."""
+def no_env(env):
+    """Return False, for wrappers of dicts, images or JAX arrays, which no game returns."""
     return False
 
 
-def images(env):
+def has_images(env):
     space = env.single_observation_space
     return len(space.shape) == 3 and space.shape[2] == 3 and space.dtype == np.uint8
 
 
-def bounded(env):
+def has_bounds(env):
     return env.single_observation_space.is_bounded()
 
 
@@ -58,7 +58,7 @@ def flat(obs):
 
 
 def rescale(env):
-    """Rescale floats: integers would become 0 or 1."""
+    """Rescale floats only, because integers would become 0 or 1."""
     return vector.RescaleObservation(vector.DtypeObservation(env, np.float64), 0.0, 1.0)
 
 
@@ -69,13 +69,13 @@ def rescaled(obs):
 
 @dataclass(frozen=True)
 class Case:
-    """How a wrapper is made, which envs it takes, and how it changes observations and rewards."""
+    """Make a wrapper, select envs for it, and predict its observations and rewards."""
 
     make: Callable[[Any], Any]
-    takes: Callable[[Any], bool] = anything
-    obs: Callable[[Any], Any] | None = same  # None: it depends on earlier steps
-    rewards: Callable[[Any], Any] | None = same
-    actions: Callable[[Any], Any] = same
+    takes: Callable[[Any], bool] = any_env
+    obs: Callable[[Any], Any] | None = unchanged  # None: it depends on earlier steps
+    rewards: Callable[[Any], Any] | None = unchanged
+    actions: Callable[[Any], Any] = unchanged
 
 
 def to_torch(actions):
@@ -102,7 +102,7 @@ CASES = {
     ),
     "VectorizeTransformAction": Case(
         lambda env: vector.VectorizeTransformAction(
-            env, single.TransformAction, func=same, action_space=None
+            env, single.TransformAction, func=unchanged, action_space=None
         ),
         choices,
     ),
@@ -116,18 +116,18 @@ CASES = {
     "TransformObservation": Case(
         lambda env: vector.TransformObservation(env, lambda obs: obs + 1), obs=lambda obs: obs + 1
     ),
-    "FilterObservation": Case(same, nothing),
+    "FilterObservation": Case(unchanged, no_env),
     "FlattenObservation": Case(vector.FlattenObservation, obs=flat),
-    "GrayscaleObservation": Case(same, images),
-    "ResizeObservation": Case(same, images),
+    "GrayscaleObservation": Case(unchanged, has_images),
+    "ResizeObservation": Case(unchanged, has_images),
     "ReshapeObservation": Case(
         lambda env: vector.ReshapeObservation(env, (1, *env.single_observation_space.shape)),
         obs=lambda obs: obs[:, None],
     ),
-    "RescaleObservation": Case(rescale, bounded, obs=rescaled),
+    "RescaleObservation": Case(rescale, has_bounds, obs=rescaled),
     "DtypeObservation": Case(lambda env: vector.DtypeObservation(env, np.float64)),
     "NormalizeObservation": Case(vector.NormalizeObservation, obs=None),
-    "TransformAction": Case(lambda env: vector.TransformAction(env, same)),
+    "TransformAction": Case(lambda env: vector.TransformAction(env, unchanged)),
     "ClipAction": Case(
         vector.ClipAction, axes, actions=lambda push: np.where(abs(push) == 1, 9 * push, push)
     ),
@@ -145,11 +145,11 @@ CASES = {
     ),
     "NormalizeReward": Case(vector.NormalizeReward, rewards=None),
     "RecordEpisodeStatistics": Case(vector.RecordEpisodeStatistics),
-    "RecordVideo": Case(same, nothing),
-    "HumanRendering": Case(same, nothing),
+    "RecordVideo": Case(unchanged, no_env),
+    "HumanRendering": Case(unchanged, no_env),
     "ArrayConversion": Case(array_conversion, actions=to_torch),
-    "JaxToNumpy": Case(same, nothing),
-    "JaxToTorch": Case(same, nothing),
+    "JaxToNumpy": Case(unchanged, no_env),
+    "JaxToTorch": Case(unchanged, no_env),
     "NumpyToTorch": Case(numpy_to_torch, actions=to_torch),
 }
 

@@ -29,7 +29,7 @@ every_game = pytest.mark.parametrize(("game", "config"), GAMES)
 
 
 def seeded(env):
-    """Seed the action spaces of all agents, of those too that have not entered yet."""
+    """Seed the action spaces of all agents, including those that have not entered yet."""
     for place in range(env.unwrapped.num_places):
         env.action_space(f"agent_{place}").seed(place)
     return env
@@ -42,7 +42,7 @@ def legal(env, infos):
     }
 
 
-def never_ends(field):
+def is_step_limit(field):
     return field.name in ("steps", "max_steps") and field.min <= 4
 
 
@@ -58,7 +58,7 @@ def only_known_warnings():
             ".*observation space value is -?infinity",  # floats have no bounds
             "Observation numpy array is all zeros",  # observations of dead agents
             "The observation contains negative numbers and is in the shape of a graphical",  # int8
-            "Action space for each agent probably should be",  # several choices, or axes too
+            "Action space for each agent probably should be",  # games with several heads, or axes
             "Environment has not defined a render",
         ):
             warnings.filterwarnings("ignore", text)
@@ -86,7 +86,7 @@ def test_where_lives_are_bounded_the_possible_agents_are_known_and_all_tests_pas
 def test_an_episode_has_as_many_steps_as_its_config_says():
     tested = []
     for name in games.names():
-        lengths = [field.name for field in games.load(name).config_fields if never_ends(field)]
+        lengths = [field.name for field in games.load(name).config_fields if is_step_limit(field)]
         if lengths and len(parallel_env(name).reset()[0]) == parallel_env(name).num_places:
 
             def make(of, max_cycles, name=name, field=lengths[0]):
@@ -168,7 +168,7 @@ def test_every_life_is_one_id_and_all_is_as_in_the_vector_env():
                 raw_infos = raw.step(batch)[4]
                 waits += 1
             for name in set(env.agents) - set(actions):
-                assert name not in used, "an id lives twice"
+                assert name not in used, "an id is used for two lives"
                 assert seen[name][3] == rewards[name] == terminated[name] == truncated[name] == 0
                 ages[name] = seen[name][2], 0
             used |= set(env.agents)

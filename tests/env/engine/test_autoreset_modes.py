@@ -24,7 +24,7 @@ STAY, DOWN, UP, RIGHT, LEFT = range(5)
 
 
 class Squared(gymnasium.Env):
-    """ocean/squared.h in Python; it is seeded with the number that the C env gets."""
+    """ocean/squared.h in Python, seeded with the same number as the C env."""
 
     metadata = {}  # noqa: RUF012
     observation_space = gymnasium.spaces.Box(0, 255, (SIZE, SIZE), np.uint8)

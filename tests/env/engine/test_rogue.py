@@ -54,7 +54,7 @@ def test_a_head_without_a_legal_choice_is_named_with_its_agent():
 
 
 class Canaries:
-    """Gives the engine memory that is surrounded by bytes which must not change."""
+    """Allocates the engine's memory between guard bytes, which must not change."""
 
     def __init__(self):
         self.blocks = []

@@ -116,7 +116,7 @@ class Model:
             }
             self.lived += 1
             agent.age += 1
-            final = self.observation(e, a)  # what a cut life sees last
+            final = self.observation(e, a)  # the final observation of a cut life
             self.slots[agent.row, agent.place]["final"] = final
             if fate in (1, 2):
                 agent.alive = False
@@ -214,7 +214,7 @@ class Driver:
                     assert arrays["life_start"][index] == (agent.age == 0)
 
     def take_batch(self):
-        self.act()  # values of first observations in new rows; acting again later changes nothing
+        self.act()  # writes values of first observations in new rows; acting again changes nothing
         self.evaluate_finals()
         rows = self.engine.batch()
         assert rows.tolist() == self.model.full[: self.batch_rows]

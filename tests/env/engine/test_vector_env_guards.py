@@ -1,4 +1,4 @@
-"""What an env survives: broken games, forks, a second thread, Ctrl-C, being closed."""
+"""An env survives broken games, forks, a second thread, Ctrl-C and close()."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def breakout(**options):
 
 
 def trace(env, steps):
-    """Return one hashable value per step, of `steps` steps with the same actions each."""
+    """Take `steps` steps with the same actions; return one hashable value per step."""
     return [env.step(FIRE)[0].tobytes() for _ in range(steps)]
 
 

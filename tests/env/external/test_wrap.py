@@ -52,7 +52,7 @@ def game_of(kind, backend="serial", **options):
 
 
 def play(env, steps, each=lambda env: None, groups=1, seed=5):
-    """Step with random actions, stored as a sampler stores them; yield each batch's rows."""
+    """Step with random actions, stored as by a sampler; yield the rows of each batch."""
     random = np.random.default_rng(seed)
     arrays = env.arrays
     action = arrays["pool_action"].reshape(-1, arrays["pool_action"].shape[-1])
@@ -296,7 +296,7 @@ def test_a_vector_env_that_is_written_as_one_is_played_like_single_envs():
 
 
 class Relay(Village):
-    """One agent at a time: it dies in its third step, and a new one enters in the same step."""
+    """Has one agent at a time, which dies in its third step, when a new one enters."""
 
     def reset(self, seed=None, options=None):
         super().reset(seed, options)

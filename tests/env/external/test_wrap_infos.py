@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows", "ignore:overflow en
 
 # --- infos --------------------------------------------------------------------------------
 class Success(RecordingEnv):
-    """Has numbers in the infos of last steps, and others, which do not count, before."""
+    """Has numbers in the infos of final steps, and other numbers in earlier ones, to be ignored."""
 
     def step(self, action):
         seen, reward, terminated, truncated, _ = super().step(action)
@@ -52,7 +52,7 @@ class Success(RecordingEnv):
 
 
 class Elders(Village):
-    """Its agents' infos have their ages."""
+    """Gives the age of each agent in its info."""
 
     def step(self, actions):
         seen, rewards, terminated, truncated, infos = super().step(actions)
@@ -62,7 +62,7 @@ class Elders(Village):
 
 
 def ended(env, steps=30):
-    """Step; return the numbers of the envs' episodes that ended, and the log."""
+    """Step; return the numbers of the episodes that ended, and the log."""
     random, lives = np.random.default_rng(0), []
     for _ in range(steps):
         env.arrays["action"][:] = random.integers(0, 3, env.arrays["action"].shape)
@@ -143,7 +143,7 @@ def test_they_arrive_in_a_trainers_metrics():
 
 
 class Gone(Village):
-    """Its agents' infos have the number of the episode."""
+    """Gives the number of the episode in each agent's info."""
 
     def step(self, actions):
         *rest, infos = super().step(actions)

@@ -31,7 +31,7 @@ def legal_at(step: float, sizes=(5,)) -> list[np.ndarray]:
 
 
 class Strict(gymnasium.Env):
-    """Asserts that actions are legal, and ends after some steps. `how`: where its masks are."""
+    """Asserts that actions are legal, and ends after some steps. `how` selects the masks' place."""
 
     observation_space: Any = Box(0, 100, (1,), np.float32)
     action_space: Any = Discrete(5, start=3)
@@ -76,7 +76,7 @@ class Strict(gymnasium.Env):
 
 
 class StrictVillage(Village):
-    """Each agent has one legal choice, another one in each step; the masks are in infos."""
+    """Each agent has one legal choice, which differs from step to step; masks are in the infos."""
 
     def __init__(self):
         super().__init__()

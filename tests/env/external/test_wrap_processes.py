@@ -21,11 +21,11 @@ from pufferenv.external.game import EnvError
 from tests.support.external_envs import RecordingEnv, first_seeds
 from tests.support.paths import ROOT
 
-MAX_END_SECONDS = 3  # within which a process has to end
+MAX_END_SECONDS = 3  # time limit for a process to end
 
 
 class Fatal(RecordingEnv):
-    """Ends its process in its third step as `how` says; a file in `notes` has its process id."""
+    """Ends its process in its third step in the way `how`; a file in `notes` has its process id."""
 
     def __init__(self, how, notes=None):
         super().__init__(end=0.0)
@@ -109,7 +109,7 @@ class Sleepy(RecordingEnv):
 
 
 def test_a_worker_that_comes_from_env_to_env_is_waited_for():
-    """The timeout is for each env: four envs take longer together."""
+    """The timeout applies to each env; four envs may together take longer."""
     env = pufferlib.wrap(Sleepy, 4, backend="processes", num_workers=1, timeout=0.8)
     env.reset(seed=1)
     obs, *_ = env.step(np.zeros(4, np.int64))
