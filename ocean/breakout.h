@@ -61,7 +61,7 @@ static void launch(Env *env, float offset) {
     float t = offset / 2, scale = speed / (1 + t * t);
     env->vx = scale * (2 * t);
     env->vy = -scale * (1 - t * t);
-    if (env->bricks_left == 0) build_wall(env); // only here, where the ball is outside the wall
+    if (env->bricks_left == 0) build_wall(env); // only here, as the ball is outside the wall
 }
 
 static void serve(Env *env) {

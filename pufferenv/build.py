@@ -45,7 +45,7 @@ def _list() -> None:
 
 
 def _clean() -> None:
-    """Remove what was built of every variant: in the tree, below build/ and in the cache."""
+    """Remove the built files of every variant: in the tree, below build/ and in the cache."""
     if is_checkout():
         made = [
             targets.object_path(header, Variant(kind))
@@ -99,7 +99,7 @@ def _build(games: Sequence[str], kind: str) -> None:
     elif is_checkout():
         made, idle = targets.build_all(variant, strict=True)
     else:
-        raise BuildError("what is installed is built already; name a header, my_game.h")
+        raise BuildError("the installed games are built already; name a header, my_game.h")
     for path in made:
         if path.suffix not in (".c", ".o"):
             print(_shown(path))

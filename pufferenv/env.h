@@ -5,7 +5,7 @@
 // the engine owns buffers, rows, resets, threads and seeds.
 //
 //   PUF_NAME "squared"                           name, the same as the file's
-//   PUF_DOC "One line."                          what the game is
+//   PUF_DOC "One line."                          description of the game
 //   PUF_AGENTS(c) 1                              agents of one env
 //   PUF_OBS(c) uint8_t, c->size, c->size         element type, then up to 4 dimensions
 //   PUF_ACTIONS(X) X(move, 5, "stay, ...")       discrete heads: name, number of choices, doc
@@ -108,7 +108,7 @@ typedef struct Log {
 } Log;
 #undef PUF_MEMBER_
 
-// --- what a game defines ------------------------------------------------------------------
+// --- functions that a game defines --------------------------------------------------------
 typedef struct Env Env; // the state of one env; its first member is `Log log;`
 // Makes an env in zeroed memory. `config` is valid only during the call. -> PUF_OK, or
 // PUF_ERR_CONFIG or PUF_ERR_MEMORY with the reason in `why`.
@@ -135,7 +135,7 @@ static void env_unload(void *shared); // frees it; may be NULL
 #define PUF_RULE(io, a, holds, text) ((void)0)
 #endif
 
-// --- what a game calls for agent `a`, 0 <= a < io->num_agents --------------------------------
+// --- functions that a game calls for agent `a`, 0 <= a < io->num_agents ----------------------
 // In env_observe: the agent's observation, to be written in full.
 static inline obs_t *puf_obs(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);
@@ -143,7 +143,7 @@ static inline obs_t *puf_obs(PufIO *io, int a) {
     return (obs_t *)(void *)(io->obs + (size_t)io->slot[a] * io->obs_stride);
 }
 #ifdef PUF_MASK
-// In env_observe: one entry per choice, head after head, 1 on entry; write 0 where a choice is not
+// In env_observe: one entry per choice, head after head, 1 on entry; write 0 if a choice is not
 // legal next. At least one choice of each head must stay legal.
 static inline uint8_t *puf_mask(PufIO *io, int a) {
     assert(0 <= a && a < io->num_agents);

@@ -57,10 +57,10 @@ def merged(config: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Mappi
 
 
 def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
-    """Return the whole config: `given`, checked and typed, and the header's defaults for the rest.
+    """Return the complete config: `given`, checked and typed, and the header's other defaults.
 
     Numpy scalars count as numbers and whole floats (`11.0`) as integers; bools do not. Raises
-    TypeError for a value that is not a number, and ValueError for an unknown key, a fraction where
+    TypeError for a value that is not a number, and ValueError for an unknown key, a fraction if
     an integer is needed, NaN, or a value outside the field's range.
     """
     fields = {field.name: field for field in game.config_fields}

@@ -147,7 +147,7 @@ class RowEnv:
         return hasattr(self.engine, "receive_any")
 
     def send(self, begin: int, end: int) -> None:
-        """Start a step of envs [begin, end) without waiting for it; only where `is_async`."""
+        """Start a step of envs [begin, end) without waiting for it; only if `is_async`."""
         cast(Any, self.engine).send(begin, end)
 
     def receive(self, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:

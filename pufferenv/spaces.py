@@ -141,7 +141,7 @@ class Packing:
     def pack(self, obs: Any, out: Array) -> None:
         """Write one observation of the space into a slot `out`.
 
-        Raise ValueError, naming the part, for a wrong shape, a float where the space has integers,
+        Raise ValueError, naming the part, for a wrong shape, a float if the space has integers,
         or an integer that does not fit.
         """
         self.write(self.views(out), ..., obs)

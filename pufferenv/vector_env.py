@@ -67,7 +67,7 @@ def make(
     copy: return copies. If False, `step` and `reset` return arrays that the next `step` or `reset`
         overwrites. They stay valid memory after `close`.
     debug: load the game's debug object, which raises RuntimeError with game, env, agent and step
-        where the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
+        if the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
     buffers: memory to write into, by name (observations, rewards, terminations, truncations):
         arrays of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
     fields: the game's config; `puffer games GAME` lists it.
@@ -183,7 +183,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self._check_open()
         mask = self._reset_mask(options)
         if not self._ready and mask is not None and not mask.all():
-            raise ResetNeeded("the first reset() must be one without reset_mask")
+            raise ResetNeeded("the first reset() must reset all envs: leave out reset_mask")
         seeds = None if seed is None else env_seeds(seed, self._engine.num_envs)
         if seed is not None and not isinstance(seed, (Sequence, np.ndarray)):
             super().reset(seed=int(seed))  # sets np_random, which wrappers use
@@ -206,7 +206,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         `_final_obs` (A,), where an episode ended or a life was cut, and `final_info`, the logs of
         ended episodes: a dict of one (A,) array per log field, each with its mask. In the other
         modes infos hold these fields themselves. Entries that a mask excludes are stale. Games with
-        action masks have `action_mask` (A, C) in every step, and that of `final_obs` in
+        action masks have `action_mask` (A, C) in every step; the action mask of `final_obs` is in
         `final_info`.
 
         Raises ValueError or TypeError for illegal actions, before any env steps, and RuntimeError
@@ -241,7 +241,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             return actions["discrete"], actions["continuous"]
         keys = ", ".join(map(repr, actions)) if isinstance(actions, Mapping) else None
         raise TypeError(
-            f"{self.game.name} takes a dict with 'discrete' and 'continuous', was given "
+            f"{self.game.name} takes a dict with 'discrete' and 'continuous', not "
             f"{keys or type(actions).__name__}"
         )
 
@@ -319,7 +319,7 @@ class _Buffers:
         self._given, self._arrays = given, dict[str, npt.NDArray[Any]]()
 
     def allocate(self, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Return the memory for an array of the engine; None where the caller gave none."""
+        """Return the memory for an array of the engine; None if the caller gave none."""
         name = BUFFERS.get(array, "")
         if name not in self._given:
             return None
@@ -328,7 +328,7 @@ class _Buffers:
         return self._arrays[name]
 
     def refuse_overlaps(self) -> None:
-        """Raise ValueError where two of the given buffers share memory."""
+        """Raise ValueError if two of the given buffers share memory."""
         for one, other in combinations(self._arrays, 2):
             if np.may_share_memory(self._arrays[one], self._arrays[other]):
                 raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")

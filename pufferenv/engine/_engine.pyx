@@ -158,7 +158,7 @@ cdef class Engine:
 
     # --- guards -------------------------------------------------------------------------------
     cdef _enter(self):
-        """Claim the engine for one call; RuntimeError where it is closed, busy or forked."""
+        """Claim the engine for one call; RuntimeError if it is closed, busy or forked."""
         if not self.is_open:
             raise RuntimeError(f"{self.game.name if self.game else 'engine'} is closed: make a new one")
         if self.busy:

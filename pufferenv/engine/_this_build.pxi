@@ -32,4 +32,4 @@ def compiled():
             "native": "=native" in flags}
 
 
-choose_isa(ISAS[:<int>puf_widest_isa() + 1])  # an error now where PUFFER_ISA is not one of these
+choose_isa(ISAS[:<int>puf_widest_isa() + 1])  # raises if PUFFER_ISA is not one of these

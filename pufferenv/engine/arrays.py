@@ -15,7 +15,7 @@ SMALL = 1 << 16  # bytes; larger arrays are mapped, so that unused pages take no
 
 
 def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Bytes:
-    """Return zeroed memory (num_bytes,), aligned to 64 bytes, on huge pages where it is large.
+    """Return zeroed memory (num_bytes,), aligned to 64 bytes, on huge pages if it is large.
 
     usual: leading bytes that are certain to be used; only these are put on huge pages, because the
         rest takes no memory until it is used. None: all.

@@ -111,7 +111,7 @@ typedef struct PufEngine {
     PufColumns columns;
     PufRows rows;
     PufThreadPool *threads;
-    void *config, *shared; // a copy of the config; what the game loaded once for all envs
+    void *config, *shared; // a copy of the config; data that the game loaded for all envs
     char *envs;            // (E) of spec->env_size bytes
     PufIO io;              // of the first env
     PufNote *notes;        // (E)

@@ -147,7 +147,7 @@ static void leave_slots(void *engine, size_t begin, size_t end) {
             e->columns.pool_done[io->slot[a] - 1] = io->dones[a] ? io->dones[a] : io->note->over;
         }
         if (!io->note->event) continue; // only a row is full
-        // Final observations come before the reset, which changes what the env shows.
+        // Final observations come before the reset, which changes the env's state.
         if (e->final_at[k + 1] > e->final_at[k]) observe_finals(e, i, e->final_at[k]);
         for (int a = 0; a < io->num_agents; a++)
             if (io->dones[a] == PUF_TRUNCATED) io->alive[a] = 0; // by puf_cut
@@ -175,7 +175,7 @@ static void close_rows(PufEngine *e, uint32_t i) {
         if (full) puf_rows_fill(&e->rows, row);
         else puf_rows_abandon(&e->rows, row, (int32_t)(io->slot[a] - (int64_t)row * horizon));
         if (io->alive[a]) {
-            // The life goes on in another row: the last slot lacks the value of what comes next.
+            // The life continues in another row, so the last slot lacks the next value.
             const int64_t last = io->slot[a] - 1;
             if (e->columns.pool_done[last] == PUF_LIVE)
                 e->arrays.bootstrap_slot[(int64_t)i * io->num_agents + a] = last;

@@ -24,7 +24,7 @@ PufThreadPool *puf_thread_pool_new(int count, int64_t patience);
 void puf_thread_pool_run(PufThreadPool *pool, PufChunk run, void *job, size_t num_chunks);
 
 // Runs run(context, begin, end) over ranges of `grain` items that cover [0, count); in the caller's
-// thread alone where there are fewer than two ranges' worth of items.
+// thread alone if the items are fewer than two ranges.
 void puf_parallel_for(PufThreadPool *pool, PufRange run, void *context, size_t count, size_t grain);
 
 // Ends the workers and frees the pool. `forked`: the caller is a child process, which has no

@@ -84,7 +84,7 @@ cdef class Mailbox:
     cdef int32_t[::1] info_size
     cdef float[:, ::1] axis
     cdef int64_t advance  # slots from the current observation to the next: 1 with rows, else 0
-    cdef bint direct      # observations are written straight to their slots where possible
+    cdef bint direct      # observations are written straight to their slots if possible
     cdef int64_t[::1] current_env  # (1,) the env that is being made, reset or stepped
     cdef readonly dict arrays
 

@@ -75,7 +75,7 @@ class WrappedEnv(PufferVectorEnv):
     """A vector env over the agents of external envs, in their own spaces; `wrap` makes it.
 
     Observations have the nesting of the envs' space. Their leaves are views of the slots, or
-    copies where the slot has another dtype than the leaf.
+    copies if the slot has another dtype than the leaf.
     """
 
     game: ExternalGame

@@ -1,7 +1,7 @@
-// pufferenv/toolchain/module_init.c - what Python calls first in every extension module.
+// pufferenv/toolchain/module_init.c - the init function that Python calls in every extension module.
 //
 // Compiled for any CPU of the architecture and linked into each module, whose other files may be
-// compiled for the CPU that built them. Where this CPU lacks what they need, importing the module
+// compiled for the CPU that built them. If this CPU lacks a feature of theirs, importing the module
 // raises ImportError; without this the process would end with SIGILL.
 #include <Python.h>
 

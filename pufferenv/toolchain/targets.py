@@ -40,12 +40,12 @@ GAME_C = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compil
 THREAD_POOL_C = ROOT / "pufferenv" / "engine" / "thread_pool.c"
 MODULES = ("pufferenv.engine._engine", "pufferenv.external._external", "pufferlib.kernels._kernels")
 
-# -ffp-contract=off: the same floats from every compiler, no multiply-add that the source lacks.
-# -fno-math-errno: a square root is one instruction, of a vector too.
+# -ffp-contract=off: no fused multiply-add, so that all compilers give the same floats.
+# -fno-math-errno: square roots compile to one instruction, also for vectors.
 STANDARD = ("-std=c17", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-pthread")
-# -Wno-psabi: a note about vectors passed by value, which only static functions do here.
+# -Wno-psabi: no notes about vectors passed by value, as only static functions do so here.
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi")
-# For games from outside the ocean package: errors and likely mistakes, no matters of style.
+# For games from outside the ocean package: warn of errors and likely mistakes, not of style.
 OUTSIDE_WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
 FLAGS = {
     "release": ("-O3", "-DNDEBUG"),
@@ -66,7 +66,7 @@ MODULE_NEEDS_C = ROOT / "pufferenv" / "toolchain" / "module_needs.c"
 DISPATCHED = ("dispatch.c", "avx2.c", "avx512.c")
 
 
-# --- where things are ---------------------------------------------------------------------
+# --- paths --------------------------------------------------------------------------------
 
 
 def headers() -> dict[str, Path]:
@@ -273,7 +273,7 @@ def build_all(
     `into`: the folder that gets them, in place of the variant's own. `strict`: a warning in the
     project's own C is an error.
     """
-    compiler()  # first, as it is what most machines lack that lack anything
+    compiler()  # checked first, because a compiler is missing most often
     stages: list[list[Step]] = [[], [], []]
     for name in MODULES:
         of_module = _module_stages(name, variant, into, strict)
@@ -285,9 +285,9 @@ def build_all(
 
 
 def build_game(header: str | os.PathLike[str], variant: Variant | None = None) -> Path:
-    """Compile a game's header where that is due -> its object; without `variant` the selected one.
+    """Compile a game's header if it is out of date -> its object, of the selected variant if None.
 
     A game of a checkout's ocean package is built in the tree, any other in the user's cache.
-    Raises BuildError with the compiler's message, ValueError where there is no such header.
+    Raises BuildError with the compiler's message, ValueError if there is no such header.
     """
     return run_step(game_step(header_of(header), variant or selected()))[0]

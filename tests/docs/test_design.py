@@ -15,7 +15,7 @@ DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
 HORIZON = 3
 DONE = {"LIVE": 0, "TERMINAL": 1, "TRUNCATED": 2}
 END = {"goes on": 0, "is terminated": 1, "is truncated": 2}
-FATE = {  # what the agent does, as script's action
+FATE = {  # the agent's fate in the table: script's action for it
     "survives": 0,
     "dies": 1,
     "is cut (`puf_cut`)": 2,

@@ -1,4 +1,4 @@
-"""The command line in tests: options of a tiny run, and what a command printed."""
+"""Run the command line in tests: options of a tiny run, and the printed output."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SHORT = [*TINY, "--train.total-timesteps", "640"]
 
 
 def puffer(*words, **more):
-    """Start the command in a process of its own with piped output."""
+    """Start the command in a new process with piped output."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "pufferlib", *words]
     pipe = subprocess.PIPE

@@ -131,7 +131,7 @@ def test_two_of_a_kind_match(name):
 @pytest.mark.skipif(not hasattr(performance, "benchmark_vector_step"), reason="gymnasium>=1.3")
 @pytest.mark.parametrize(
     ("name", "mode"),
-    # In DISABLED mode the benchmark resets places one by one, which several agents do not allow.
+    # In DISABLED mode the benchmark resets agents one by one; envs of several agents forbid that.
     [(n, m) for n in NAMES for m in MODES if n in SINGLE or m is not AutoresetMode.DISABLED],
 )
 def test_gymnasiums_benchmark_runs(name, mode):

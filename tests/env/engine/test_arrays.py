@@ -1,4 +1,4 @@
-"""Memory of the engine's arrays: zeroed, aligned, on huge pages where that pays."""
+"""Memory of the engine's arrays: zeroed, aligned, on huge pages if they pay off."""
 
 from pathlib import Path
 

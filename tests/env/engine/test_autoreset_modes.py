@@ -265,7 +265,7 @@ def test_a_reset_mask_needs_the_disabled_mode_and_a_first_whole_reset():
     with pytest.raises(ValueError, match=r"needs autoreset_mode='disabled'.*SameStep"):
         pufferenv.make("squared", 2).reset(options={"reset_mask": np.ones(2, np.bool_)})
     env = pufferenv.make("squared", 2, autoreset_mode="disabled")
-    with pytest.raises(ResetNeeded, match="must be one without reset_mask"):
+    with pytest.raises(ResetNeeded, match="must reset all envs: leave out reset_mask"):
         env.reset(options={"reset_mask": np.array([True, False])})
 
 

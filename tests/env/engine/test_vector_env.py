@@ -264,11 +264,9 @@ def test_axes_are_clipped_and_a_nan_is_named():
 def test_both_kinds_of_action_come_as_a_dict():
     env = pufferenv.make("probe", 1, agents=2)
     env.reset()
-    with pytest.raises(
-        TypeError, match=r"dict with 'discrete' and 'continuous', was given ndarray"
-    ):
+    with pytest.raises(TypeError, match=r"dict with 'discrete' and 'continuous', not ndarray"):
         env.step(np.zeros((2, 2), np.int32))
-    with pytest.raises(TypeError, match="dict with 'discrete' and 'continuous', was given 'left'"):
+    with pytest.raises(TypeError, match="dict with 'discrete' and 'continuous', not 'left'"):
         env.step({"left": 0})
     rewards = []
     for first, second, push in ((0, 0, 0.0), (2, 4, 1.0), (2, 4, 9.0)):  # clipped to 1

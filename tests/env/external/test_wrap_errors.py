@@ -1,4 +1,4 @@
-"""wrap: what cannot be wrapped is refused by name, and what an env does wrong is an error of it."""
+"""wrap: unsupported envs are refused by name; faults of an env raise errors that name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The build: what is built when. Trees and caches are temporary."""
+"""The build: which files it makes and when. Trees and caches are temporary."""
 
 from __future__ import annotations
 
