@@ -9,7 +9,7 @@
 //   3. Players outside the zone lose ZONE_DAMAGE.
 //   4. Players without health die and do not return. A dead player's cell gets loot if it was empty.
 // The zone first shrinks quickly, so that most players die early. It then keeps a size at which the
-// last few players are mostly out of each other's sight. At last it closes, so that every episode
+// last few players are mostly out of each other's sight. Finally it closes, so that every episode
 // ends. An episode ends when one player is left, the winner, or none, or only bots.
 //
 // The policy plays the agents. `bots` additional players follow a script; they are not agents, and
@@ -94,7 +94,7 @@ typedef struct Cell {
     float x, y;   // where the item is, or was
 } Cell;
 
-// Where a live player is.
+// The position of a live player.
 typedef struct Place {
     float x, y;
     int32_t player;
@@ -110,7 +110,7 @@ struct Env {
     int32_t tick, left, agents_left; // left: live players
     int32_t attacks, hits;           // by agents
     double agent_steps, outlived;    // outlived: (agent, bot) pairs
-    Log sums;                        // of this episode so distance2
+    Log sums;                        // of this episode so far
     Player *players;                 // (num_players,) agents, then bots
     Cell *cells;                     // (num_cells,) width * width, row by row
     Place *places;                   // (num_players,) the first `left` are used, sorted by cell
@@ -176,7 +176,7 @@ static void set_zone(Env *env) {
 }
 
 // --- sight ---------------------------------------------------------------------------------
-// Sort the live players by cell, so that players of adjacent cells are adjacent in `places`.
+// Sorts the live players by cell, so that players of adjacent cells are adjacent in `places`.
 static void sort_places(Env *env) {
     memset(env->begin, 0, (size_t)(env->num_cells + 2) * sizeof(int32_t));
     for (int32_t i = 0; i < env->left; i++) env->begin[env->players[env->live[i]].cell + 2] += 1;
@@ -287,7 +287,7 @@ static void env_reset(Env *env, PufIO *io) {
     set_zone(env);
     for (int32_t c = 0; c < env->num_cells; c++) env->cells[c].kind = NOTHING;
     for (int32_t i = env->num_cells / 2; i > 0; i--) {
-        // In a statement of its own, because C leaves the order of a call's arguments unspecified.
+        // A separate statement, because C leaves the order of a call's arguments unspecified.
         const int kind = puf_below(&env->rng, KINDS);
         put_item(env, random_cell(env), kind);
     }
@@ -302,7 +302,7 @@ static void env_reset(Env *env, PufIO *io) {
 }
 
 // --- observations --------------------------------------------------------------------------
-// Writes the direction from a player to a point, scaled into (-1, 1), finest for near points.
+// Writes the direction from a player to a point, scaled into (-1, 1), with more resolution nearby.
 static inline void observe_direction(obs_t *obs, const Player *p, float x, float y,
                                      float distance) {
     const float scale = 1 / (distance + CLOSE_BY);

@@ -97,8 +97,8 @@ static void env_reset(Env *env, PufIO *io) {
 }
 
 // Observes the `count` agents in [begin, end) nearest to `me`: the direction (2), scaled into
-// (-1, 1), finest for near agents, and the nearness, 1 at distance 0 and 0 at infinity. If there are
-// fewer agents, the remaining entries are 0.
+// (-1, 1), with more resolution nearby, and the nearness, 1 at distance 0 and 0 at infinity. If
+// there are fewer agents, the remaining entries are 0.
 static obs_t *observe_nearest(const Env *env, const PufIO *io, int me, int begin, int end,
                               int count, obs_t *obs) {
     int found[RIVALS > FRIENDS ? RIVALS : FRIENDS], n = 0;

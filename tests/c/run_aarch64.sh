@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the C tests for aarch64 in an emulator, on a machine of any other kind, and compares what they
-# print with what they print here: the same bytes on both. For Debian and Ubuntu:
+# Runs the C tests for aarch64 in an emulator, on a machine of any other kind, and checks that they
+# print the same bytes as on this machine. For Debian and Ubuntu:
 #
 #     apt install qemu-user gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 #     tests/c/run_aarch64.sh [GAME ...]
 #
 # GAME is a header; without one, all of ocean/ and some of tests/game_headers/ are played.
-# CC and CROSS_CC choose the compilers, EMULATOR the program that runs aarch64's.
+# CC and CROSS_CC select the compilers, EMULATOR the program that runs aarch64 programs.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -22,7 +22,7 @@ trap 'rm -rf "$work"' EXIT
 flags=(-std=c17 -O2 -ffp-contract=off -fno-math-errno -I. -DPUF_DEBUG -pthread -static -Wno-psabi)
 engine=(pufferenv/engine/*.c pufferenv/external/*.c)
 
-# compare NAME INPUT SOURCE... -- ARGUMENT...: build the program twice, run both, compare.
+# compare NAME INPUT SOURCE... -- ARGUMENT...: build and run for both, and compare the output.
 compare() {
     local name=$1 input=$2 sources=()
     shift 2

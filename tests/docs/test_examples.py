@@ -13,7 +13,7 @@ import pytest
 import pufferenv
 from tests.support.paths import ROOT
 
-NEEDS = {  # the package that an example needs beyond those of the tests, and its extra
+NEEDS = {  # an extra package that an example needs, and the extra that installs it
     "jax_dlpack.py": ("jax", "jax"),
     "sb3_ppo.py": ("stable_baselines3", "sb3"),
     "single_file_ppo.py": None,
