@@ -1,4 +1,4 @@
-// churn - agents that die and respawn at a steady rate; bench/rows.py measures what that costs.
+// churn - agents that die and respawn at a steady rate; bench/rows.py measures the cost.
 //
 // An observation is as large as breakout's. Each step draws random numbers for all agents, whatever
 // the rates are, so that games with and without deaths differ only in the deaths.

@@ -110,7 +110,7 @@ def reply(text: str) -> None:
 
 
 class Pacing:
-    """Runs a trainer for some seconds, replies with its speed, and waits for the next request."""
+    """Runs a trainer for `seconds`, replies with its speed, and waits for the next request."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.warm, self.steps = seconds, False, 0
@@ -154,7 +154,7 @@ class Solving:
 
 
 class Trainer:
-    """A child process that trains, as the parent sees it."""
+    """The parent's handle to a child process that trains."""
 
     def __init__(self, name: str, core: int | None) -> None:
         pinned = [] if core is None else ["--core", str(core)]

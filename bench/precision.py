@@ -57,7 +57,7 @@ def spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Train all, with a line of progress for each; print both tables."""
+    """Train with each seed and precision, printing progress; print both tables."""
     parser = make_parser(__doc__)
     parser.add_argument("game")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])

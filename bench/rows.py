@@ -37,7 +37,7 @@ BOOKKEEPING = ("env", "copy", "other")  # sections of the trainer's timer
 Parts = dict[str, float]  # ns per trained transition
 
 
-def made(kind: type[Trainer], game: str, envs: int, **env: float) -> Trainer:
+def make_trainer(kind: type[Trainer], game: str, envs: int, **env: float) -> Trainer:
     """Make a trainer of this kind with this config of the game and otherwise default options."""
     loaded = games.load(game)
     train = {"learning_rate": 0.0, "threads": 1, "device": "cpu"}
@@ -45,13 +45,13 @@ def made(kind: type[Trainer], game: str, envs: int, **env: float) -> Trainer:
     layers = [Layer("defaults", games.defaults(game)), Layer("bench/rows.py", own)]
     options = resolve(game, loaded, layers)
     trainer = kind(loaded, options.env, options.vec, options.train, options.policy)
-    for _ in range(3):  # until rows fill at different times
+    for _ in range(3):  # after these updates rows fill at different times
         trainer.update()
     return trainer
 
 
 def parts(trainer: Trainer, updates: int) -> Parts:
-    """Run some updates; return ns per trained transition: engine, with copies, and in all."""
+    """Run some updates; return ns per trained transition: engine, with copies, in total."""
     spent, steps, begin = dict.fromkeys(BOOKKEEPING, 0.0), 0, time.perf_counter()
     for _ in range(updates):
         metrics = trainer.update()
@@ -68,7 +68,9 @@ def churn(args: argparse.Namespace) -> None:
     """Print the cost of deaths as a share of the loop in which they happen."""
     deaths = {"no deaths": {}, "next step": {"die": args.die}}
     deaths["same step"] = {"die": args.die, "same_step": 1}
-    trainers = {name: made(Trainer, CHURN, args.envs, **config) for name, config in deaths.items()}
+    trainers = {
+        name: make_trainer(Trainer, CHURN, args.envs, **config) for name, config in deaths.items()
+    }
     found: dict[str, list[Parts]] = {name: [] for name in trainers}
 
     def measure(name: str) -> float:
@@ -79,24 +81,24 @@ def churn(args: argparse.Namespace) -> None:
     print(f"\nchurn: {agents:,} agents, {100 * args.die:g} % die in each step")
     figures = rounds([(name, partial(measure, name)) for name in trainers], args.rounds)
     table("loop, ns per transition", figures, 0)
-    calm = found.pop("no deaths")
+    baseline = found.pop("no deaths")
     for name, each in found.items():
-        pairs = list(zip(each, calm, strict=True))
-        shares = {part: [share(one, other, part) for one, other in pairs] for part in calm[0]}
+        pairs = list(zip(each, baseline, strict=True))
+        shares = {part: [share(one, other, part) for one, other in pairs] for part in baseline[0]}
         table(f"respawn in the {name}, added % of the loop", shares, 1)
     for trainer in trainers.values():
         trainer.close()
 
 
-def share(one: Parts, calm: Parts, part: str) -> float:
+def share(one: Parts, baseline: Parts, part: str) -> float:
     """Return the cost of deaths in this part, in percent of the whole loop with deaths."""
-    return 100 * (one[part] - calm[part]) / one["whole loop"]
+    return 100 * (one[part] - baseline[part]) / one["whole loop"]
 
 
 def fixed(args: argparse.Namespace) -> None:
     """Print the loop's speed with rows and with a plain buffer, and the ratio."""
     kinds: dict[str, type[Trainer]] = {"rows": Trainer, "plain buffer": PlainTrainer}
-    trainers = {name: made(kind, "breakout", args.agents) for name, kind in kinds.items()}
+    trainers = {name: make_trainer(kind, "breakout", args.agents) for name, kind in kinds.items()}
 
     def speed(trainer: Trainer) -> float:
         return 1e6 / parts(trainer, args.updates)["whole loop"]

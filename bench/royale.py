@@ -13,7 +13,7 @@ learning rate. They take turns in slices of training time. After each slice both
 the same seeds; that time does not count. --plot draws the curves (needs matplotlib:
 `pip install -e '.[bench]'`).
 
-padded.py describes what the padded trainer does.
+padded.py describes the padded trainer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def config(seed: int, args: argparse.Namespace, **train: Any) -> Config:
     return resolve("royale", GAME, [Layer("royale.toml", games.defaults("royale")), own])
 
 
-def made(kind: type[Trainer], given: Config) -> Trainer:
+def make_trainer(kind: type[Trainer], given: Config) -> Trainer:
     """Make a trainer of this kind."""
     return kind(GAME, given.env, given.vec, given.train, given.policy)
 
@@ -67,7 +67,7 @@ def snapshot(args: argparse.Namespace) -> dict[str, Any]:
     given = config(1, args, lr_schedule="constant")
     if args.policy:
         return load_policy_for(args.policy, GameSpec(GAME, given.env), given).state_dict()
-    trainer = made(Trainer, given)
+    trainer = make_trainer(Trainer, given)
     passed = advance(trainer, args.train_seconds)
     trainer.close()
     print(f"policy: trained here, {passed:.0f} s, {trainer.agent_steps:,} transitions")
@@ -78,7 +78,7 @@ class Case:
     """One trainer with the snapshot's weights, which stay constant."""
 
     def __init__(self, kind: type[Trainer], args: argparse.Namespace, weights: Any) -> None:
-        self.trainer = made(kind, config(2, args, learning_rate=0.0))
+        self.trainer = make_trainer(kind, config(2, args, learning_rate=0.0))
         self.trainer.policy.load_state_dict(weights)
         self.live: list[float] = []  # live share of each round
 
@@ -133,7 +133,7 @@ def score(trainer: Trainer, given: Config, args: argparse.Namespace) -> float:
 def learn(seed: int, args: argparse.Namespace) -> dict[str, Curve]:
     """Train both kinds with this seed; return their curves, which begin at the same policy."""
     given = config(seed, args, lr_schedule="constant")
-    trainers = {name: made(kind, given) for name, kind in TRAINERS.items()}
+    trainers = {name: make_trainer(kind, given) for name, kind in TRAINERS.items()}
     curves: dict[str, Curve] = {
         name: [(0.0, score(trainer, given, args))] for name, trainer in trainers.items()
     }

@@ -22,7 +22,7 @@ import torch
 from pufferenv.row_env import RowEnv
 from pufferlib.kernels import _kernels
 
-COLUMNS = ("action", "logprob", "value", "next_value", "version")  # of the pool
+COLUMNS = ("action", "logprob", "value", "next_value", "version")  # columns of the pool
 
 
 def torch_ways(logits: torch.Tensor) -> dict[str, tuple[str, Callable[[], Any]]]:

@@ -18,7 +18,7 @@ from pufferenv.engine._engine import compiled
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
-    """Make a parser whose help begins with the docstring of a benchmark, as it is written."""
+    """Make a parser whose help begins with the unformatted docstring of a benchmark."""
     return argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,7 +31,7 @@ def parse_with_flags(parser: argparse.ArgumentParser) -> tuple[argparse.Namespac
 
 
 def describe() -> None:
-    """Print what the figures depend on: processor, Python, numpy, compiler and flags."""
+    """Print the setup that the figures depend on: processor, Python, numpy, compiler and flags."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

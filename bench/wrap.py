@@ -2,11 +2,11 @@
 
     python bench/wrap.py [--envs 64] [--workers 2] [--micros 5 100] [--rounds 5] [--seconds 0.5]
 
-For Python envs that take --micros microseconds per step, prints thousand env steps per second of
-Gymnasium's AsyncVectorEnv (one process per env) and SyncVectorEnv and of the backends of `wrap`,
-which take turns in each round. Then it measures the overhead of the serial backend with an env that
-does nothing: ns per env step of a bare loop, of `step` on a vector env, and of a RowEnv, as a
-trainer steps it.
+Compares Gymnasium's AsyncVectorEnv (one process per env) and SyncVectorEnv with the backends of
+`wrap`, for Python envs that take --micros microseconds per step. They take turns in each round; the
+unit is thousand env steps per second. Then it measures the overhead of the serial backend with an
+env that does nothing: ns per env step of a bare loop, of `step` on a vector env, and of a RowEnv,
+as a trainer steps it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`puffer eval`: play whole episodes with a trained policy and print what the game logs."""
+"""`puffer eval`: play whole episodes with a trained policy and print the game's log fields."""
 
 import argparse
 import json

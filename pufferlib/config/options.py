@@ -148,8 +148,8 @@ class TrainOptions(Section):
     ent_coef: float = option(0.01, "weight of the entropy bonus at the start", min=0)
     ent_final: float = option(
         1.0,
-        "weight of the entropy bonus at the end, as a fraction of that at the start; it decays as "
-        "the learning rate does",
+        "weight of the entropy bonus at the end, as a fraction of that at the start; "
+        "it decays with the schedule of the learning rate",
         min=0,
         max=1,
     )

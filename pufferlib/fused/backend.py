@@ -93,7 +93,7 @@ class FusedBackend:
         self._sampler, self._memory, self.batch = sampler, memory, batch
         self._thread_pool, self._timer = thread_pool, timer
 
-        # Workers. A chunk has as many rows as leave all their results in a core's cache.
+        # Workers. The results of a chunk of rows fit in a core's cache.
         most, horizon = minibatch_shape
         self.chunk_rows = min(most, chunk_rows(policy, horizon, -(-most // thread_pool.size)))
         self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
@@ -106,7 +106,7 @@ class FusedBackend:
         self.runner = EagerRunner(self.workers[0].network)  # evaluates and re-evaluates
 
         # Learning. The recorded graphs read the minibatch's rows and loss parameters from here.
-        self._rows = np.zeros(most, np.int32)  # of the pool
+        self._rows = np.zeros(most, np.int32)  # rows of the pool
         self._loss_params = LossParams()
         self._train_plan = functools.lru_cache(maxsize=2)(self._record_minibatch)
 

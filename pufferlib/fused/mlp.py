@@ -73,7 +73,7 @@ class MLPWorkspace:
         self.grads = [grad[:n] for grad in network.grads]
         self.output = network.split_heads(self.ys[-1])
         self.gradient = network.split_head_grads(self.grads[-1])
-        self._first_x: Tensor | GraphInput = obs  # what the first layer reads, after `forward`
+        self._first_x: Tensor | GraphInput = obs  # the first layer's input, after `forward`
 
     def forward(self, graph: Graph) -> None:
         """Record the forward pass, from `obs` to `output`."""

@@ -3,7 +3,7 @@
 Only the factors of products are affected. The optimizer's weights, sums of products and gradients,
 everything between products, the heads' outputs, losses and advantages are float32 in either case.
 Fused networks implement bfloat16 products themselves (fused/network.py); for other networks,
-torch's autocast decides what is bfloat16 (policies/autocast.py).
+torch's autocast chooses the dtypes (policies/autocast.py).
 """
 
 import statistics

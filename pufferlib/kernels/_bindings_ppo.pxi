@@ -103,7 +103,7 @@ def sample(
     pool_axis=None, pool_logprob, pool_value, pool_next_value, pool_version, entropy=None,
     Graph graph=None,
 ):
-    """Choose an action for each of N agents; write it where the game reads it and into the pool.
+    """Sample an action for each of N agents; write it for the game and into the pool.
 
     An agent's draw depends only on (seed, agent, counts[agent]) and its own logits, mean and mask.
     If logits are NaN, +inf or all -inf, or the mask allows no choice, the log-probability is NaN

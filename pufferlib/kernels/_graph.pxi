@@ -17,7 +17,7 @@ cdef class Graph:
 
     cdef PufEntry *entries
     cdef int64_t length, room
-    cdef list calls  # what each entry refers to: Arrays or a PythonCall
+    cdef list calls  # Arrays or PythonCall of each entry
     cdef list inputs
 
     def __cinit__(self):

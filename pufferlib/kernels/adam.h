@@ -33,7 +33,7 @@ typedef struct PufAdam {
 #define PUF_ADAM_MIN_MEAN 1e-30f   // not denormal even after division by a large root
 #define PUF_ADAM_MIN_SQUARE 1e-36f // the square of a gradient below the smallest legal eps
 
-// Returns x, or 0 where it is below `limit` in magnitude.
+// Returns x, or 0 if its magnitude is below `limit`.
 PUF_INLINE PufFloats flush_tiny(PufFloats x, float limit) {
     return puf_select((x < limit) & (x > -limit), puf_splat(0.0f), x);
 }

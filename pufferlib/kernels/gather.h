@@ -13,7 +13,7 @@ typedef struct PufGather {
     const int64_t *index64;            // (num_taken)
     PufConvert convert;                // PUF_COPY copies bytes; else the dtype to convert from
     int to_bf16;                       // boolean: convert to bfloat16, else to float32
-    float scale;                       // multiplies what is converted
+    float scale;                       // factor of the converted values
     void *out;                         // (num_taken x item_elements)
 } PufGather;
 

@@ -129,7 +129,7 @@ PUF_INLINE void puf_store_operand(PufOperand m, int64_t row, int64_t d, PufFloat
         } \
     } while (0)
 
-// Selects lane by lane: `yes` where the comparison holds (all bits set), otherwise `no`.
+// Selects lane by lane: `yes` if the comparison is true (all bits set), otherwise `no`.
 PUF_INLINE PufFloats puf_select(PufInts holds, PufFloats yes, PufFloats no) {
     return (PufFloats)(((PufInts)yes & holds) | ((PufInts)no & ~holds));
 }

@@ -145,7 +145,7 @@ class MinGRUSteps:
         in_place = in_place and weight.dtype == bias.dtype
         grad_gates = gates if in_place else empty_gemm((rows, horizon, 2 * size))
         hidden, self.grad_state = empty((rows, horizon, size)), empty((rows, size))
-        # Products are of all steps at once: (B * H, ...).
+        # Each product covers all steps: (B * H, ...).
         self.weight, self.x = weight, x.view(-1, size)
         self.gates, self.grad_gates = (part.view(-1, 2 * size) for part in (gates, grad_gates))
         self._cells = cells = CellKernels(bias)

@@ -72,8 +72,8 @@ class Heads(nn.Module):
     Means and deviations are relative to the range of each axis: mean = middle + reach * output.
     """
 
-    middle: Tensor  # (X,) middle of each axis's range; 0 where it is unbounded
-    reach: Tensor  # (X,) half its width; 1 where it is unbounded
+    middle: Tensor  # (X,) middle of each axis's range; 0 if it is unbounded
+    reach: Tensor  # (X,) half its width; 1 if it is unbounded
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class Batch:
         self.env, self.states, self.train, self.timer = env, states, train, timer
         self.head_sizes, self.sizes, self.device = head_sizes, sizes, device
         on_gpu = device.type == "cuda"
-        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)  # of the pool
+        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)  # rows of the pool
 
         # The columns (R, H, ...) of a minibatch by name, without those that the game lacks.
         arrays = env.arrays

@@ -41,7 +41,7 @@ class Bootstrap:
         self._env, self._backend, self._observations = env, backend, observations
         self._states, self._timer, self._device = states, timer, device
         self._finals = env.arrays["final_observation"]  # (F, *O)
-        self._next_value = env.arrays["pool_next_value"].reshape(-1)  # by slot
+        self._next_value = env.arrays["pool_next_value"].reshape(-1)  # indexed by slot
 
     def limit_finals(self) -> None:
         """Evaluate the final observations if many are waiting."""

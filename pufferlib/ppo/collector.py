@@ -63,10 +63,10 @@ class Collector:
             )
         self.asynchronous = asynchronous
         bounds = [env.num_envs * g // num_groups for g in range(num_groups + 1)]
-        self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # of envs
+        self.groups = [slice(*ends) for ends in itertools.pairwise(bounds)]  # ranges of envs
         self._under_way: list[tuple[int, int]] = []  # groups that are stepping, in order of sending
         self.agent_steps = 0  # transitions that agents lived through
-        self.steps = 0.0  # of every env, on average
+        self.steps = 0.0  # mean number of steps of an env
 
     def reset(self, seed: int) -> None:
         """Reset all envs with a new seed, and empty the pool."""

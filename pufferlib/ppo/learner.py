@@ -2,7 +2,7 @@
 
 `Learner.learn` reads top to bottom: shuffle the batch's rows, divide them into minibatches, compute
 each one's gradient, clip it, take an optimizer step. The loss is in ops/ppo_loss.py; docs/design.md
-draws where the batch comes from ("A training step").
+draws the flow of data into the batch ("A training step").
 """
 
 import math
@@ -62,7 +62,7 @@ class Learner:
         self.optimizer.zero_grad()
 
         # Update the statistics that normalize observations. They take effect after the last epoch,
-        # so that a batch is learned from as it was acted on.
+        # so that acting and learning use the same statistics for a batch.
         if self.policy.norm is not None:
             self._update_statistics(self.policy.norm)
 

@@ -15,8 +15,8 @@ from pufferlib.runtime.tensors import Array
 class Observations:
     """The current observations of a RowEnv's agents, as arrays on the CPU.
 
-    With `pinned`, for a GPU, all of them are copied to page-locked memory, from which it copies
-    while the program goes on.
+    With `pinned`, all of them are copied to page-locked memory, from which a GPU copies
+    asynchronously.
     """
 
     def __init__(self, env: RowEnv, pinned: bool) -> None:

@@ -66,7 +66,7 @@ class Optimizer:
         self.extra_grads = self.grads.new_zeros((self.thread_pool.size - 1, len(weights)))
         self._steps = torch.zeros((), device=weights.device)  # gradient steps taken
         self._scale = 1.0  # factor of the gradients, set by `clip`
-        self._params = AdamParams()  # of the current step
+        self._params = AdamParams()  # parameters of the current step
         self._plans: dict[str, LaunchPlan] = {}  # by kernel; empty if torch operators run instead
         if weights.device.type == "cpu" and weights.dtype == torch.float32:
             self._record(rest)

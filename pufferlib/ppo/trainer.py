@@ -94,12 +94,13 @@ class Trainer:
         self.train = train = dataclasses.replace(train, precision=self.precision.value)
         self.optimizer = Optimizer(self.policy, train, self.thread_pool)
 
-        # Sampler and shuffle have random streams of their own, whatever the number of envs.
+        # Sampler and shuffle have separate random streams, which do not depend on the number of
+        # envs.
         sampler_seed, shuffle_seed = (int(s) for s in mix_seed(train.seed, 2, STREAMS))
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else None
         self.timer = Timer(synchronize=synchronize)
 
-        # Make what acting reads and writes, the batch, and the backend that works on both.
+        # Make the memory for acting, the batch, and the backend that reads and writes both.
         self.sampler = Sampler(self.env, sampler_seed)
         self.states = RecurrentState.of(self.policy, self.env, self.device)
         observations = Observations(self.env, pinned=self.device.type == "cuda")
@@ -158,8 +159,8 @@ class Trainer:
     ) -> RowEnv:
         """Open the envs with the pool that they write to.
 
-        Unless the user chose the number of threads that step them, each of these is kept on a core
-        of its own.
+        Unless the user chose the number of threads that step them, each of these is pinned to its
+        own core.
         """
         before = affinity.thread_ids()
         opened = RowEnv(

@@ -1,6 +1,6 @@
 """Files of tensors: safetensors with a JSON note in the header. Pickles are never loaded.
 
-The note says what the file is (`kind`, `format`) and which game and config it fits. A file is
+The note states the file's `kind` and `format`, and the game and config that it fits. A file is
 checked completely before any tensor is loaded. It is written under a temporary name and then
 renamed, so that a full disk or a kill leaves the previous file unchanged.
 """
@@ -76,7 +76,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 
 def compatibility_note(spec: "GameSpec") -> dict[str, Any]:
-    """Return what a policy for this game and config must match: observations and actions."""
+    """Return the observations and actions that a policy for this game and config must match."""
     return {
         "game": spec.name,
         "obs_shape": list(spec.obs_shape),
@@ -135,7 +135,7 @@ def _open(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
     except (KeyError, TypeError, ValueError):
         raise CheckpointError(
             f"{path} is a safetensors file, but was not written by puffer: its header has no "
-            "note of what it is for"
+            "note of its purpose"
         ) from None
     if found != kind:
         raise CheckpointError(f"{path} is a {found} file, not a {kind} file")
@@ -172,7 +172,7 @@ def _plain(value: Any) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, on systems where a folder can be synced."""
+    """Make a rename durable, on systems that can sync a folder."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class RunError(ValueError):
-    """A run cannot be created or found; the message says what to do instead."""
+    """A run cannot be created or found; the message suggests what to do."""
 
 
 class RunDirectory:
@@ -180,7 +180,7 @@ class RunDirectory:
 
     def _open_metrics(self) -> io.FileIO:
         if self._metrics is None:
-            # FileIO has no buffer: each line is in the file at once.
+            # FileIO is unbuffered, so each line reaches the file immediately.
             self._metrics = io.FileIO(self.path / "metrics.jsonl", "a")
         return self._metrics
 

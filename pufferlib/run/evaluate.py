@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
 
 MAX_ENVS = 128  # default of num_envs
-MAX_STEPS = 100_000  # of one env; ends the evaluation of a game whose episodes never end
+MAX_STEPS = 100_000  # steps of an env after which an evaluation ends
 
 
 class Stats(NamedTuple):
@@ -116,7 +116,7 @@ def evaluate(
         raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
     start = time.perf_counter()
     # Decide before the first step how many episodes of each env count.
-    envs_per_make = getattr(spec.game, "envs_per_make", 1)  # of a wrapped vector env
+    envs_per_make = getattr(spec.game, "envs_per_make", 1)  # more for a wrapped vector env
     num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1

@@ -22,7 +22,7 @@ class Logger(Protocol):
         """Record the numbers at their `agent_steps`."""
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush buffered metrics."""
 
 
 class TensorBoard:
@@ -39,7 +39,7 @@ class TensorBoard:
                 self._writer.add_scalar(key, value, metrics["agent_steps"])
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush buffered metrics."""
         self._writer.close()
 
 
@@ -57,14 +57,14 @@ class Wandb:
         self._run.log(dict(metrics), step=metrics["agent_steps"])
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush buffered metrics."""
         self._run.finish()
 
 
 class LoggerEntry(NamedTuple):
     """One row of LOGGERS."""
 
-    make: Callable[[Path, Mapping[str, Any]], Logger]  # of the run's folder and its whole config
+    make: Callable[[Path, Mapping[str, Any]], Logger]  # (folder of the run, config) -> logger
     title: str  # as the help names it
     module: str  # must be importable
     install: str  # argument of `pip install` for the module

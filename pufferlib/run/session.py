@@ -96,9 +96,9 @@ class TrainingRun:
         self.best: float | None = None  # score of the best evaluation
         self._compatibility = compatibility_note(spec)
         self._metrics = MetricsAccumulator()
-        self._evaluation: dict[str, float] = {}  # of the last evaluation, until it is logged
+        self._evaluation: dict[str, float] = {}  # of the last evaluation, until logged
         self._evaluated_at = -1  # agent steps
-        self._score: float | None = None  # of the policy at `_evaluated_at`
+        self._score: float | None = None  # score of the policy at `_evaluated_at`
         self._eval_due = self._save_due = self._log_due = 0.0  # time.monotonic()
 
     def resume(self) -> str:

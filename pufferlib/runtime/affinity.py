@@ -1,4 +1,4 @@
-"""Pin threads to processor cores of their own.
+"""Pin each thread to its own processor core.
 
 The OS often puts two threads that wait for each other on one core, where together they are slower
 than one thread alone. If the OS cannot pin threads, these functions do nothing. This module does

@@ -205,7 +205,7 @@ def test_seeds_give_the_same_rollout_again():
 def test_a_collector_loses_no_reward_and_counts_none_twice(total):
     env = TransformedEnv(cartpole(8), RewardSum())
     collector = Collector(env, None, frames_per_batch=800, total_frames=-1)
-    lengths = torch.zeros(8)  # of the current episodes
+    lengths = torch.zeros(8)  # steps of the current episodes
     episodes = 0
     for data in islice(collector, total):
         assert data.shape == (8, 100)
@@ -253,7 +253,7 @@ def test_no_value_of_a_dead_step_reaches_a_live_one():
     agents, later = data["agents"], data["next", "agents"]
 
     def advantages(of_zeros):
-        """Return GAE with the sum of an observation as its value; `of_zeros` for dead agents."""
+        """Return GAE with the sum of an observation as value; dead agents have value `of_zeros`."""
         values = [td["observation"].sum(-1, keepdim=True) / 1e6 for td in (agents, later)]
         values = [torch.where(value == 0, of_zeros, value) for value in values]
         rest = (later[key] for key in ("reward", "done", "terminated"))

@@ -1,4 +1,4 @@
-"""Every command runs in an empty folder of its own."""
+"""Every command runs in its own empty folder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`puffer train`: real games, real training, and what a run leaves on disk."""
+"""`puffer train`: real games, real training, and the files of a run."""
 
 import json
 import os

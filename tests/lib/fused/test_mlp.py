@@ -1,4 +1,4 @@
-"""The fused MLP: outputs and gradients are those of autograd, in chunks of any number of steps."""
+"""The fused MLP: outputs and gradients equal autograd's, in chunks of any number of steps."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.support.specs import BOTH, CONTINUOUS, DISCRETE
 
 
 def network(spec: PolicySpec, steps: int, **options: Any) -> Any:
-    """Return a policy, its fused network, the gradients that this adds to, and observations."""
+    """Return a policy, its fused network, the gradients that it adds to, and observations."""
     norm = options.pop("norm", False)
     chosen = PolicyOptions(**{"hidden_size": 19, "num_layers": 3, **options})
     policy = make_policy(chosen, spec, norm_obs=norm)
@@ -36,7 +36,7 @@ def test_output_and_gradients_are_those_of_autograd(
 ) -> None:
     torch.manual_seed(3)
     policy, fused, grads, obs = network(spec, 30, activation=activation, norm=norm)
-    for part in (slice(0, 15), slice(15, 23)):  # gradients add up; memory is used again
+    for part in (slice(0, 15), slice(15, 23)):  # gradients accumulate; memory is reused
         seen = obs[part].unsqueeze(0)
         wanted, found = (
             policy(obs[part])[0],

@@ -1,4 +1,4 @@
-"""Products in bfloat16: outputs and gradients near those in float32, chosen only where faster."""
+"""Products in bfloat16: outputs and gradients near float32's, chosen only if it is faster."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 # --- networks ----------------------------------------------------------------------------------
 
-# Relative error of gradients: a relu near 0 may be on the other side of it.
+# Relative error of gradients. A relu near 0 may be active in only one of the precisions.
 GRADIENT_ERROR = {"tanh": 0.03, "relu": 0.15}
 NAMES = ["mlp", "lstm", "mingru"]
 
@@ -60,7 +60,7 @@ def test_a_network_is_near_the_one_in_float32(
     torch.manual_seed(1)
     policy, made = networks(spec, norm, name=name, activation=activation)
     obs = torch.randint(0, 9, (4, 16, *spec.obs_shape)).to(spec.obs_dtype)
-    if policy.norm is not None:  # entries whose last digits bfloat16 does not have
+    if policy.norm is not None:  # bfloat16 cannot represent these entries exactly
         obs = obs + (100 if spec.obs_dtype == torch.uint8 else 100_000)
         policy.norm.update(policy.parts.numbers(obs.flatten(0, 1)))
         policy.norm.publish()
@@ -79,7 +79,7 @@ def test_a_network_is_near_the_one_in_float32(
             getattr(network.gradient(), part).copy_(given)
     before = torch.randn(48, policy.spec.obs_size)
     for network, grads in made:
-        grads["first.weight"] += before  # gradients are added to it
+        grads["first.weight"] += before  # backward passes add to it
         network.backward()
         grads["first.weight"] -= before
     for part in made[0][1]:
@@ -187,7 +187,7 @@ def test_the_gradient_of_a_minibatch_is_near_the_one_in_float32(name: str, threa
     trainer.batch.load(trainer.backend, trainer.version, 1e-4)
     rows = torch.arange(4)
     trainer.learner.minibatch(rows)
-    trainer.optimizer.clip()  # the threads' gradients become one
+    trainer.optimizer.clip()  # adds up the threads' gradients
     got = trainer.optimizer.grads.clone()
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
@@ -277,7 +277,7 @@ def test_bfloat16_is_refused_where_there_is_none() -> None:
             precision.choose("bfloat16", policy, CPU, 512, 64)
         assert chosen("bfloat16", name).value == "bfloat16"
         policy = make_policy(PolicyOptions(name=name), DISCRETE)
-        policy.heads.out.bias.requires_grad_(False)  # autograd has to leave it out
+        policy.heads.out.bias.requires_grad_(False)  # so that the policy cannot be fused
         with pytest.raises(ValueError, match=r"train.precision='bfloat16' with .*: recurrent"):
             precision.choose("bfloat16", policy, CPU, 512, 64)
 

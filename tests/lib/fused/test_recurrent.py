@@ -1,4 +1,4 @@
-"""The fused LSTM and minGRU: values, states and gradients are those of autograd."""
+"""The fused LSTM and minGRU: values, states and gradients equal autograd's."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ each = pytest.mark.parametrize("name", ["lstm", "mingru"])
 
 
 def network(spec: PolicySpec, name: str, **options: Any) -> Any:
-    """Return a policy, its fused network, and the gradients that this adds to."""
+    """Return a policy, its fused network, and the gradients that it adds to."""
     norm = options.pop("norm", False)
     chosen = PolicyOptions(**{"name": name, "hidden_size": 19, "num_layers": 3, **options})
     policy = make_policy(chosen, spec, norm_obs=norm)
@@ -44,7 +44,7 @@ def test_output_and_gradients_are_those_of_autograd(
     torch.manual_seed(3)
     policy, fused, grads = network(spec, name, activation=activation, norm=norm)
     before = {n: grad.clone() for n, grad in grads.items()}
-    for rows in (5, 3, 5):  # gradients add up; memory is used again
+    for rows in (5, 3, 5):  # gradients accumulate; memory is reused
         obs, reset = observations(spec, rows, 7), torch.rand(rows, 7) < 0.3
         state = torch.randn(rows, policy.state_size)
         wanted, found = (net.unroll(obs, state, reset) for net in (policy, fused))

@@ -28,7 +28,7 @@ def one_row(
     ratio: list[float] | None = None,
     **settings: float,
 ) -> Call:
-    """Arguments for a pool of one row; next_value is 1000 wherever it must not be read."""
+    """Return arguments for a pool of one row; next_value is 1000 wherever it must not be read."""
     n = len(reward)
     segment_start = np.zeros((1, n), bool)
     segment_start[0, list(starts)] = True
@@ -74,7 +74,7 @@ BY_HAND = {
         [2, 2],
     ),
     # deltas 1, 1 + 0 - 4 = -3, 2 + .5 * 8 - 6 = 0;  adv_0 = 1 + .25 * -3
-    "death, then another agent's piece": (
+    "death, then another agent's segment": (
         one_row(
             [1, 1, 2],
             [2, 4, 6],
@@ -85,7 +85,7 @@ BY_HAND = {
         [0.25, -3, 0],
     ),
     # LIVE in the last slot of a segment: next_value, and no advantage from beyond
-    "live before another agent's piece": (
+    "live before another agent's segment": (
         one_row([1, 2], [2, 4], next_value=[6, 8], starts=(0, 1)),
         [2, 2],
     ),
@@ -151,7 +151,7 @@ def test_nan_stays_in_its_life() -> None:
 
 @st.composite
 def pools(draw: st.DrawFn) -> Call:
-    """A pool of random lives and segments, with what a batch of it is computed with."""
+    """Draw a pool of random lives and segments, and the arguments for a batch of it."""
     rows, horizon = draw(st.integers(1, 6)), draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = (rows, horizon)
@@ -189,7 +189,7 @@ def test_any_pool_gives_what_the_reference_gives(call: Call) -> None:
 
 
 def random_call(horizon: int, rows: int, **settings: Any) -> Call:
-    """One segment per row with lives that end either way."""
+    """Return a call with one segment per row, in which lives end in death or truncation."""
     rng = np.random.default_rng(3)
     shape = (rows, horizon)
     starts = np.zeros(shape, bool)
@@ -208,7 +208,7 @@ def random_call(horizon: int, rows: int, **settings: Any) -> Call:
 
 
 def successors(call: Call) -> npt.NDArray[np.float64]:
-    """The value after each slot of rows that hold one segment each."""
+    """Return the value after each slot of rows that hold one segment each."""
     shifted = np.roll(call["pool_value"], -1, 1).astype(np.float64)
     shifted[:, -1] = call["pool_next_value"][:, -1]
     shifted = np.where(call["pool_done"] == TRUNCATED, call["pool_next_value"], shifted)

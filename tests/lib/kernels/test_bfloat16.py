@@ -1,4 +1,4 @@
-"""bfloat16: what kernels write for products is what they write in float32, rounded to nearest."""
+"""bfloat16: kernels write the same factors as in float32, rounded to nearest."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.testing import assert_array_equal
 from pufferlib.kernels import _kernels
 from tests.lib.ops.test_linear import APPLY, SIZES
 
-LOWER = np.uint32([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF])  # of a float32: below, at, above a tie
+LOWER = np.uint32([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF])  # lower halves: below, at, above a tie
 
 
 def words(tensor: torch.Tensor) -> Any:
-    """View a bfloat16 tensor as the kernels see it."""
+    """View a bfloat16 tensor as uint16, as kernels take it."""
     return tensor.view(torch.uint16).numpy()
 
 
@@ -25,7 +25,7 @@ def rounded(x: Any) -> torch.Tensor:
 
 
 def every_float32() -> Any:
-    """Return float32 of every upper half, denormal, infinite and NaN too, with six lower halves."""
+    """Return float32 with every upper half, including denormals, infinities and NaN."""
     upper = np.arange(2**16, dtype=np.uint32) << 16
     return (upper[:, None] | LOWER).view(np.float32)
 
@@ -127,7 +127,7 @@ OPERANDS = {
 
 
 def spaced(array: Any) -> Any:
-    """Copy a matrix to one with 7 between its rows; return other arrays as they are."""
+    """Copy a matrix so that 7s separate its rows; return other arrays unchanged."""
     if array.ndim != 2:
         return array
     wide = np.full((array.shape[0], array.shape[1] + 3), 7, array.dtype)
@@ -153,7 +153,7 @@ def test_a_kernel_writes_for_products_what_it_writes_in_float32_rounded(
         for array, shape in SHAPES[name].items()
     }
     some = [operand for operand, chosen in zip(OPERANDS[name], narrow, strict=False) if chosen]
-    for operand in some:  # what is read has no more digits than bfloat16
+    for operand in some:  # bfloat16 represents the inputs exactly
         wide[operand] = rounded(wide[operand]).float().numpy()
     short = {
         array: words(rounded(value)) if array in some else value.copy()

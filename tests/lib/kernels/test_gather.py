@@ -15,7 +15,7 @@ DTYPES = (np.uint8, np.int8, np.int32, np.float32)
 
 
 def filled(shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """Fill an array with different numbers, as far as the dtype has them."""
+    """Fill an array with distinct numbers, as far as the dtype allows."""
     numbers = np.random.default_rng(0).permutation(int(np.prod(shape))) - 20
     return numbers.reshape(shape).astype(dtype)
 

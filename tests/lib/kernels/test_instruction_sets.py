@@ -1,7 +1,8 @@
 """The recurrent kernels for every instruction set, under ASan and UBSan, against torch.
 
-tests/c/recurrent.c is compiled once per instruction set. A program for a wider one than the CPU has
-would end with SIGILL, so the installed kernels are asked first which ones the CPU has.
+tests/c/recurrent.c is compiled once per instruction set. A program for an instruction set that the
+CPU lacks would end with SIGILL, so the tests first query the installed kernels for those that the
+CPU has.
 """
 
 import subprocess
@@ -43,12 +44,12 @@ def calls(rows, horizon, size):
 
 
 def mask_state(state, keep, out):
-    """Do what the kernel does, rounded to bfloat16."""
+    """Compute the result of the kernel, rounded to bfloat16."""
     out[:] = (state * keep[:, None]).float().bfloat16()
 
 
 def numbers(name, shapes, rng):
-    """Return random inputs; a backward kernel gets gates after their functions; keep is 0 or 1."""
+    """Return random inputs; backward kernels get gates after activation; keep is 0 or 1."""
     made = {n: rng.normal(0, 2, shape).astype(np.float32) for n, shape in shapes.items()}
     made["keep"] = (made["keep"] > -1).astype(np.float32)
     if name.endswith("backward"):
@@ -82,7 +83,7 @@ def every_instruction_set():
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """The program for each instruction set that the CPU has."""
+    """Build the program for each instruction set that the CPU has."""
 
     def build(isa):
         flags = [*FLAGS[isa], "-Wno-psabi", ROOT / "tests/c/recurrent.c"]

@@ -51,7 +51,7 @@ def minibatch(
     spread: float = 0.5,
     **settings: float,
 ) -> Call:
-    """A random minibatch whose new policy is `spread` away from the old one."""
+    """Return a random minibatch; the new policy's outputs differ from the old ones by `spread`."""
     rng = np.random.default_rng(5)
     call: Call = {
         "values": rng.normal(size=m),
@@ -134,7 +134,7 @@ def test_every_setting_equals_autograd(settings: dict[str, float]) -> None:
 
 
 def single(ratio: float, advantage: float, **settings: float) -> Call:
-    """One transition with two equally likely choices, the first taken; `logprob` sets the ratio."""
+    """Return one transition that takes the first of two equally likely choices, with this ratio."""
     call = {
         "logits": np.zeros((1, 2)),
         "logprob": np.array([math.log(0.5 / ratio)]),
@@ -158,8 +158,8 @@ def single(ratio: float, advantage: float, **settings: float) -> Call:
     [
         (1.0, 2.0, -2.0, True),
         (1.1, 2.0, -2.2, True),
-        (1.5, 2.0, -2.4, False),  # gained enough
-        (0.5, 2.0, -1.0, True),  # went the wrong way: pulled back
+        (1.5, 2.0, -2.4, False),  # clipped
+        (0.5, 2.0, -1.0, True),  # outside the range but not clipped
         (0.5, -2.0, 1.6, False),
         (1.5, -2.0, 3.0, True),
         (1.0, 0.0, 0.0, True),
@@ -171,7 +171,7 @@ def test_policy_loss_of_worked_examples(
     metrics, grads = run(single(ratio, advantage))
     assert_allclose(metrics["policy"], loss, rtol=1e-6)
     assert_allclose(metrics["loss"], loss, rtol=1e-6)
-    slope = -advantage * ratio if moves else 0  # times d logp / d logits = (1/2, -1/2)
+    slope = -advantage * ratio if moves else 0  # factor of d logp / d logits = (1/2, -1/2)
     assert_allclose(grads["grad_logits"], [[slope / 2, -slope / 2]], rtol=1e-6)
     assert_allclose(metrics["approx_kl"], ratio - 1 - math.log(ratio), rtol=1e-5, atol=1e-7)
     assert_allclose(metrics["old_approx_kl"], -math.log(ratio), rtol=1e-5, atol=1e-7)
@@ -185,7 +185,7 @@ def test_policy_loss_of_worked_examples(
         (3.0, 1.0, 0.0, 2.0, 2.0),  # half of (3 - 1)^2
         (3.0, 1.0, 5.0, 2.0, 2.0),  # within 5 of the old value, 0
         (3.0, 1.0, 1.5, 2.0, 2.0),  # (3 - 1)^2 > (1.5 - 1)^2
-        (3.0, 4.0, 1.0, 4.5, 0.0),  # (3 - 4)^2 < (1 - 4)^2: the constant one
+        (3.0, 4.0, 1.0, 4.5, 0.0),  # (3 - 4)^2 < (1 - 4)^2, which is constant
         (-3.0, -4.0, 1.0, 4.5, 0.0),
         (0.5, 2.0, 1.0, 1.125, -1.5),
     ],

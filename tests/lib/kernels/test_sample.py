@@ -1,4 +1,4 @@
-"""The sample kernel: which actions it draws, and what it writes where."""
+"""The sample kernel: the actions that it draws, and the arrays that it writes."""
 
 import math
 from typing import Any

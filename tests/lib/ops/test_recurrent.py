@@ -1,4 +1,4 @@
-"""Recurrent cells: kernels against their reference, whole rows against step after step."""
+"""Recurrent cells: kernels against their reference, whole rows against single steps."""
 
 from typing import Any
 
@@ -126,7 +126,7 @@ def test_nan_is_seen() -> None:
 
 
 def plain(name: str, policy: Any, obs: torch.Tensor, state: torch.Tensor) -> Any:
-    """Return one step as textbooks have it, in operators that autograd differentiates."""
+    """Return one step by the textbook formulas, in operators that autograd differentiates."""
     x, states = torch.relu(policy.first(obs, policy.norm)), []
     for layer, before in enumerate(state.split(policy.layer_state, 1)):
         if name == "lstm":

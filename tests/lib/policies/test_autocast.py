@@ -9,7 +9,7 @@ from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 
-OUTPUT_ERROR = 0.02  # relative; that of one rounding is at most 0.004
+OUTPUT_ERROR = 0.02  # relative; one rounding has an error of at most 0.004
 
 
 def error(got: torch.Tensor, want: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Networks by kind of observation: how each is recognized, encoded, and given to a user's own."""
+"""Kinds of observation: how networks recognize and encode each, and pass it to a user's network."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Running statistics equal those of all data at once, and take effect when published."""
+"""Running statistics equal those of all data together, and take effect when published."""
 
 import numpy as np
 import pytest

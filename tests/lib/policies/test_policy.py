@@ -1,4 +1,4 @@
-"""Networks: shapes, initialization, views, and unrolling that gives what acting gave."""
+"""Networks: shapes, initialization, views, and unrolling that equals acting."""
 
 import math
 

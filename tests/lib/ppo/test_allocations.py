@@ -13,7 +13,7 @@ SLACK = 2000  # bytes of Python's own objects: less than one more per agent of 2
 
 
 class Allocations(TorchDispatchMode):
-    """Sums the bytes of all memory that operators allocate while it is entered."""
+    """Sums the bytes of all memory that operators allocate inside this context."""
 
     def __init__(self):
         super().__init__()

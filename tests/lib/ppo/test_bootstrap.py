@@ -1,8 +1,8 @@
 """Values at the ends: every line of docs/design.md's same-step table, with computed numbers.
 
-The game `script` does what the test says while the trainer collects and computes advantages. The
-value of agent a in step t of life l is 16 a + 4 l + t, its reward 1000 a + t; lives count from 1.
-gamma is 1/2, gamma * lambda 1/4.
+The trainer collects from the game `script`, which follows a test's script, and computes advantages.
+The value of agent a in step t of life l is 16 a + 4 l + t, its reward 1000 a + t; lives count from
+1. gamma is 1/2, gamma * lambda 1/4.
 """
 
 from __future__ import annotations
@@ -145,6 +145,6 @@ def test_carried_over_slots_are_reevaluated_and_weighted_by_the_clipped_ratio():
     assert advantages == {
         (1, 1, 0): pytest.approx(1000 - 28),  # rho 1: clipped
         (1, 2, 0): pytest.approx((1000 + 33 / 2 - 32) / 2 + 985 / 8),  # rho and c 1/2
-        (1, 2, 1): pytest.approx(1001 + 34 / 2 - 33),  # by the present weights
+        (1, 2, 1): pytest.approx(1001 + 34 / 2 - 33),  # under the current weights
     }
     trainer.close()

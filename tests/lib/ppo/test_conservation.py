@@ -1,4 +1,4 @@
-"""Conservation: every transition that agents live through is trained on once, as it was, in order.
+"""Conservation: every transition of every agent is trained on once, unchanged and in order.
 
 Property tests through the trainer's own loop, with its sampler and learning, against a shadow of
 the run (tests/support/shadow_books.py) and the definitions of docs/design.md in plain numpy.
@@ -30,7 +30,7 @@ RARE = st.sampled_from([0.0, 0.05, 0.3])
 
 @st.composite
 def runs(draw: Any, longest: int, most: int) -> tuple[dict[str, Any], VecOptions, TrainOptions]:
-    """Draw a mortal population, and sizes that need not fit it; `most` steps of one batch."""
+    """Draw a population with deaths, and sizes that need not divide it; `most` steps per batch."""
     envs, agents = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     steps = draw(st.integers(1, 40))
     env = {
@@ -65,7 +65,7 @@ def runs(draw: Any, longest: int, most: int) -> tuple[dict[str, Any], VecOptions
 
 
 def update_or_starve(shadow: Shadow, update: Any) -> bool:
-    """Run one update; return False where no agent was left alive, and check that this is true."""
+    """Run one update; return False if no agent is left alive, and check that this is so."""
     try:
         update()
     except RuntimeError as error:
@@ -76,7 +76,7 @@ def update_or_starve(shadow: Shadow, update: Any) -> bool:
 
 
 class Versions:
-    """Outputs of each version of the known policy, in float64 where that is simple."""
+    """Outputs of each version of the known policy, in float64 if that is simple."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ def defined_advantages(
 def check_training_columns(
     trainer: Trainer, versions: Versions, columns: dict[str, Any], lived: Lived
 ) -> None:
-    """Check what the pool held, and what the batch computes from it, against the definitions."""
+    """Compare the pool's columns and the columns computed from them with the definitions."""
     close = {"rtol": 2e-5, "atol": 2e-5}
     acted = lived.version
     now = np.full_like(acted, trainer.version)
@@ -136,7 +136,7 @@ def check_training_columns(
     np.testing.assert_allclose(columns["pool_logprob"], stored_logprob, **close)
     ends = lived.done == TRUNCATED
     ends[:, -1] |= lived.done[:, -1] == LIVE
-    after = versions.values(acted, lived.after)  # by the weights that acted
+    after = versions.values(acted, lived.after)  # under the weights that acted
     np.testing.assert_allclose(columns["pool_next_value"][ends], after[ends], **close)
     value = versions.values(now, lived.seen)
     logprob = versions.logprobs(now, columns)
@@ -205,7 +205,7 @@ def test_a_recurrent_policy_is_trained_on_its_outputs_while_acting(name, run):
     close = {"rtol": 1e-4, "atol": 2e-5}
 
     def unrolled(when: str) -> dict[str, float]:
-        """Instead of learning: the same weights all the time, so that acting can be repeated."""
+        """Replace learning: the weights stay constant, so that acting can be repeated."""
         columns, lived = shadow.batches[-1]
         shadow.check_places(columns, lived)
         for rows in torch.arange(trainer.sizes.batch_rows).split(trainer.sizes.minibatch_rows):

@@ -1,4 +1,4 @@
-"""Training on wrapped envs: conserved, the same for every backend, and asynchronous by counts."""
+"""Training on wrapped envs: conservation, equal results for every backend, asynchronous groups."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_weights_do_not_depend_on_who_plays(groups):
 
 
 class Gate(RecordingEnv):
-    """The first env of a run waits in its steps until it is let on."""
+    """An env that blocks in `step`, if it is the first of a run, until it is released."""
 
     open = threading.Event()
     made = 0
 
     def __init__(self):
         super().__init__(end=0.0)
-        self.slow = Gate.made == 1  # env 0: the one before it was made to look at
+        self.slow = Gate.made == 1  # env 0; an earlier one is created for its spaces
         Gate.made += 1
 
     def step(self, action):
@@ -104,7 +104,7 @@ class Gate(RecordingEnv):
 
 
 def test_fast_envs_do_not_wait_for_a_slow_one():
-    """By counts: while env 0 makes no step, the others make many, and are trained on."""
+    """While env 0 makes no step, the others make many, which are trained on."""
     Gate.made = 0
     Gate.open.clear()
     game = ExternalGame(Gate, backend="threads", num_workers=4)
@@ -129,7 +129,7 @@ def test_asynchronous_needs_groups_that_can_overtake_each_other():
 
 
 class Short(gymnasium.Env):
-    """Every episode is cut short in its second step."""
+    """An env whose episodes are truncated in their second step."""
 
     observation_space, action_space = Box(0, 9, (2,), np.float32), Discrete(2)
 
@@ -180,7 +180,7 @@ def test_a_wrapped_vector_env_is_evaluated_in_whole_ones():
 
 
 def test_the_end_of_a_truncated_episode_is_evaluated():
-    """next_value of a truncated step is the value of what the env showed last."""
+    """next_value of a truncated step is the value of the env's final observation."""
 
     class Short(RecordingEnv):
         def step(self, action):

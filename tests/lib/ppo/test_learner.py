@@ -1,4 +1,4 @@
-"""The learner: a minibatch's gradient is that of autograd, in chunks and on several threads too."""
+"""The learner: a minibatch's gradient equals autograd's, also in chunks and on several threads."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 
 def gradient(game, threads, monkeypatch, chunk=32, name="mlp"):
-    """Return a minibatch's gradient and stats, both by autograd, and the number of workers."""
+    """Return a minibatch's gradient and stats, the same by autograd, and the number of workers."""
     monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", chunk)
     known = game == "probe"
     trainer = make(
@@ -31,10 +31,10 @@ def gradient(game, threads, monkeypatch, chunk=32, name="mlp"):
     moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
     trainer.env.arrays["pool_logprob"][trainer.batch.rows] += moved
     rows = torch.randperm(11)
-    trainer.learner.minibatch(torch.randperm(11))  # leaves nothing behind but its gradient
+    trainer.learner.minibatch(torch.randperm(11))  # must leave nothing but its gradient
     trainer.optimizer.zero_grad()
     stats = trainer.learner.minibatch(rows)
-    trainer.optimizer.clip()  # the threads' gradients become one
+    trainer.optimizer.clip()  # adds up the threads' gradients
     found = trainer.optimizer.grads.clone()
     trainer.optimizer.zero_grad()
     minibatch = trainer.batch.minibatch(rows)
@@ -122,7 +122,7 @@ def test_threads_and_chunks_that_share_the_acting_act_as_one_does(name, env, gro
 
 def test_final_observations_of_episodes_that_end_together_do_not_pile_up(monkeypatch):
     def run():
-        """Collect twice; return both batches, and the most final observations that waited."""
+        """Collect twice; return both batches and the maximum of waiting final observations."""
         trainer = make(num_envs=16, env={"steps": 9, "truncate": 1})  # four agents each
         waited, evaluate = [], trainer.collector.bootstrap.evaluate_finals
 

@@ -16,7 +16,7 @@ from pufferlib.runtime.thread_pool import ThreadPool
 def network(seed=0):
     torch.manual_seed(seed)
     made = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
-    made[0].bias.requires_grad_(False)  # a part that is not trained
+    made[0].bias.requires_grad_(False)  # a parameter that is not trained
     return made
 
 
@@ -76,7 +76,7 @@ def test_weights_go_where_torchs_optimizers_bring_them(kind, max_norm):
 
 
 def adam_params(steps, rate, beta1, beta2, weight_decay=0.0, grad_scale=1, **_):
-    """The parameters of one step, the `steps`-th."""
+    """Return the parameters of step number `steps`."""
     params = _kernels.AdamParams()
     params.set(
         grad_scale=grad_scale,
@@ -125,7 +125,7 @@ def test_moments_of_gradients_that_ceased_become_0():
 
 def test_a_tiny_gradient_moves_a_weight_no_further_than_a_large_one():
     moved = []
-    for grad in (1.0, 1e-14):  # of which the square is small even for a float
+    for grad in (1.0, 1e-14):  # the square of 1e-14 is small even for a float
         arrays = {n: np.zeros(20, np.float32) for n in ("weights", "mean", "square")}
         given = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-16}
         arrays["grads"] = np.full(20, grad, np.float32)

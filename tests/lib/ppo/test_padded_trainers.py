@@ -1,4 +1,4 @@
-"""The trainers of bench/padded.py, which ours is compared with, learn from what they collected."""
+"""The baseline trainers of bench/padded.py learn from what they collect."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Seeds and states: a run can be repeated bit for bit, and resumed from what was saved."""
+"""Seeds and states: a run can be repeated bit for bit, and resumed from a saved state."""
 
 import math
 

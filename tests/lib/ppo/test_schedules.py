@@ -1,4 +1,4 @@
-"""Step sizes at the ends and in the middle of a run."""
+"""Schedules at the start, in the middle and at the end of a run."""
 
 import pytest
 

@@ -121,7 +121,7 @@ def test_weights_that_were_changed_in_place_hold_from_the_next_update_on(precisi
         parameter.data.zero_()
     trainer.update()
     trainer.close()
-    value = training_columns(trainer)["value"]  # from acting: the last bias
+    value = training_columns(trainer)["value"]  # written in acting: the last bias
     assert (value == value[0, 0]).all()
 
 

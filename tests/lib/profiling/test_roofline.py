@@ -1,4 +1,4 @@
-"""The roofline: counted operations are those of the layers' formulas, and it follows from them."""
+"""The roofline: counted operations match the layers' formulas and determine the roofline."""
 
 import pytest
 import torch
@@ -27,14 +27,14 @@ ROWS, HORIZON, AGENTS = 3, 4, 5
 
 
 def counted(policy, obs_shape=(118,)):
-    """Operations of one agent's step and of one step's learning."""
+    """Return the operations of acting for one step and of learning from one step."""
     act = count_acting(policy, torch.randn(AGENTS, *obs_shape))
     learn = count_learning(policy, torch.randn(ROWS, HORIZON, *obs_shape))
     roof = Roofline(act, AGENTS, learn, ROWS * HORIZON, 1)
     return roof.flops("act"), roof.flops("learn")
 
 
-# Multiply-adds of a product of (inputs, outputs): forward one, then gradients of weight and input.
+# Operations of a layer (inputs, outputs): one product forward, two for the gradients.
 FORWARD = {
     "mlp": [(118, 128), (128, 128), (128, 4)],
     "lstm": [(118, 128), (128, 512), (128, 512), (128, 4)],
@@ -46,7 +46,7 @@ FORWARD = {
 def test_operations_are_those_of_the_layers(name):
     made = make_policy(PolicyOptions(name=name, hidden_size=128, num_layers=2), BREAKOUT)
     forward = 2 * sum(i * o for i, o in FORWARD[name])
-    first = 2 * 118 * 128  # nothing needs the gradient to the observations
+    first = 2 * 118 * 128  # there is no gradient of the observations
     assert counted(made) == (forward, 3 * forward - first)
 
 
@@ -143,8 +143,8 @@ def test_operands_are_made_as_they_lay(shape, stride):
     assert len(made.unique()) == made.numel()
 
 
-# The sections of the loop: the function that does it, and the seconds of each of its calls on the
-# test's clock; of sections that graphs do, the seconds of each graph.
+# For each section of the loop: the function that runs it, and the seconds of each call on the
+# test's clock; for sections that graphs run, the seconds of each graph.
 SECTION_CALLS = {
     "env": ("env.step", 3.0),
     "forward": ("runner.forward", 2.0),

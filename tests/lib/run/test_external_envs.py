@@ -217,7 +217,7 @@ def test_defaults_follow_the_kind_of_observation():
 
 
 def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
-    """The limit is Gymnasium's max_episode_steps or PettingZoo's max_cycles."""
+    """The limit is max_episode_steps in Gymnasium and max_cycles in PettingZoo."""
 
     class Cycles(Village):
         max_cycles = 40

@@ -1,4 +1,4 @@
-"""Worker threads get cores of their own; a thread that was pinned for a while is free again."""
+"""Workers get their own cores; a thread that was pinned temporarily may run anywhere again."""
 
 import os
 

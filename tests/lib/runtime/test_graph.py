@@ -1,4 +1,4 @@
-"""Graphs: a replay does what the recorded calls would have done at once."""
+"""Graphs: a replay does what the recorded calls do when they are run eagerly."""
 
 import ctypes
 
@@ -67,7 +67,7 @@ def overlapping():
 
 
 def changing(dtype):
-    """Return a function that makes an input (2, 3) or (3, 2), as its place needs."""
+    """Return a function that creates a GraphInput (2, 3) or (3, 2), depending on its place."""
     return lambda shape: _kernels.GraphInput(*shape, dtype)
 
 
@@ -135,7 +135,7 @@ def test_what_was_bound_is_held_and_a_wrong_one_changes_nothing():
             given.bind(*wrong)
     beside = [
         np.zeros((3, 4), np.float32) for _ in range(50)
-    ]  # these would take its memory if it were free
+    ]  # these would reuse its memory if it had been freed
     _kernels.to_float(input=given, out=out)
     assert (out == 7).all() and not np.any(beside)
     with pytest.raises(ValueError, match="bind that one"):

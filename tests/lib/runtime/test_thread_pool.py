@@ -1,4 +1,4 @@
-"""The thread pool replays streams of graphs side by side, with products by a BLAS or by torch."""
+"""The thread pool replays streams of graphs in parallel, with products by a BLAS or by torch."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def test_each_stream_is_replayed_once_and_in_its_order(size):
     for count in range(size + 1):
         totals = [torch.zeros(1, 1) for _ in range(count)]
         doubling = []
-        for total in totals:  # (0 + 3) * 2 + 1: another order gives another number
+        for total in totals:  # (0 + 3) * 2 + 1; another order gives another number
             twice = Graph()
             twice.product(total, torch.ones(1, 1), total, add=True)
             doubling.append([("a", adding(total, 3)), ("b", twice), ("a", adding(total, 1))])

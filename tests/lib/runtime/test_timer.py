@@ -1,4 +1,4 @@
-"""The timer returns the known lengths of sections, and they add up to the whole."""
+"""The timer returns the known durations of sections, which add up to the total."""
 
 import pytest
 
