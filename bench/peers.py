@@ -132,7 +132,7 @@ class Pacing:
 
 
 class Solving:
-    """Ends a training when the last EPISODES or slightly more episodes have a mean of SOLVED."""
+    """Ends training when the last EPISODES or slightly more episodes have a mean of SOLVED."""
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()

@@ -15,7 +15,7 @@ import sys
 
 from timing import describe, make_parser, parse_with_flags
 
-PARTS = 10  # equal parts of a training
+PARTS = 10  # equal parts of a training run
 KINDS = ("float32", "bfloat16")
 
 

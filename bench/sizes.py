@@ -118,7 +118,7 @@ def memory(trainer: Trainer, rows: int) -> Figures:
     }
 
 
-def alone(what: str, args: argparse.Namespace, game: str, envs: int) -> Figures:
+def measure_in_process(what: str, args: argparse.Namespace, game: str, envs: int) -> Figures:
     """Measure in a new process."""
     words = ["--child", what, "--game", game, "--envs", str(envs), "--seconds", str(args.seconds)]
     for name in ("horizon", "epochs", "policy"):
@@ -132,7 +132,7 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
     found: dict[int, list[Figures]] = {envs: [] for envs in args.sizes}
 
     def measure(envs: int) -> float:
-        found[envs].append(alone(what, args, game, envs))
+        found[envs].append(measure_in_process(what, args, game, envs))
         return found[envs][-1]["ns"]
 
     cases = [(f"{envs:,} envs", partial(measure, envs)) for envs in args.sizes]
@@ -143,7 +143,9 @@ def compare(what: str, args: argparse.Namespace, game: str) -> None:
     table("relative to the best size's median", ratios)
     if what == "train":
         if FEWEST not in found:
-            found[FEWEST] = [alone(what, args, game, FEWEST) for _ in range(args.rounds)]
+            found[FEWEST] = [
+                measure_in_process(what, args, game, FEWEST) for _ in range(args.rounds)
+            ]
         print_memory(found)
 
 

@@ -1,4 +1,4 @@
-"""`puffer bench`: measure steps per second of a game, or of a short training."""
+"""`puffer bench`: measure the steps per second of a game or of training."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Measure the game's steps, or a short training; print the report."""
+    """Measure the steps per second of a game or of training; print the report."""
     if args.help:
         printing.print_options(args.parser, args.game)
         return 0

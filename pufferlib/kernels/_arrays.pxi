@@ -16,7 +16,7 @@ DTYPE_NAMES = (
 
 
 cdef class Arrays:
-    """The arrays of one call, held until it returns; of a recorded call, as long as its graph."""
+    """The arrays of one call, held until it returns or as long as the graph that records it."""
 
     cdef Py_buffer *views
     cdef int count
@@ -133,7 +133,7 @@ cdef class Arrays:
             fits = fits and view.strides[0] == horizon * apart
         rows.data, rows.stride = <float *>view.buf, apart // view.itemsize
         if not fits:
-            raise ValueError(f"{name}: its steps are not contiguous, or not equally far apart")
+            raise ValueError(f"{name}: its steps are not contiguous, or their stride varies")
         return rows
 
     cdef PufOperand operand(
@@ -206,7 +206,7 @@ cdef str dtype_name(DType dtype):
 
 cdef str expected(DType dtype, int64_t items, int64_t width, bint pool):
     shape = f"({items},)" if width < 0 else f"({items}, {width})"
-    return f"{DTYPE_NAMES[dtype]} of shape {shape}" + (", or the first as (rows, horizon)" * pool)
+    return f"{DTYPE_NAMES[dtype]} of shape {shape}" + (", or (rows, horizon) for its first dimension" * pool)
 
 
 cdef str described(const Py_buffer *view):

@@ -54,7 +54,7 @@ def linear_backward(*, y, grad, out, grad_bias, str activation, Graph graph=None
     grad        (N, D) gradient of y, contiguous rows
     out         (N, D) operand, out, contiguous rows: gradient of the product; may share grad's memory if
                 each row begins where grad's does
-    grad_bias   (D,) added to, before the gradients are rounded
+    grad_bias   (D,) accumulated, before the gradients are rounded
     activation  identity, relu or tanh
     """
     cdef PufLinearBackward p

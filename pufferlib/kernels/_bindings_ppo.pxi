@@ -283,7 +283,7 @@ def ppo_loss(
     params         LossParams, read at replay instead of adv_mean, adv_scale, ent_coef and count
     grad_logits    (M, C) out, contiguous rows
     grad_mean      (M, X) out, contiguous rows
-    grad_log_std   as log_std: (M, X) out, or (X,) added to
+    grad_log_std   as log_std: (M, X) out, or (X,) accumulated
     grad_values    (M,) out, of any stride
     metrics        (7,) float64, accumulated; required with `graph`
 

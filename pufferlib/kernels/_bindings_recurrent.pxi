@@ -107,7 +107,7 @@ def lstm_backward(
     grad_hidden  (B, D) of next_hidden
     grad_cell    (B, D) in: of next_cell; out: of cell
     grad_gates   (B, 4 * D) operand, out: of the products
-    grad_bias    (4 * D,) added to
+    grad_bias    (4 * D,) accumulated
     """
     cdef PufLSTMBackward p
     cdef Arrays a = Arrays()
@@ -133,7 +133,7 @@ def mingru(*, gates, bias, keep=None, x, state, hidden, out, Graph graph=None):
     keep    (B, H) 0 where a life begins with this step, else 1; None: 1
     x       (B, H, D) operand
     state   (B, D) before the first step, contiguous rows
-    hidden  (B, H, D) out; contiguous in the last dimension, all steps equally far apart
+    hidden  (B, H, D) out; contiguous in the last dimension, with a constant stride between steps
     out     (B, H, D) operand, out: x + hidden; may be x
     """
     cdef PufMinGRU p
@@ -162,9 +162,9 @@ def mingru_backward(
     state       (B, D), contiguous rows
     hidden      (B, H, D)
     grad_out    (B, H, D)
-    grad_state  (B, D) 0; out
+    grad_state  (B, D) in: 0; out: of state
     grad_gates  (B, H, 2 * D) operand, out: of the product; may be the gates
-    grad_bias   (2 * D,) added to
+    grad_bias   (2 * D,) accumulated
     """
     cdef PufMinGRUBackward p
     cdef Arrays a = Arrays()

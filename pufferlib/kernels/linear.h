@@ -25,7 +25,7 @@ typedef struct PufLinearBackward {
     PufOperand y;     // (N x D)
     PufMatrix grad;   // (N x D) gradient of y
     PufOperand out;   // (N x D) out, gradient of the product; may share grad's rows
-    float *grad_bias; // (D) added to
+    float *grad_bias; // (D) accumulated
 } PufLinearBackward;
 
 #ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments

@@ -30,7 +30,7 @@ typedef struct PufLSTMBackward {
     PufMatrix grad_hidden;  // (B x D) of next_hidden
     PufMatrix grad_cell;    // (B x D) in: of next_cell; out: of cell
     PufOperand grad_gates;  // (B x 4 D) out, of the products
-    float *grad_bias;       // (4 D) added to
+    float *grad_bias;       // (4 D) accumulated
 } PufLSTMBackward;
 
 #ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments

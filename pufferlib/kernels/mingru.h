@@ -28,7 +28,7 @@ typedef struct PufMinGRUBackward {
     const float *hidden, *grad_out;  // (B x H x D)
     float *grad_state;               // (B x D) in: 0; out
     PufOperand grad_gates;           // (B * H x 2 D) out, of the products; may be the gates
-    float *grad_bias;                // (2 D) added to
+    float *grad_bias;                // (2 D) accumulated
 } PufMinGRUBackward;
 
 #ifdef PUF_LANES // the kernels, for one vector width; the bindings need only the arguments

@@ -43,9 +43,9 @@ typedef struct PufPPOLoss {
     int log_std_shared;    // boolean
     PufMatrix grad_logits; // (M x C) out
     PufMatrix grad_mean;   // (M x X) out
-    float *grad_log_std;   // as log_std, out; (X) is added to
+    float *grad_log_std;   // as log_std: out, or (X) accumulated
     PufMatrix grad_values; // (M x 1) out
-    double *metrics;       // (PUF_NUM_METRICS) added to: sums over M, / count
+    double *metrics;       // (PUF_NUM_METRICS) accumulated: sums over M, / count
 } PufPPOLoss;
 
 enum {

@@ -54,7 +54,7 @@ def lstm_backward(
     grad_hidden: Tensor,  # (B, D) of next_hidden, from the next step
     grad_cell: Tensor,  # (B, D) of next_cell, from the next step; out: of cell
     grad_gates: Tensor,  # (B, 4 * D) out: of the products
-    grad_bias: Tensor,  # (4 * D,) added to
+    grad_bias: Tensor,  # (4 * D,) accumulated
 ) -> None:
     """Compute the gradients of one step of an LSTM.
 
@@ -109,7 +109,7 @@ def mingru_backward(
     grad_out: Tensor,  # (B, H, D) of out, hence of h
     grad_state: Tensor,  # (B, D) of h after the last step, which is 0; out: of `state`
     grad_gates: Tensor,  # (B, H, 2 * D) out: of the products; may be the memory of the gates
-    grad_bias: Tensor,  # (2 * D,) added to
+    grad_bias: Tensor,  # (2 * D,) accumulated
 ) -> None:
     """Compute the gradients of all steps of a minGRU, from the last step to the first.
 

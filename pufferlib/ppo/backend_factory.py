@@ -36,7 +36,7 @@ def train_chunk_steps(options: PolicyOptions, device: torch.device) -> int:
 def make_thread_pool(policy: Policy, threads: int) -> ThreadPool:
     """Start `threads` threads that share chunks of work, or one for a policy run by autograd.
 
-    With several of them, torch gets one thread for each operator; autograd keeps torch's threads.
+    With several, each operator of torch uses one thread; autograd keeps torch's number of threads.
     """
     pool = ThreadPool(threads if can_fuse(policy) else 1)
     if pool.size > 1:

@@ -1,1 +1,1 @@
-"""Profiling: how fast a game or a training runs, and what its matrix products allow."""
+"""Profiling: the speed of a game or of training, and the limit that matrix products set."""

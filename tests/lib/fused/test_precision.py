@@ -206,7 +206,7 @@ def test_cartpole_is_learned_in_bfloat16() -> None:
     assert play(trained, "cartpole", 20)["score"].mean > 400
 
 
-# --- which one ---------------------------------------------------------------------------------
+# --- choice of the precision ---------------------------------------------------------------------
 
 CPU = torch.device("cpu")
 
@@ -287,8 +287,8 @@ def test_measuring_gives_a_ratio_of_forward_and_backward_passes(
 ) -> None:
     assert 0 < precision.measure(32, 16, 8) < 1000
 
-    def seconds(play: Any, least: float) -> float:
-        graph = play.__self__
+    def seconds(replay: Any, min_seconds: float) -> float:
+        graph = replay.__self__
         assert len(graph) == 5  # a product and a kernel, a kernel and two products
         return 3.0 if next(iter(graph.products)).left.dtype == torch.float32 else 2.0
 

@@ -27,28 +27,34 @@ def native_products() -> None:
 
 
 def matrix(
-    rows: int, columns: int, turned: bool = False, apart: int = 0, dtype: torch.dtype = torch.float
+    rows: int,
+    columns: int,
+    transposed: bool = False,
+    apart: int = 0,
+    dtype: torch.dtype = torch.float,
 ) -> torch.Tensor:
     """Return a random matrix with `apart` floats between its lines."""
-    lines, width = (columns, rows) if turned else (rows, columns)
+    lines, width = (columns, rows) if transposed else (rows, columns)
     made = torch.randn(lines, width + apart).to(dtype)[:, :width]
-    return made.t() if turned else made
+    return made.t() if transposed else made
 
 
 @settings(deadline=None)
 @given(
     sizes=st.tuples(*[st.integers(1, 9)] * 3),
-    turned=st.tuples(st.booleans(), st.booleans()),
+    transposed=st.tuples(st.booleans(), st.booleans()),
     apart=st.tuples(*[st.integers(0, 3)] * 3),
     add=st.booleans(),
     bound=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_a_product_is_torchs_whatever_way_its_factors_lie(sizes, turned, apart, add, bound, dtype):
+def test_a_product_is_torchs_whatever_way_its_factors_lie(
+    sizes, transposed, apart, add, bound, dtype
+):
     n, f, d = sizes
     bound = bound and dtype == torch.float32
-    left = matrix(n, f, turned=turned[0] and not bound, apart=apart[0], dtype=dtype)
-    right = matrix(f, d, turned=turned[1], apart=apart[1], dtype=dtype)
+    left = matrix(n, f, transposed=transposed[0] and not bound, apart=apart[0], dtype=dtype)
+    right = matrix(f, d, transposed=transposed[1], apart=apart[1], dtype=dtype)
     out = matrix(n, d, apart=apart[2])
     wanted, around = left.float() @ right.float() + (out if add else 0), out.clone()
     recorded, changing = Graph(), GraphInput(n, f, torch.float32)
