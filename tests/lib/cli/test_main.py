@@ -90,6 +90,14 @@ def test_a_traceback_is_shown_only_where_asked_for(capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_unknown_build_is_said_in_one_line_with_exit_code_2():
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PUFFER_BUILD": "fast"}
+    words = [sys.executable, "-m", "pufferlib", "games"]
+    done = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert done.returncode == 2
+    assert done.stderr == "puffer: PUFFER_BUILD=fast: legal are release, debug, sanitize\n"
+
+
 def test_help_does_not_import_torch():
     program = (
         "import sys, pufferlib.cli.main as c; c.main(['--help']); c.main(['games', 'squared']); "
