@@ -83,8 +83,9 @@ cdef class Graph:
     cdef int fail(self, const PufStreamSlice *part) except -1:
         """Raise what stopped the slice."""
         call = self.calls[part.reached]
-        if isinstance(call, PythonCall):
-            raise (<PythonCall>call).error
+        if isinstance(call, PythonCall):  # it keeps no exception, which keeps the frames it came by
+            error, (<PythonCall>call).error = (<PythonCall>call).error, None
+            raise error
         return raise_fault(&part.fault, (<Arrays>call).index_name)
 
 

@@ -1,6 +1,8 @@
 """Graphs: a replay does what the recorded calls do when they are run eagerly."""
 
 import ctypes
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -221,6 +223,21 @@ def test_what_a_python_function_raises_on_a_graph_is_raised_by_the_replay():
     with pytest.raises(IndexError, match="list index out of range"):
         recorded.replay()
     assert out == 0
+
+
+def test_a_graph_keeps_no_exception_that_it_raised():
+    def fail():
+        big = np.zeros(1)
+        seen.append(weakref.ref(big))
+        raise ValueError("from a replay")
+
+    recorded, seen = Graph(), []
+    recorded.record_python(fail)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="from a replay"):
+            recorded.replay()
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]
 
 
 def test_a_library_that_multiplies_otherwise_is_not_used(monkeypatch):
