@@ -69,6 +69,6 @@ def defaults(game: GameLike) -> dict[str, dict[str, Any]]:
     try:
         with path.open("rb") as file:
             tables: dict[str, dict[str, Any]] = tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or not even UTF-8
         raise ValueError(f"{path} is not TOML: {error}") from None
     return tables

@@ -128,6 +128,8 @@ def _unknown_key(source: str, name: str, known: list[str]) -> ConfigError:
 def _unknown_section(source: str, name: str, given: object, tables: Tables) -> ConfigError:
     if source == FLAGS and isinstance(given, Mapping):
         return _unknown_key(source, f"{name}.{next(iter(given))}", _all_keys(tables))
+    if name in tables:
+        return ConfigError(f"{source}: {name}={given!r} must be a table of options: [{name}]")
     # The name may also be a key outside its section, such as `learning_rate = 1`.
     near = nearest(name, [*tables, *_all_keys(tables)])
     return ConfigError(f"{source}: {name}: no such section or key; did you mean {near}?")

@@ -245,6 +245,9 @@ def test_defaults_are_the_toml_beside_the_header(tmp_path: Path) -> None:
     header.with_suffix(".toml").write_text("[env\n")
     with pytest.raises(ValueError, match=r"my_game\.toml is not TOML: .*line 1"):
         games.defaults(header)
+    header.with_suffix(".toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"my_game\.toml is not TOML: 'utf-8' codec"):
+        games.defaults(header)
 
 
 def test_rule_in_makes_syntax_is_read_back() -> None:

@@ -114,6 +114,11 @@ def test_a_config_file_that_is_no_toml_or_not_there_says_so(tmp_path):
         toml_file.read(tmp_path / "absent.toml")
 
 
+def test_a_section_that_is_no_table_says_so(game):
+    with pytest.raises(ConfigError, match=r"mine.toml: train=3 must be a table .*: \[train\]"):
+        resolve(game, ("mine.toml", {"train": 3}))
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(2**24, "2^24"), (2**63 - 1, "2^63-1"), (1024, "1_024"), (0.0025, "0.0025"), (True, "true")],
