@@ -53,6 +53,8 @@ def load_custom_policy(spec: PolicySpec, options: PolicyOptions) -> Policy:
         )
     path = Path(file).resolve()
     module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.exists():
+        raise ValueError(f"policy.path={options.path!r}: there is no file {path}")
     if not path.is_file() or module_spec is None or module_spec.loader is None:
         raise ValueError(f"policy.path={options.path!r}: {path} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)

@@ -103,11 +103,9 @@ def describe_choices(config: Config, game: ExternalGame) -> str:
         f"{observation_kinds.kind(part)}"
         for part in game.description.observations.parts
     )
-    train = config.train
-    normalized = ["observations"] * train.norm_obs + ["returns"] * train.norm_return
     return (
         f"{config.game} observes {observed}; policy {config.policy.path or config.policy.name}, "
-        f"normalized: {' and '.join(normalized) or 'nothing'}, backend {config.vec.backend}"
+        f"backend {config.vec.backend}"
     )
 
 

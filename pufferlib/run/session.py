@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
+from pufferlib.config.options import TrainOptions
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.learner import TrainingDiverged
 from pufferlib.ppo.trainer import Trainer
@@ -232,7 +233,7 @@ class TrainingRun:
         save(path, "policy", self.trainer.policy.state_dict(), note)
 
     def _setup(self) -> str:
-        """Describe device, threads, build and sizes in one line, the first line of the output."""
+        """Describe device, threads, build, sizes and additions to PPO: the output's first line."""
         trainer, build = self.trainer, describe_build()
         threads, env_threads = trainer.threads, trainer.env.engine.num_threads
         return ", ".join(
@@ -245,6 +246,7 @@ class TrainingRun:
                 f"{build['engine']} engine",
                 f"{trainer.env.num_agents:,} agents",
                 f"{trainer.sizes.batch_size:,}-step batches",
+                *_additions(self.config.train),
             )
         )
 
@@ -266,3 +268,16 @@ class TrainingRun:
             return
         print(f"{outcome} after {steps:,} steps; the last checkpoint is of step {saved:,}")
         print(f"resume it: puffer train --resume {path}")
+
+
+def _additions(train: TrainOptions) -> list[str]:
+    """Name the options that are on and that PPO's paper does not have."""
+    normalized = ["observations"] * train.norm_obs + ["returns"] * train.norm_return
+    limit = number(train.reward_clip)
+    additions = {
+        f"normalized: {' and '.join(normalized)}": bool(normalized),
+        f"rewards clipped to [-{limit}, {limit}]": train.reward_clip > 0,
+        f"value changes clipped to {number(train.vf_clip_coef)}": train.vf_clip_coef > 0,
+        f"target KL {number(train.target_kl)}": train.target_kl > 0,
+    }
+    return [text for text, is_on in additions.items() if is_on]

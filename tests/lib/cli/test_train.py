@@ -36,6 +36,27 @@ def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
     assert toml_file.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], ["normalized: observations"]),
+        (["--train.norm-obs=false"], []),
+        (
+            ["--train.norm-return=true", "--train.reward-clip=1", "--train.target-kl=0.5"],
+            ["normalized: observations and returns", "rewards clipped to [-1, 1]", "target KL 0.5"],
+        ),
+        (
+            ["--train.vf-clip-coef=0.2"],
+            ["normalized: observations", "value changes clipped to 0.2"],
+        ),
+    ],
+)
+def test_a_runs_first_line_says_what_ppos_paper_does_not_have(words, says, capsys):
+    assert main(["train", "squared", "--name", "additions", *SHORT, *words]) == 0
+    first_line = capsys.readouterr().out.splitlines()[0]
+    assert first_line.partition("-step batches")[2] == "".join(f", {text}" for text in says)
+
+
 def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):
     assert main(["train", "squared", "--name", "first", *SHORT]) == 0
     run = Path("runs/squared/first")

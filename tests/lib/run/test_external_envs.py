@@ -42,7 +42,8 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     words = [*TINY, "--train.total-timesteps=256", "--env.sutton-barto-reward"]
     assert main(["train", CARTPOLE, "--name", "first", *words]) == 0
     output = capsys.readouterr().out
-    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, normalized: observations" in output
+    assert "normalized: observations and returns\n" in output
+    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, backend serial" in output
     run = Path("runs/gym-CartPole-v1/first")
     held = toml_file.read(run / "config.toml")
     assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
