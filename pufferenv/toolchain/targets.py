@@ -82,7 +82,10 @@ def header_of(game: str | os.PathLike[str]) -> Path:
     path = Path(game).expanduser()
     if path.suffix == ".h":
         if not path.is_file():
-            raise ValueError(f"there is no header {path}")
+            beside = [header.name for header in path.parent.glob("*.h")]
+            near = difflib.get_close_matches(path.name, beside, n=1)
+            hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+            raise ValueError(f"there is no header {path}{hint}")
         return path.resolve()
     near = difflib.get_close_matches(str(game), known, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."

@@ -114,7 +114,10 @@ def test_unknown_game_names_the_nearest_and_all() -> None:
 
 
 def test_path_without_a_header_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no header .*nope\.h"):
+    with pytest.raises(ValueError, match=r"there is no header .*nope\.h$"):
+        games.find(tmp_path / "nope.h")
+    (tmp_path / "note.h").touch()
+    with pytest.raises(ValueError, match=r"nope\.h; did you mean .*note\.h\?"):
         games.find(tmp_path / "nope.h")
 
 
