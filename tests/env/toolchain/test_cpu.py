@@ -81,6 +81,16 @@ def test_an_instruction_set_that_cannot_be_used_is_named_with_those_that_can(
         _installation.choose_isa(["baseline", "avx2"])
 
 
+@pytest.mark.parametrize(
+    ("given", "portable"), [("", False), ("avx2", False), ("avx512", False), ("baseline", True)]
+)
+def test_only_the_baseline_is_a_build_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, given: str, portable: bool
+) -> None:
+    monkeypatch.setenv("PUFFER_ISA", given)
+    assert _installation.selected().portable is portable
+
+
 def test_without_a_name_the_widest_instruction_set_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

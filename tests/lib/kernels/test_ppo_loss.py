@@ -318,3 +318,16 @@ def test_bad_arrays_are_named(change: Call, error: type[Exception], message: str
     grads = {f"grad_{n}": np.zeros_like(call[n]) for n in OUTPUTS if n in call}
     with pytest.raises(error, match=message):
         _kernels.ppo_loss(**{**call, **grads, **change})
+
+
+def test_a_graph_holds_the_parameters_that_nothing_else_holds() -> None:
+    given = minibatch(16, (3,))
+    wanted, _ = run(given)
+    grads = {f"grad_{name}": np.zeros_like(given[name]) for name in ("logits", "values")}
+    graph, metrics = _kernels.Graph(), np.zeros(len(METRICS))
+    _kernels.ppo_loss(**given, **grads, metrics=metrics, graph=graph)
+    beside = [_kernels.LossParams() for _ in range(50)]  # these would take freed memory
+    for params in beside:
+        params.set(adv_mean=9, adv_scale=9, ent_coef=9, count=1)
+    graph.replay()
+    assert_allclose(metrics, list(wanted.values()))

@@ -390,3 +390,13 @@ def test_bad_arrays_are_named_and_nothing_is_written(
     assert (given["pool_action"] == 99).all()
     assert (given["pool_value"] == 99).all()
     assert (given["counts"] == 0).all()
+
+
+def test_a_graph_holds_the_parameters_that_nothing_else_holds() -> None:
+    graph, given = _kernels.Graph(), call(logits=np.zeros((4, 3)), version=5)
+    _kernels.sample(**given, graph=graph)
+    beside = [_kernels.SampleParams() for _ in range(50)]  # these would take freed memory
+    for params in beside:
+        params.set(version=99, num_acting=1)
+    graph.replay()
+    assert given["pool_version"][:, 0].tolist() == [5] * 4

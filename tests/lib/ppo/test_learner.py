@@ -1,11 +1,14 @@
 """The learner: a minibatch's gradient equals autograd's, also in chunks and on several threads."""
 
+import dataclasses
+
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pufferlib.fused import factory
 from pufferlib.ops.ppo_loss import LossStats, ppo_loss
+from pufferlib.ppo.autograd_backend import AutogradBackend
 from pufferlib.runtime import allocator
 from tests.support.games import load_game
 from tests.support.trainers import MORTAL, collect, make
@@ -68,6 +71,42 @@ def test_chunks_and_threads_add_up_for_recurrent_networks_too(game, name, thread
     (found, _), (wanted, _), workers = gradient(game, threads, monkeypatch, name=name)
     assert workers == threads
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_minibatch_is_learned_from_with_the_weights_and_entropy_bonus_of_now(monkeypatch):
+    """Weights change within an update, and the bonus between updates; graphs are recorded once."""
+    monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", 32)
+    torch.manual_seed(0)
+    trainer = make(
+        load_game("continuous"),
+        num_envs=11,
+        minibatch_size=11 * 16,
+        batch_size=11 * 16,
+        threads=2,
+        norm_obs=True,
+    )
+    trainer.update()  # statistics are published: the first layer is folded
+    collect(trainer)
+    trainer.batch.load(trainer.backend, trainer.version, 1.0)
+    rows, learner = torch.arange(len(trainer.batch.rows)), trainer.learner
+    autograd = AutogradBackend(
+        trainer.policy, trainer.sampler, trainer.batch, trainer.timer, trainer.device
+    )
+    for bonus in (0.0, 0.5):
+        train = dataclasses.replace(trainer.train, ent_coef=bonus)
+        with torch.no_grad():
+            for parameter in trainer.policy.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)  # no sync_weights follows
+        found = []
+        for backend in (trainer.backend, autograd):
+            trainer.optimizer.zero_grad()
+            stats = backend.loss_and_grad(rows, learner.normalization(rows), train)
+            trainer.optimizer.clip()
+            found.append((trainer.optimizer.grads.clone(), stats.loss))
+        (fused, fused_loss), (wanted, loss) = found
+        assert fused_loss == pytest.approx(loss, rel=1e-4)
+        torch.testing.assert_close(fused, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+    trainer.close()
 
 
 def test_a_number_of_threads_has_one_result(monkeypatch):
