@@ -17,8 +17,10 @@ import pytest
 import pufferlib
 from pufferenv.external.backends import processes
 from pufferenv.external.backends.shared_memory import SharedMemory, map_array
-from pufferenv.external.game import EnvError
-from tests.support.external_envs import RecordingEnv, first_seeds
+from pufferenv.external.game import EnvError, ExternalGame
+from pufferenv.game_spec import GameSpec
+from pufferenv.vector_env import PufferVectorEnv
+from tests.support.external_envs import RECORDED, RecordingEnv, first_seeds
 from tests.support.paths import ROOT
 
 MAX_END_SECONDS = 3  # time limit for a process to end
@@ -277,3 +279,31 @@ def test_an_array_of_shared_memory_is_the_same_from_its_descriptor():
     assert location.shape == (3, 5)
     with pytest.raises(MemoryError, match="GiB of shared memory"):
         SharedMemory().array((2**61,), np.dtype("u1"))
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
+def test_observations_are_written_to_memory_of_the_caller(backend):
+    """Worker processes cannot reach it: there observations go through the mailbox."""
+
+    def play(**buffers):
+        RECORDED.clear()
+        game = ExternalGame(RecordingEnv, backend=backend, num_workers=2)
+        env = PufferVectorEnv(
+            GameSpec.of(game),
+            4,
+            num_threads=1,
+            seed=None,
+            autoreset_mode="same_step",
+            copy=False,
+            buffers=buffers,
+        )
+        played = [env.reset(seed=1)[0].copy()]
+        for _ in range(20):
+            played.append(env.step(np.ones(4, np.int64))[0].copy())
+        env.close()
+        return played
+
+    given = np.full((4, 4), np.nan, np.float32)
+    wanted, found = play(), play(observations=given)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(given, wanted[-1])
