@@ -28,7 +28,7 @@ SAME_ROW, ABANDONED = "same row, slot `t + 1`", "row abandoned"
 
 
 class TableLine(NamedTuple):
-    """One line of a table, and the case of it that is played: one fate, one end, absent or not."""
+    """One line of a table, with the case that the game reproduces: fate, end, absent or not."""
 
     fate: int
     end: int
