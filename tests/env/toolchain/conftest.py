@@ -10,6 +10,13 @@ import pytest
 from pufferenv.toolchain import targets
 
 
+@pytest.fixture(autouse=True)
+def native_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test the default build, even if the whole suite runs with PUFFER_ISA or PUFFER_BUILD set."""
+    monkeypatch.delenv("PUFFER_ISA", raising=False)
+    monkeypatch.delenv("PUFFER_BUILD", raising=False)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache for games from outside."""

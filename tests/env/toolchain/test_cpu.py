@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pufferenv import Game, _installation
-from pufferenv.engine import _engine
 from pufferenv.toolchain import targets
 from pufferenv.toolchain.incremental import compiler
 from tests.env.toolchain.test_packaging import python
@@ -66,7 +65,12 @@ def test_a_game_for_another_cpu_is_an_import_error_that_names_the_command(tmp_pa
 
 def test_the_engine_and_its_needs_agree_with_this_cpu() -> None:
     """A module that was imported has asked the CPU; a tuned one says so."""
-    assert _engine.compiled()["native"] is not _installation.selected().portable
+    done = python(
+        "from pufferenv import _installation\n"
+        "from pufferenv.engine import _engine\n"
+        "print(_engine.compiled()['native'] is not _installation.selected().portable)"
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 # --- PUFFER_ISA -------------------------------------------------------------------------------
