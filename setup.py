@@ -31,9 +31,10 @@ class BuildExt(build_ext):
             raise SystemExit(f"error: {error}") from None
 
     def get_ext_filename(self, fullname: str) -> str:
-        """A game is a plain shared object, no module of Python: ocean/x.so."""
-        if fullname.rpartition(".")[2] in targets.headers():
-            return fullname.replace(".", os.sep) + ".so"
+        """A game is a plain shared object, no module of Python: ocean/x.so, ocean/x.draw.so."""
+        package, *name = fullname.split(".")
+        if package == "ocean" and name[0] in targets.headers():
+            return f"{package}{os.sep}{'.'.join(name)}.so"
         return super().get_ext_filename(fullname)
 
 
@@ -41,6 +42,10 @@ setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
         *(Extension(name, sources(name)) for name in targets.MODULES),
-        *(Extension(f"ocean.{name}", [f"ocean/{name}.h"]) for name in targets.headers()),
+        *(
+            Extension(f"ocean.{name}{part}", [f"ocean/{name}.h"])
+            for name, header in targets.headers().items()
+            for part in (("", ".draw") if targets.draws(header) else ("",))
+        ),
     ],
 )

@@ -48,9 +48,10 @@ def _clean() -> None:
     """Remove the built files of every variant: in the tree, below build/ and in the cache."""
     if is_checkout():
         made = [
-            targets.object_path(header, Variant(kind))
+            targets.object_path(header, Variant(kind), drawing=drawing)
             for header in targets.headers().values()
             for kind in KINDS
+            for drawing in (False, True)
         ]
         for path in (*made, *map(targets.module_path, targets.MODULES)):
             path.unlink(missing_ok=True)
@@ -62,10 +63,12 @@ def _clean_cache() -> None:
     """Remove objects and stamps; PUFFER_CACHE may name a folder that holds other things too."""
     key = "[0-9a-f]" * 16
     stamps = targets.cache_dir() / "stamps"
-    for variant in itertools.starmap(Variant, itertools.product(KINDS, (False, True))):
-        for stamp in stamps.glob(f"*-{variant.label}-{key}.json"):
-            game = glob.escape(stamp.name.rpartition(f"-{variant.label}-")[0])
-            pattern = targets.cached_object(Path(f"{game}.h"), variant, key).name
+    for kind, portable, drawing in itertools.product(KINDS, (False, True), (False, True)):
+        variant = Variant(kind, portable)
+        middle = f"-{variant.label}{'-draw' if drawing else ''}-"
+        for stamp in stamps.glob(f"*{middle}{key}.json"):
+            game = glob.escape(stamp.name.rpartition(middle)[0])
+            pattern = targets.cached_object(Path(f"{game}.h"), variant, key, drawing=drawing).name
             for path in (*targets.cache_dir().glob(pattern), stamp):
                 path.unlink(missing_ok=True)
     for folder in (stamps, targets.cache_dir()):
@@ -95,7 +98,7 @@ def _build(games: Sequence[str], kind: str) -> None:
     variant = Variant(kind, selected().portable)
     if games:
         found = [targets.header_of(game) for game in games]
-        made, idle = run_stages([[targets.game_step(h, variant, strict=True) for h in found]])
+        made, idle = run_stages([targets.game_steps(found, variant, strict=True)])
     elif is_checkout():
         made, idle = targets.build_all(variant, strict=True)
     else:

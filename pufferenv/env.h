@@ -14,6 +14,10 @@
 //   PUF_LOG(X) X(score, "points of the episode") fields of the log, each a double: name, doc
 //   PUF_MASK                                     (no value) the game masks discrete choices
 //   PUF_LOAD                                     (no value) the game has env_load and env_unload
+//   PUF_VIEW(c) 11, 13                           the game has env_draw, see draw.h; the world's size
+//   PUF_PACE(c) 15                               steps per second for a person
+//   PUF_KEYS(X) X(move, 1, "down s", "down")     keys for a person: head or axis, choice or value,
+//                                                keys, label
 //
 // `c` is a const Config *. Element types are uint8_t, int8_t, int32_t and float. A game has heads,
 // axes or both; PUF_CONFIG and PUF_LOG may be empty.
@@ -28,6 +32,9 @@
 #include <string.h>
 
 #include "pufferenv/contract/spec.h"
+#ifdef PUF_VIEW
+#include "pufferenv/draw.h"
+#endif
 
 #ifndef PUF_NAME
 #error "PUF_NAME is missing. Example: #define PUF_NAME \"squared\""
@@ -122,6 +129,11 @@ static void env_close(Env *env);                    // frees what env_init made;
 // result as io->shared and must not change it. -> as env_init.
 static int env_load(const Config *config, void **shared, const char **why);
 static void env_unload(void *shared); // frees it; may be NULL
+#endif
+#ifdef PUF_VIEW
+// Draws the env as it is between two steps. Only the drawing object, which is compiled from the same
+// header (contract/drawing.h), calls it; the simulation's object has no trace of it.
+__attribute__((unused)) static void env_draw(const Env *env, PufCanvas *c);
 #endif
 
 // A rule of the contract. Debug objects note the first one that does not hold, and the engine

@@ -32,19 +32,22 @@ def names() -> list[str]:
     return list(targets.headers())
 
 
-def find(game: GameLike, *, debug: bool = False) -> Path:
+def find(game: GameLike, *, debug: bool = False, drawing: bool = False) -> Path:
     """Return the object to load; build it first if it is missing or out of date.
 
+    drawing: the game's drawing object instead (contract/drawing.h).
     Raises ValueError for an unknown game, with the nearest name, and BuildError with the compiler's
     message or, without a compiler, the name of a package that contains one.
     """
     header = targets.header_of(game)
     variant = selected("debug" if debug else None)
     if header.parent == targets.OCEAN and not is_checkout():
-        shipped = targets.object_path(header, variant, into=ROOT)
+        shipped = targets.object_path(header, variant, into=ROOT, drawing=drawing)
         if shipped.is_file():
             return shipped
-    return targets.built_game(header, variant) or targets.build_game(header, variant)
+    return targets.built_game(header, variant, drawing=drawing) or targets.build_game(
+        header, variant, drawing=drawing
+    )
 
 
 def load(game: GameLike, *, debug: bool = False) -> Game:

@@ -23,6 +23,7 @@ LAYERS = {
         "toolchain",
         "contract",
         "engine",
+        "drawing",
         "spaces",
         "build",
         "games",
@@ -62,7 +63,13 @@ LAYERS = {
 PYTHON = (".py", ".pyi", ".pyx", ".pxd", ".pxi")
 CYTHON_IMPORT = re.compile(r"^\s*from (puffer[\w.]+) c?import (.+)$", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*(?:#include|cdef extern from) "((?:[\w.]+/)*[\w.]+)"', re.MULTILINE)
-C_ORDER = ("pufferenv/contract", "pufferenv/engine", "pufferenv/external", "pufferlib/kernels")
+C_ORDER = (
+    "pufferenv/contract",
+    "pufferenv/engine",
+    "pufferenv/drawing",
+    "pufferenv/external",
+    "pufferlib/kernels",
+)
 
 
 def name_of(file: Path) -> str:

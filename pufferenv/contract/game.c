@@ -1,6 +1,7 @@
 // pufferenv/contract/game.c - turns one game header into one spec. Compiled once per game:
 //     GAME='-DPUF_GAME="ocean/squared.h"'
 //     cc -O3 -I. -shared -fPIC "$GAME" -o squared.so pufferenv/contract/game.c
+// -DPUF_DRAWING_OBJECT makes the game's drawing object instead, see drawing.h.
 // The loops over envs are here, in the game's own translation unit, so that env_step is inlined.
 // The object exports one symbol, `puf_spec`; another name with -DPUF_SYMBOL=name.
 #include PUF_GAME
@@ -13,6 +14,17 @@
 #ifndef PUF_SYMBOL
 #define PUF_SYMBOL puf_spec
 #endif
+#ifndef PUF_SOURCE
+#define PUF_SOURCE ""
+#endif
+
+_Static_assert(offsetof(Env, log) == 0, "struct Env must start with `Log log;`");
+
+#ifdef PUF_DRAWING_OBJECT
+#include "pufferenv/contract/drawing_object.h" // from here on Env, Config and env_ are its own
+#else
+#define PUF_MORE_CONFIG(X)
+#endif
 #define DTYPE_(x) _Generic((x), uint8_t: PUF_U8, int8_t: PUF_I8, int32_t: PUF_I32, float: PUF_F32)
 
 // Both tables end in an empty row, so that a game may have no config or no log.
@@ -24,7 +36,7 @@
      .init = init_, \
      .min = min_, \
      .max = max_},
-static const PufField CONFIG[] = {PUF_CONFIG(FIELD_){.name = NULL}};
+static const PufField CONFIG[] = {PUF_CONFIG(FIELD_) PUF_MORE_CONFIG(FIELD_){.name = NULL}};
 #undef FIELD_
 #define FIELD_(f, doc_) {.name = #f, .doc = doc_, .offset = offsetof(Log, f)}, // double
 static const PufField LOG[] = {PUF_LOG(FIELD_){.name = NULL}};
@@ -188,7 +200,6 @@ static void observe_some(void *envs, const PufIO *first, const uint32_t *which, 
 
 _Static_assert((0 PUF_ACTIONS(PUF_COUNT_HEAD_)) <= PUF_MAX_HEADS, "too many heads");
 _Static_assert((0 PUF_AXES(PUF_COUNT_AXIS_)) <= PUF_MAX_AXES, "too many axes");
-_Static_assert(offsetof(Env, log) == 0, "struct Env must start with `Log log;`");
 
 const PufSpec PUF_SYMBOL = {
     .abi = PUF_ABI,
@@ -197,6 +208,7 @@ const PufSpec PUF_SYMBOL = {
     .log_size = sizeof(Log),
     .name = PUF_NAME,
     .doc = PUF_DOC,
+    .source = PUF_SOURCE,
     .config = CONFIG,
     .num_config = sizeof(CONFIG) / sizeof(CONFIG[0]) - 1,
     .log = LOG,
@@ -208,6 +220,9 @@ const PufSpec PUF_SYMBOL = {
 #endif
 #ifdef PUF_DEBUG
     .debug = 1,
+#endif
+#ifdef PUF_VIEW
+    .draws = 1,
 #endif
     .obs_shape = obs_shape,
     .heads = heads,

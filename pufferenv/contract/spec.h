@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUF_ABI 3        // increases whenever a struct below changes
+#define PUF_ABI 4        // increases whenever a struct below changes
 #define PUF_MAX_DIMS 4   // dimensions of one observation
 #define PUF_MAX_HEADS 16 // discrete heads of one action
 #define PUF_MAX_AXES 64  // continuous axes of one action
@@ -91,10 +91,12 @@ typedef struct PufColumns {
 typedef struct PufSpec {
     uint32_t abi, env_size, config_size, log_size; // PUF_ABI; bytes of Env, Config, Log
     const char *name, *doc;
+    const char *source;           // hash of the header and of what it includes
     const PufField *config, *log; // (num_config), (num_log)
     uint32_t num_config, num_log;
     uint32_t obs_dtype;      // PufDtype
     uint8_t has_mask, debug; // the game masks choices; the object checks the contract
+    uint8_t draws;           // the header defines PUF_VIEW and env_draw
     const char *cpu_needs;   // CPU features that the object may use, as PUF_CPU_NEEDS lists them
     int (*obs_shape)(const void *config, int32_t dims[PUF_MAX_DIMS]); // -> number of dimensions
     int (*heads)(const void *config, PufHead heads[PUF_MAX_HEADS]);   // -> number of heads

@@ -25,10 +25,11 @@ cdef extern from "pufferenv/contract/spec.h" nogil:
         uint32_t abi, env_size, config_size, log_size
         const char *name
         const char *doc
+        const char *source
         const PufField *config
         const PufField *log
         uint32_t num_config, num_log, obs_dtype
-        uint8_t has_mask, debug
+        uint8_t has_mask, debug, draws
         const char *cpu_needs
         int (*obs_shape)(const void *config, int32_t *dims) noexcept nogil
         int (*heads)(const void *config, PufHead *heads) noexcept nogil

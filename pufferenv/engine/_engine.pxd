@@ -53,6 +53,7 @@ cdef extern from "pufferenv/engine/engine.h" nogil:
         PufHead *heads
         PufAxis *axes
         PufRows rows
+        char *envs
         int32_t *live
         PufStat *stats
         double num_logs

@@ -67,8 +67,10 @@ class Game:
     path: str
     name: str
     doc: str
+    source: str  # hash of the header and of what it includes; "" for an external env
     debug: bool
     has_mask: bool
+    draws: bool  # the header has PUF_VIEW and env_draw
     obs_dtype: np.dtype[Any]
     config_fields: tuple[Field, ...]
     log_fields: tuple[tuple[str, str], ...]

@@ -272,6 +272,14 @@ cdef class Engine:
         """Return the size of one env's own state, the game's struct, in bytes."""
         return self.engine.spec.env_size
 
+    def env_address(self, int env):
+        """Return the address of one env's state, valid until the next step or reset."""
+        if not 0 <= env < self.num_envs:
+            raise ValueError(f"env {env} is not in [0, {self.num_envs})")
+        self._enter()
+        self.busy = False
+        return <size_t>self.engine.envs + <size_t>env * self.engine.spec.env_size
+
     # --- after a step -------------------------------------------------------------------------
     @property
     def begun(self):

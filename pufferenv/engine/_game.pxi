@@ -13,8 +13,8 @@ cdef class Game:
     """
 
     cdef const PufSpec *spec
-    cdef readonly str path, name, doc
-    cdef readonly bint debug, has_mask
+    cdef readonly str path, name, doc, source
+    cdef readonly bint debug, has_mask, draws
     cdef readonly object obs_dtype
     cdef readonly tuple config_fields, log_fields
 
@@ -50,7 +50,9 @@ cdef class Game:
     cdef _describe(self):
         cdef uint32_t k
         self.name, self.doc = self.spec.name.decode(), self.spec.doc.decode()
+        self.source = self.spec.source.decode() if self.spec.source != NULL else ""
         self.debug, self.has_mask = self.spec.debug, self.spec.has_mask
+        self.draws = self.spec.draws
         self.obs_dtype = DTYPES[self.spec.obs_dtype]
         fields, log = [], []
         for k in range(self.spec.num_config):

@@ -82,6 +82,8 @@ class Step:
     tool: str  # version of the program that the command runs
     native: bool = False  # compiled for this CPU
     scan: bool = False  # the inputs are C, and the files that they include are inputs too
+    # `{source}` in the command is replaced by a hash of all inputs but these files and folders.
+    unhashed: tuple[Path, ...] = ()
 
     @property
     def made_by(self) -> str:
@@ -116,6 +118,16 @@ def up_to_date(stamp: Path, sources: Iterable[Path]) -> Path | None:
     """
     made = _read_stamp(stamp)
     return Path(made["output"]) if made and {*map(str, sources)} <= {*made["inputs"]} else None
+
+
+def _source(digests: dict[str, str], unhashed: Sequence[Path]) -> str:
+    """Return a hash of these inputs, independent of where they are, without those of `unhashed`."""
+    own = [
+        content
+        for path, content in digests.items()
+        if not {Path(path), Path(path).parent} & {*unhashed}
+    ]
+    return digest("".join(sorted(own)).encode())
 
 
 def _included(rule: str) -> list[Path]:
@@ -163,8 +175,10 @@ def run_step(step: Step) -> tuple[Path, bool]:
     key = digest(json.dumps(identity).encode())
     output = Path(str(step.output).replace("{key}", key))
     if output == step.output or not output.exists():
+        source = _source(inputs, step.unhashed)
+        command = [word.replace("{source}", source) for word in step.command]
         with _replacing(output) as fresh:
-            _run([*step.command, "-o", str(fresh)], what)
+            _run([*command, "-o", str(fresh)], what)
     made = {**identity, "output": str(output), "digest": digest(output.read_bytes())}
     with _replacing(step.stamp) as fresh:
         fresh.write_text(json.dumps(made, indent=1))  # readable by those that the umask allows

@@ -1,6 +1,7 @@
 """The files of a build: where each one is, and the steps that make it.
 
     game              contract/game.c with ocean/x.h in it -> ocean/x.so, x.debug.so, x.sanitize.so
+    its drawing       the same with -DPUF_DRAWING_OBJECT, if it has PUF_VIEW -> ocean/x.draw.so, ...
     game elsewhere    the same -> the user's cache, with a hash of its inputs in its name
     engine, kernels   the package's .pyx and *.c -> beside the .pyx; debug, sanitize: below build/
     portable objects  the same -> below build/; a wheel has them where native ones stand here
@@ -17,6 +18,7 @@ import difflib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -37,8 +39,16 @@ from pufferenv.toolchain.incremental import (
 OCEAN = ROOT / "ocean"
 BUILD = ROOT / "build"
 GAME_C = ROOT / "pufferenv" / "contract" / "game.c"  # what every game is compiled with
+# What every game includes and no simulation depends on. env.h is not among it: it has the random
+# numbers.
+CONTRACT = (GAME_C.parent, ROOT / "pufferenv" / "draw.h")
 THREAD_POOL_C = ROOT / "pufferenv" / "engine" / "thread_pool.c"
-MODULES = ("pufferenv.engine._engine", "pufferenv.external._external", "pufferlib.kernels._kernels")
+MODULES = (
+    "pufferenv.engine._engine",
+    "pufferenv.drawing._drawing",
+    "pufferenv.external._external",
+    "pufferlib.kernels._kernels",
+)
 
 # -ffp-contract=off: no fused multiply-add, so that all compilers give the same floats.
 # -fno-math-errno: square roots compile to one instruction, also for vectors.
@@ -119,19 +129,28 @@ def module_path(name: str, variant: Variant = NATIVE, into: Path | None = None) 
     return into / f"{name.replace('.', os.sep)}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
-def object_path(header: Path, variant: Variant = NATIVE, into: Path | None = None) -> Path:
-    """Return where the object of a game of the ocean package is built."""
+def object_path(
+    header: Path, variant: Variant = NATIVE, into: Path | None = None, *, drawing: bool = False
+) -> Path:
+    """Return where the object of a game of the ocean package, or its drawing object, is built."""
     into = into or (BUILD / variant.label if variant.portable else ROOT)
-    return into / "ocean" / f"{header.stem}{_suffix(variant)}"
+    return into / "ocean" / f"{header.stem}{_suffix(variant, drawing)}"
 
 
-def cached_object(header: Path, variant: Variant, key: str) -> Path:
+def cached_object(header: Path, variant: Variant, key: str, *, drawing: bool = False) -> Path:
     """Return where the object of a game from outside is built; `key` may be a pattern."""
-    return cache_dir() / f"{header.stem}-{key}{_suffix(variant)}"
+    return cache_dir() / f"{header.stem}-{key}{_suffix(variant, drawing)}"
 
 
-def _suffix(variant: Variant) -> str:
-    return ".so" if variant.kind == "release" else f".{variant.kind}.so"
+def _suffix(variant: Variant, drawing: bool) -> str:
+    kind = "" if variant.kind == "release" else f".{variant.kind}"
+    return f"{kind}{'.draw' if drawing else ''}.so"
+
+
+def draws(header: Path) -> bool:
+    """Return whether a header itself defines PUF_VIEW, and so has a drawing object."""
+    text = header.read_text(errors="replace")
+    return re.search(r"^\s*#\s*define\s+PUF_VIEW\b", text, re.MULTILINE) is not None
 
 
 def _in_tree(header: Path) -> bool:
@@ -143,17 +162,17 @@ def _stamp(output: Path) -> Path:
     return BUILD / "stamps" / (os.path.relpath(output, ROOT).replace(os.sep, "~") + ".json")
 
 
-def _game_stamp(header: Path, variant: Variant) -> Path:
+def _game_stamp(header: Path, variant: Variant, drawing: bool) -> Path:
     """Return the stamp of a game's object; its place depends only on where the header is."""
     if _in_tree(header):
-        return _stamp(object_path(header, variant))
-    key = digest(str(header).encode())
-    return cache_dir() / "stamps" / f"{header.stem}-{variant.label}-{key}.json"
+        return _stamp(object_path(header, variant, drawing=drawing))
+    label, key = f"{variant.label}{'-draw' if drawing else ''}", digest(str(header).encode())
+    return cache_dir() / "stamps" / f"{header.stem}-{label}-{key}.json"
 
 
-def built_game(header: Path, variant: Variant = NATIVE) -> Path | None:
+def built_game(header: Path, variant: Variant = NATIVE, *, drawing: bool = False) -> Path | None:
     """Return a game's object if it is what this tree makes of `header` now; needs no compiler."""
-    return up_to_date(_game_stamp(header, variant), (GAME_C, header))
+    return up_to_date(_game_stamp(header, variant, drawing), (GAME_C, header))
 
 
 # --- steps --------------------------------------------------------------------------------
@@ -172,23 +191,29 @@ def _c_step(
     """Return the step that is one run of the C compiler."""
     native = any(arg.endswith("=native") for arg in args)
     line = (*compiler(), *STANDARD, *args)
-    return Step(output, stamp, line, tuple(inputs), compiler_version(), native, scan)
+    return Step(output, stamp, line, tuple(inputs), compiler_version(), native, scan, CONTRACT)
 
 
 def game_step(
-    header: Path, variant: Variant, into: Path | None = None, *, strict: bool = False
+    header: Path,
+    variant: Variant,
+    into: Path | None = None,
+    *,
+    strict: bool = False,
+    drawing: bool = False,
 ) -> Step:
-    """Return the step that compiles one game: game.c with the header in it."""
+    """Return the step that compiles one game, or its drawing: game.c with the header in it."""
     if _in_tree(header):
-        output = object_path(header, variant, into)
+        output = object_path(header, variant, into, drawing=drawing)
         stamp, warnings = _stamp(output), (*WARNINGS, *(("-Werror",) if strict else ()))
     else:
-        output = cached_object(header, variant, "{key}")
-        stamp, warnings = _game_stamp(header, variant), OUTSIDE_WARNINGS
+        output = cached_object(header, variant, "{key}", drawing=drawing)
+        stamp, warnings = _game_stamp(header, variant, drawing), OUTSIDE_WARNINGS
     # A function that the game lacks is an error here, and not only when the object is loaded.
     whole = ["-Wl,-z,defs"] if sys.platform == "linux" and variant.kind != "sanitize" else []
     flags = (*FLAGS[variant.kind], *_tuning(variant.portable))
-    args = [*flags, *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"']
+    args = [*flags, *warnings, f"-I{ROOT}", f'-DPUF_GAME="{header}"', '-DPUF_SOURCE="{source}"']
+    args += ["-DPUF_DRAWING_OBJECT"] if drawing else []
     return _c_step(
         output, stamp, [*args, "-shared", *whole, str(GAME_C), "-lm"], (GAME_C, header), scan=True
     )
@@ -283,14 +308,28 @@ def build_all(
         for stage, steps in zip(stages, of_module, strict=True):
             stage += steps
     # In the last stage, so that a game that does not compile keeps no module from being linked.
-    stages[2] += [game_step(h, variant, into, strict=strict) for h in headers().values()]
+    stages[2] += game_steps([*headers().values()], variant, into, strict=strict)
     return run_stages(stages)
 
 
-def build_game(header: str | os.PathLike[str], variant: Variant | None = None) -> Path:
+def game_steps(
+    of: Sequence[Path], variant: Variant, into: Path | None = None, *, strict: bool = False
+) -> list[Step]:
+    """Return the steps that compile these games, and the drawings of those that have one."""
+    return [
+        game_step(header, variant, into, strict=strict, drawing=drawing)
+        for header in of
+        for drawing in ((False, True) if draws(header) else (False,))
+    ]
+
+
+def build_game(
+    header: str | os.PathLike[str], variant: Variant | None = None, *, drawing: bool = False
+) -> Path:
     """Compile a game's header if it is out of date -> its object, of the selected variant if None.
 
     A game of a checkout's ocean package is built in the tree, any other in the user's cache.
+    `drawing`: the drawing object instead.
     Raises BuildError with the compiler's message, ValueError if there is no such header.
     """
-    return run_step(game_step(header_of(header), variant or selected()))[0]
+    return run_step(game_step(header_of(header), variant or selected(), drawing=drawing))[0]

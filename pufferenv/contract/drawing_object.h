@@ -1,0 +1,213 @@
+// pufferenv/contract/drawing_object.h - the part of game.c that only the drawing object has.
+//
+// It exports the drawing table, and defines the pixel game: the same game whose observation is a
+// picture, drawn into the agent's slot by the thread that steps the env. Each env is wrapped in a
+// PixelEnv, and the names that game.c uses are redefined to mean the wrapped ones.
+//
+// With frame_stack > 1 an observation is the pictures of the last steps, oldest first. An agent's
+// pictures are kept in a ring indexed by the step, so that observing twice in one step, as for a
+// final observation, changes nothing. Before an agent's first picture in a life stand copies of it.
+#ifndef PUF_DRAWING_OBJECT_H
+#define PUF_DRAWING_OBJECT_H
+
+#include <stdlib.h>
+
+#include "pufferenv/contract/drawing.h"
+
+#ifndef PUF_VIEW
+#error "the game is not drawn: it has no PUF_VIEW and no env_draw (pufferenv/draw.h)"
+#endif
+#ifndef PUF_PACE
+#define PUF_PACE(c) 15
+#endif
+#ifndef PUF_KEYS
+#define PUF_KEYS(X)
+#endif
+
+// --- the drawing table --------------------------------------------------------------------------
+#define KEY_(action_, choice_, keys_, label_) \
+    {.action = #action_, .choice = choice_, .keys = keys_, .label = label_},
+static const PufKeyBinding KEYS[] = {PUF_KEYS(KEY_){.action = NULL}};
+#undef KEY_
+
+static double pace_of(const void *config) {
+    const Config *c = config;
+    (void)c;
+    return PUF_PACE(c);
+}
+static void view_of(const void *config, float view[4]) {
+    const Config *c = config;
+    (void)c;
+    const float size[] = {PUF_VIEW(c)};
+    _Static_assert(sizeof(size) == 2 * sizeof(float), "PUF_VIEW is a width and a height");
+    view[0] = view[1] = 0, view[2] = size[0], view[3] = size[1];
+}
+// An Env is the first member of a PixelEnv, so this draws both.
+static void draw_env(const void *env, PufCanvas *canvas) {
+    canvas->words[0].u = PUF_OP_END;
+    env_draw(env, canvas);
+}
+
+extern const PufDrawing puf_drawing;
+const PufDrawing puf_drawing = {
+    .abi = PUF_ABI,
+    .config_size = sizeof(Config),
+    .name = PUF_NAME,
+    .source = PUF_SOURCE,
+    .keys = KEYS,
+    .num_keys = sizeof(KEYS) / sizeof(KEYS[0]) - 1,
+    .pace = pace_of,
+    .view = view_of,
+    .draw = draw_env,
+};
+
+extern const PufPainter *puf_painter;
+const PufPainter *puf_painter = NULL;
+
+// --- the pixel game -----------------------------------------------------------------------------
+enum {
+    LIST_WORDS = 16384,        // words of a list on the stack; a longer one is allocated
+    MOST_LIST_WORDS = 1 << 24, // 64 MB
+};
+
+#define PUF_MEMBER_(T, name, init, min, max, doc) T name;
+typedef struct PixelConfig { // begins as Config does
+    PUF_CONFIG(PUF_MEMBER_)
+    PUF_PIXEL_FIELDS(PUF_MEMBER_)
+} PixelConfig;
+#undef PUF_MEMBER_
+
+typedef struct PixelEnv {
+    Env game;
+    int32_t step;        // in this episode
+    int32_t side, stack; // of a picture; pictures of an observation
+    int32_t channels;
+    int32_t *since;  // (agents,) step of the first picture of the agent's life
+    uint8_t *frames; // (agents, stack, picture) ring by step; NULL if stack is 1
+    char *unseen;    // the game's own observation, in games with masks
+    float view[4];
+} PixelEnv;
+
+static size_t picture_bytes(const PixelEnv *env) {
+    return (size_t)env->channels * (size_t)env->side * (size_t)env->side;
+}
+
+static void pixel_close(PixelEnv *env) {
+    env_close(&env->game);
+    free(env->since), free(env->frames), free(env->unseen);
+}
+
+static int pixel_init(PixelEnv *env, const void *config, uint64_t seed, const char **why) {
+    const PixelConfig *c = config;
+    const int status = env_init(&env->game, config, seed, why);
+    if (status != PUF_OK) return status;
+    if (c->pixels < 1 || c->pixel_channels == 2) {
+        *why = c->pixels < 1 ? "pixels must be at least 1" : "pixel_channels must be 1 or 3";
+        return PUF_ERR_CONFIG;
+    }
+    env->side = c->pixels, env->channels = c->pixel_channels, env->stack = c->frame_stack;
+    view_of(config, env->view);
+    const size_t agents = (size_t)(PUF_AGENTS(c));
+    env->since = calloc(agents, sizeof(int32_t));
+    if (env->stack > 1) env->frames = malloc(agents * (size_t)env->stack * picture_bytes(env));
+    int failed = !env->since || (env->stack > 1 && !env->frames);
+#ifdef PUF_MASK
+    const int32_t dims[] = {PUF_REST(PUF_OBS(c))};
+    size_t bytes = sizeof(obs_t);
+    for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++) bytes *= (size_t)dims[d];
+    env->unseen = malloc(bytes);
+    failed |= !env->unseen;
+#endif
+    return failed ? PUF_ERR_MEMORY : PUF_OK;
+}
+
+static void pixel_reset(PixelEnv *env, PufIO *io) {
+    env_reset(&env->game, io);
+    env->step = 0;
+    memset(env->since, 0, (size_t)io->num_agents * sizeof(int32_t));
+}
+
+static void pixel_step(PixelEnv *env, PufIO *io) {
+    env_step(&env->game, io);
+    env->step += 1;
+    for (int a = 0; a < io->num_agents; a++) // a life that began in this step
+        if (io->alive[a] && (io->row_end[a] < 0 || io->dones[a] == PUF_TERMINAL))
+            env->since[a] = env->step;
+}
+
+// Draws what agent `a` sees. A list that is too long leaves the picture empty and is a fault.
+static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels) {
+    const size_t side = (size_t)env->side;
+    const PufImage image = {.pixels = pixels,
+                            .width = env->side,
+                            .height = env->side,
+                            .channels = env->channels,
+                            .row_stride = side,
+                            .pixel_stride = 1,
+                            .channel_stride = side * side};
+    PufWord on_stack[LIST_WORDS], *allocated = NULL;
+    PufCanvas canvas = {.words = on_stack, .room = LIST_WORDS};
+    for (;;) {
+        canvas.agent = a, canvas.count = canvas.lost = 0;
+        memcpy(canvas.view, env->view, sizeof(canvas.view));
+        draw_env(env, &canvas);
+        if (!canvas.lost) break;
+        free(allocated);
+        canvas.room += canvas.lost + LIST_WORDS;
+        allocated = canvas.room > MOST_LIST_WORDS ? NULL : malloc(canvas.room * sizeof(PufWord));
+        if (!allocated) {
+            PUF_RULE(io, a, 0, "draws a list of more than 2^24 words");
+            canvas.words = on_stack;
+            on_stack[0].u = PUF_OP_END;
+            break;
+        }
+        canvas.words = allocated;
+    }
+    const int status = puf_painter->raster(canvas.words, canvas.view, &image);
+    PUF_RULE(io, a, status == 0, "draws a shape whose place or size is NaN or infinite");
+    (void)status, (void)io;
+    free(allocated);
+}
+
+// Writes the pictures of agent `a` into its slot, the newest last.
+static void observe_agent(const PixelEnv *env, PufIO *io, int a) {
+    const size_t bytes = picture_bytes(env);
+    const int32_t stack = env->stack;
+    uint8_t *slot = (uint8_t *)io->obs + (size_t)io->slot[a] * io->obs_stride;
+    uint8_t *newest = slot + (size_t)(stack - 1) * bytes;
+    draw_picture(env, io, a, newest);
+    if (stack == 1) return;
+    uint8_t *ring = env->frames + (size_t)a * (size_t)stack * bytes;
+    memcpy(ring + (size_t)(env->step % stack) * bytes, newest, bytes);
+    for (int32_t k = 0; k < stack - 1; k++) {
+        const int32_t step = env->step - (stack - 1) + k, first = env->since[a];
+        const int32_t from = step > first ? step : first;
+        memcpy(slot + (size_t)k * bytes, ring + (size_t)(from % stack) * bytes, bytes);
+    }
+}
+
+static void pixel_observe(const PixelEnv *env, PufIO *io) {
+#ifdef PUF_MASK
+    // The game writes masks together with its observations, which go where nobody reads them.
+    PufIO masks = *io;
+    masks.obs = env->unseen, masks.obs_stride = 0;
+    env_observe(&env->game, &masks);
+#endif
+    for (int a = 0; a < io->num_agents; a++)
+        if (io->alive[a]) observe_agent(env, io, a);
+}
+__attribute__((unused)) static void env_observe(const Env *env, PufIO *io);
+
+#define PUF_MORE_CONFIG(X) PUF_PIXEL_FIELDS(X)
+#undef PUF_OBS
+#define PUF_OBS(c) uint8_t, (c)->pixel_channels *(c)->frame_stack, (c)->pixels, (c)->pixels
+#define Env PixelEnv
+#define Config PixelConfig
+#define obs_t uint8_t
+#define env_init pixel_init
+#define env_reset pixel_reset
+#define env_step pixel_step
+#define env_observe pixel_observe
+#define env_close pixel_close
+
+#endif

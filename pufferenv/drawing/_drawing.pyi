@@ -1,0 +1,74 @@
+"""Display lists of envs, and pictures of them. numpy only.
+
+Letters in shapes: n envs, H, W height and width in pixels, C channels: 1 grey, 3 RGB, 4 RGBA.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+MOST_SIDE: int  # pixels of a picture's side
+MOST_WORDS: int  # of a display list
+
+class KeyBinding(NamedTuple):
+    """One row of a game's PUF_KEYS."""
+
+    action: str  # name of a head or of an axis
+    choice: float  # of the head, or value of the axis
+    keys: str
+    label: str
+
+class DisplayListError(RuntimeError):
+    """A game draws something that cannot be shown: too much, or at no finite place."""
+
+class DisplayList:
+    """The shapes of one env and the part of the world that they show.
+
+    words: the list, as pufferenv/draw.h describes it. view: x, y, width, height in world units.
+    """
+
+    words: npt.NDArray[np.uint32]
+    view: tuple[float, float, float, float]
+    def __init__(
+        self, words: npt.NDArray[np.uint32], view: tuple[float, float, float, float]
+    ) -> None: ...
+    def raster(self, image: npt.NDArray[np.uint8]) -> None:
+        """Draw into an array (H, W, C) of any positive strides.
+
+        The view fills it as far as its shape allows, in the middle. Raises TypeError or ValueError
+        for an image that cannot be drawn into, DisplayListError for a shape that is not finite.
+        """
+
+class Drawing:
+    """How a game draws itself: its drawing object, which stays loaded.
+
+    `config` is what `Game.pack` returned, and `engine` the Engine whose envs are drawn. One thread
+    at a time may use a Drawing. Raises ImportError for a file that is not a drawing object.
+    """
+
+    path: str
+    name: str
+    source: str  # equal to that of the Game
+    keys: tuple[KeyBinding, ...]
+    def __init__(self, path: str) -> None: ...
+    def pace(self, config: bytes) -> float:
+        """Return the steps per second at which a person watches."""
+    def view(self, config: bytes) -> tuple[float, float, float, float]:
+        """Return x, y, width and height of the world that a picture shows, in world units."""
+    def draw(self, engine: Any, env: int, config: bytes, agent: int = -1) -> DisplayList:
+        """Return the display list of one env as `agent` sees it; -1: as everybody does."""
+    def render(
+        self,
+        engine: Any,
+        envs: Sequence[int],
+        config: bytes,
+        images: npt.NDArray[np.uint8],
+        agents: Sequence[int] | None = None,
+    ) -> None:
+        """Draw envs (n,) into images (n, H, W, C), each as its agent of `agents` (n,) sees it.
+
+        Raises DisplayListError for a list that is too long or not finite, and RuntimeError while
+        the engine is in a step.
+        """

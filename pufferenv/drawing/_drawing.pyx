@@ -1,0 +1,217 @@
+# cython: language_level=3, wraparound=False
+"""Display lists of envs, and pictures of them. Documented in _drawing.pyi."""
+
+import os
+from collections import namedtuple
+
+import numpy as np
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from pufferenv.contract.spec cimport PUF_ABI
+
+cdef extern from "dlfcn.h" nogil:
+    void *dlopen(const char *path, int flags)
+    void *dlsym(void *handle, const char *name)
+    int dlclose(void *handle)
+    char *dlerror()
+    int RTLD_NOW, RTLD_LOCAL
+
+cdef extern from "pufferenv/contract/drawing.h" nogil:
+    enum:
+        PUF_OP_END
+    ctypedef union PufWord:
+        uint32_t u
+        float f
+    ctypedef struct PufCanvas:
+        PufWord *words
+        uint32_t count, room, lost
+        int32_t agent
+        float *view
+    ctypedef struct PufImage:
+        uint8_t *pixels
+        int32_t width, height, channels
+        size_t row_stride, pixel_stride, channel_stride
+    ctypedef struct PufPainter:
+        int (*raster)(const PufWord *words, const float *view, const PufImage *image) noexcept nogil
+    ctypedef struct PufKeyBinding:
+        const char *action
+        const char *keys
+        const char *label
+        double choice
+    ctypedef struct PufDrawing:
+        uint32_t abi, config_size, num_keys
+        const char *name
+        const char *source
+        const PufKeyBinding *keys
+        double (*pace)(const void *config) noexcept nogil
+        void (*view)(const void *config, float *view) noexcept nogil
+        void (*draw)(const void *env, PufCanvas *canvas) noexcept nogil
+
+cdef extern from "pufferenv/drawing/raster.h" nogil:
+    enum:
+        PUF_MOST_SIDE
+    int puf_raster(const PufWord *words, const float *view, const PufImage *image) noexcept nogil
+
+MOST_SIDE = PUF_MOST_SIDE
+MOST_WORDS = 1 << 24
+cdef PufPainter painter
+painter.raster = puf_raster
+
+KeyBinding = namedtuple("KeyBinding", "action choice keys label")
+
+
+class DisplayListError(RuntimeError):
+    """A game draws something that cannot be shown: too much, or at no finite place."""
+
+
+cdef class DisplayList:
+    """The shapes of one env and the part of the world that they show."""
+
+    cdef readonly object words
+    cdef readonly tuple view
+
+    def __init__(self, words, view):
+        self.words = np.ascontiguousarray(words, np.uint32)
+        self.view = tuple(map(float, view))
+        if len(self.view) != 4 or not (self.view[2] > 0 and self.view[3] > 0):
+            raise ValueError(f"view={view} must be x, y, width and height, both above 0")
+
+    def raster(self, image):
+        """Draw into a uint8 array (H, W, C) with 1, 3 or 4 channels."""
+        cdef const uint32_t[::1] words = self.words
+        cdef PufImage target = image_of(image)
+        cdef float[4] view
+        cdef int k, status
+        for k in range(4):
+            view[k] = self.view[k]
+        with nogil:
+            status = puf_raster(<const PufWord *>&words[0], view, &target)
+        if status:
+            raise DisplayListError("a shape has a place or size that is NaN or infinite")
+
+
+cdef PufImage image_of(image) except *:
+    """Describe a uint8 array (H, W, C)."""
+    cdef PufImage target
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
+        raise TypeError("the image must be a uint8 array of 3 dimensions: height, width, channels")
+    height, width, channels = image.shape
+    if not (1 <= height <= PUF_MOST_SIDE and 1 <= width <= PUF_MOST_SIDE):
+        raise ValueError(f"a picture of {width} x {height} pixels: each side must be in "
+                         f"[1, {PUF_MOST_SIDE}]")
+    if channels not in (1, 3, 4):
+        raise ValueError(f"a picture with {channels} channels: 1 is grey, 3 RGB and 4 RGBA")
+    if not image.flags.writeable or min(image.strides) <= 0:
+        raise ValueError("the image must be writable and have positive strides")
+    target.pixels = <uint8_t *><size_t>image.ctypes.data
+    target.height, target.width, target.channels = height, width, channels
+    target.row_stride, target.pixel_stride, target.channel_stride = image.strides
+    return target
+
+
+cdef class Drawing:
+    """How a game draws itself: its drawing object, which stays loaded. Documented in _drawing.pyi."""
+
+    cdef const PufDrawing *drawing
+    cdef PufWord *buffer
+    cdef object memory
+    cdef uint32_t room
+    cdef readonly str path, name, source
+    cdef readonly tuple keys
+
+    def __init__(self, path):
+        self.path = os.path.abspath(os.fspath(path))
+        cdef bytes encoded = os.fsencode(self.path)
+        cdef void *handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
+        if handle == NULL:
+            raise ImportError(f"cannot load {self.path}: {dlerror().decode()}", path=self.path)
+        self.drawing = <const PufDrawing *>dlsym(handle, b"puf_drawing")
+        cdef const PufPainter **linked = <const PufPainter **>dlsym(handle, b"puf_painter")
+        if self.drawing == NULL or linked == NULL:
+            dlclose(handle)
+            raise ImportError(f"{self.path} is not a drawing object: it has no puf_drawing",
+                              path=self.path)
+        if self.drawing.abi != PUF_ABI:
+            abi = self.drawing.abi
+            dlclose(handle)
+            raise ImportError(f"{self.path} was built for ABI {abi}, this engine has ABI {PUF_ABI}: "
+                              "build the game again", path=self.path)
+        linked[0] = &painter
+        self.name, self.source = self.drawing.name.decode(), self.drawing.source.decode()
+        keys = []
+        cdef uint32_t k
+        for k in range(self.drawing.num_keys):
+            row = self.drawing.keys[k]
+            keys.append(KeyBinding(row.action.decode(), row.choice, row.keys.decode(),
+                                   row.label.decode()))
+        self.keys = tuple(keys)
+        self._grow(16384)
+
+    cdef _grow(self, uint32_t room):
+        self.memory = np.zeros(room, np.uint32)
+        self.buffer = <PufWord *><size_t>self.memory.ctypes.data
+        self.room = room
+
+    cdef const char *_config(self, bytes config) except NULL:
+        if len(config) < self.drawing.config_size:
+            raise ValueError(f"config has {len(config)} bytes, {self.name} has "
+                             f"{self.drawing.config_size}: pass what pack() returned")
+        return config
+
+    def pace(self, bytes config):
+        """Return the steps per second at which a person watches."""
+        return self.drawing.pace(self._config(config))
+
+    def view(self, bytes config):
+        """Return (x, y, width, height) of the world."""
+        cdef float[4] view
+        self.drawing.view(self._config(config), view)
+        return view[0], view[1], view[2], view[3]
+
+    cdef PufCanvas _list(self, engine, int env, int agent, bytes config) except *:
+        """Draw one env into the buffer, which grows as needed."""
+        cdef PufCanvas canvas
+        cdef const void *state = <const void *><size_t>engine.env_address(env)
+        cdef const char *packed = self._config(config)
+        if engine.game.source != self.source:
+            raise DisplayListError(
+                f"{self.path} was built from another version of the header than the running env: "
+                "make the env again")
+        canvas.words, canvas.room = self.buffer, self.room
+        while True:
+            canvas.agent, canvas.count, canvas.lost = agent, 0, 0
+            self.drawing.view(packed, canvas.view)
+            self.drawing.draw(state, &canvas)
+            if canvas.lost == 0:
+                break
+            if canvas.room + canvas.lost > MOST_WORDS:
+                raise DisplayListError(f"{self.name} draws more than {MOST_WORDS} words: env {env}")
+            self._grow(canvas.room + canvas.lost + 1024)
+            canvas.words, canvas.room = self.buffer, self.room
+        if not (canvas.view[2] > 0 and canvas.view[3] > 0):
+            raise DisplayListError(f"{self.name} shows an area of {canvas.view[2]:g} x "
+                                   f"{canvas.view[3]:g}: PUF_VIEW and puf_look need sizes above 0")
+        return canvas
+
+    def draw(self, engine, int env, bytes config, int agent=-1):
+        """Return the DisplayList of one env as `agent` sees it; -1: as everybody does."""
+        cdef PufCanvas canvas = self._list(engine, env, agent, config)
+        words = self.memory[:canvas.count + 1].copy()
+        view = (canvas.view[0], canvas.view[1], canvas.view[2], canvas.view[3])
+        return DisplayList(words, view)
+
+    def render(self, engine, envs, bytes config, images, agents=None):
+        """Draw envs (n,) into uint8 images (n, H, W, C), each as its agent of `agents` sees it."""
+        cdef PufCanvas canvas
+        cdef PufImage target
+        cdef int status
+        for k, env in enumerate(envs):
+            canvas = self._list(engine, env, -1 if agents is None else agents[k], config)
+            target = image_of(images[k])
+            with nogil:
+                status = puf_raster(canvas.words, canvas.view, &target)
+            if status:
+                raise DisplayListError(f"{self.name} draws a shape whose place or size is NaN or "
+                                       f"infinite: env {env}")
