@@ -22,9 +22,20 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from pufferenv.drawing._drawing import Drawing
     from pufferenv.engine._engine import Game
 
 GameLike = str | os.PathLike[str]
+
+FIRST_DRAWING = """\
+static void env_draw(const Env *env, PufCanvas *c) {
+    puf_rect(c, 0, 0, 10, 10, PUF_NIGHT);
+    puf_text(c, 5, 5, 1, 0, PUF_WHITE, "episode of %s", PUF_NAME);
+}"""
+
+
+class NotDrawn(ValueError):
+    """A game has no env_draw, so there is no picture of it; the message shows how to add one."""
 
 
 def names() -> list[str]:
@@ -57,11 +68,33 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
     """
     from pufferenv.engine._engine import Game
 
-    loaded = Game(str(find(game, debug=debug)))
     header = targets.header_of(game)
+    loaded = Game(str(find(game, debug=debug)), header=header)
     if loaded.name != header.stem:
         raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}; it must be {header.stem!r}")
     return loaded
+
+
+def drawing(game: Game) -> Drawing:
+    """Load the drawing object of a loaded game.
+
+    Raises NotDrawn if its header has no env_draw, BuildError if that does not compile, and
+    ValueError for a game that was not loaded from a header.
+    """
+    from pufferenv.drawing._drawing import Drawing
+
+    if not game.draws:
+        raise NotDrawn(
+            f"{game.name} does not draw itself: its header has no env_draw. To begin, add "
+            "`#define PUF_VIEW(c) 10, 10` above the #include, the size of what a picture shows, "
+            f"and at the end of the header:\n\n{FIRST_DRAWING}\n\npufferenv/draw.h has all shapes"
+        )
+    if game.header is None:
+        raise ValueError(
+            f"{game.path} was loaded from an object, and its drawing is another object of the same "
+            "header: give the game's name or the path of its header"
+        )
+    return Drawing(str(find(game.header, drawing=True)))
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:

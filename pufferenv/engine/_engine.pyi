@@ -7,6 +7,7 @@ observation.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,10 +62,12 @@ class Game:
     """A loaded game. Raises ImportError for a file that is not a game of this ABI.
 
     `table`: the address of a PufSpec to use instead of a file; the subclass keeps it alive.
+    `header`: the header that the file was built from, if that is known.
     """
 
-    def __init__(self, path: str, table: int = 0) -> None: ...
+    def __init__(self, path: str, table: int = 0, header: Path | None = None) -> None: ...
     path: str
+    header: Path | None
     name: str
     doc: str
     source: str  # hash of the header and of what it includes; "" for an external env
@@ -168,6 +171,11 @@ class Engine:
 
         ValueError names the array, the agent and the head or axis, what was given and what is
         legal. Nothing is copied then.
+        """
+    def env_address(self, env: int) -> int:
+        """Return the address of one env's state, valid until the next step or reset.
+
+        Raises RuntimeError while another thread is in a step, and ValueError for no such env.
         """
     env_bytes: int  # of one env's own state, the game's struct
     addresses: dict[str, int]  # engine, step, release: for loops written in C

@@ -10,6 +10,7 @@ cdef class Game:
     """A loaded game. Its object file stays loaded, because envs may outlive this object.
 
     `table`: the address of a PufSpec to use instead of a file; the subclass keeps it alive.
+    `header`: the header that the file was built from, if that is known.
     """
 
     cdef const PufSpec *spec
@@ -17,8 +18,10 @@ cdef class Game:
     cdef readonly bint debug, has_mask, draws
     cdef readonly object obs_dtype
     cdef readonly tuple config_fields, log_fields
+    cdef readonly object header
 
-    def __init__(self, path, size_t table=0):
+    def __init__(self, path, size_t table=0, header=None):
+        self.header = header
         self.path = os.path.abspath(os.fspath(path)) if table == 0 else str(path)
         self.spec = <const PufSpec *>table if table else self._load()
         self._describe()
@@ -97,7 +100,7 @@ cdef class Game:
         return Engine(self, config, num_envs, **options)
 
     def __reduce__(self):
-        return Game, (self.path,)
+        return Game, (self.path, 0, self.header)
 
     def __repr__(self):
         return f"Game({self.path!r})"
