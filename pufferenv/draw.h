@@ -22,6 +22,7 @@
 // env_draw is called between steps and changes nothing: it gets no PufIO and a const Env. It knows
 // nothing of pixels, windows or fonts. What is drawn later lies above what was drawn before. A view
 // of one agent, `c->agent`, may differ from everybody's, -1: puf_look moves the picture to it.
+// `c->alive[a]` is 1 for an agent that is in the game.
 //
 // The list is an array of 32-bit words. A command is `op | words << 8`, where `words` counts the
 // whole command, then a colour 0xRRGGBBAA (or a number, where PufOp says so), then floats.
@@ -52,12 +53,14 @@ typedef union PufWord {
 
 // A display list that is being written, and what it shows.
 typedef struct PufCanvas {
-    PufWord *words; // (room,) the commands and a final PUF_OP_END
-    uint32_t count; // words used, without the END
-    uint32_t room;  // at least 1
-    uint32_t lost;  // words that did not fit; the host gives more room and draws again
-    int32_t agent;  // the agent whose view is drawn; -1: everybody's
-    float view[4];  // x, y, width, height of the world that the picture shows; see puf_look
+    PufWord *words;       // (room,) the commands and a final PUF_OP_END
+    uint32_t count;       // words used, without the END
+    uint32_t room;        // at least 1
+    uint32_t lost;        // words that did not fit; the host gives more room and draws again
+    int32_t agent;        // the agent whose view is drawn; -1: everybody's
+    float view[4];        // x, y, width, height of the world that the picture shows; see puf_look
+    const uint8_t *alive; // (agents,) 1: the agent is in the game; as in PufIO
+    const void *shared;   // what env_load made, or NULL
 } PufCanvas;
 
 // --- colours, 0xRRGGBBAA ----------------------------------------------------------------------

@@ -49,7 +49,7 @@ typedef struct PufDrawing {
     double (*pace)(const void *config);              // steps per second for a person
     void (*view)(const void *config, float view[4]); // x, y, width, height of the world
     // Writes the list of one env: of the game, or of the pixel game. The caller has set words, room,
-    // agent and view, and count and lost to 0.
+    // agent, view, alive and shared, and count and lost to 0.
     void (*draw)(const void *env, PufCanvas *canvas);
 } PufDrawing;
 

@@ -146,7 +146,8 @@ static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels)
                             .pixel_stride = 1,
                             .channel_stride = side * side};
     PufWord on_stack[LIST_WORDS], *allocated = NULL;
-    PufCanvas canvas = {.words = on_stack, .room = LIST_WORDS};
+    PufCanvas canvas = {
+        .words = on_stack, .room = LIST_WORDS, .alive = io->alive, .shared = io->shared};
     for (;;) {
         canvas.agent = a, canvas.count = canvas.lost = 0;
         memcpy(canvas.view, env->view, sizeof(canvas.view));

@@ -29,6 +29,8 @@ cdef extern from "pufferenv/contract/drawing.h" nogil:
         uint32_t count, room, lost
         int32_t agent
         float *view
+        const uint8_t *alive
+        const void *shared
     ctypedef struct PufImage:
         uint8_t *pixels
         int32_t width, height, channels
@@ -179,6 +181,8 @@ cdef class Drawing:
             raise DisplayListError(
                 f"{self.path} was built from another version of the header than the running env: "
                 "make the env again")
+        canvas.alive = <const uint8_t *><size_t>engine.alive_address(env)
+        canvas.shared = <const void *><size_t>engine.shared_address
         canvas.words, canvas.room = self.buffer, self.room
         while True:
             canvas.agent, canvas.count, canvas.lost = agent, 0, 0

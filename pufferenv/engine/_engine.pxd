@@ -45,6 +45,9 @@ cdef extern from "pufferenv/engine/engine.h" nogil:
         const char *head
         int32_t env, agent
         int64_t step
+    ctypedef struct PufIO:
+        uint8_t *alive
+        void *shared
     ctypedef struct PufEngine:
         const PufSpec *spec
         PufOptions options
@@ -53,6 +56,7 @@ cdef extern from "pufferenv/engine/engine.h" nogil:
         PufHead *heads
         PufAxis *axes
         PufRows rows
+        PufIO io
         char *envs
         int32_t *live
         PufStat *stats

@@ -177,6 +177,9 @@ class Engine:
 
         Raises RuntimeError while another thread is in a step, and ValueError for no such env.
         """
+    def alive_address(self, env: int) -> int:
+        """Return the address of one env's part of `alive`, valid until the engine is closed."""
+    shared_address: int  # of what the game's env_load made for all envs, or 0
     env_bytes: int  # of one env's own state, the game's struct
     addresses: dict[str, int]  # engine, step, release: for loops written in C
     @property

@@ -280,6 +280,17 @@ cdef class Engine:
         self.busy = False
         return <size_t>self.engine.envs + <size_t>env * self.engine.spec.env_size
 
+    def alive_address(self, int env):
+        """Return the address of one env's part of `alive`, valid until the engine is closed."""
+        if not 0 <= env < self.num_envs:
+            raise ValueError(f"env {env} is not in [0, {self.num_envs})")
+        return <size_t>self.engine.io.alive + <size_t>env * self.env_agents
+
+    @property
+    def shared_address(self):
+        """Return the address of what env_load made, or 0."""
+        return <size_t>self.engine.io.shared
+
     # --- after a step -------------------------------------------------------------------------
     @property
     def begun(self):
