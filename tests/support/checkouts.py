@@ -35,3 +35,20 @@ def my_game(folder: Path, *changes: tuple[str, str], name: str = "my_game") -> P
 def exports_spec(path: Path) -> bool:
     """Return whether a shared object is a game."""
     return hasattr(ctypes.CDLL(str(path)), "puf_spec")
+
+
+class _SpecStart(ctypes.Structure):
+    """The first members of PufSpec (contract/spec.h)."""
+
+    _fields_ = (
+        ("sizes", ctypes.c_uint32 * 4),
+        ("name", ctypes.c_char_p),
+        ("doc", ctypes.c_char_p),
+        ("source", ctypes.c_char_p),
+    )
+
+
+def source_of(path: Path) -> str:
+    """Return the hash of its source that a game's object holds."""
+    source: bytes = _SpecStart.in_dll(ctypes.CDLL(str(path)), "puf_spec").source
+    return source.decode()

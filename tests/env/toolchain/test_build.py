@@ -14,18 +14,29 @@ import pytest
 
 from pufferenv import games
 from pufferenv.toolchain import incremental, targets
-from tests.support.checkouts import exports_spec, my_game, run
+from tests.support.checkouts import exports_spec, my_game, run, source_of
+
+# The game's object, and the drawing object of the same header.
+BOTH = "ocean/squared.so\nocean/squared.draw.so\n"
 
 # --- games of a checkout ------------------------------------------------------------------
 
 
 def test_game_of_a_checkout_is_built_beside_its_header_and_only_once(tree: Path) -> None:
     first = run(tree, "build.py", "squared")
-    assert (first.returncode, first.stdout, first.stderr) == (0, "ocean/squared.so\n", "")
-    made = (tree / "ocean/squared.so").stat()
+    assert (first.returncode, first.stdout, first.stderr) == (0, BOTH, "")
+    made = [(tree / name).stat() for name in BOTH.split()]
     second = run(tree, "build.py", "squared")
-    assert second.stdout == "nothing to do: 1 file is up to date\n"
-    assert (tree / "ocean/squared.so").stat() == made
+    assert second.stdout == "nothing to do: 2 files are up to date\n"
+    assert [(tree / name).stat() for name in BOTH.split()] == made
+
+
+def test_header_without_a_view_has_no_drawing_object(tree: Path) -> None:
+    header = tree / "ocean/squared.h"
+    undrawn = header.read_text().partition("static void env_draw")[0]
+    header.write_text(undrawn.replace("#define PUF_VIEW", "#define PUF_UNUSED_VIEW"))
+    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    assert not (tree / "ocean/squared.draw.so").exists()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +47,7 @@ def test_change_of_any_file_that_a_game_includes_builds_it_anew(tree: Path, chan
     before = (tree / "ocean/squared.so").stat().st_ino
     with (tree / changed).open("a") as file:
         file.write("// one more comment\n")
-    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    assert run(tree, "build.py", "squared").stdout == BOTH
     # A new file, not new bytes in the old one, which a running process may have mapped.
     assert (tree / "ocean/squared.so").stat().st_ino != before
 
@@ -47,18 +58,44 @@ def test_new_time_with_old_content_builds_nothing(tree: Path) -> None:
     assert run(tree, "build.py", "squared").stdout.startswith("nothing to do")
 
 
+@pytest.mark.parametrize(
+    ("changed", "is_another"),
+    [
+        ("ocean/squared.h", True),
+        ("pufferenv/env.h", True),  # it has the random numbers
+        ("pufferenv/draw.h", False),
+        ("pufferenv/contract/game.c", False),
+    ],
+)
+def test_hash_of_the_source_is_that_of_the_rules_alone(
+    tree: Path, changed: str, is_another: bool
+) -> None:
+    def hashes() -> list[str]:
+        run(tree, "build.py", "squared")
+        return [source_of(tree / name) for name in BOTH.split()]
+
+    first = hashes()
+    with (tree / changed).open("a") as file:
+        file.write("// one more comment\n")
+    second = hashes()
+    assert re.fullmatch("[0-9a-f]{16}", first[0])
+    assert first[0] == first[1] and second[0] == second[1]
+    assert (first != second) == is_another
+
+
 def test_other_flags_build_anew(tree: Path) -> None:
     run(tree, "build.py", "squared")
     targets = tree / "pufferenv/toolchain/targets.py"
     targets.write_text(targets.read_text().replace('"-fno-math-errno"', '"-fmath-errno"'))
-    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    assert run(tree, "build.py", "squared").stdout == BOTH
 
 
 def test_portable_objects_stand_beside_the_tuned_ones_and_both_are_kept(tree: Path) -> None:
     portable = "build/release-baseline/ocean/squared.so"
+    drawing = "build/release-baseline/ocean/squared.draw.so"
     first = run(tree, "build.py", "squared", PUFFER_ISA="baseline").stdout.splitlines()
-    assert first == [portable, "to use these builds: PUFFER_ISA=baseline python ..."]
-    assert run(tree, "build.py", "squared").stdout == "ocean/squared.so\n"
+    assert first == [portable, drawing, "to use these builds: PUFFER_ISA=baseline python ..."]
+    assert run(tree, "build.py", "squared").stdout == BOTH
     script = "from pufferenv import games; print(games.find('squared'))"
     for isa, path in (("baseline", portable), ("", "ocean/squared.so")):
         again = run(tree, "build.py", "squared", PUFFER_ISA=isa).stdout
@@ -123,7 +160,7 @@ def test_list_and_clean(tree: Path) -> None:
     run(tree, "build.py", "squared")
     assert listed() == ["squared", "built", "ocean/squared.h"]
     run(tree, "build.py", "--clean")
-    assert not (tree / "ocean/squared.so").exists()
+    assert not [*(tree / "ocean").glob("*.so")]
     assert not (tree / "build").exists()
     assert (tree / "ocean/squared.h").exists()
 
@@ -136,7 +173,7 @@ def test_clean_leaves_what_the_build_did_not_make(tree: Path) -> None:
         run(tree, "build.py", str(header), kind)
     run(tree, "build.py", str(header))
     cache = tree / "cache"
-    assert len([*cache.glob("*.so")]) == 4
+    assert len([*cache.glob("*.so")]) == 8  # each with its drawing object
     (cache / "letters").mkdir()
     foreign = [cache / "letters/one.txt", cache / "notes.so", cache / f"libother-{'0a' * 8}.so"]
     for file in foreign:
@@ -187,9 +224,10 @@ def test_two_processes_may_build_the_same_game_at_once(tmp_path: Path, cache: Pa
     command = [sys.executable, "-m", "pufferenv.build", str(header)]
     running = [subprocess.Popen(command, cwd=targets.ROOT, stdout=subprocess.DEVNULL) for _ in "ab"]
     assert [process.wait() for process in running] == [0, 0]
-    (made,) = cache.glob("*.so")
-    assert exports_spec(made)
-    assert sorted(path.name for path in cache.iterdir()) == [made.name, "stamps"]
+    made = sorted(cache.glob("*.so"))
+    assert [path.name.partition(".")[2] for path in made] == ["draw.so", "so"]
+    assert all(map(exports_spec, made))
+    assert sorted(cache.iterdir()) == [*made, cache / "stamps"]
 
 
 def test_cache_that_cannot_be_written_is_named(

@@ -112,8 +112,9 @@ def test_the_environment_chooses_where_the_extension_modules_come_from(
         module.touch()
         folders.append(str(module.parent))
     code = """
-import pufferenv.engine, pufferenv.external, pufferlib.kernels
-for package in (pufferenv.engine, pufferenv.external, pufferlib.kernels):
+import pufferenv.drawing, pufferenv.engine, pufferenv.external, pufferlib.kernels
+packages = (pufferenv.engine, pufferenv.drawing, pufferenv.external, pufferlib.kernels)
+for package in packages:
     print(package.__path__[0])
 """
     assert python(setting + code, tmp_path).stdout.splitlines() == folders
