@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from pufferenv.toolchain import targets
@@ -50,5 +52,7 @@ class _SpecStart(ctypes.Structure):
 
 def source_of(path: Path) -> str:
     """Return the hash of its source that a game's object holds."""
-    source: bytes = _SpecStart.in_dll(ctypes.CDLL(str(path)), "puf_spec").source
+    with tempfile.TemporaryDirectory() as folder:  # a loaded path is not loaded a second time
+        copy = shutil.copy(path, Path(folder, "copy.so"))
+        source: bytes = _SpecStart.in_dll(ctypes.CDLL(copy), "puf_spec").source
     return source.decode()
