@@ -17,7 +17,8 @@
 //                             keys, any of which will do; label for the help.
 //                             "up+right" is a chord, which counts before its single keys;
 //                             "left tap": one press is one action, however long the key is held;
-//                             "mouse-x" and "mouse-y" set an axis to the place of the mouse
+//                             "mouse-x" and "mouse-y" set an axis to the place of the mouse, turned
+//                             round for a value below 0. Names of keys: drawing/key_names.py
 //
 // env_draw is called between steps and changes nothing: it gets no PufIO and a const Env. It knows
 // nothing of pixels, windows or fonts. What is drawn later lies above what was drawn before. A view
