@@ -18,6 +18,9 @@
 #define PUF_LOG(X) \
     X(score, "points for bricks, at most 864") \
     X(length, "steps") X(hits, "balls that the paddle returned") X(lost, "balls that it missed")
+#define PUF_VIEW(c) WIDTH + 0.8f, 12
+#define PUF_PACE(c) (60.0f / (float)(c)->frameskip) // 60 frames per second
+#define PUF_KEYS(X) X(move, 1, "left a", "left") X(move, 2, "right d", "right")
 #include "pufferenv/env.h"
 
 enum { ROWS = 6, COLUMNS = 18, BRICKS = ROWS * COLUMNS, SCALARS = 10 };
@@ -179,3 +182,42 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { (void)env; } // nothing was allocated
+
+// The field has its top left corner at (0, 0), below a line of text.
+static void env_draw(const Env *env, PufCanvas *c) {
+    static const uint32_t COLOURS[ROWS] = {PUF_RED,   PUF_ORANGE, PUF_YELLOW,
+                                           PUF_GREEN, PUF_CYAN,   PUF_BLUE};
+    const float frame = 0.4f, radius = 0.22f, line = -0.75f; // line: the text's
+    puf_look(c, -frame, -1.7f, WIDTH + 2 * frame, 12);
+    puf_text(c, 1.9f, line, 0.9f, 1, PUF_WHITE, "%d", env->score);
+    puf_text(c, 2.1f, line, 0.6f, -1, PUF_GREY, "of 864");
+    puf_text(c, WIDTH / 2, line, 0.6f, 0, PUF_GREY, "wall %d of %d", env->walls == WALLS ? 1 : 2,
+             WALLS);
+    for (int i = 0; i < BALLS; i++)
+        puf_disc(c, WIDTH - 0.3f - 0.6f * (float)i, line - 0.2f, 0.2f,
+                 i < env->balls ? PUF_YELLOW : PUF_EDGE);
+
+    puf_round(c, -frame, -frame, WIDTH + 2 * frame, 12, frame, PUF_EDGE);
+    puf_rect(c, -0.15f, -0.15f, WIDTH + 0.3f, 12, PUF_PANEL);
+    for (int i = 0; i < BRICKS; i++) {
+        const float x = (float)(i % COLUMNS), y = WALL_Y + BRICK_HEIGHT * (float)(i / COLUMNS);
+        if (env->bricks[i])
+            puf_round(c, x + 0.04f, y + 0.04f, 0.92f, BRICK_HEIGHT - 0.08f, 0.08f,
+                      COLOURS[i / COLUMNS]);
+    }
+
+    puf_agent(c, 0);
+    puf_key(c, 1);
+    puf_round(c, env->paddle - env->half, PADDLE_Y + radius, 2 * env->half, 0.34f, 0.17f,
+              env->half < PADDLE_HALF ? PUF_PINK : PUF_WHITE);
+    puf_key(c, 2 + env->balls); // the next ball does not glide from where this one was lost
+    for (int i = 6; i > 0; i--) {
+        const float frames = 0.6f * (float)i;
+        float x = env->x - frames * env->vx, y = env->y - frames * env->vy; // where it came from
+        if (x < 0) x = -x;
+        if (x > WIDTH) x = 2 * WIDTH - x;
+        if (y < 0) y = -y;
+        puf_disc(c, x, y, radius * (1 - 0.1f * (float)i), puf_fade(PUF_YELLOW, 0.2f));
+    }
+    puf_disc(c, env->x, env->y, radius, PUF_YELLOW);
+}

@@ -13,6 +13,9 @@
 #define PUF_ACTIONS(X) X(push, 2, "left, right")
 #define PUF_CONFIG(X) X(int32_t, max_steps, 500, 1, 1000000, "steps until an episode is truncated")
 #define PUF_LOG(X) X(score, "sum of rewards: 1 per step") X(length, "steps")
+#define PUF_VIEW(c) 5.6f, 3 // m
+#define PUF_PACE(c) 25      // half of real time, so that a person can balance it
+#define PUF_KEYS(X) X(push, 0, "left a", "left") X(push, 1, "right d", "right")
 #include "pufferenv/env.h"
 
 static const double GRAVITY = 9.8;                     // m/s^2
@@ -91,3 +94,44 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { (void)env; } // nothing was allocated
+
+// A line from the axle at (x, y) that leans by `angle`, as long as the pole.
+static void draw_pole(PufCanvas *c, float x, float y, double angle, float width, uint32_t colour) {
+    const float dx = (float)(2 * HALF_POLE * small_sin(angle));
+    const float dy = (float)(2 * HALF_POLE * small_cos(angle));
+    puf_line(c, x, y, x + dx, y - dy, width, colour);
+}
+
+// The last push is not part of the state, but speeds are: an arrow below the cart, and a shadow of
+// the pole where it was 0.1 s ago.
+static void env_draw(const Env *env, PufCanvas *c) {
+    const float middle = 2.8f, ground = 2.3f, axle = ground - 0.32f;
+    const float x = middle + (float)env->x, limit = (float)X_LIMIT, speed = (float)env->x_dot;
+    const float lean = (float)(env->theta / THETA_LIMIT), danger = lean < 0 ? -lean : lean;
+    puf_text(c, 0.2f, 0.38f, 0.22f, -1, PUF_WHITE, "step %d of %d", env->tick, env->max_steps);
+    puf_text(c, 5.4f, 0.38f, 0.17f, 1, PUF_GREY, "leans by %.1f of 12 degrees", 12 * lean);
+
+    puf_rect(c, 0, ground, 5.6f, 0.7f, PUF_PANEL);
+    puf_line(c, middle - limit, ground, middle + limit, ground, 0.04f, PUF_GREY);
+    for (int side = -1; side <= 1; side += 2) {
+        const float post = middle + (float)side * limit;
+        puf_line(c, post, ground, post, ground - 0.4f, 0.06f, PUF_RED);
+    }
+    for (int i = -2; i <= 2; i++)
+        puf_text(c, middle + (float)i, ground + 0.55f, 0.16f, 0, PUF_GREY, "%d m", i);
+
+    puf_agent(c, 0);
+    puf_key(c, 1);
+    const float y = ground + 0.2f, end = x + 0.4f * speed, tip = end + (speed < 0 ? -0.12f : 0.12f);
+    puf_line(c, x, y, end, y, 0.06f, PUF_CYAN);
+    puf_fill(c, (const float[]){tip, y, end, y - 0.08f, end, y + 0.08f}, 3, PUF_CYAN);
+    for (int side = -1; side <= 1; side += 2)
+        draw_pole(c, x, axle, side * THETA_LIMIT, 0.02f, PUF_EDGE);
+    const double before = env->theta - 0.1 * env->theta_dot;
+    draw_pole(c, x, axle, before, 0.1f, puf_mix(PUF_NIGHT, PUF_ORANGE, 0.3f));
+    puf_round(c, x - 0.32f, axle - 0.1f, 0.64f, 0.3f, 0.06f, PUF_BLUE);
+    puf_disc(c, x - 0.18f, ground - 0.1f, 0.1f, PUF_WHITE);
+    puf_disc(c, x + 0.18f, ground - 0.1f, 0.1f, PUF_WHITE);
+    draw_pole(c, x, axle, env->theta, 0.1f, puf_mix(PUF_ORANGE, PUF_RED, danger < 1 ? danger : 1));
+    puf_disc(c, x, axle, 0.05f, PUF_WHITE);
+}

@@ -28,6 +28,9 @@
     X(deaths, "snakes that died") \
     X(lives, "snakes that entered") \
     X(longest, "cells of the longest snake")
+#define PUF_VIEW(c) (float)(c)->size + 3, 1.07f * (float)(c)->size + 3
+#define PUF_PACE(c) 8
+#define PUF_KEYS(X) X(turn, 1, "left a tap", "left") X(turn, 2, "right d tap", "right")
 #include "pufferenv/env.h"
 
 #include <stdlib.h>
@@ -206,3 +209,78 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { free(env->snakes), free(env->board); }
+
+// Write the middle of a cell as `from` sees it: its head is in the cell at (0, 0), and ahead is up.
+// Without `from`, the board's first cell is at (0, 0). -> whether `from` sees the cell.
+static int place(const Env *env, const Snake *from, int32_t cell, float *xy) {
+    const int32_t middle = from ? from->head : SIGHT * env->side + SIGHT;
+    const int32_t x = cell % env->side - middle % env->side;
+    const int32_t y = cell / env->side - middle / env->side;
+    const int32_t turned[4][2] = {{x, y}, {y, -x}, {-x, -y}, {-y, x}};
+    const int32_t *at = turned[from ? from->heading : 0];
+    xy[0] = (float)at[0] + 0.5f, xy[1] = (float)at[1] + 0.5f;
+    return !from || (abs(x) <= SIGHT && abs(y) <= SIGHT);
+}
+
+static void draw_food(const Env *env, const Snake *from, PufCanvas *c) {
+    const int8_t *at = env->board, *const end = at + env->side * env->side;
+    for (; (at = memchr(at, FOOD, (size_t)(end - at))); at++) {
+        float xy[2];
+        if (!place(env, from, (int32_t)(at - env->board), xy)) continue;
+        puf_key(c, -1 - (int32_t)(at - env->board)); // in a snake's view, food moves
+        puf_disc(c, xy[0], xy[1], 0.42f, puf_mix(PUF_NIGHT, PUF_RED, 0.25f));
+        puf_disc(c, xy[0], xy[1], 0.27f, PUF_RED);
+    }
+}
+
+static void draw_snake(const Env *env, const Snake *from, int a, PufCanvas *c) {
+    const Snake *snake = &env->snakes[a];
+    const int32_t newest = snake->tail + snake->length - 1; // index of the head, not yet wrapped
+    float xy[2 * CAPACITY];                                 // head first: bodies grow at the end
+    int seen = 0;
+    for (int32_t k = 0; k < snake->length; k++)
+        seen |= place(env, from, snake->body[(newest - k) % CAPACITY], xy + 2 * k);
+    if (!seen) return;
+    // The index of the head grows by 1 per step, so this is one number for all of a life.
+    const int32_t life = (env->tick - newest) & (CAPACITY - 1);
+    puf_agent(c, a), puf_key(c, 1 + CAPACITY * a + life);
+    puf_path(c, xy, snake->length, 0.72f, puf_mix(puf_hue(a), PUF_NIGHT, 0.3f));
+    puf_disc(c, xy[0], xy[1], 0.46f, puf_hue(a));
+    static const float AHEAD_X[4] = {0, 1, 0, -1}, AHEAD_Y[4] = {-1, 0, 1, 0};
+    const int32_t heading = (snake->heading - (from ? from->heading : 0)) & 3;
+    const float dx = AHEAD_X[heading], dy = AHEAD_Y[heading];
+    for (int side = -1; side <= 1; side += 2) { // eyes
+        const float x = xy[0] + 0.16f * dx - 0.22f * (float)side * dy;
+        const float y = xy[1] + 0.16f * dy + 0.22f * (float)side * dx;
+        puf_disc(c, x, y, 0.15f, PUF_WHITE);
+        puf_disc(c, x + 0.06f * dx, y + 0.06f * dy, 0.08f, PUF_NIGHT);
+    }
+}
+
+static void env_draw(const Env *env, PufCanvas *c) {
+    const int32_t size = env->config.size, low = SIGHT - 1, high = SIGHT + size; // walls
+    const Snake *from = c->agent >= 0 && c->alive[c->agent] ? &env->snakes[c->agent] : NULL;
+    const float text = 0.035f * (float)size;
+    if (from) puf_look(c, -SIGHT, -SIGHT, WINDOW, WINDOW);
+    else puf_look(c, -1.5f, -1.5f - 2 * text, (float)size + 3, (float)size + 3 + 2 * text);
+
+    const int32_t corners[5][2] = {{low, low}, {low, high}, {high, high}, {high, low}, {low, low}};
+    float wall[10];
+    for (int i = 0; i < 5; i++)
+        place(env, from, corners[i][0] * env->side + corners[i][1], wall + 2 * i);
+    puf_key(c, -1);
+    puf_path(c, wall, 5, 1, PUF_EDGE);
+    draw_food(env, from, c);
+    int32_t longest = 0;
+    for (int a = 0; a < env->config.snakes; a++) {
+        if (!c->alive[a]) continue;
+        draw_snake(env, from, a, c);
+        if (env->snakes[a].length > longest) longest = env->snakes[a].length;
+    }
+    puf_key(c, 0), puf_agent(c, -1);
+    if (from) return;
+    puf_text(c, 0, -1.3f - 0.6f * text, 1.4f * text, -1, PUF_WHITE, "%d eaten",
+             (int)env->sums.food);
+    puf_text(c, (float)size, -1.3f - 0.6f * text, text, 1, PUF_GREY, "longest %d   step %d of %d",
+             longest, env->tick, env->config.max_steps);
+}
