@@ -22,6 +22,16 @@
 #define PUF_LOG(X) \
     X(score, "1 for the right answer, 0 for a wrong one") \
     X(length, "steps")
+#define PUF_VIEW(c) 12, 9
+#define PUF_PACE(c) 3
+#define PUF_KEYS(X) \
+    X(answer, 0, "1", "symbol 1") \
+    X(answer, 1, "2", "symbol 2") \
+    X(answer, 2, "3", "symbol 3") \
+    X(answer, 3, "4", "symbol 4") \
+    X(answer, 4, "5", "symbol 5") \
+    X(answer, 5, "6", "symbol 6") X(answer, 6, "7", "symbol 7") X(answer, 7, "8", "symbol 8") \
+        X(answer, 8, "9", "symbol 9") X(answer, 9, "0", "symbol 10")
 #include "pufferenv/env.h"
 
 enum { NOTHING = -1 };
@@ -74,3 +84,79 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { (void)env; } // nothing was allocated
+
+// --- drawing -------------------------------------------------------------------------------
+// A symbol: one of 8 shapes in one of 8 colours, different for all 64. `r`: half its height.
+static void draw_symbol(PufCanvas *c, int i, float x, float y, float r) {
+    const uint32_t colour = puf_hue(i + i / 8);
+    switch (i % 8) {
+    case 0:
+        puf_disc(c, x, y, r, colour);
+        break;
+    case 1:
+        puf_rect(c, x - r, y - r, 2 * r, 2 * r, colour);
+        break;
+    case 2:
+        puf_fill(c, (const float[]){x, y - r, x + r, y + r, x - r, y + r}, 3, colour);
+        break;
+    case 3:
+        puf_fill(c, (const float[]){x, y - r, x + r, y, x, y + r, x - r, y}, 4, colour);
+        break;
+    case 4:
+        puf_ring(c, x, y, r * 0.55f, r * 0.45f, colour);
+        break;
+    case 5:
+        puf_rect(c, x - r, y - r / 3, 2 * r, 2 * r / 3, colour);
+        puf_rect(c, x - r / 3, y - r, 2 * r / 3, 2 * r, colour);
+        break;
+    case 6:
+        puf_fill(c, (const float[]){x - r, y - r, x + r, y - r, x - r, y + r, x + r, y + r}, 4,
+                 colour);
+        break;
+    default:
+        puf_path(c,
+                 (const float[]){x - r * 0.8f, y + r * 0.8f, x, y - r * 0.8f, x + r * 0.8f,
+                                 y + r * 0.8f},
+                 3, r * 0.4f, colour);
+    }
+}
+
+// The choices in one row or two, numbered as their keys are; the right one is marked.
+static void draw_choices(const Env *env, PufCanvas *c) {
+    const int n = env->config.cues, columns = n <= 32 ? n : 32;
+    const float wide = n <= 8 ? 1.2f : 11.2f / (float)columns, r = n <= 8 ? 0.36f : 0.34f * wide;
+    for (int i = 0; i < n; i++) {
+        const float x = 6 + wide * ((float)(i % columns) - 0.5f * (float)(columns - 1));
+        const float y = 7.7f + 3 * r * (float)(i / columns);
+        if (i == env->cue)
+            puf_round(c, x - 1.4f * r, y - 1.4f * r, 2.8f * r, 2.8f * r, 0.4f * r,
+                      puf_fade(PUF_WHITE, 0.25f));
+        draw_symbol(c, i, x, y, r);
+        if (n <= 10) puf_text(c, x, y + 0.95f, 0.45f, 0, PUF_GREY, "%d", (i + 1) % 10);
+    }
+}
+
+static void env_draw(const Env *env, PufCanvas *c) {
+    const int looks = env->tick == 0, answers = env->tick > env->delay;
+    puf_rect(c, 0, 0, 12, 9, PUF_NIGHT);
+    // One agent's view: what it observes and no more.
+    if (c->agent >= 0) puf_look(c, 3.6f, 1.3f, 4.8f, 4.8f);
+    const uint32_t frame = looks ? PUF_CYAN : answers ? PUF_YELLOW : PUF_EDGE;
+    puf_round(c, 3.6f, 1.3f, 4.8f, 4.8f, 0.5f, frame);
+    puf_round(c, 3.8f, 1.5f, 4.4f, 4.4f, 0.35f, PUF_PANEL);
+    if (answers) puf_text(c, 6, 4.9f, 3.6f, 0, PUF_YELLOW, "?");
+    if (env->symbol != NOTHING) draw_symbol(c, env->symbol, 6, 3.7f, 1.3f);
+    if (c->agent >= 0) return;
+
+    const float passed = (float)env->tick / (float)(env->delay + 1);
+    puf_text(c, 0.6f, 0.95f, 0.7f, -1, frame == PUF_EDGE ? PUF_GREY : frame, "%s",
+             looks     ? "remember this"
+             : answers ? "which was it?"
+                       : "wait");
+    puf_text(c, 11.4f, 0.95f, 0.6f, 1, PUF_GREY, "step %d of %d", env->tick, env->delay + 1);
+    puf_round(c, 0.6f, 6.5f, 10.8f, 0.24f, 0.12f, PUF_EDGE);
+    puf_key(c, 1);
+    puf_round(c, 0.6f, 6.5f, 10.8f * (passed < 1 ? passed : 1), 0.24f, 0.12f, PUF_CYAN);
+    puf_key(c, 0);
+    draw_choices(env, c);
+}

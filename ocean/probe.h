@@ -29,6 +29,16 @@
     X(score, "sum of all agents' rewards") \
     X(length, "steps") \
     X(transitions, "agent steps of the episode") X(lives, "lives that began")
+#define PUF_VIEW(c) (float)columns_of(c), (float)rows_of(c) + HEAD *(float)columns_of(c)
+#define PUF_PACE(c) 6
+#define PUF_KEYS(X) \
+    X(first, 0, "a", "first: 0") \
+    X(first, 1, "s", "first: 1") \
+    X(first, 2, "d", "first: 2") \
+    X(second, 0, "1", "second: 0") \
+    X(second, 1, "2", "second: 1") \
+    X(second, 2, "3", "second: 2") X(second, 3, "4", "second: 3") X(second, 4, "5", "second: 4") \
+        X(push, -1, "left", "push -1") X(push, 1, "right", "push 1")
 #include "pufferenv/env.h"
 
 #include <stdlib.h>
@@ -127,3 +137,65 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { free(env->agents); }
+
+// --- drawing -------------------------------------------------------------------------------
+// Agents are cells of a grid, row by row, below a head.
+#define HEAD 0.09f // height of the head, in widths of the picture
+
+static int columns_of(const Config *config) {
+    int columns = 1;
+    while (columns * columns < config->agents) columns++;
+    return columns;
+}
+static int rows_of(const Config *config) {
+    return (config->agents + columns_of(config) - 1) / columns_of(config);
+}
+
+// A cell: the life's number and colour, and its steps, also as a bar; hollow while the agent is dead.
+static void draw_cell(const Env *env, PufCanvas *c, int a, float x, float y) {
+    const Agent *agent = &env->agents[a];
+    const uint32_t hue = agent->life < 0 ? PUF_EDGE : puf_hue(agent->life);
+    const float done = (float)agent->step / (float)env->config.steps;
+    puf_agent(c, a);
+    puf_round(c, x + 0.04f, y + 0.04f, 0.92f, 0.92f, 0.1f, hue);
+    puf_round(c, x + 0.07f, y + 0.07f, 0.86f, 0.86f, 0.08f,
+              c->alive[a] ? puf_mix(PUF_PANEL, hue, 0.3f) : PUF_NIGHT);
+    // A new life has a key of its own, so that its bar does not glide back.
+    puf_key(c, (int32_t)(1 + (uint32_t)a + 1024u * (uint32_t)(agent->life + 1)) & INT32_MAX);
+    puf_rect(c, x + 0.12f, y + 0.84f, 0.76f * done, 0.05f, hue);
+    puf_key(c, 0);
+}
+
+// What one agent observes.
+static void draw_numbers(const Env *env, PufCanvas *c, int a, float x, float y) {
+    const float left = x + 0.1f, size = 0.13f;
+    puf_look(c, x, y, 1, 1);
+    draw_cell(env, c, a, x, y);
+    puf_text(c, left, y + 0.25f, size, -1, PUF_WHITE, "tag %d", env->tag);
+    puf_text(c, left, y + 0.43f, size, -1, PUF_WHITE, "agent %d", a);
+    puf_text(c, left, y + 0.61f, size, -1, PUF_WHITE, "life %d", env->agents[a].life);
+    puf_text(c, left, y + 0.79f, size, -1, PUF_WHITE, "step %d", env->agents[a].step);
+}
+
+static void env_draw(const Env *env, PufCanvas *c) {
+    const int columns = columns_of(&env->config);
+    const float width = (float)columns, head = HEAD * width, size = 0.5f * head;
+    puf_rect(c, 0, 0, width, head + (float)rows_of(&env->config), PUF_NIGHT);
+    for (int a = 0; a < env->config.agents; a++) {
+        const float x = (float)(a % columns), y = head + (float)(a / columns);
+        if (a == c->agent) draw_numbers(env, c, a, x, y);
+        if (c->agent >= 0) continue;
+        draw_cell(env, c, a, x, y);
+        if (columns > 10) continue; // no room for numbers
+        const uint32_t text = c->alive[a] ? PUF_WHITE : PUF_GREY;
+        puf_text(c, x + 0.12f, y + 0.25f, 0.15f, -1, PUF_GREY, "agent %d", a);
+        puf_text(c, x + 0.12f, y + 0.54f, 0.24f, -1, text, "life %d", env->agents[a].life);
+        puf_text(c, x + 0.12f, y + 0.75f, 0.15f, -1, text, "step %d", env->agents[a].step);
+    }
+    if (c->agent >= 0) return;
+    puf_agent(c, -1);
+    puf_text(c, 0.03f * width, 0.68f * head, size, -1, PUF_WHITE, "step %d of %d", env->tick,
+             env->last);
+    puf_text(c, 0.97f * width, 0.68f * head, size, 1, PUF_GREY, "lives %d   env %d",
+             (int)env->sums.lives, env->tag);
+}

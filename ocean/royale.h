@@ -43,6 +43,17 @@
     X(zone_deaths, "deaths by zone damage, all players") \
     X(winner_kills, "kills of the last player, 0 if there is none") \
     X(pickups, "mean number of items that an agent picked up")
+#define PUF_VIEW(c) side_of(c) + 2, (1 + HEAD) * (side_of(c) + 2)
+#define PUF_PACE(c) 12
+#define PUF_KEYS(X) \
+    X(move, 1, "right d", "right") \
+    X(move, 2, "up+right w+d", "up and right") \
+    X(move, 3, "up w", "up") \
+    X(move, 4, "up+left w+a", "up and left") \
+    X(move, 5, "left a", "left") \
+    X(move, 6, "down+left s+a", "down and left") X(move, 7, "down s", "down") \
+        X(move, 8, "down+right s+d", "down and right") X(attack, 1, "space", "melee") \
+            X(attack, 2, "f", "shot")
 #include "pufferenv/env.h"
 
 #include <math.h>
@@ -119,17 +130,23 @@ struct Env {
     uint64_t *keys; // (num_players + 1,) keys of players in sight, see gather
 };
 
+// Returns the side of the arena in cells; each player gets at least 36 units of area.
+static int32_t cells_along(const Config *config) {
+    int32_t width = 2;
+    while (16 * width * width < 9 * (config->agents + config->bots)) width++;
+    return width;
+}
+static float side_of(const Config *config) { return (float)cells_along(config) * SIGHT; }
+
 static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
     (void)why; // every combination in range is legal
-    const int32_t players = config->agents + config->bots;
-    int32_t width = 2; // of the arena, in cells; each player gets at least 36 units of area
-    while (16 * width * width < 9 * players) width++;
+    const int32_t players = config->agents + config->bots, width = cells_along(config);
     *env = (Env){.config = *config,
                  .rng = {seed},
                  .num_players = players,
                  .width = width + 2,
                  .num_cells = (width + 2) * (width + 2),
-                 .side = (float)width * SIGHT};
+                 .side = side_of(config)};
     env->scale = 2 / env->side;
     env->players = calloc((size_t)players, sizeof(Player));
     env->cells = calloc((size_t)env->num_cells, sizeof(Cell));
@@ -519,4 +536,102 @@ static void env_step(Env *env, PufIO *io) {
 static void env_close(Env *env) {
     free(env->players), free(env->cells), free(env->places), free(env->begin), free(env->live);
     free(env->keys);
+}
+
+// --- drawing -------------------------------------------------------------------------------
+// Moves have y upwards and pictures downwards, so everything is drawn at -y.
+#define HEAD 0.075f // height of the head, in widths of the picture
+
+static void draw_item(PufCanvas *c, const Cell *cell) {
+    const float x = cell->x, y = -cell->y, r = 0.42f;
+    if (cell->kind == HEALTH) {
+        puf_rect(c, x - r, y - 0.14f, 2 * r, 0.28f, PUF_GREEN);
+        puf_rect(c, x - 0.14f, y - r, 0.28f, 2 * r, PUF_GREEN);
+    } else puf_fill(c, (const float[]){x, y - r, x + r, y, x, y + r, x - r, y}, 4, PUF_YELLOW);
+}
+
+static void draw_bar(PufCanvas *c, float x, float y, float width, float height, float share,
+                     uint32_t colour) {
+    puf_round(c, x, y, width, height, height / 2, PUF_EDGE);
+    puf_round(c, x, y, width * share, height, height / 2, colour);
+}
+
+// An attack is known by the pause that follows it. A shot pauses for longer, but three steps after
+// it the pause is that of a melee, and only the distance of the nearest player tells them apart.
+static void draw_player(const Env *env, PufCanvas *c, int32_t i) {
+    const Player *p = &env->players[i], *near = &env->players[p->others[0].index];
+    const float x = p->x, y = -p->y, r = 0.7f;
+    const int melee = p->pause == MELEE_PAUSE, shot = p->pause == SHOT_PAUSE;
+    const float range = (melee ? MELEE_RANGE : SHOT_RANGE) + 2 * SPEED; // both moved since
+    const int shown = (melee || shot) && p->others[0].distance2 < range * range;
+    const int is_agent = i < env->config.agents;
+    puf_key(c, 2 + i);
+    puf_agent(c, is_agent ? i : -1);
+    if (shown && melee) puf_ring(c, x, y, MELEE_RANGE - 0.2f, 0.2f, PUF_ORANGE);
+    if (shown && shot) puf_line(c, x, y, near->x, -near->y, 0.16f, PUF_YELLOW);
+    puf_disc(c, x, y, r, is_agent ? puf_hue(i) : PUF_GREY);
+    puf_disc(c, x + 0.36f * MOVE_X[p->move], y - 0.36f * MOVE_Y[p->move], 0.22f, PUF_NIGHT);
+    if (p->health < 1)
+        draw_bar(c, x - 0.8f, y - 1.3f, 1.6f, 0.34f, p->health,
+                 puf_mix(PUF_RED, PUF_GREEN, p->health));
+    if (i == c->agent) puf_ring(c, x, y, r + 0.1f, 0.16f, PUF_WHITE);
+}
+
+// What an agent sees of itself, along the upper edge of its view: health and ammo.
+static void draw_self(const Player *p, PufCanvas *c) {
+    const float x = c->view[0] + 0.4f, y = c->view[1] + 0.4f;
+    draw_bar(c, x, y, 6, 0.7f, p->health, PUF_GREEN);
+    for (int i = 0; i < p->ammo; i++)
+        puf_rect(c, x + 15.2f - 0.6f * (float)(i + 1), y, 0.4f, 0.7f, PUF_YELLOW);
+}
+
+static void draw_head(const Env *env, PufCanvas *c) {
+    const Config *k = &env->config;
+    const float head = HEAD * (env->side + 2), y = -env->side - 1.3f - 0.2f * head;
+    const int32_t held = k->shrink + k->hold, t = env->tick;
+    const char *zone = t < k->shrink          ? "zone shrinks"
+                       : t < held             ? "zone holds"
+                       : env->zone_radius > 0 ? "zone closes"
+                                              : "zone closed";
+    puf_text(c, 0.01f * env->side, y, 0.65f * head, -1, PUF_WHITE, "%d left", env->left);
+    puf_text(c, 0.25f * env->side, y, 0.45f * head, -1, PUF_GREY, "%d agents  %d bots",
+             env->agents_left, env->left - env->agents_left);
+    puf_text(c, 0.99f * env->side, y, 0.45f * head, 1, PUF_CYAN, "%s  step %d", zone, t);
+}
+
+static void env_draw(const Env *env, PufCanvas *c) {
+    const float side = env->side, wide = side + 2;
+    const Player *me = c->agent >= 0 ? &env->players[c->agent] : NULL;
+    if (me) puf_look(c, me->x - SIGHT, -me->y - SIGHT, 2 * SIGHT, 2 * SIGHT);
+    else puf_look(c, -1, -side - 1 - HEAD * wide, wide, (1 + HEAD) * wide);
+    puf_rect(c, 0, -side, side, side, puf_mix(PUF_NIGHT, PUF_RED, 0.3f)); // outside of the zone
+    puf_key(c, 1);
+    puf_disc(c, env->zone_x, -env->zone_y, env->zone_radius, PUF_PANEL);
+    puf_ring(c, env->zone_x, -env->zone_y, env->zone_radius, 0.2f, PUF_CYAN);
+    puf_key(c, 0);
+    const float by = SIGHT + HEAD * wide, all = side + 2 * by; // the zone reaches over the walls
+    puf_rect(c, -by, -side - by, all, by, PUF_NIGHT);
+    puf_rect(c, -by, 0, all, by, PUF_NIGHT);
+    puf_rect(c, -by, -side, by, side, PUF_NIGHT);
+    puf_rect(c, side, -side, by, side, PUF_NIGHT);
+    for (float g = SIGHT; g < side; g += SIGHT) {
+        puf_rect(c, g, -side, 0.06f, side, PUF_EDGE);
+        puf_rect(c, 0, -g, side, 0.06f, PUF_EDGE);
+    }
+    const Player centre = {.x = side / 2, .y = side / 2};
+    const float far = me ? 1.5f * SIGHT : side; // nothing beyond is in the picture
+    for (int32_t i = 0; i < env->num_cells; i++) {
+        const Cell *cell = &env->cells[i];
+        if (cell->kind != NOTHING && distance2_to(me ? me : &centre, cell->x, cell->y) < far * far)
+            draw_item(c, cell);
+    }
+    for (int32_t k = 0; k < env->left; k++) {
+        const Player *p = &env->players[env->live[k]];
+        if (distance2_to(me ? me : &centre, p->x, p->y) < far * far)
+            draw_player(env, c, env->live[k]);
+    }
+    puf_agent(c, -1);
+    puf_key(c, 0);
+    if (me) draw_self(me, c);
+    else draw_head(env, c);
 }

@@ -23,6 +23,16 @@
     X(catches, "prey that was caught") \
     X(entered, "prey that entered") \
     X(survival, "mean steps from the entry of a prey until it was caught, or until the end")
+#define PUF_VIEW(c) side_of(c) + 2, (1 + HEAD) * (side_of(c) + 2)
+#define PUF_PACE(c) 12
+#define PUF_KEYS(X) \
+    X(move, 1, "right d", "right") \
+    X(move, 2, "up+right w+d", "up and right") \
+    X(move, 3, "up w", "up") \
+    X(move, 4, "up+left w+a", "up and left") \
+    X(move, 5, "left a", "left") \
+    X(move, 6, "down+left s+a", "down and left") X(move, 7, "down s", "down") \
+        X(move, 8, "down+right s+d", "down and right")
 #include "pufferenv/env.h"
 
 #include <math.h>
@@ -52,11 +62,12 @@ struct Env {
     Point *agents;      // (hunters + prey,)
 };
 
+static float side_of(const Config *config) { return SPACE * sqrtf((float)PUF_AGENTS(config)); }
+
 static int env_init(Env *env, const Config *config, uint64_t seed, const char **why) {
     (void)why; // every combination in range is legal
-    const int32_t n = config->hunters + config->prey;
-    *env = (Env){.config = *config, .rng = {seed}, .side = SPACE * sqrtf((float)n)};
-    env->agents = calloc((size_t)n, sizeof(Point));
+    *env = (Env){.config = *config, .rng = {seed}, .side = side_of(config)};
+    env->agents = calloc((size_t)PUF_AGENTS(config), sizeof(Point));
     return env->agents ? PUF_OK : PUF_ERR_MEMORY;
 }
 
@@ -180,3 +191,53 @@ static void env_step(Env *env, PufIO *io) {
 }
 
 static void env_close(Env *env) { free(env->agents); }
+
+// --- drawing -------------------------------------------------------------------------------
+// Moves have y upwards and pictures downwards, so everything is drawn at -y.
+#define HEAD 0.08f // height of the head, in widths of the picture
+
+// Draws a live agent, or a cross where prey was caught.
+static void draw_agent(const Env *env, PufCanvas *c, int a) {
+    const float x = env->agents[a].x, y = -env->agents[a].y, r = 0.2f;
+    const int hunts = a < env->config.hunters;
+    if (!c->alive[a]) {
+        if (hunts || a >= env->config.hunters + env->entered) return;
+        puf_line(c, x - r, y - r, x + r, y + r, 0.13f, puf_fade(PUF_GREY, 0.6f));
+        puf_line(c, x - r, y + r, x + r, y - r, 0.13f, puf_fade(PUF_GREY, 0.6f));
+        return;
+    }
+    puf_key(c, 1 + a);
+    puf_agent(c, a);
+    if (hunts) {
+        puf_disc(c, x, y, REACH, puf_fade(PUF_RED, 0.2f));
+        puf_ring(c, x, y, REACH - 0.06f, 0.06f, puf_fade(PUF_RED, 0.6f));
+    }
+    puf_disc(c, x, y, hunts ? 0.45f : 0.34f, hunts ? PUF_RED : PUF_CYAN);
+    puf_disc(c, x, y, hunts ? 0.2f : 0.12f, PUF_NIGHT);
+    if (a == c->agent) puf_ring(c, x, y, 0.55f, 0.12f, PUF_WHITE);
+    puf_agent(c, -1);
+    puf_key(c, 0);
+}
+
+static void env_draw(const Env *env, PufCanvas *c) {
+    const float side = env->side, wide = side + 2, around = 6;
+    const Point *me = c->agent >= 0 ? &env->agents[c->agent] : NULL;
+    if (me) puf_look(c, me->x - around, -me->y - around, 2 * around, 2 * around);
+    else puf_look(c, -1, -side - 1 - HEAD * wide, wide, (1 + HEAD) * wide);
+    puf_round(c, -0.5f, -side - 0.5f, side + 1, side + 1, 0.5f, PUF_PANEL);
+    for (float g = SPACE; g < side; g += SPACE) {
+        puf_rect(c, g, -side - 0.5f, 0.05f, side + 1, PUF_NIGHT);
+        puf_rect(c, -0.5f, -g, side + 1, 0.05f, PUF_NIGHT);
+    }
+    for (int a = PUF_AGENTS(&env->config) - 1; a >= 0; a--) draw_agent(env, c, a);
+
+    const float *view = c->view; // the time, along the upper edge of any view
+    const float time = (float)env->tick / (float)env->config.max_steps;
+    puf_rect(c, view[0], view[1], time * view[2], 0.01f * view[2], PUF_YELLOW);
+    if (me) return;
+    const float base = -side - 0.7f - 0.3f * HEAD * wide, size = 0.62f * HEAD * wide;
+    puf_text(c, 0.01f * side, base, size, -1, PUF_WHITE, "caught %d of %d", env->catches,
+             env->config.prey);
+    puf_text(c, 0.99f * side, base, size, 1, PUF_GREY, "step %d of %d", env->tick,
+             env->config.max_steps);
+}
