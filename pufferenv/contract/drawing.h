@@ -22,9 +22,10 @@ typedef struct PufImage {
 
 // What the drawing object needs for pictures: the rasterizer, which is in another module.
 typedef struct PufPainter {
-    // Draws a list into the whole image: `view` (x, y, width, height) fills it as far as its shape
-    // allows, in the middle. Any thread may call it. -> 0, or -1 if the list is not valid.
-    int (*raster)(const PufWord *words, const float view[4], const PufImage *image);
+    // Draws a list of `count` words, without its END, into the whole image: `view` (x, y, width,
+    // height) fills it as far as its shape allows, in the middle. Any thread may call it. -> 0, or
+    // -1 if the list is not valid: shapes that are wrong are left out.
+    int (*raster)(const PufWord *words, uint32_t count, const float view[4], const PufImage *image);
 } PufPainter;
 
 // One row of PUF_KEYS.

@@ -164,7 +164,7 @@ static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels)
         }
         canvas.words = allocated;
     }
-    const int status = puf_painter->raster(canvas.words, canvas.view, &image);
+    const int status = puf_painter->raster(canvas.words, canvas.count, canvas.view, &image);
     PUF_RULE(io, a, status == 0, "draws a shape whose place or size is NaN or infinite");
     (void)status, (void)io;
     free(allocated);

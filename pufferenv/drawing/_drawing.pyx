@@ -11,6 +11,8 @@ from libc.string cimport memcpy
 
 from pufferenv.contract.spec cimport PUF_ABI
 
+from pufferenv.drawing.font import read_font
+
 cdef extern from "dlfcn.h" nogil:
     void *dlopen(const char *path, int flags)
     void *dlsym(void *handle, const char *name)
@@ -36,7 +38,8 @@ cdef extern from "pufferenv/contract/drawing.h" nogil:
         int32_t width, height, channels
         size_t row_stride, pixel_stride, channel_stride
     ctypedef struct PufPainter:
-        int (*raster)(const PufWord *words, const float *view, const PufImage *image) noexcept nogil
+        int (*raster)(const PufWord *words, uint32_t count, const float *view,
+                      const PufImage *image) noexcept nogil
     ctypedef struct PufKeyBinding:
         const char *action
         const char *keys
@@ -54,12 +57,45 @@ cdef extern from "pufferenv/contract/drawing.h" nogil:
 cdef extern from "pufferenv/drawing/raster.h" nogil:
     enum:
         PUF_MOST_SIDE
-    int puf_raster(const PufWord *words, const float *view, const PufImage *image) noexcept nogil
+        PUF_GLYPHS
+    ctypedef struct PufGlyph:
+        int32_t x
+    ctypedef struct PufFont:
+        const uint8_t *distances
+        int32_t width, height
+        float em, reach
+        PufGlyph *glyphs
+    int puf_set_font(const PufFont *font) noexcept nogil
+    int puf_raster(const PufWord *words, uint32_t count, const float *view,
+                   const PufImage *image) noexcept nogil
 
 MOST_SIDE = PUF_MOST_SIDE
 MOST_WORDS = 1 << 24
 cdef PufPainter painter
 painter.raster = puf_raster
+
+cdef PufFont font
+cdef object atlas = None  # keeps the font's memory
+
+
+cdef int set_font() except -1:
+    """Give the rasterizer the font of this package."""
+    global atlas
+    read = read_font()
+    atlas = read.distances
+    font.distances = <const uint8_t *><size_t>read.distances.ctypes.data
+    font.height, font.width = read.distances.shape
+    font.em, font.reach = read.em, read.reach
+    cdef size_t glyphs = read.glyphs.ctypes.data
+    if read.glyphs.nbytes != PUF_GLYPHS * sizeof(PufGlyph):
+        raise ImportError("font.bin is of another version than this module: run build.py")
+    memcpy(font.glyphs, <const void *>glyphs, PUF_GLYPHS * sizeof(PufGlyph))
+    if puf_set_font(&font):
+        raise ImportError("font.bin is not valid: run docs/make_font.py")
+    return 0
+
+
+set_font()
 
 KeyBinding = namedtuple("KeyBinding", "action choice keys label")
 
@@ -77,6 +113,8 @@ cdef class DisplayList:
     def __init__(self, words, view):
         self.words = np.ascontiguousarray(words, np.uint32)
         self.view = tuple(map(float, view))
+        if self.words.ndim != 1 or not 1 <= len(self.words) <= MOST_WORDS:
+            raise ValueError(f"words of shape {self.words.shape} must be (n,), 1 <= n <= {MOST_WORDS}")
         if len(self.view) != 4 or not (self.view[2] > 0 and self.view[3] > 0):
             raise ValueError(f"view={view} must be x, y, width and height, both above 0")
 
@@ -86,10 +124,11 @@ cdef class DisplayList:
         cdef PufImage target = image_of(image)
         cdef float[4] view
         cdef int k, status
+        cdef uint32_t count = words.shape[0]
         for k in range(4):
             view[k] = self.view[k]
         with nogil:
-            status = puf_raster(<const PufWord *>&words[0], view, &target)
+            status = puf_raster(<const PufWord *>&words[0], count, view, &target)
         if status:
             raise DisplayListError("a shape has a place or size that is NaN or infinite")
 
@@ -215,7 +254,7 @@ cdef class Drawing:
             canvas = self._list(engine, env, -1 if agents is None else agents[k], config)
             target = image_of(images[k])
             with nogil:
-                status = puf_raster(canvas.words, canvas.view, &target)
+                status = puf_raster(canvas.words, canvas.count, canvas.view, &target)
             if status:
                 raise DisplayListError(f"{self.name} draws a shape whose place or size is NaN or "
                                        f"infinite: env {env}")

@@ -1,116 +1,112 @@
-// pufferenv/drawing/raster.c - a display list into pixels; see raster.h.
-//
-// Every shape is drawn row by row: first the coverage of each pixel of the row, 0 to 255, from the
-// distance between the pixel's centre and the shape, then one blend of the row.
-#include "pufferenv/drawing/raster.h"
+// pufferenv/drawing/raster.c - walks a display list and draws each shape of it; see raster.h.
+#include "pufferenv/drawing/pixels.h"
 
 #include <math.h>
-#include <stddef.h>
 
-static const PufFont *font = NULL;
-void puf_set_font(const PufFont *given) { font = given; }
+static const float FARTHEST = 1e9f; // world units, of any place or size in a list
 
-typedef struct Target {
-    const PufImage *image;
-    float scale, dx, dy; // pixels per world unit; place of the world's origin
-} Target;
-
-static inline float clamp(float v, float low, float high) {
-    return v < low ? low : v > high ? high : v;
-}
-static inline int most(int a, int b) { return a > b ? a : b; }
-static inline int least(int a, int b) { return a < b ? a : b; }
-
-static uint8_t channel_of(const PufImage *m, uint32_t colour, int k) {
-    const uint32_t r = colour >> 24, g = colour >> 16 & 255, b = colour >> 8 & 255;
-    if (m->channels == 1) return (uint8_t)((77 * r + 150 * g + 29 * b + 128) >> 8);
-    return (uint8_t)(k == 0 ? r : k == 1 ? g : k == 2 ? b : 255);
-}
-
-// Blends a colour into pixels [x0, x1) of row y with coverage `cover` (x1 - x0).
-static void blend_row(const PufImage *m, int y, int x0, int x1, const uint8_t *cover,
-                      uint32_t colour) {
-    const uint32_t alpha = colour & 255;
-    for (int k = 0; k < m->channels; k++) {
-        uint8_t *p = m->pixels + (size_t)y * m->row_stride + (size_t)x0 * m->pixel_stride +
-                     (size_t)k * m->channel_stride;
-        const int32_t value = channel_of(m, colour, k);
-        for (int x = x0; x < x1; x++, p += m->pixel_stride) {
-            const uint32_t a = alpha * cover[x - x0];
-            const int32_t part = (int32_t)((a + 128 + (a >> 8)) >> 8);
-            const int32_t d = (value - *p) * part;
-            *p = (uint8_t)(*p + ((d + 128 + (d >> 8)) >> 8));
-        }
-    }
-}
-
-// A box with round corners of radius r around (cx, cy); hole > 0: a ring, `hole` wide.
-static void box(const Target *t, float cx, float cy, float hx, float hy, float r, float hole,
-                uint32_t colour) {
-    const PufImage *m = t->image;
-    const int y0 = most(0, (int)floorf(cy - hy - 0.5f));
-    const int y1 = least(m->height, (int)ceilf(cy + hy + 0.5f));
-    const int x0 = most(0, (int)floorf(cx - hx - 0.5f));
-    const int x1 = least(m->width, (int)ceilf(cx + hx + 0.5f));
-    uint8_t cover[PUF_MOST_SIDE];
-    if (x1 <= x0) return;
-    for (int y = y0; y < y1; y++) {
-        const float py = fabsf((float)y + 0.5f - cy);
-        for (int x = x0; x < x1; x++) {
-            const float px = fabsf((float)x + 0.5f - cx);
-            float part;
-            if (r < 0.01f && hole <= 0) {
-                part = clamp(hx + 0.5f - px, 0, clamp(2 * hx, 0, 1)) *
-                       clamp(hy + 0.5f - py, 0, clamp(2 * hy, 0, 1));
-            } else {
-                const float qx = px - (hx - r), qy = py - (hy - r);
-                const float ox = qx > 0 ? qx : 0, oy = qy > 0 ? qy : 0;
-                const float inside = qx > qy ? qx : qy;
-                const float d = sqrtf(ox * ox + oy * oy) + (inside < 0 ? inside : 0) - r;
-                part = clamp(0.5f - d, 0, 1);
-                if (hole > 0) part *= clamp(0.5f + d + hole, 0, 1);
-            }
-            cover[x - x0] = (uint8_t)(part * 255 + 0.5f);
-        }
-        blend_row(m, y, x0, x1, cover, colour);
-    }
-}
-
-static int finite(const PufWord *words, uint32_t count) {
+static int all_within(const PufWord *words, uint32_t count, float low) {
+    int within = 1;
     for (uint32_t i = 0; i < count; i++)
-        if (!(words[i].f > -1e9f && words[i].f < 1e9f)) return 0;
-    return 1;
+        within &= words[i].f >= low && words[i].f <= FARTHEST; // false for NaN
+    return within;
 }
 
-static void draw(const Target *t, const PufWord *w) {
-    const uint32_t op = w->u & 255, colour = w[1].u;
+int puf_check_command(const PufWord *w, uint32_t left) {
+    if (left < 1) return -1;
+    const uint32_t op = w->u & 255, words = w->u >> 8;
+    if (words < 2 || words > left) return -1;
     const PufWord *a = w + 2;
-    const float s = t->scale, x = a[0].f * s + t->dx, y = a[1].f * s + t->dy;
-    if (op == PUF_OP_RECT) {
-        const float hx = a[2].f * s / 2, hy = a[3].f * s / 2;
-        box(t, x + hx, y + hy, hx, hy, fminf(a[4].f * s, fminf(hx, hy)), 0, colour);
-    } else if (op == PUF_OP_DISC) {
-        box(t, x, y, a[2].f * s, a[2].f * s, a[2].f * s, 0, colour);
-    } else if (op == PUF_OP_RING) {
-        const float r = (a[2].f + a[3].f) * s;
-        box(t, x, y, r, r, r, a[3].f * s, colour);
+    switch (op) {
+    case PUF_OP_KEY:
+    case PUF_OP_AGENT:
+        return words == 2 ? 0 : -1;
+    case PUF_OP_RECT:
+        return words == 7 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 3, 0) ? 0 : -1;
+    case PUF_OP_DISC:
+        return words == 5 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 1, 0) ? 0 : -1;
+    case PUF_OP_RING:
+        return words == 6 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 2, 0) ? 0 : -1;
+    case PUF_OP_LINE:
+        return words >= 5 && words % 2 == 1 && all_within(a, 1, 0) &&
+                       all_within(a + 1, words - 3, -FARTHEST)
+                   ? 0
+                   : -1;
+    case PUF_OP_FILL:
+        return words >= 8 && words % 2 == 0 && all_within(a, words - 2, -FARTHEST) ? 0 : -1;
+    case PUF_OP_TEXT:
+        return words >= 7 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 1, 0) &&
+                       (a[3].f == -1 || a[3].f == 0 || a[3].f == 1) && a[4].u <= 4 * (words - 7)
+                   ? 0
+                   : -1;
+    default:
+        return -1;
     }
 }
 
-int puf_raster(const PufWord *words, const float view[4], const PufImage *image) {
-    const float sx = (float)image->width / view[2], sy = (float)image->height / view[3];
-    Target t = {.image = image, .scale = sx < sy ? sx : sy};
-    t.dx = ((float)image->width - view[2] * t.scale) / 2 - view[0] * t.scale;
-    t.dy = ((float)image->height - view[3] * t.scale) / 2 - view[1] * t.scale;
+static void draw(const PufTarget *t, const PufWord *w) {
+    const uint32_t op = w->u & 255, words = w->u >> 8;
+    const PufWord *a = w + 2;
+    const PufInk ink = puf_ink(t, w[1].u);
+    if (ink.alpha == 0) return;
+    const float s = t->scale, x = puf_pixel_x(t, a[0].f), y = puf_pixel_y(t, a[1].f);
+    if (op == PUF_OP_RECT) {
+        const float x1 = puf_pixel_x(t, a[0].f + a[2].f), y1 = puf_pixel_y(t, a[1].f + a[3].f);
+        puf_draw_box(t, x, y, x1, y1, puf_pixel(a[4].f * s), &ink);
+    } else if (op == PUF_OP_DISC) {
+        puf_draw_disc(t, x, y, puf_pixel(a[2].f * s), &ink);
+    } else if (op == PUF_OP_RING) {
+        puf_draw_ring(t, x, y, puf_pixel(a[2].f * s), puf_pixel((a[2].f + a[3].f) * s), &ink);
+    } else if (op == PUF_OP_LINE) {
+        puf_draw_path(t, a + 1, (words - 3) / 2, puf_pixel(a[0].f * s), &ink);
+    } else if (op == PUF_OP_FILL) {
+        puf_draw_fill(t, a, (words - 2) / 2, &ink);
+    } else if (op == PUF_OP_TEXT) {
+        puf_draw_text(t, x, y, puf_pixel(a[2].f * s), a[3].f, (const uint8_t *)(a + 5), a[4].u,
+                      &ink);
+    }
+}
+
+static PufLayout layout_of(const PufImage *m) {
+    if (m->pixel_stride == 1) return PUF_PLANES;
+    if (m->pixel_stride == (size_t)m->channels && m->channel_stride == 1)
+        return m->channels == 3 ? PUF_RGB : m->channels == 4 ? PUF_RGBA : PUF_STRIDED;
+    return PUF_STRIDED;
+}
+
+// Describes where the view lies in an image: in the middle, from a whole pixel on. -> 0, or -1.
+static int place(PufTarget *t, const float view[4], const PufImage *image) {
+    const int w = image->width, h = image->height;
+    if (w < 1 || h < 1 || w > PUF_MOST_SIDE || h > PUF_MOST_SIDE || !image->pixels) return -1;
+    if (image->channels != 1 && image->channels != 3 && image->channels != 4) return -1;
+    for (int k = 0; k < 4; k++)
+        if (!(view[k] >= -FARTHEST && view[k] <= FARTHEST)) return -1;
+    if (!(view[2] >= 1 / FARTHEST && view[3] >= 1 / FARTHEST)) return -1;
+    const float scale = puf_least((float)w / view[2], (float)h / view[3]);
+    const int x0 = puf_floor_in(((float)w - view[2] * scale) / 2 + 0.5f, 0, w);
+    const int y0 = puf_floor_in(((float)h - view[3] * scale) / 2 + 0.5f, 0, h);
+    *t = (PufTarget){.image = *image, .layout = layout_of(image), .scale = scale};
+    t->dx = (float)x0 - view[0] * scale, t->dy = (float)y0 - view[1] * scale;
+    t->x0 = x0, t->y0 = y0;
+    t->x1 = puf_ceil_in((float)x0 + view[2] * scale - 0.01f, x0, w);
+    t->y1 = puf_ceil_in((float)y0 + view[3] * scale - 0.01f, y0, h);
+    return 0;
+}
+
+int puf_raster(const PufWord *words, uint32_t count, const float view[4], const PufImage *image) {
+    PufTarget t, whole;
+    if (place(&t, view, image)) return -1;
+    whole = t, whole.x0 = whole.y0 = 0, whole.x1 = image->width, whole.y1 = image->height;
+    const PufInk night = puf_ink(&t, PUF_NIGHT);
+    for (int y = 0; y < image->height; y++) puf_put_span(&whole, y, 0, image->width, &night, 255);
     int status = 0;
-    box(&t, (float)image->width / 2, (float)image->height / 2, (float)image->width,
-        (float)image->height, 0, 0, PUF_NIGHT);
-    for (const PufWord *w = words; (w->u & 255) != PUF_OP_END; w += w->u >> 8) {
-        const uint32_t op = w->u & 255, count = w->u >> 8;
-        if (op == PUF_OP_KEY || op == PUF_OP_AGENT) continue;
-        const uint32_t floats = op == PUF_OP_TEXT ? 4 : count - 2;
-        if (finite(w + 2, floats)) draw(&t, w);
-        else status = -1;
+    for (uint32_t i = 0; i < count && (words[i].u & 255) != PUF_OP_END;) {
+        const PufWord *w = words + i;
+        const uint32_t op = w->u & 255, size = w->u >> 8;
+        if (size < 2 || size > count - i) return -1;
+        if (puf_check_command(w, count - i)) status = -1;
+        else if (op != PUF_OP_KEY && op != PUF_OP_AGENT) draw(&t, w);
+        i += size;
     }
     return status;
 }

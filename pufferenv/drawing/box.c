@@ -1,0 +1,131 @@
+// pufferenv/drawing/box.c - rectangles with round corners, discs and rings; see pixels.h.
+//
+// Straight edges are exact: a pixel is covered by the part of its area that is inside. Coverage
+// near a curved edge is 0.5 minus the distance from the pixel's centre to the edge, which is right
+// for the area of the whole shape as long as its radius is not much smaller than a pixel:
+//   disc    drawn with sqrt(r^2 - 1/12), it has the area of radius r; below SMALL_DISC it is drawn
+//           as a square of that area
+//   corner  below SMALL_CORNER, its cut-off area is taken from the one pixel at the corner
+#include "pufferenv/drawing/pixels.h"
+
+#include <math.h>
+
+static const float SMALL_DISC = 0.75f, SMALL_CORNER = 0.5f; // pixels
+static const float CORNER_CUT = 0.2146018f;                 // 1 - pi / 4: of a square of side 1
+static const float SQRT_PI = 1.7724539f;
+
+// A rectangle; `cut`: what its corners lack, in pixels of area each.
+static void sharp_box(const PufTarget *t, float x0, float y0, float x1, float y1, float cut,
+                      const PufInk *ink) {
+    const int left = puf_floor_in(x0, t->x0, t->x1), right = puf_ceil_in(x1, t->x0, t->x1) - 1;
+    const int top = puf_floor_in(y0, t->y0, t->y1), end = puf_ceil_in(y1, t->y0, t->y1);
+    if (right < left) return;
+    // Coverage of the first and last column; the others are full.
+    const float first = puf_least(x1, (float)left + 1) - puf_most(x0, (float)left);
+    const float last = puf_least(x1, (float)right + 1) - puf_most(x0, (float)right);
+    const int at_left = (float)left <= x0, at_right = (float)right + 1 >= x1;
+    for (int y = top; y < end; y++) {
+        const float high = puf_least(y1, (float)y + 1) - puf_most(y0, (float)y);
+        const float lost = cut * (float)(((float)y <= y0) + ((float)y + 1 >= y1));
+        float a = first * high - (at_left ? lost : 0), b = last * high - (at_right ? lost : 0);
+        if (left == right) a -= at_right ? lost : 0;
+        puf_put_pixel(t, y, left, ink, puf_over_255(ink->alpha * puf_byte(puf_most(a, 0))));
+        if (right == left) continue;
+        puf_put_span(t, y, left + 1, right, ink, puf_byte(high));
+        puf_put_pixel(t, y, right, ink, puf_over_255(ink->alpha * puf_byte(puf_most(b, 0))));
+    }
+}
+
+// Covers pixels [x0, x1) whose centres are `high` above or below the centre of an arc at cx.
+static void cover_arc(int x0, int x1, float cx, float high, float radius, uint8_t *cover) {
+    for (int x = x0; x < x1; x++) {
+        const float wide = (float)x + 0.5f - cx;
+        const float part = radius + 0.5f - sqrtf(wide * wide + high * high);
+        cover[x - x0] = puf_byte(puf_clamp_(part, 0, 1));
+    }
+}
+
+// A box whose corners are arcs of radius r around points that are `inset` from its edges.
+static void round_box(const PufTarget *t, float x0, float y0, float x1, float y1, float inset,
+                      float r, const PufInk *ink) {
+    const float left = x0 + inset, right = x1 - inset, top = y0 + inset, bottom = y1 - inset;
+    const float outer = r + 0.5f, inner = r - 0.5f;
+    const int begin = puf_floor_in(top - outer, t->y0, t->y1);
+    const int end = puf_ceil_in(bottom + outer, t->y0, t->y1);
+    uint8_t cover[PUF_MOST_SIDE];
+    for (int y = begin; y < end; y++) {
+        const float cy = (float)y + 0.5f;
+        const float high = puf_most(puf_most(top - cy, cy - bottom), 0);
+        if (high >= outer) continue;
+        const float out = sqrtf(outer * outer - high * high);
+        const int x_first = puf_ceil_in(left - out - 0.5f, t->x0, t->x1);
+        const int x_last = puf_floor_in(right + out + 0.5f, t->x0, t->x1);
+        // Between a and b all pixels are covered alike: fully, or as far as the edge above says.
+        const float in = high < inner ? sqrtf(inner * inner - high * high) : 0;
+        const float part = puf_clamp_(outer - high, 0, 1);
+        const int a = puf_ceil_in(left - in - 0.5f, x_first, x_last);
+        const int b = puf_floor_in(right + in + 0.5f, a, x_last);
+        cover_arc(x_first, a, left, high, r, cover);
+        puf_put_cover(t, y, x_first, a, cover, ink);
+        puf_put_span(t, y, a, b, ink, puf_byte(part));
+        cover_arc(b, x_last, right, high, r, cover);
+        puf_put_cover(t, y, b, x_last, cover, ink);
+    }
+}
+
+void puf_draw_box(const PufTarget *t, float x0, float y0, float x1, float y1, float radius,
+                  const PufInk *ink) {
+    const float r = puf_least(radius, puf_least(x1 - x0, y1 - y0) / 2);
+    if (r < SMALL_CORNER) sharp_box(t, x0, y0, x1, y1, CORNER_CUT * r * r, ink);
+    else if (2 * r == x1 - x0 && 2 * r == y1 - y0)
+        puf_draw_disc(t, (x0 + x1) / 2, (y0 + y1) / 2, r, ink);
+    else round_box(t, x0, y0, x1, y1, r, r, ink);
+}
+
+// -> the radius with which distances give the area of a disc of radius r.
+static float drawn_radius(float r) { return sqrtf(r * r - 1 / 12.0f); }
+
+void puf_draw_disc(const PufTarget *t, float x, float y, float radius, const PufInk *ink) {
+    if (radius < SMALL_DISC) {
+        const float half = radius * SQRT_PI / 2;
+        sharp_box(t, x - half, y - half, x + half, y + half, 0, ink);
+    } else {
+        round_box(t, x, y, x, y, 0, drawn_radius(radius), ink);
+    }
+}
+
+// -> coverage of a pixel whose centre is at (x, y) from the centre of a disc.
+static float disc_part(float x, float y, float radius) {
+    if (radius < SMALL_DISC) { // a square, as in puf_draw_disc
+        const float half = radius * SQRT_PI / 2, most = puf_least(1, 2 * half);
+        return puf_clamp_(half + 0.5f - fabsf(x), 0, most) *
+               puf_clamp_(half + 0.5f - fabsf(y), 0, most);
+    }
+    return puf_clamp_(drawn_radius(radius) + 0.5f - sqrtf(x * x + y * y), 0, 1);
+}
+
+void puf_draw_ring(const PufTarget *t, float x, float y, float inner, float outer,
+                   const PufInk *ink) {
+    const float reach = outer + 1;
+    const int begin = puf_floor_in(y - reach, t->y0, t->y1);
+    const int end = puf_ceil_in(y + reach, t->y0, t->y1);
+    uint8_t cover[PUF_MOST_SIDE];
+    for (int row = begin; row < end; row++) {
+        const float high = (float)row + 0.5f - y, hole = inner - 1;
+        const float out = reach * reach - high * high, in = hole * hole - high * high;
+        if (out <= 0) continue;
+        const float wide = sqrtf(out), empty = hole > 0 && in > 0 ? sqrtf(in) : 0;
+        const int x0 = puf_floor_in(x - wide, t->x0, t->x1);
+        const int x1 = puf_ceil_in(x + wide, t->x0, t->x1);
+        const int a = puf_ceil_in(x - empty, x0, x1), b = puf_floor_in(x + empty, a, x1);
+        for (int part = 0; part < 2; part++) { // left and right of the hole
+            const int from = part ? b : x0, to = part ? x1 : a;
+            for (int i = from; i < to; i++) {
+                const float px = (float)i + 0.5f - x;
+                const float cut = inner > 0 ? disc_part(px, high, inner) : 0;
+                cover[i - from] = puf_byte(puf_most(disc_part(px, high, outer) - cut, 0));
+            }
+            puf_put_runs(t, row, from, to, cover, ink);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// pufferenv/drawing/pixels.c - blends a colour into pixels; see pixels.h.
+//
+// A blend is p * (255 - a) + value * a, divided by 255 and rounded. It fits into 16 bits, so that
+// compilers make vectors of it. Packed pixels are treated as bytes with a repeating pattern.
+#include "pufferenv/drawing/pixels.h"
+
+#include <string.h>
+
+enum { PATTERN = 48, CHUNK = 16 }; // bytes, a multiple of 3 and 4; pixels of RGB in them
+
+PufInk puf_ink(const PufTarget *t, uint32_t colour) {
+    const uint32_t r = colour >> 24, g = colour >> 16 & 255, b = colour >> 8 & 255;
+    PufInk ink = {.value = {(uint8_t)r, (uint8_t)g, (uint8_t)b, 255}, .alpha = colour & 255};
+    if (t->image.channels == 1) ink.value[0] = (uint8_t)((77 * r + 150 * g + 29 * b + 128) >> 8);
+    return ink;
+}
+
+static inline uint8_t *at(const PufTarget *t, int y, int x) {
+    const PufImage *m = &t->image;
+    return m->pixels + (size_t)y * m->row_stride + (size_t)x * m->pixel_stride;
+}
+
+static void fill_pattern(uint8_t *p, size_t bytes, const PufInk *ink, size_t channels) {
+    uint8_t pattern[PATTERN];
+    for (size_t i = 0; i < PATTERN; i += channels) memcpy(pattern + i, ink->value, channels);
+    for (; bytes >= PATTERN; bytes -= PATTERN, p += PATTERN) memcpy(p, pattern, PATTERN);
+    memcpy(p, pattern, bytes);
+}
+
+// Sets pixels [x0, x1) of row y.
+static void fill_span(const PufTarget *t, int y, int x0, int x1, const PufInk *ink) {
+    const PufImage *m = &t->image;
+    const size_t n = (size_t)(x1 - x0);
+    uint8_t *p = at(t, y, x0);
+    if (t->layout == PUF_PLANES) {
+        for (int k = 0; k < m->channels; k++, p += m->channel_stride) memset(p, ink->value[k], n);
+    } else if (t->layout != PUF_STRIDED && n >= 8) {
+        fill_pattern(p, n * m->pixel_stride, ink, m->pixel_stride);
+    } else {
+        for (size_t i = 0; i < n; i++, p += m->pixel_stride)
+            for (int k = 0; k < m->channels; k++) p[(size_t)k * m->channel_stride] = ink->value[k];
+    }
+}
+
+// (n,) bytes in memory, blended with one value and one weight.
+static void blend_bytes(uint8_t *p, size_t n, uint32_t value, uint32_t a) {
+    const uint16_t add = (uint16_t)(value * a + 128), keep = (uint16_t)(255 - a);
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t sum = (uint16_t)(p[i] * keep + add);
+        p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+    }
+}
+
+static void blend_pattern(uint8_t *p, size_t bytes, const PufInk *ink, size_t channels,
+                          uint32_t a) {
+    uint16_t add[PATTERN];
+    const uint16_t keep = (uint16_t)(255 - a);
+    for (size_t i = 0; i < PATTERN; i++) add[i] = (uint16_t)(ink->value[i % channels] * a + 128);
+    for (; bytes >= PATTERN; bytes -= PATTERN, p += PATTERN)
+        for (size_t i = 0; i < PATTERN; i++) {
+            const uint16_t sum = (uint16_t)(p[i] * keep + add[i]);
+            p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+        }
+    for (size_t i = 0; i < bytes; i++) {
+        const uint16_t sum = (uint16_t)(p[i] * keep + add[i]);
+        p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+    }
+}
+
+void puf_put_span(const PufTarget *t, int y, int x0, int x1, const PufInk *ink, uint32_t cover) {
+    const PufImage *m = &t->image;
+    const uint32_t a = puf_over_255(ink->alpha * cover);
+    if (a == 0 || x1 <= x0) return;
+    if (a == 255) {
+        fill_span(t, y, x0, x1, ink);
+    } else if (t->layout == PUF_PLANES) {
+        uint8_t *p = at(t, y, x0);
+        for (int k = 0; k < m->channels; k++, p += m->channel_stride)
+            blend_bytes(p, (size_t)(x1 - x0), ink->value[k], a);
+    } else if (t->layout != PUF_STRIDED && x1 - x0 >= 8) {
+        blend_pattern(at(t, y, x0), (size_t)(x1 - x0) * m->pixel_stride, ink, m->pixel_stride, a);
+    } else {
+        for (int x = x0; x < x1; x++) puf_put_pixel(t, y, x, ink, a);
+    }
+}
+
+// (n,) bytes in memory, each blended with its own weight.
+static void blend_weights(uint8_t *p, size_t n, const uint8_t *weight, uint32_t value) {
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t a = weight[i];
+        const uint16_t sum = (uint16_t)(p[i] * (255 - a) + value * a + 128);
+        p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+    }
+}
+
+static void blend_chunk(const PufTarget *t, int y, int x, size_t n, const uint8_t *weight,
+                        const PufInk *ink) {
+    const PufImage *m = &t->image;
+    uint8_t *p = at(t, y, x);
+    if (t->layout == PUF_PLANES) {
+        for (int k = 0; k < m->channels; k++, p += m->channel_stride)
+            blend_weights(p, n, weight, ink->value[k]);
+    } else if (t->layout == PUF_RGB && n == CHUNK) {
+        uint8_t wide[PATTERN], value[PATTERN];
+        for (size_t i = 0; i < CHUNK; i++)
+            for (size_t k = 0; k < 3; k++)
+                wide[3 * i + k] = weight[i], value[3 * i + k] = ink->value[k];
+        for (size_t i = 0; i < PATTERN; i++) {
+            const uint16_t a = wide[i];
+            const uint16_t sum = (uint16_t)(p[i] * (255 - a) + value[i] * a + 128);
+            p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++)
+            if (weight[i]) puf_put_pixel(t, y, x + (int)i, ink, weight[i]);
+    }
+}
+
+void puf_put_cover(const PufTarget *t, int y, int x0, int x1, const uint8_t *cover,
+                   const PufInk *ink) {
+    uint8_t weight[CHUNK];
+    for (int x = x0; x < x1; x += CHUNK) {
+        const int n = x1 - x < CHUNK ? x1 - x : CHUNK;
+        for (int i = 0; i < n; i++)
+            weight[i] = (uint8_t)puf_over_255(ink->alpha * cover[x - x0 + i]);
+        blend_chunk(t, y, x, (size_t)n, weight, ink);
+    }
+}
+
+// -> the end of a run that begins at i: of bytes `value`, 8 at a time.
+static int run_end(const uint8_t *cover, int i, int n, uint8_t value) {
+    const uint64_t all = value * 0x0101010101010101u;
+    for (uint64_t word; i + 8 <= n; i += 8) {
+        memcpy(&word, cover + i, 8);
+        if (word != all) break;
+    }
+    while (i < n && cover[i] == value) i++;
+    return i;
+}
+
+void puf_put_runs(const PufTarget *t, int y, int x0, int x1, const uint8_t *cover,
+                  const PufInk *ink) {
+    const int n = x1 - x0;
+    for (int i = 0; i < n;) {
+        int end = i;
+        if (cover[i] == 0) {
+            i = run_end(cover, i, n, 0);
+        } else if (cover[i] == 255) {
+            end = run_end(cover, i, n, 255);
+            puf_put_span(t, y, x0 + i, x0 + end, ink, 255);
+            i = end;
+        } else {
+            while (end < n && cover[end] != 0 && cover[end] != 255) end++;
+            puf_put_cover(t, y, x0 + i, x0 + end, cover + i, ink);
+            i = end;
+        }
+    }
+}
