@@ -18,16 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.drawing.grid import NIGHT
+from pufferenv.drawing.key_names import name_of
 
 Frame = npt.NDArray[np.uint8]  # (H, W, 3)
 
 LEAST_SIDE = 64  # pixels of a window
 PIECE = 1 / 120  # seconds between two looks at the events during a wait
-
-# Names of keys as in PUF_KEYS, where pygame has another name.
-KEY_NAMES = {"left shift": "shift", "right shift": "shift", "left ctrl": "ctrl"} | {
-    "right ctrl": "ctrl", "left alt": "alt", "right alt": "alt", "return": "enter",
-}  # fmt: skip
 
 
 class NoDisplay(RuntimeError):
@@ -45,7 +41,8 @@ class Click(NamedTuple):
 class Events(NamedTuple):
     """What happened in a window since the last call of `events`."""
 
-    held: frozenset[str]  # keys that are down now, by name: "left", "a", "space", "shift"
+    keys: tuple[tuple[str, bool], ...]  # (name, went down), in order; names as in key_names.py
+    held: frozenset[str]  # keys that are down now
     taps: tuple[str, ...]  # keys that went down, in order
     clicks: tuple[Click, ...]
     mouse: tuple[float, float] | None  # pixels of the frame shown last; None: outside of it
@@ -89,7 +86,7 @@ class Window:
         self.closed, _open = False, weakref.ref(self)
         self.width, self.height = self._surface.get_size()
         self._held: set[str] = set()
-        self._taps: list[str] = []
+        self._keys: list[tuple[str, bool]] = []
         self._clicks: list[tuple[int, float, float]] = []
         self._resized = False
         self._mouse: tuple[float, float] | None = None
@@ -119,14 +116,15 @@ class Window:
         """Return what happened since the last call, and what is held now."""
         self._pump()
         found = Events(
+            tuple(self._keys),
             frozenset(self._held),
-            tuple(self._taps),
+            tuple(name for name, down in self._keys if down),
             tuple(Click(button, *place) for button, *at in self._clicks if (place := self._in(at))),
             self._in(self._mouse),
             self.closed,
             self._resized,
         )
-        self._taps, self._clicks, self._resized = [], [], False
+        self._keys, self._clicks, self._resized = [], [], False
         return found
 
     def wait(self, until: float) -> None:
@@ -174,20 +172,19 @@ class Window:
             elif event.type == pygame.WINDOWLEAVE:
                 self._mouse = None
             elif event.type == pygame.WINDOWFOCUSLOST:
-                self._held.clear()  # another window gets the events of keys that are let go
+                # Another window is told when these keys are let go.
+                self._keys += [(name, False) for name in sorted(self._held)]
+                self._held.clear()
             elif event.type == pygame.VIDEORESIZE:
                 self._resized = (event.w, event.h) != (self.width, self.height)
                 self._surface = self._display.get_surface()
                 self.width, self.height = max(1, event.w), max(1, event.h)
 
     def _key(self, event: Any) -> None:
-        name = self._pygame.key.name(event.key).lower()
-        name = KEY_NAMES.get(name, name)
-        if event.type == self._pygame.KEYUP:
-            self._held.discard(name)
-        elif name:
-            self._held.add(name)
-            self._taps.append(name)
+        name, down = name_of(event.key), event.type == self._pygame.KEYDOWN
+        if name is not None:
+            self._keys.append((name, down))
+            (self._held.add if down else self._held.discard)(name)
 
 
 def load_pygame() -> Any:

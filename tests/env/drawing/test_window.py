@@ -74,11 +74,14 @@ def test_keys_are_held_until_they_are_let_go_and_tapped_once(window: Window) -> 
     events = window.events()
     assert events.held == {"left", "shift", "space"}
     assert events.taps == ("left", "a", "shift", "space")
+    assert events.keys == (*((key, True) for key in events.taps), ("a", False))
     events = window.events()
     assert events.held == {"left", "shift", "space"}
     assert events.taps == ()
     pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
-    assert window.events().held == frozenset()
+    events = window.events()
+    assert events.held == frozenset()
+    assert events.keys == (("left", False), ("shift", False), ("space", False))
 
 
 def test_clicks_and_the_mouse_are_in_pixels_of_the_frame(window: Window) -> None:
