@@ -1,6 +1,6 @@
 """Renderer: pictures of the envs of one engine, at one size.
 
-It joins a game's Drawing, its config and a size, so that whoever shows envs (vector envs, single
+It joins a game's Drawing, its config and a size, so that code that shows envs (vector envs, single
 envs, windows, files) asks for frames only.
 """
 

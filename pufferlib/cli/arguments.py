@@ -2,6 +2,8 @@
 
 import argparse
 
+from pufferlib.config.section import ConfigError
+
 GAME_HELP = "a game's name, path/to/my_game.h, or an env such as gym:CartPole-v1"
 
 
@@ -10,6 +12,50 @@ def add_run_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run-dir", default="runs", metavar="FOLDER", help="folder of all runs (default: runs)"
     )
+
+
+def add_policy(
+    parser: argparse.ArgumentParser, *, default: str = "best", allow_none: bool = False
+) -> None:
+    """Add RUN_OR_GAME, `--policy` and `--run-dir`, which policy_source.choose reads.
+
+    allow_none: there is `--policy none`, where a person plays alone.
+    """
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="RUN_OR_GAME",
+        help="a run's folder, or a game, which means its newest run",
+    )
+    names = "best|last|FILE|random" + "|none" * allow_none
+    parser.add_argument(
+        "--policy",
+        default=default,
+        metavar=names,
+        help="the run's best policy, its last, a policy file, or random actions, which need no "
+        f"run{'; none: a person plays alone' * allow_none} (default: {default})",
+    )
+    add_run_dir(parser)
+
+
+def add_acting(parser: argparse.ArgumentParser) -> None:
+    """Add `--seed` and `--greedy`, the arguments of an Actor."""
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the games and of the actions (default: 0)"
+    )
+    parser.add_argument(
+        "--greedy", action="store_true", help="take the most likely actions instead of sampling"
+    )
+
+
+def check_acting(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a seed that is out of range, and for greedy random actions."""
+    if not 0 <= args.seed < 2**63:
+        raise ConfigError(f"--seed {args.seed} is outside [0, 2^63 - 1]")
+    if args.greedy and args.policy in ("random", "none"):
+        raise ConfigError(
+            f"--greedy takes a policy's most likely actions, and --policy {args.policy} has none"
+        )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import shutil
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pufferlib.config.flags import flag_name, format_value, legal_values
@@ -54,7 +53,7 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
         )
 
 
-def print_evaluation(file: Path, game: str, result: "Evaluation") -> None:
+def print_evaluation(policy: str, game: str, result: "Evaluation") -> None:
     """Print a table with mean, std, min and max of every logged field."""
     from rich.console import Console
     from rich.table import Table
@@ -69,7 +68,7 @@ def print_evaluation(file: Path, game: str, result: "Evaluation") -> None:
         table.add_row(name, *(number(value) for value in stats))
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{file}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
+    console.print(f"{policy}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
     if result.unfinished:
         console.print(
             f"{result.unfinished} more episodes had not ended when the evaluation stopped, so the "

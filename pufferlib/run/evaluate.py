@@ -10,18 +10,19 @@ import dataclasses
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
+from gymnasium.vector import AutoresetMode
 
-from pufferenv.vector_env import PufferVectorEnv, make
+from pufferenv.vector_env import make
 from pufferlib.config.options import PolicyOptions
 from pufferlib.config.resolve import Config
-from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.factory import make_policy
+from pufferlib.run.actor import Actor
 from pufferlib.run.checkpoint import (
     CheckpointError,
     check_compatible,
@@ -94,9 +95,132 @@ def load_policy_for(path: Path, spec: "GameSpec", config: Config) -> Policy:
     return policy.to(pick_device(config.train.device))
 
 
-@torch.no_grad()
+class Step(NamedTuple):
+    """What one step of all envs did. Arrays of the env are views that the next step overwrites."""
+
+    actions: Any  # as the actor chose them: int32 (A, K), float32 (A, X), or a dict of both
+    rewards: npt.NDArray[np.float32]  # (A,)
+    terminated: npt.NDArray[np.bool_]  # (A,)
+    truncated: npt.NDArray[np.bool_]  # (A,)
+    ended: npt.NDArray[np.bool_]  # (E,) envs whose episode ended in this step
+    logs: dict[str, npt.NDArray[np.float64]]  # (E,) by log field; valid where `ended`
+
+
+class Evaluator:
+    """An evaluation that is stepped from outside: each `step` acts once in all envs.
+
+    It is a context manager. `evaluate` runs one to its end and documents the arguments.
+    show_endings: do not begin the next episodes within a step, so that the last state of an episode
+        can be drawn; the caller calls `begin_next` after each step. This changes no result.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None,
+        spec: "GameSpec",
+        *,
+        episodes: int = 100,
+        num_envs: int | None = None,
+        num_threads: int = 1,
+        seed: int = 0,
+        greedy: bool = False,
+        max_steps: int = MAX_STEPS,
+        show_endings: bool = False,
+    ) -> None:
+        if not spec.log_fields:
+            raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
+        self.spec, self.seed = spec, seed
+        self._start = time.perf_counter()
+        # Decide before the first step how many episodes of each env count.
+        envs_per_make = getattr(spec.game, "envs_per_make", 1)  # more for a wrapped vector env
+        num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
+        self._quota = np.full(num_envs, episodes // num_envs)
+        self._quota[: episodes % num_envs] += 1
+        self._requested = self._quota.copy()
+        self._max_steps, self._steps = max_steps, 0
+        self._logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
+        mode = AutoresetMode.DISABLED if show_endings else AutoresetMode.SAME_STEP
+        self.env = make(spec, num_envs, num_threads=num_threads, seed=seed, autoreset_mode=mode)
+        try:
+            self.actor = Actor(policy, self.env, seed=seed, greedy=greedy)
+            self.obs, _ = self.env.reset(seed=seed)  # (A, *O) what the next step acts on; a view
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def num_envs(self) -> int:
+        """Return E, the number of envs; env.num_envs counts agents."""
+        return len(self._quota)
+
+    @property
+    def done(self) -> bool:
+        """Return whether all episodes have ended or the last step is reached."""
+        return not self._quota.any() or self._steps >= self._max_steps
+
+    def step(self) -> Step:
+        """Act once in all envs. Episodes that end after their env's quota do not count."""
+        env = self.env
+        dead = ~env.alive
+        if env.counted is not None:  # the numbers in an external env's infos count alike
+            env.counted[:] = self._quota > 0
+        actions = self.actor.act(self.obs)
+        self.obs, rewards, terminated, truncated, infos = env.step(actions)
+        self._steps += 1
+        self.actor.ended(terminated | truncated | dead)
+        each = slice(None, None, env.env_agents)  # all agents of an env have the same log
+        fields = infos.get("final_info", infos)
+        ended, logs = np.zeros(self.num_envs, bool), {}
+        if f"_{self.spec.log_fields[0][0]}" in fields:
+            ended = fields[f"_{self.spec.log_fields[0][0]}"][each].copy()
+            logs = {name: fields[name][each] for name, _ in self.spec.log_fields}
+            counts = ended & (self._quota > 0)
+            self._quota -= counts
+            self._logged.append(np.stack([logs[name][counts] for name in logs], 1))
+        return Step(actions, rewards, terminated, truncated, ended, logs)
+
+    def begin_next(self, ended: npt.NDArray[np.bool_]) -> None:
+        """Begin the next episode in the envs `ended` (E,), if `show_endings` left that to do."""
+        if ended.any() and self.env.autoreset_mode is AutoresetMode.DISABLED:
+            agents = ended.repeat(self.env.env_agents)
+            self.obs, _ = self.env.reset(options={"reset_mask": agents})
+
+    def result(self) -> "Evaluation":
+        """Return the statistics of the episodes that have counted so far."""
+        names = [name for name, _ in self.spec.log_fields]
+        logs = np.concatenate([np.empty((0, len(names))), *self._logged])
+        fields = {name: _stats(logs[:, i]) for i, name in enumerate(names) if len(logs)}
+        # Numbers in an external env's infos are not log fields; the env has collected them itself.
+        others = self.env.log()
+        fields |= {n: Stats(*s) for n, s in others.items() if n not in fields and n != "episodes"}
+        return Evaluation(
+            episodes=int((self._requested - self._quota).sum()),
+            unfinished=int(self._quota.sum()),
+            agent_steps=self._steps * self.env.num_envs,
+            seconds=time.perf_counter() - self._start,
+            fields=fields,
+        )
+
+    def close(self) -> None:
+        """Close the envs and return the policy to its mode. May be called twice."""
+        if hasattr(self, "actor"):
+            self.actor.close()
+        self.env.close()
+
+    def __enter__(self) -> "Evaluator":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
 def evaluate(
-    policy: Policy,
+    policy: Policy | None,
     spec: "GameSpec",
     *,
     episodes: int = 100,
@@ -110,107 +234,22 @@ def evaluate(
 
     The first `episodes // num_envs` episodes of each env count, and one more in each of the first
     `episodes % num_envs` envs. `greedy` takes the most likely choices and the means of the axes;
-    otherwise actions are sampled with `seed`. Raise ValueError for a game without a log.
+    otherwise actions are sampled with `seed`. Without a policy, actions are random among the legal
+    ones. Raise ValueError for a game without a log.
     """
-    if not spec.log_fields:
-        raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
-    start = time.perf_counter()
-    # Decide before the first step how many episodes of each env count.
-    envs_per_make = getattr(spec.game, "envs_per_make", 1)  # more for a wrapped vector env
-    num_envs = -(-min(episodes, num_envs or MAX_ENVS) // envs_per_make) * envs_per_make
-    quota = np.full(num_envs, episodes // num_envs)
-    quota[: episodes % num_envs] += 1
-    requested = quota.copy()
-    device = next(policy.parameters()).device
-    env = make(spec, num_envs, num_threads=num_threads, seed=seed)
-    random = torch.Generator(device).manual_seed(seed)
-    logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
-    steps = 0
-    # eval() matters for layers such as dropout, which behave differently in training.
-    was_training = policy.training
-    policy.eval()
-    try:
-        obs, _ = env.reset(seed=seed)
-        state = policy.initial_state(env.num_envs)
-        while quota.any() and steps < max_steps:
-            output, state = policy(torch.from_numpy(obs).to(device), state)
-            dead = ~env.alive
-            if env.counted is not None:  # the numbers in an external env's infos count alike
-                env.counted[:] = quota > 0
-            obs, _, terminated, truncated, infos = env.step(
-                _actions(env, output, None if greedy else random)
-            )
-            steps += 1
-            if state is not None:
-                # An agent's next life starts from the initial state.
-                _reset_state(policy, state, terminated | truncated | dead)
-            if "final_info" in infos:
-                logged.append(_ended(env, infos, quota))
-        env_log = env.log()
-    finally:
-        policy.train(was_training)
-        env.close()
-    logs = np.concatenate([np.empty((0, len(spec.log_fields))), *logged])
-    fields = {name: _stats(logs[:, i]) for i, (name, _) in enumerate(spec.log_fields) if len(logs)}
-    # Numbers in an external env's infos are not log fields; the env has collected them itself.
-    fields |= {n: Stats(*s) for n, s in env_log.items() if n not in fields and n != "episodes"}
-    return Evaluation(
-        episodes=int((requested - quota).sum()),
-        unfinished=int(quota.sum()),
-        agent_steps=steps * env.num_envs,
-        seconds=time.perf_counter() - start,
-        fields=fields,
-    )
-
-
-def _actions(env: PufferVectorEnv, output: Output, random: torch.Generator | None) -> Any:
-    """Return actions of all agents: int32 (A, K), float32 (A, X), or a dict of both."""
-    chosen: dict[str, npt.NDArray[Any]] = {}
-    if output.logits is not None:
-        chosen["discrete"] = _choices(env, output.logits, random)
-    if output.mean is not None:
-        axes = output.mean
-        if random is not None and output.log_std is not None:
-            noise = torch.randn(axes.shape, generator=random, device=axes.device)
-            axes = axes + output.log_std.exp() * noise
-        chosen["continuous"] = axes.cpu().numpy()  # the env clips them
-    return chosen if len(chosen) > 1 else next(iter(chosen.values()))
-
-
-def _choices(
-    env: PufferVectorEnv, logits: torch.Tensor, random: torch.Generator | None
-) -> npt.NDArray[np.int32]:
-    """Sample choices, int32 (A, K), from logits (A, C); without `random`, take the largest logits.
-
-    argmax(logits - log(e)) with e from the exponential distribution is a sample of the softmax.
-    """
-    if env.action_masks is not None:
-        legal = torch.from_numpy(env.action_masks).to(logits.device)
-        logits = logits.masked_fill(~legal, -torch.inf)
-    if random is not None:
-        noise = torch.empty_like(logits).exponential_(generator=random)
-        logits = logits - noise.log_()
-    heads = torch.split(logits, [head.n for head in env.heads], dim=1)
-    picks = torch.stack([head.argmax(1) for head in heads], 1).to(torch.int32)
-    return picks.cpu().numpy()
-
-
-def _reset_state(policy: Policy, state: torch.Tensor, reset: npt.NDArray[np.bool_]) -> None:
-    """Set the recurrent state of the agents in `reset` (A,) to the initial state."""
-    if reset.any():
-        index = torch.from_numpy(np.flatnonzero(reset)).to(state.device)
-        state[index] = cast(torch.Tensor, policy.initial_state(len(index)))
-
-
-def _ended(
-    env: PufferVectorEnv, infos: dict[str, Any], quota: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Return the logs (n, L) of ended episodes that count, and subtract them from `quota` (E,)."""
-    each = slice(None, None, env.env_agents)  # all agents of an env have the same log
-    counts = infos["_final_info"][each] & (quota > 0)
-    quota -= counts
-    info = infos["final_info"]
-    return np.stack([info[name][each][counts] for name, _ in env.game_spec.log_fields], 1)
+    with Evaluator(
+        policy,
+        spec,
+        episodes=episodes,
+        num_envs=num_envs,
+        num_threads=num_threads,
+        seed=seed,
+        greedy=greedy,
+        max_steps=max_steps,
+    ) as run:
+        while not run.done:
+            run.step()
+        return run.result()
 
 
 def _stats(values: npt.NDArray[np.float64]) -> Stats:

@@ -42,7 +42,7 @@ def test_eval_takes_the_header_of_a_game_from_outside_and_a_policy_file_of_it(ca
     for words in ([header], ["namesake", "--policy", file], [header, "--policy", file]):
         assert main(["eval", *words, "--episodes", "2"]) == 0
     error = error_of(capsys, "eval", "namesake", "--policy", "nope")
-    assert "--policy nope is neither best, last nor a file" in error
+    assert "--policy nope is neither a file nor one of best, last, random" in error
 
 
 def test_eval_refuses_a_policy_of_another_game_or_size(trained, capsys):
@@ -60,3 +60,46 @@ def test_eval_refuses_pickles_and_files_that_are_cut_short(trained, capsys):
     assert "truncated or damaged" in error_of(capsys, "eval", str(trained))
     file.write_bytes(pickle.dumps({"weights": 1}))
     assert "looks like a pickle" in error_of(capsys, "eval", str(trained))
+
+
+def test_random_actions_need_no_run_and_take_the_defaults_and_the_flags(capsys):
+    words = ["eval", "squared", "--policy", "random", "--episodes", "20", "--json"]
+    results = []
+    for more in ([], [], ["--seed", "1"], ["--env.size", "3"]):
+        assert main([*words, *more]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0]["policy"] == "random"
+    same, other, short = (result["fields"] for result in results[1:])
+    assert results[0]["fields"] == same != other
+    assert short["length"]["max"] < same["length"]["max"]
+    assert not Path("runs").exists()
+
+
+def test_random_actions_in_a_runs_folder_take_the_runs_config(capsys):
+    assert main(["train", "squared", "--name", "x", *SHORT, "--env.size", "3"]) == 0
+    lengths = []  # of the longest episodes: on a small grid they are short
+    for target in ("runs/squared/x", "squared"):
+        capsys.readouterr()
+        assert main(["eval", target, "--policy", "random", "--json"]) == 0
+        lengths.append(json.loads(capsys.readouterr().out)["fields"]["length"]["max"])
+    assert lengths[0] < lengths[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["breakou"], "did you mean 'breakout'"),
+        (["runs/nowhere"], "runs/nowhere is neither a run's folder nor a game"),
+        (["squared", "--greedy"], "--greedy takes a policy's most likely actions, and --policy"),
+        (["squared", "--seed", "-1"], "--seed -1 is outside [0, 2^63 - 1]"),
+        (["squared", "--seed", str(2**63)], "is outside [0, 2^63 - 1]"),
+    ],
+)
+def test_what_random_actions_cannot_play_is_named(words, message, capsys):
+    assert message in error_of(capsys, "eval", *words, "--policy", "random")
+
+
+def test_random_actions_play_python_envs(capsys):
+    words = ["eval", "gym:Pendulum-v1", "--policy", "random", "--episodes", "2", "--json"]
+    assert main([*words, "--vec.backend", "serial"]) == 0
+    assert json.loads(capsys.readouterr().out)["fields"]["length"]["mean"] == 200

@@ -10,7 +10,8 @@ from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy, PolicySpec
 from pufferlib.policies.factory import make_policy
-from pufferlib.run.evaluate import evaluate, main_field
+from pufferlib.run import external_envs
+from pufferlib.run.evaluate import Evaluator, evaluate, main_field
 from tests.support.games import load_game
 
 
@@ -162,3 +163,60 @@ def test_a_game_without_a_log_cannot_be_evaluated():
 def test_the_main_field_is_score_or_the_first():
     assert main_field(GameSpec.of("breakout")) == "score"
     assert main_field(GameSpec.of(load_game("int8"))) == "length"
+
+
+MANY_LIVES = {"agents": 3, "steps": 9, "die": 0.2, "respawn": 0.5, "cut": 0.1, "spawn": 0.3}
+SHOWN = {
+    "choices": (lambda: GameSpec.of("breakout"), {}),
+    "masks": (lambda: GameSpec.of(load_game("masked")), {}),
+    "axes": (lambda: GameSpec.of(load_game("continuous")), {}),
+    "recurrent, lives": (lambda: GameSpec.of("probe", MANY_LIVES), {"name": "lstm"}),
+    "Python env": (lambda: GameSpec.of(external_envs.load("gym:CartPole-v1", {})), {}),
+}
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_shows_the_endings_of_episodes_plays_the_same_ones(name, greedy):
+    make_spec, options = SHOWN[name]
+    spec = make_spec()
+    policy = policy_for(spec, **options)
+    arguments = {"episodes": 7, "num_envs": 3, "seed": 2, "greedy": greedy, "max_steps": 600}
+    played = []
+    for show_endings in (False, True):
+        steps = []
+        with Evaluator(policy, spec, show_endings=show_endings, **arguments) as run:
+            while not run.done:
+                step = run.step()
+                seen, rewards = run.obs.copy(), step.rewards.copy()
+                run.begin_next(step.ended)
+                actions = step.actions if isinstance(step.actions, dict) else {"": step.actions}
+                    steps.append(
+                        [array[acting] for array in actions.values()]
+                        + [rewards, step.ended, run.obs[run.env.alive]]
+                    )
+                # Not begun anew yet, the last observation of the episode is there to be shown.
+                if step.ended.any():
+                    assert np.array_equal(seen, run.obs) != show_endings
+            played.append((steps, plain(run.result())))
+    (one, result), (other, same) = played
+    assert result == same == plain(evaluate(policy, spec, **arguments))
+    assert len(one) == len(other)
+    for arrays, others in zip(one, other, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(arrays, others, strict=True))
+
+
+def test_random_actions_are_evaluated_without_a_policy():
+    spec = GameSpec.of("cartpole")
+    one, two = (evaluate(None, spec, episodes=30, seed=seed) for seed in (1, 1))
+    assert plain(one) == plain(two)
+    assert 10 < one.fields["length"].mean < 40  # what pushing at random is known to reach
+
+
+def test_an_evaluation_that_stops_early_counts_what_has_ended():
+    spec = GameSpec.of("cartpole")
+    with Evaluator(None, spec, episodes=10, num_envs=1, seed=1) as run:
+        while run.result().episodes < 4:
+            run.step()
+        result = run.result()
+    assert (result.episodes, result.unfinished) == (4, 6)

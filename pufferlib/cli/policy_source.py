@@ -1,0 +1,90 @@
+"""What a command plays with: from RUN_OR_GAME and `--policy` to a config, a game and a policy.
+
+    best, last   the run, or the newest run of the game, with the run's config
+    FILE         a policy file, with the config of the run, or of the game's newest run; without a
+                 run, with the game's defaults
+    random       uniform among the legal actions, with the config of the run's folder or, for a
+                 game, with the game's defaults; no run is needed
+    none         no policy, for commands in which a person plays; the config as for random
+
+Flags (`--env.size 5`) override each of these configs. All commands that take a policy use `choose`;
+arguments.add_policy adds their flags.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pufferlib.cli.configure import Settings, configure
+from pufferlib.config.resolve import Config, is_external
+from pufferlib.config.section import ConfigError
+
+if TYPE_CHECKING:
+    from pufferenv.game_spec import GameSpec
+    from pufferlib.policies.base import Policy
+
+NAMES = ("best", "last", "random")  # values of --policy that are no files
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """A game with its config, and what acts in it."""
+
+    config: Config
+    spec: "GameSpec"
+    policy: "Policy | None"  # None: random actions, or none
+    label: str  # a short name for people, such as the run's folder
+    file: Path | None  # of the policy
+
+    @property
+    def about(self) -> str:
+        """Return what the results of a command name as the policy: its file, or `random`."""
+        return str(self.file or self.label)
+
+
+def choose(
+    target: str, policy: str, settings: Settings, run_dir: str, *, allow_none: bool = False
+) -> PolicySource:
+    """Load what `target`, a run's folder or a game, and `--policy` name.
+
+    Raise ConfigError, RunError or CheckpointError for what is not there or does not fit.
+    """
+    from pufferlib.run.directory import RunDirectory, RunError
+    from pufferlib.run.evaluate import load_policy_for
+
+    if policy == "random" or (policy == "none" and allow_none):
+        config, spec = configure(*_run_or_game(target), settings)
+        return PolicySource(config, spec, None, policy, None)
+    if policy in ("best", "last"):
+        directory = RunDirectory.find(target, run_dir)
+        is_best = policy == "best" and directory.best_policy.exists()
+        file = directory.best_policy if is_best else directory.last_policy
+        config, spec = configure(None, str(directory.path / "config.toml"), settings)
+        label = directory.path.resolve().name
+    else:
+        file = Path(policy)
+        if not file.is_file():
+            names = ", ".join((*NAMES, "none") if allow_none else NAMES)
+            raise ConfigError(f"--policy {policy} is neither a file nor one of {names}")
+        try:
+            config_file = str(RunDirectory.find(target, run_dir).path / "config.toml")
+        except RunError:
+            config, spec = configure(target, None, settings)
+        else:
+            config, spec = configure(None, config_file, settings)
+        label = file.stem
+    return PolicySource(config, spec, load_policy_for(file, spec, config), label, file)
+
+
+def _run_or_game(target: str) -> tuple[str | None, str | None]:
+    """Return (game, None) or (None, config file of a run) for `configure`."""
+    from pufferlib.run.directory import RunError
+
+    path = Path(target)
+    if (path / "config.toml").is_file():
+        return None, str(path / "config.toml")
+    if path.is_dir() and path.name != target:
+        raise RunError(f"{target} is not a run's folder: it has no config.toml")
+    if not is_external(target) and path.suffix != ".h" and path.name != target:
+        raise RunError(f"{target} is neither a run's folder nor a game")
+    return target, None
