@@ -187,14 +187,15 @@ def test_what_shows_the_endings_of_episodes_plays_the_same_ones(name, greedy):
         steps = []
         with Evaluator(policy, spec, show_endings=show_endings, **arguments) as run:
             while not run.done:
+                acting = run.env.alive.copy()
                 step = run.step()
                 seen, rewards = run.obs.copy(), step.rewards.copy()
                 run.begin_next(step.ended)
                 actions = step.actions if isinstance(step.actions, dict) else {"": step.actions}
-                    steps.append(
-                        [array[acting] for array in actions.values()]
-                        + [rewards, step.ended, run.obs[run.env.alive]]
-                    )
+                steps.append(
+                    [array[acting] for array in actions.values()]
+                    + [rewards, step.ended, run.obs[run.env.alive]]
+                )
                 # Not begun anew yet, the last observation of the episode is there to be shown.
                 if step.ended.any():
                     assert np.array_equal(seen, run.obs) != show_endings
