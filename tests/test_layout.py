@@ -47,6 +47,7 @@ LAYERS = {
         "fused",
         "ppo",
         "run",
+        "plotting",
         "profiling",
         "cli",
         "adapters",

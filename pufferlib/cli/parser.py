@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pufferlib.cli import bench, evaluate, games, train
+from pufferlib.cli import bench, evaluate, games, plot, train
 from pufferlib.cli.configure import Settings
 from pufferlib.config import resolve
 from pufferlib.config.flags import flag_name
@@ -30,7 +30,13 @@ class Command(Protocol):
         """Run the command and return the exit code."""
 
 
-COMMANDS: dict[str, Command] = {"train": train, "eval": evaluate, "bench": bench, "games": games}
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "eval": evaluate,
+    "plot": plot,
+    "bench": bench,
+    "games": games,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,1 @@
+"""Curves and tables of runs: finding the runs, grouping their seeds, bands, figures."""
