@@ -66,7 +66,7 @@ NAMES = {
     r"\bpiece_start\b|\bpieces?\b(?= of (a|one|the) row)": "segment",
     r"\[\"(waiting|fresh|over|actions|axes|rewards)\"\]": "bootstrap_slot, life_start, ...",
     # a run
-    r"\bclass (Session|Stop|Window|Picked)\b": "TrainingRun, Choice, ...",
+    r"\bclass (Session|Stop|Picked)\b": "TrainingRun, Choice, ...",
     r"\b(open_policy|check_fits)\b": "load_policy_for, check_compatible",
     # prose that a reader has to translate
     r"\bin vain\b": "the result is discarded",

@@ -50,7 +50,7 @@ def frame(height: int, width: int, colour: tuple[int, int, int]) -> npt.NDArray[
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def shown(data: bytes, columns: int, rows: int) -> list[list[tuple[object, object]]]:
+def screen_of(data: bytes, columns: int, rows: int) -> list[list[tuple[object, object]]]:
     """Return the upper and the lower colour of every character that `data` writes."""
     screen: list[list[tuple[object, object]]] = [[(None, None)] * columns for _ in range(rows)]
     row = column = 0
@@ -76,7 +76,7 @@ def shown(data: bytes, columns: int, rows: int) -> list[list[tuple[object, objec
 def test_each_character_shows_two_pixels() -> None:
     pixels = np.array([[RED, BLUE], [BLUE, BLUE], [BLACK, RED], [RED, RED]], np.uint8)
     data = Encoder(TRUECOLOR).changes(pixels, 2, 3)
-    assert shown(data, 2, 3)[:2] == [
+    assert screen_of(data, 2, 3)[:2] == [
         [(RED, BLUE), (BLUE, BLUE)],
         [(BLACK, RED), (RED, RED)],
     ]
@@ -103,7 +103,7 @@ def test_a_run_of_frames_leaves_the_screen_that_the_last_one_alone_gives() -> No
         [(tuple(a), tuple(b)) for a, b in zip(upper, lower, strict=True)]
         for upper, lower in zip(frames[-1][0::2].tolist(), frames[-1][1::2].tolist(), strict=True)
     ]
-    assert shown(data, 9, 7)[:6] == expected
+    assert screen_of(data, 9, 7)[:6] == expected
 
 
 def test_a_pixel_is_the_mean_of_its_area() -> None:
@@ -132,7 +132,7 @@ def test_the_picture_stands_in_the_middle_and_the_status_in_the_last_line() -> N
     screen = TerminalScreen(out, colours=TRUECOLOR, columns=10, rows=6)
     screen.show(frame(20, 20, RED), "score 12")
     data = out.take()
-    cells = shown(data.replace(b"score 12", b""), 10, 6)
+    cells = screen_of(data.replace(b"score 12", b""), 10, 6)
     assert [cell == (RED, RED) for cell in cells[2]] == [True] * 10
     assert [row[0] == (RED, RED) for row in cells] == [True] * 5 + [False]
     assert b"\x1b[6;1H\x1b[0mscore 12\x1b[K" in data
