@@ -30,8 +30,9 @@
     X(answer, 2, "3", "symbol 3") \
     X(answer, 3, "4", "symbol 4") \
     X(answer, 4, "5", "symbol 5") \
-    X(answer, 5, "6", "symbol 6") X(answer, 6, "7", "symbol 7") X(answer, 7, "8", "symbol 8") \
-        X(answer, 8, "9", "symbol 9") X(answer, 9, "0", "symbol 10")
+    X(answer, 5, "6", "symbol 6") \
+    X(answer, 6, "7", "symbol 7") \
+    X(answer, 7, "8", "symbol 8") X(answer, 8, "9", "symbol 9") X(answer, 9, "0", "symbol 10")
 #include "pufferenv/env.h"
 
 enum { NOTHING = -1 };
@@ -149,11 +150,11 @@ static void env_draw(const Env *env, PufCanvas *c) {
     if (c->agent >= 0) return;
 
     const float passed = (float)env->tick / (float)(env->delay + 1);
-    puf_text(c, 0.6f, 0.95f, 0.7f, -1, frame == PUF_EDGE ? PUF_GREY : frame, "%s",
+    puf_text(c, 0.6f, 0.95f, 0.65f, -1, frame == PUF_EDGE ? PUF_GREY : frame, "%s",
              looks     ? "remember this"
              : answers ? "which was it?"
                        : "wait");
-    puf_text(c, 11.4f, 0.95f, 0.6f, 1, PUF_GREY, "step %d of %d", env->tick, env->delay + 1);
+    puf_text(c, 11.4f, 0.95f, 0.45f, 1, PUF_GREY, "step %d of %d", env->tick, env->delay + 1);
     puf_round(c, 0.6f, 6.5f, 10.8f, 0.24f, 0.12f, PUF_EDGE);
     puf_key(c, 1);
     puf_round(c, 0.6f, 6.5f, 10.8f * (passed < 1 ? passed : 1), 0.24f, 0.12f, PUF_CYAN);

@@ -37,8 +37,9 @@
     X(first, 2, "d", "first: 2") \
     X(second, 0, "1", "second: 0") \
     X(second, 1, "2", "second: 1") \
-    X(second, 2, "3", "second: 2") X(second, 3, "4", "second: 3") X(second, 4, "5", "second: 4") \
-        X(push, -1, "left", "push -1") X(push, 1, "right", "push 1")
+    X(second, 2, "3", "second: 2") \
+    X(second, 3, "4", "second: 3") \
+    X(second, 4, "5", "second: 4") X(push, -1, "left", "push -1") X(push, 1, "right", "push 1")
 #include "pufferenv/env.h"
 
 #include <stdlib.h>
@@ -168,7 +169,7 @@ static void draw_cell(const Env *env, PufCanvas *c, int a, float x, float y) {
 
 // What one agent observes.
 static void draw_numbers(const Env *env, PufCanvas *c, int a, float x, float y) {
-    const float left = x + 0.1f, size = 0.13f;
+    const float left = x + 0.1f, size = 0.11f;
     puf_look(c, x, y, 1, 1);
     draw_cell(env, c, a, x, y);
     puf_text(c, left, y + 0.25f, size, -1, PUF_WHITE, "tag %d", env->tag);
@@ -179,7 +180,7 @@ static void draw_numbers(const Env *env, PufCanvas *c, int a, float x, float y) 
 
 static void env_draw(const Env *env, PufCanvas *c) {
     const int columns = columns_of(&env->config);
-    const float width = (float)columns, head = HEAD * width, size = 0.5f * head;
+    const float width = (float)columns, head = HEAD * width, size = 0.42f * head;
     puf_rect(c, 0, 0, width, head + (float)rows_of(&env->config), PUF_NIGHT);
     for (int a = 0; a < env->config.agents; a++) {
         const float x = (float)(a % columns), y = head + (float)(a / columns);
@@ -189,13 +190,12 @@ static void env_draw(const Env *env, PufCanvas *c) {
         if (columns > 10) continue; // no room for numbers
         const uint32_t text = c->alive[a] ? PUF_WHITE : PUF_GREY;
         puf_text(c, x + 0.12f, y + 0.25f, 0.15f, -1, PUF_GREY, "agent %d", a);
-        puf_text(c, x + 0.12f, y + 0.54f, 0.24f, -1, text, "life %d", env->agents[a].life);
+        puf_text(c, x + 0.12f, y + 0.53f, 0.2f, -1, text, "life %d", env->agents[a].life);
         puf_text(c, x + 0.12f, y + 0.75f, 0.15f, -1, text, "step %d", env->agents[a].step);
     }
     if (c->agent >= 0) return;
     puf_agent(c, -1);
-    puf_text(c, 0.03f * width, 0.68f * head, size, -1, PUF_WHITE, "step %d of %d", env->tick,
-             env->last);
+    puf_text(c, 0.03f * width, 0.68f * head, size, -1, PUF_WHITE, "step %d", env->tick);
     puf_text(c, 0.97f * width, 0.68f * head, size, 1, PUF_GREY, "lives %d   env %d",
              (int)env->sums.lives, env->tag);
 }

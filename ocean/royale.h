@@ -51,9 +51,10 @@
     X(move, 3, "up w", "up") \
     X(move, 4, "up+left w+a", "up and left") \
     X(move, 5, "left a", "left") \
-    X(move, 6, "down+left s+a", "down and left") X(move, 7, "down s", "down") \
-        X(move, 8, "down+right s+d", "down and right") X(attack, 1, "space", "melee") \
-            X(attack, 2, "f", "shot")
+    X(move, 6, "down+left s+a", "down and left") \
+    X(move, 7, "down s", "down") \
+    X(move, 8, "down+right s+d", "down and right") X(attack, 1, "space", "melee") \
+        X(attack, 2, "f", "shot")
 #include "pufferenv/env.h"
 
 #include <math.h>
@@ -580,7 +581,7 @@ static void draw_player(const Env *env, PufCanvas *c, int32_t i) {
 // What an agent sees of itself, along the upper edge of its view: health and ammo.
 static void draw_self(const Player *p, PufCanvas *c) {
     const float x = c->view[0] + 0.4f, y = c->view[1] + 0.4f;
-    draw_bar(c, x, y, 6, 0.7f, p->health, PUF_GREEN);
+    draw_bar(c, x, y, 6, 0.7f, clamp(p->health, 0, 1), PUF_GREEN);
     for (int i = 0; i < p->ammo; i++)
         puf_rect(c, x + 15.2f - 0.6f * (float)(i + 1), y, 0.4f, 0.7f, PUF_YELLOW);
 }
@@ -593,10 +594,10 @@ static void draw_head(const Env *env, PufCanvas *c) {
                        : t < held             ? "zone holds"
                        : env->zone_radius > 0 ? "zone closes"
                                               : "zone closed";
-    puf_text(c, 0.01f * env->side, y, 0.65f * head, -1, PUF_WHITE, "%d left", env->left);
-    puf_text(c, 0.25f * env->side, y, 0.45f * head, -1, PUF_GREY, "%d agents  %d bots",
+    puf_text(c, 0.015f * env->side - 0.3f, y, 0.58f * head, -1, PUF_WHITE, "%d left", env->left);
+    puf_text(c, 0.26f * env->side, y, 0.36f * head, -1, PUF_GREY, "%d agents  %d bots",
              env->agents_left, env->left - env->agents_left);
-    puf_text(c, 0.99f * env->side, y, 0.45f * head, 1, PUF_CYAN, "%s  step %d", zone, t);
+    puf_text(c, 0.985f * env->side + 0.3f, y, 0.36f * head, 1, PUF_CYAN, "%s  step %d", zone, t);
 }
 
 static void env_draw(const Env *env, PufCanvas *c) {

@@ -31,8 +31,8 @@
     X(move, 3, "up w", "up") \
     X(move, 4, "up+left w+a", "up and left") \
     X(move, 5, "left a", "left") \
-    X(move, 6, "down+left s+a", "down and left") X(move, 7, "down s", "down") \
-        X(move, 8, "down+right s+d", "down and right")
+    X(move, 6, "down+left s+a", "down and left") \
+    X(move, 7, "down s", "down") X(move, 8, "down+right s+d", "down and right")
 #include "pufferenv/env.h"
 
 #include <math.h>
@@ -235,9 +235,9 @@ static void env_draw(const Env *env, PufCanvas *c) {
     const float time = (float)env->tick / (float)env->config.max_steps;
     puf_rect(c, view[0], view[1], time * view[2], 0.01f * view[2], PUF_YELLOW);
     if (me) return;
-    const float base = -side - 0.7f - 0.3f * HEAD * wide, size = 0.62f * HEAD * wide;
-    puf_text(c, 0.01f * side, base, size, -1, PUF_WHITE, "caught %d of %d", env->catches,
+    const float base = -side - 0.7f - 0.3f * HEAD * wide, size = 0.5f * HEAD * wide;
+    puf_text(c, 0.02f * side - 0.5f, base, size, -1, PUF_WHITE, "caught %d of %d", env->catches,
              env->config.prey);
-    puf_text(c, 0.99f * side, base, size, 1, PUF_GREY, "step %d of %d", env->tick,
+    puf_text(c, 0.98f * side + 0.5f, base, size, 1, PUF_GREY, "step %d of %d", env->tick,
              env->config.max_steps);
 }

@@ -1,6 +1,7 @@
 // pufferenv/draw.h - how a game shows itself: shapes in world units, put on a display list. C17.
 //
-// env.h includes this file for a game that defines PUF_VIEW. Such a game ends with
+// A game that is drawn defines PUF_VIEW above its #include of env.h, which includes this file, and
+// ends with
 //
 //     static void env_draw(const Env *env, PufCanvas *c) {
 //         puf_rect(c, 0, 0, 18, 11, PUF_NIGHT);

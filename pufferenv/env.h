@@ -32,9 +32,7 @@
 #include <string.h>
 
 #include "pufferenv/contract/spec.h"
-#ifdef PUF_VIEW
 #include "pufferenv/draw.h"
-#endif
 
 #ifndef PUF_NAME
 #error "PUF_NAME is missing. Example: #define PUF_NAME \"squared\""
@@ -56,6 +54,9 @@
 #endif
 #ifndef PUF_LOG
 #error "PUF_LOG is missing. Example: #define PUF_LOG(X) X(score, \"points of the episode\")"
+#endif
+#if !defined(PUF_VIEW) && (defined(PUF_PACE) || defined(PUF_KEYS))
+#error "PUF_PACE and PUF_KEYS need PUF_VIEW and env_draw. Example: #define PUF_VIEW(c) 10, 10"
 #endif
 #ifndef PUF_ACTIONS
 #define PUF_ACTIONS(X)
@@ -134,6 +135,11 @@ static void env_unload(void *shared); // frees it; may be NULL
 // Draws the env as it is between two steps. Only the drawing object, which is compiled from the same
 // header (contract/drawing.h), calls it; the simulation's object has no trace of it.
 __attribute__((unused)) static void env_draw(const Env *env, PufCanvas *c);
+#else
+// An env_draw that nothing would ever call is an error.
+#define env_draw \
+    _Pragma("GCC error \"env_draw needs #define PUF_VIEW(c) 10, 10 above the #include\"") \
+        __attribute__((unused)) env_draw
 #endif
 
 // A rule of the contract. Debug objects note the first one that does not hold, and the engine

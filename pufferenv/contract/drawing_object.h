@@ -25,10 +25,20 @@
 #endif
 
 // --- the drawing table --------------------------------------------------------------------------
-#define KEY_(action_, choice_, keys_, label_) \
+#define COLUMNS_(a, b, c, d, e, f, g, h, count, ...) count
+#define KEY_(...) \
+    _Static_assert(COLUMNS_(__VA_ARGS__, 8, 7, 6, 5, 4, 3, 2, 1, 0) == 4, \
+                   "a row of PUF_KEYS has four columns: head or axis, choice or value, keys, " \
+                   "label; this one is X(" #__VA_ARGS__ ")");
+PUF_KEYS(KEY_)
+#undef KEY_
+#undef COLUMNS_
+#define ROW_(action_, choice_, keys_, label_, ...) \
     {.action = #action_, .choice = choice_, .keys = keys_, .label = label_},
+#define KEY_(...) ROW_(__VA_ARGS__, 0, 0, 0, 0)
 static const PufKeyBinding KEYS[] = {PUF_KEYS(KEY_){.action = NULL}};
 #undef KEY_
+#undef ROW_
 
 static double pace_of(const void *config) {
     const Config *c = config;
@@ -39,8 +49,9 @@ static void view_of(const void *config, float view[4]) {
     const Config *c = config;
     (void)c;
     const float size[] = {PUF_VIEW(c)};
-    _Static_assert(sizeof(size) == 2 * sizeof(float), "PUF_VIEW is a width and a height");
-    view[0] = view[1] = 0, view[2] = size[0], view[3] = size[1];
+    enum { NUMBERS = sizeof(size) / sizeof(size[0]) };
+    _Static_assert(NUMBERS == 2, "PUF_VIEW is a width and a height: #define PUF_VIEW(c) 18, 11");
+    view[0] = view[1] = 0, view[2] = size[0], view[3] = size[NUMBERS - 1];
 }
 // An Env is the first member of a PixelEnv, so this draws both.
 static void draw_env(const void *env, PufCanvas *canvas) {
