@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv import games
+from pufferenv import games, pixels
 from pufferenv.engine._engine import Field, Game, mix_seed
 
 MOST = 2**31 - 1  # envs, agents, rows, slots of a row: all are int32 in the engine
@@ -66,7 +66,8 @@ def resolve(game: Game, given: Mapping[str, Any]) -> dict[str, int | float]:
     fields = {field.name: field for field in game.config_fields}
     for key in given:
         if key not in fields:
-            raise ValueError(_unknown(game.name, str(key), list(fields)))
+            known = [*fields, *(field.name for field in pixels.fields(game))]
+            raise ValueError(_unknown(game.name, str(key), known))
     return {
         name: _checked(game.name, field, given[name]) if name in given else field.default
         for name, field in fields.items()

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from gymnasium import Space
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
+from pufferenv import pixels
+from pufferenv.drawing.pixel_game import PixelGame
 from pufferenv.engine._engine import Axis, Engine, Game, Head
 from pufferenv.game_config import loaded, resolve
 from pufferenv.spaces import Packing
@@ -62,14 +64,17 @@ class GameSpec:
     ) -> GameSpec:
         """Load a game, check `given` against its header's table and bind it.
 
-        given: some or all fields of the config; the others take the header's defaults.
+        given: some or all fields of the config; the others take the header's defaults. A game
+            that draws has the fields of pufferenv/pixels.py as well: with `pixels` above 0 the
+            observation is a picture, uint8 (frame_stack * pixel_channels, pixels, pixels).
         debug: load the game's debug object.
         A GameSpec is returned unchanged. Raises TypeError or ValueError for a value that is not
-        legal, and ValueError for a config given together with a GameSpec.
+        legal, NotDrawn for pixels of a game that does not draw, and ValueError for a config given
+        together with a GameSpec.
         """
         if not isinstance(game, GameSpec):
-            found = loaded(game, debug)
-            return cls(found, resolve(found, given or {}))
+            found, config = pixels.select(loaded(game, debug), given or {})
+            return cls(found, resolve(found, config))
         if given:
             raise ValueError(
                 f"{game.name}: {', '.join(given)} given with a GameSpec, which has its config "
@@ -82,6 +87,12 @@ class GameSpec:
     def name(self) -> str:
         """Name of the game."""
         return self.game.name
+
+    @property
+    def pixels(self) -> dict[str, int | float]:
+        """Return the fields of the observed picture; {} if the game's own observation is used."""
+        on = isinstance(self.game, PixelGame)
+        return {name: self.config[name] for name in pixels.NAMES} if on else {}
 
     @property
     def log_fields(self) -> tuple[tuple[str, str], ...]:

@@ -61,10 +61,12 @@ def find(game: GameLike, *, debug: bool = False, drawing: bool = False) -> Path:
     )
 
 
-def load(game: GameLike, *, debug: bool = False) -> Game:
+def load(game: GameLike, *, debug: bool = False, pixels: bool = False) -> Game:
     """Load the object that `find` returns for a game.
 
-    Raises the errors of `find`, and ValueError if PUF_NAME is not the header's file name.
+    pixels: the game as it is seen (drawing/pixel_game.py), whose observation is a picture.
+    Raises the errors of `find`, ValueError if PUF_NAME is not the header's file name, and NotDrawn
+    for pixels of a game without env_draw.
     """
     from pufferenv.engine._engine import Game
 
@@ -72,7 +74,11 @@ def load(game: GameLike, *, debug: bool = False) -> Game:
     loaded = Game(str(find(game, debug=debug)), header=header)
     if loaded.name != header.stem:
         raise ValueError(f"{header}: PUF_NAME is {loaded.name!r}; it must be {header.stem!r}")
-    return loaded
+    if not pixels:
+        return loaded
+    from pufferenv.drawing.pixel_game import PixelGame
+
+    return PixelGame(str(find(_drawn(loaded), debug=debug, drawing=True)), header)
 
 
 def drawing(game: Game) -> Drawing:
@@ -83,6 +89,11 @@ def drawing(game: Game) -> Drawing:
     """
     from pufferenv.drawing._drawing import Drawing
 
+    return Drawing(str(find(_drawn(game), drawing=True)))
+
+
+def _drawn(game: Game) -> Path:
+    """Return the header of a game that draws; raise the errors of `drawing`."""
     if not game.draws:
         raise NotDrawn(
             f"{game.name} does not draw itself: its header has no env_draw. To begin, add "
@@ -94,7 +105,7 @@ def drawing(game: Game) -> Drawing:
             f"{game.path} was loaded from an object, and its drawing is another object of the same "
             "header: give the game's name or the path of its header"
         )
-    return Drawing(str(find(game.header, drawing=True)))
+    return game.header
 
 
 def defaults(game: GameLike) -> dict[str, dict[str, Any]]:

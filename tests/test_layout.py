@@ -27,6 +27,7 @@ LAYERS = {
         "spaces",
         "build",
         "games",
+        "pixels",
         "game_config",
         "game_spec",
         "row_env",

@@ -1,12 +1,13 @@
 // pufferenv/contract/drawing_object.h - the part of game.c that only the drawing object has.
 //
 // It exports the drawing table, and defines the pixel game: the same game whose observation is a
-// picture, drawn into the agent's slot by the thread that steps the env. Each env is wrapped in a
-// PixelEnv, and the names that game.c uses are redefined to mean the wrapped ones.
+// picture, drawn into the agent's slot by the thread that steps the env. An env of the pixel game is
+// a PixelEnv around the game's own Env; below, the names that game.c uses are redefined to mean it.
 //
 // With frame_stack > 1 an observation is the pictures of the last steps, oldest first. An agent's
 // pictures are kept in a ring indexed by the step, so that observing twice in one step, as for a
-// final observation, changes nothing. Before an agent's first picture in a life stand copies of it.
+// final observation, changes nothing. Copies of the first picture of an agent's life stand for those
+// from before it.
 #ifndef PUF_DRAWING_OBJECT_H
 #define PUF_DRAWING_OBJECT_H
 
@@ -82,118 +83,148 @@ enum {
 };
 
 #define PUF_MEMBER_(T, name, init, min, max, doc) T name;
-typedef struct PixelConfig { // begins as Config does
-    PUF_CONFIG(PUF_MEMBER_)
+typedef struct PixelOptions {
     PUF_PIXEL_FIELDS(PUF_MEMBER_)
-} PixelConfig;
+} PixelOptions;
 #undef PUF_MEMBER_
 
+typedef struct PixelConfig {
+    Config game; // first, so that a pointer to this is one to the game's own config
+    PixelOptions options;
+} PixelConfig;
+
 typedef struct PixelEnv {
-    Env game;
-    int32_t step;        // in this episode
-    int32_t side, stack; // of a picture; pictures of an observation
-    int32_t channels;
-    int32_t *since;  // (agents,) step of the first picture of the agent's life
-    uint8_t *frames; // (agents, stack, picture) ring by step; NULL if stack is 1
-    char *unseen;    // the game's own observation, in games with masks
+    Env game; // first, as in PixelConfig
+    PixelOptions options;
     float view[4];
+    int64_t step;    // in this episode
+    int64_t *since;  // (agents,) step of the first picture of the agent's life
+    uint8_t *frames; // (agents, frame_stack, channels, side, side) ring by step; NULL: no stack
+    char *unseen;    // the game's own observation, in games with masks
 } PixelEnv;
 
 static size_t picture_bytes(const PixelEnv *env) {
-    return (size_t)env->channels * (size_t)env->side * (size_t)env->side;
-}
-
-static void pixel_close(PixelEnv *env) {
-    env_close(&env->game);
-    free(env->since), free(env->frames), free(env->unseen);
+    const size_t side = (size_t)env->options.pixels;
+    return (size_t)env->options.pixel_channels * side * side;
 }
 
 static int pixel_init(PixelEnv *env, const void *config, uint64_t seed, const char **why) {
-    const PixelConfig *c = config;
-    const int status = env_init(&env->game, config, seed, why);
-    if (status != PUF_OK) return status;
-    if (c->pixels < 1 || c->pixel_channels == 2) {
-        *why = c->pixels < 1 ? "pixels must be at least 1" : "pixel_channels must be 1 or 3";
+    const PixelConfig *pixel = config;
+    const Config *c = &pixel->game;
+    (void)c;
+    env->options = pixel->options;
+    const char *wrong = env->options.pixels < 1            ? "pixels must be at least 1"
+                        : env->options.pixel_channels == 2 ? "pixel_channels must be 1 or 3"
+                        : !puf_painter                     ? "no rasterizer was given to it"
+                                                           : NULL;
+    if (wrong) {
+        *why = wrong;
         return PUF_ERR_CONFIG;
     }
-    env->side = c->pixels, env->channels = c->pixel_channels, env->stack = c->frame_stack;
-    view_of(config, env->view);
-    const size_t agents = (size_t)(PUF_AGENTS(c));
-    env->since = calloc(agents, sizeof(int32_t));
-    if (env->stack > 1) env->frames = malloc(agents * (size_t)env->stack * picture_bytes(env));
-    int failed = !env->since || (env->stack > 1 && !env->frames);
+    const int status = env_init(&env->game, c, seed, why);
+    if (status != PUF_OK) return status;
+
+    view_of(c, env->view);
+    const size_t agents = (size_t)(PUF_AGENTS(c)), stack = (size_t)env->options.frame_stack;
+    env->since = calloc(agents, sizeof(int64_t));
+    int enough = env->since != NULL;
+    if (stack > 1) {
+        env->frames = malloc(agents * stack * picture_bytes(env));
+        enough &= env->frames != NULL;
+    }
 #ifdef PUF_MASK
     const int32_t dims[] = {PUF_REST(PUF_OBS(c))};
-    size_t bytes = sizeof(obs_t);
-    for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++) bytes *= (size_t)dims[d];
-    env->unseen = malloc(bytes);
-    failed |= !env->unseen;
+    size_t entries = 1;
+    for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++) entries *= (size_t)dims[d];
+    env->unseen = malloc(entries * sizeof(obs_t));
+    enough &= env->unseen != NULL;
 #endif
-    return failed ? PUF_ERR_MEMORY : PUF_OK;
+    if (enough) return PUF_OK;
+    *why = "no memory for the pictures of the last steps";
+    return PUF_ERR_MEMORY;
+}
+
+static void pixel_close(PixelEnv *env) { // also after a pixel_init that failed
+    env_close(&env->game);
+    free(env->since), free(env->frames), free(env->unseen);
 }
 
 static void pixel_reset(PixelEnv *env, PufIO *io) {
     env_reset(&env->game, io);
     env->step = 0;
-    memset(env->since, 0, (size_t)io->num_agents * sizeof(int32_t));
+    memset(env->since, 0, (size_t)io->num_agents * sizeof(int64_t));
 }
 
 static void pixel_step(PixelEnv *env, PufIO *io) {
     env_step(&env->game, io);
     env->step += 1;
-    for (int a = 0; a < io->num_agents; a++) // a life that began in this step
+    // A life began in this step if the agent had none before, or if that one ended.
+    for (int a = 0; a < io->num_agents; a++)
         if (io->alive[a] && (io->row_end[a] < 0 || io->dones[a] == PUF_TERMINAL))
             env->since[a] = env->step;
 }
 
-// Draws what agent `a` sees. A list that is too long leaves the picture empty and is a fault.
-static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels) {
-    const size_t side = (size_t)env->side;
-    const PufImage image = {.pixels = pixels,
-                            .width = env->side,
-                            .height = env->side,
-                            .channels = env->channels,
-                            .row_stride = side,
-                            .pixel_stride = 1,
-                            .channel_stride = side * side};
-    PufWord on_stack[LIST_WORDS], *allocated = NULL;
-    PufCanvas canvas = {
-        .words = on_stack, .room = LIST_WORDS, .alive = io->alive, .shared = io->shared};
+// Notes a fault, which the engine raises, also in release objects.
+static void fault(PufIO *io, int a, const char *text) {
+    if (!io->note->fault) io->note->fault = text, io->note->fault_agent = a;
+}
+
+// Writes the list of what agent `a` sees into `on_stack` (LIST_WORDS), or into memory that the
+// caller frees, `*allocated`.
+static PufCanvas list_of(const PixelEnv *env, PufIO *io, int a, PufWord *on_stack,
+                         PufWord **allocated) {
+    PufCanvas canvas = {.words = on_stack,
+                        .room = LIST_WORDS,
+                        .agent = a,
+                        .alive = io->alive,
+                        .shared = io->shared};
     for (;;) {
-        canvas.agent = a, canvas.count = canvas.lost = 0;
+        canvas.count = canvas.lost = 0;
         memcpy(canvas.view, env->view, sizeof(canvas.view));
-        draw_env(env, &canvas);
-        if (!canvas.lost) break;
-        free(allocated);
-        canvas.room += canvas.lost + LIST_WORDS;
-        allocated = canvas.room > MOST_LIST_WORDS ? NULL : malloc(canvas.room * sizeof(PufWord));
-        if (!allocated) {
-            PUF_RULE(io, a, 0, "draws a list of more than 2^24 words");
-            canvas.words = on_stack;
-            on_stack[0].u = PUF_OP_END;
-            break;
-        }
-        canvas.words = allocated;
+        draw_env(&env->game, &canvas);
+        if (!canvas.lost) return canvas;
+        const size_t room = (size_t)canvas.room + canvas.lost + LIST_WORDS;
+        free(*allocated);
+        *allocated = room > MOST_LIST_WORDS ? NULL : malloc(room * sizeof(PufWord));
+        if (!*allocated) break;
+        canvas.words = *allocated, canvas.room = (uint32_t)room;
     }
-    const int status = puf_painter->raster(canvas.words, canvas.count, canvas.view, &image);
-    PUF_RULE(io, a, status == 0, "draws a shape whose place or size is NaN or infinite");
-    (void)status, (void)io;
+    fault(io, a, "draws a list of more than 2^24 words");
+    canvas.words = on_stack, on_stack[0].u = PUF_OP_END, canvas.count = 0;
+    return canvas;
+}
+
+static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels) {
+    const int32_t side = env->options.pixels;
+    const PufImage image = {.pixels = pixels,
+                            .width = side,
+                            .height = side,
+                            .channels = env->options.pixel_channels,
+                            .row_stride = (size_t)side,
+                            .pixel_stride = 1,
+                            .channel_stride = (size_t)side * (size_t)side};
+    PufWord on_stack[LIST_WORDS], *allocated = NULL;
+    const PufCanvas canvas = list_of(env, io, a, on_stack, &allocated);
+    if (!(canvas.view[2] > 0 && canvas.view[3] > 0))
+        fault(io, a, "shows an area whose width or height is not above 0");
+    else if (puf_painter->raster(canvas.words, canvas.count, canvas.view, &image))
+        fault(io, a, "draws a shape whose place or size is NaN or infinite");
     free(allocated);
 }
 
 // Writes the pictures of agent `a` into its slot, the newest last.
 static void observe_agent(const PixelEnv *env, PufIO *io, int a) {
     const size_t bytes = picture_bytes(env);
-    const int32_t stack = env->stack;
+    const int64_t stack = env->options.frame_stack;
     uint8_t *slot = (uint8_t *)io->obs + (size_t)io->slot[a] * io->obs_stride;
     uint8_t *newest = slot + (size_t)(stack - 1) * bytes;
     draw_picture(env, io, a, newest);
     if (stack == 1) return;
     uint8_t *ring = env->frames + (size_t)a * (size_t)stack * bytes;
     memcpy(ring + (size_t)(env->step % stack) * bytes, newest, bytes);
-    for (int32_t k = 0; k < stack - 1; k++) {
-        const int32_t step = env->step - (stack - 1) + k, first = env->since[a];
-        const int32_t from = step > first ? step : first;
+    for (int64_t k = 0; k < stack - 1; k++) {
+        const int64_t step = env->step - (stack - 1) + k, first = env->since[a];
+        const int64_t from = step > first ? step : first;
         memcpy(slot + (size_t)k * bytes, ring + (size_t)(from % stack) * bytes, bytes);
     }
 }
@@ -210,12 +241,17 @@ static void pixel_observe(const PixelEnv *env, PufIO *io) {
 }
 __attribute__((unused)) static void env_observe(const Env *env, PufIO *io);
 
-#define PUF_MORE_CONFIG(X) PUF_PIXEL_FIELDS(X)
+// --- the names that game.c uses -----------------------------------------------------------------
+typedef PixelConfig WholeConfig;
+#define PIXEL_FIELD_(T, f, init_, min_, max_, doc_) \
+    FIELD_ROW_(T, #f, offsetof(PixelConfig, options.f), init_, min_, max_, doc_)
+#define PUF_MORE_FIELDS PUF_PIXEL_FIELDS(PIXEL_FIELD_)
+#define PIXELS_(c) ((const PixelConfig *)(const void *)(c))->options
 #undef PUF_OBS
-#define PUF_OBS(c) uint8_t, (c)->pixel_channels *(c)->frame_stack, (c)->pixels, (c)->pixels
-#define Env PixelEnv
-#define Config PixelConfig
+#define PUF_OBS(c) \
+    uint8_t, PIXELS_(c).pixel_channels *PIXELS_(c).frame_stack, PIXELS_(c).pixels, PIXELS_(c).pixels
 #define obs_t uint8_t
+#define Env PixelEnv
 #define env_init pixel_init
 #define env_reset pixel_reset
 #define env_step pixel_step

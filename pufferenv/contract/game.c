@@ -21,22 +21,25 @@
 _Static_assert(offsetof(Env, log) == 0, "struct Env must start with `Log log;`");
 
 #ifdef PUF_DRAWING_OBJECT
-#include "pufferenv/contract/drawing_object.h" // from here on Env, Config and env_ are its own
+#include "pufferenv/contract/drawing_object.h" // from here on Env and env_ are the pixel game's
 #else
-#define PUF_MORE_CONFIG(X)
+typedef Config WholeConfig;
+#define PUF_MORE_FIELDS
 #endif
 #define DTYPE_(x) _Generic((x), uint8_t: PUF_U8, int8_t: PUF_I8, int32_t: PUF_I32, float: PUF_F32)
 
 // Both tables end in an empty row, so that a game may have no config or no log.
-#define FIELD_(T, f, init_, min_, max_, doc_) \
-    {.name = #f, \
+#define FIELD_ROW_(T, name_, offset_, init_, min_, max_, doc_) \
+    {.name = name_, \
      .doc = doc_, \
      .dtype = DTYPE_((T)0), \
-     .offset = offsetof(Config, f), \
+     .offset = offset_, \
      .init = init_, \
      .min = min_, \
      .max = max_},
-static const PufField CONFIG[] = {PUF_CONFIG(FIELD_) PUF_MORE_CONFIG(FIELD_){.name = NULL}};
+#define FIELD_(T, f, init_, min_, max_, doc_) \
+    FIELD_ROW_(T, #f, offsetof(Config, f), init_, min_, max_, doc_)
+static const PufField CONFIG[] = {PUF_CONFIG(FIELD_) PUF_MORE_FIELDS{.name = NULL}};
 #undef FIELD_
 #define FIELD_(f, doc_) {.name = #f, .doc = doc_, .offset = offsetof(Log, f)}, // double
 static const PufField LOG[] = {PUF_LOG(FIELD_){.name = NULL}};
@@ -204,7 +207,7 @@ _Static_assert((0 PUF_AXES(PUF_COUNT_AXIS_)) <= PUF_MAX_AXES, "too many axes");
 const PufSpec PUF_SYMBOL = {
     .abi = PUF_ABI,
     .env_size = sizeof(Env),
-    .config_size = sizeof(Config),
+    .config_size = sizeof(WholeConfig),
     .log_size = sizeof(Log),
     .name = PUF_NAME,
     .doc = PUF_DOC,
@@ -220,6 +223,9 @@ const PufSpec PUF_SYMBOL = {
 #endif
 #ifdef PUF_DEBUG
     .debug = 1,
+#endif
+#if defined(PUF_DEBUG) || defined(PUF_DRAWING_OBJECT)
+    .faults = 1,
 #endif
 #ifdef PUF_VIEW
     .draws = 1,

@@ -38,7 +38,7 @@ typedef struct PufAxis {
 
 // A step's report about one env as a whole. The engine keeps one per env.
 typedef struct PufNote {
-    const char *fault;   // debug objects: the first broken rule, else NULL
+    const char *fault;   // the first broken rule, or NULL; see PufSpec's faults
     int32_t fault_agent; // the agent that it concerns; -1: the env
     uint8_t idle;        // set by the engine: skip this env, its reset is due
     uint8_t over;        // PufDone of the episode; cleared by the engine
@@ -97,6 +97,7 @@ typedef struct PufSpec {
     uint32_t obs_dtype;      // PufDtype
     uint8_t has_mask, debug; // the game masks choices; the object checks the contract
     uint8_t draws;           // the header defines PUF_VIEW and env_draw
+    uint8_t faults;          // the object may note a fault: debug objects, and what draws
     const char *cpu_needs;   // CPU features that the object may use, as PUF_CPU_NEEDS lists them
     int (*obs_shape)(const void *config, int32_t dims[PUF_MAX_DIMS]); // -> number of dimensions
     int (*heads)(const void *config, PufHead heads[PUF_MAX_HEADS]);   // -> number of heads

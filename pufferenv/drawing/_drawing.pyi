@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pufferenv.engine._engine import Field
+
 MOST_SIDE: int  # pixels of a picture's side
 MOST_WORDS: int  # of a display list
+PIXEL_FIELDS: tuple[Field, ...]  # the pixel game's config fields after the game's own
 
 class KeyBinding(NamedTuple):
     """One row of a game's PUF_KEYS."""

@@ -9,7 +9,9 @@ import numpy as np
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from pufferenv.contract.spec cimport PUF_ABI
+from pufferenv.contract.spec cimport PUF_ABI, PufField
+
+from pufferenv.engine._engine import Field
 
 from pufferenv.drawing.font import read_font
 
@@ -69,6 +71,18 @@ cdef extern from "pufferenv/drawing/raster.h" nogil:
     int puf_raster(const PufWord *words, uint32_t count, const float *view,
                    const PufImage *image) noexcept nogil
 
+cdef extern from *:
+    """
+    #define ROW_(T, f, init_, min_, max_, doc_) \\
+        {.name = #f, .doc = doc_, .init = init_, .min = min_, .max = max_},
+    static const PufField PIXEL_FIELDS_[] = {PUF_PIXEL_FIELDS(ROW_)};
+    enum { NUM_PIXEL_FIELDS_ = sizeof(PIXEL_FIELDS_) / sizeof(PIXEL_FIELDS_[0]) };
+    #undef ROW_
+    """
+    const PufField *PIXEL_FIELDS_
+    enum:
+        NUM_PIXEL_FIELDS_
+
 MOST_SIDE = PUF_MOST_SIDE
 MOST_WORDS = 1 << 24
 cdef PufPainter painter
@@ -96,6 +110,12 @@ cdef int set_font() except -1:
 
 
 set_font()
+
+PIXEL_FIELDS = tuple([
+    Field(PIXEL_FIELDS_[k].name.decode(), PIXEL_FIELDS_[k].doc.decode(), np.dtype(np.int32),
+          int(PIXEL_FIELDS_[k].init), int(PIXEL_FIELDS_[k].min), int(PIXEL_FIELDS_[k].max))
+    for k in range(NUM_PIXEL_FIELDS_)
+])
 
 KeyBinding = namedtuple("KeyBinding", "action choice keys label")
 

@@ -1,4 +1,4 @@
-// pufferenv/engine/validate.c - faults that debug objects report, and the invariants of agents.
+// pufferenv/engine/validate.c - faults that objects report, and the invariants of agents.
 #include <string.h>
 
 #include "pufferenv/engine/engine_internal.h"
@@ -28,7 +28,7 @@ static int find_masked_head(PufEngine *e, int32_t begin, int32_t end) {
 }
 
 PufStepStatus puf_engine_check_faults(PufEngine *e, int32_t begin, int32_t end) {
-    if (e->spec->debug)
+    if (e->spec->faults)
         for (int32_t i = begin; i < end; i++) {
             PufNote *note = e->notes + i;
             if (!note->fault) continue;

@@ -155,7 +155,8 @@ void puf_mailbox_spec(PufSpec *spec, const char *name, const char *doc, PufDtype
         .num_log = sizeof(LOG) / sizeof(LOG[0]),
         .obs_dtype = obs_dtype,
         .has_mask = has_mask != 0,
-        .debug = 1, // runners check what envs return in every build
+        .debug = 1,
+        .faults = 1, // runners check what envs return in every build
         .obs_shape = obs_shape,
         .heads = heads,
         .axes = axes,
