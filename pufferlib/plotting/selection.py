@@ -50,7 +50,7 @@ def check_metric(metric: str, logs: Sequence[RunLog]) -> None:
     # The name of a field is more likely to be meant than a loss whose name is similar.
     near = next((n for n in known if n.partition("/")[2] == metric), "") or nearest(metric, known)
     shown = [name for name in known if name.startswith(("env/", "eval/"))]
-    listed = f"; the game's own are {', '.join(shown)}" if shown else ""
+    listed = f" The game's own: {', '.join(shown)}" if shown else ""
     raise RunError(f"--metric {metric}: no run has logged it; did you mean {near}?{listed}")
 
 
@@ -84,7 +84,8 @@ def _no_such_run(target: str, root: Path) -> RunError:
     known = list(_known(Path(target), root))
     if not known:
         return RunError(
-            f"{target}: no such run, and {root} holds no run; to train one: puffer train GAME"
+            f"{target}: no such run, and there is no other in {root}; to train one: "
+            "puffer train GAME"
         )
     return RunError(f"{target}: no such run; did you mean {nearest(target, known)}?")
 

@@ -58,7 +58,7 @@ def test_a_word_that_names_no_run_gets_the_nearest(target, message):
 
 
 def test_without_any_run_the_error_says_how_to_make_one():
-    with pytest.raises(RunError, match="elsewhere holds no run; to train one: puffer train GAME"):
+    with pytest.raises(RunError, match="there is no other in elsewhere; to train one: puffer"):
         find(["cartpole"], "elsewhere", every=False)
 
 
@@ -84,5 +84,5 @@ def test_a_metric_that_no_run_has_gets_the_nearest(metric, near):
     with pytest.raises(RunError) as caught:
         check_metric(metric, [read(Path("runs/cartpole/a"))])
     assert f"did you mean {near}?" in str(caught.value)
-    assert str(caught.value).endswith("the game's own are env/episodes, env/score")
+    assert str(caught.value).endswith("? The game's own: env/episodes, env/score")
     check_metric("env/score", [read(Path("runs/cartpole/a"))])
