@@ -5,13 +5,15 @@
 // for the area of the whole shape as long as its radius is not much smaller than a pixel:
 //   disc    drawn with sqrt(r^2 - 1/12), it has the area of radius r; below SMALL_DISC it is drawn
 //           as a square of that area
-//   corner  below SMALL_CORNER, its cut-off area is taken from the one pixel at the corner
+//   corner  drawn with a greater radius, it cuts off as much as with radius r; below SMALL_CORNER
+//           what it cuts off is taken from the one pixel at the corner
 #include "pufferenv/drawing/pixels.h"
 
 #include <math.h>
 
 static const float SMALL_DISC = 0.75f, SMALL_CORNER = 0.5f; // pixels
 static const float CORNER_CUT = 0.2146018f;                 // 1 - pi / 4: of a square of side 1
+static const float CORNER_EXCESS = 0.06544985f;             // pi / 48, pixels of area
 static const float SQRT_PI = 1.7724539f;
 
 // A rectangle; `cut`: what its corners lack, in pixels of area each.
@@ -75,11 +77,18 @@ static void round_box(const PufTarget *t, float x0, float y0, float x1, float y1
 
 void puf_draw_box(const PufTarget *t, float x0, float y0, float x1, float y1, float radius,
                   const PufInk *ink) {
-    const float r = puf_least(radius, puf_least(x1 - x0, y1 - y0) / 2);
-    if (r < SMALL_CORNER) sharp_box(t, x0, y0, x1, y1, CORNER_CUT * r * r, ink);
-    else if (2 * r == x1 - x0 && 2 * r == y1 - y0)
+    const float half = puf_least(x1 - x0, y1 - y0) / 2, r = puf_least(radius, half);
+    if (r < SMALL_CORNER) {
+        sharp_box(t, x0, y0, x1, y1, CORNER_CUT * r * r, ink);
+    } else if (2 * r == x1 - x0 && 2 * r == y1 - y0) {
         puf_draw_disc(t, (x0 + x1) / 2, (y0 + y1) / 2, r, ink);
-    else round_box(t, x0, y0, x1, y1, r, r, ink);
+    } else { // a greater radius makes up for CORNER_EXCESS; if there is no room, a shorter box does
+        const float wanted = r * r + CORNER_EXCESS / CORNER_CUT;
+        const float drawn = puf_least(sqrtf(wanted), half);
+        const float shorter = CORNER_CUT * (wanted - drawn * drawn) / half;
+        const float dx = x1 - x0 > y1 - y0 ? shorter : 0, dy = shorter - dx;
+        round_box(t, x0 + dx, y0 + dy, x1 - dx, y1 - dy, drawn, drawn, ink);
+    }
 }
 
 // -> the radius with which distances give the area of a disc of radius r.
