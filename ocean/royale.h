@@ -53,8 +53,8 @@
     X(move, 5, "left a", "left") \
     X(move, 6, "down+left s+a", "down and left") \
     X(move, 7, "down s", "down") \
-    X(move, 8, "down+right s+d", "down and right") X(attack, 1, "space", "melee") \
-        X(attack, 2, "f", "shot")
+    X(move, 8, "down+right s+d", "down and right") \
+    X(attack, 1, "space", "melee") X(attack, 2, "f", "shot")
 #include "pufferenv/env.h"
 
 #include <math.h>

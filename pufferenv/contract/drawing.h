@@ -42,6 +42,16 @@ typedef struct PufKeyBinding {
     X(int32_t, pixel_channels, 1, 1, 3, "channels of the observed picture: 1 grey, 3 RGB") \
     X(int32_t, frame_stack, 1, 1, 16, "pictures of the last steps that are observed, oldest first")
 
+#define PUF_FARTHEST 1e9f // world units: every place, and sizes up to it; 1 / it: the smallest view
+
+// Returns whether a view is finite and not empty.
+static inline int puf_view_is_legal(const float view[4]) {
+    for (int k = 0; k < 4; k++)
+        if (!(view[k] >= (k < 2 ? -PUF_FARTHEST : 1 / PUF_FARTHEST) && view[k] <= PUF_FARTHEST))
+            return 0;
+    return 1;
+}
+
 typedef struct PufDrawing {
     uint32_t abi, config_size; // PUF_ABI; bytes of the game's own Config
     const char *name, *source; // as the game's PufSpec has them

@@ -205,10 +205,11 @@ static void draw_picture(const PixelEnv *env, PufIO *io, int a, uint8_t *pixels)
                             .channel_stride = (size_t)side * (size_t)side};
     PufWord on_stack[LIST_WORDS], *allocated = NULL;
     const PufCanvas canvas = list_of(env, io, a, on_stack, &allocated);
-    if (!(canvas.view[2] > 0 && canvas.view[3] > 0))
-        fault(io, a, "shows an area whose width or height is not above 0");
+    if (!puf_view_is_legal(canvas.view)) fault(io, a, "shows an area that is empty or not finite");
     else if (puf_painter->raster(canvas.words, canvas.count, canvas.view, &image))
-        fault(io, a, "draws a shape whose place or size is NaN or infinite");
+        fault(io, a,
+              "draws a shape with a place that is not finite, or a size that is not finite or "
+              "below 0");
     free(allocated);
 }
 

@@ -55,6 +55,7 @@ cdef extern from "pufferenv/contract/drawing.h" nogil:
         double (*pace)(const void *config) noexcept nogil
         void (*view)(const void *config, float *view) noexcept nogil
         void (*draw)(const void *env, PufCanvas *canvas) noexcept nogil
+    int puf_view_is_legal(const float *view) noexcept
 
 cdef extern from "pufferenv/drawing/raster.h" nogil:
     enum:
@@ -70,6 +71,7 @@ cdef extern from "pufferenv/drawing/raster.h" nogil:
     int puf_set_font(const PufFont *font) noexcept nogil
     int puf_raster(const PufWord *words, uint32_t count, const float *view,
                    const PufImage *image) noexcept nogil
+    int puf_check_command(const PufWord *w, uint32_t left) noexcept nogil
 
 cdef extern from *:
     """
@@ -124,6 +126,10 @@ class DisplayListError(RuntimeError):
     """A game draws something that cannot be shown: too much, or at no finite place."""
 
 
+cdef str seen_by(env, agent):
+    return f"env {env}" if agent < 0 else f"env {env}, agent {agent}"
+
+
 cdef class DisplayList:
     """The shapes of one env and the part of the world that they show."""
 
@@ -150,7 +156,27 @@ cdef class DisplayList:
         with nogil:
             status = puf_raster(<const PufWord *>&words[0], count, view, &target)
         if status:
-            raise DisplayListError("a shape has a place or size that is NaN or infinite")
+            shape = wrong_shape(<const PufWord *>&words[0], count)
+            raise DisplayListError(f"the list has {shape or 'a view'} {NOT_FINITE}")
+
+
+NOT_FINITE = "with a place that is not finite, or a size that is not finite or below 0"
+SHAPES = ("", "puf_key", "puf_agent", "puf_round", "puf_disc", "puf_ring", "puf_path", "puf_fill",
+          "puf_text")
+
+
+cdef str wrong_shape(const PufWord *words, uint32_t count):
+    """Return the first command that is not valid as a call with its first numbers; "": none."""
+    cdef uint32_t at = 0, size, k
+    while at < count and words[at].u & 255 != PUF_OP_END:
+        size = words[at].u >> 8
+        if puf_check_command(words + at, count - at):
+            op = words[at].u & 255
+            name = SHAPES[op] if op < len(SHAPES) else f"command {op}"
+            numbers = [f"{words[at + k].f:g}" for k in range(2, min(size, count - at, 8))]
+            return f"{name}({', '.join(numbers[:3] if name == 'puf_text' else numbers)})"
+        at += size
+    return ""
 
 
 cdef PufImage image_of(image) except *:
@@ -223,12 +249,19 @@ cdef class Drawing:
 
     def pace(self, bytes config):
         """Return the steps per second at which a person watches."""
-        return self.drawing.pace(self._config(config))
+        pace = self.drawing.pace(self._config(config))
+        if not 0 < pace < float("inf"):
+            raise DisplayListError(f"{self.name}: PUF_PACE is {pace:g} steps per second, and must "
+                                   "be above 0")
+        return pace
 
     def view(self, bytes config):
         """Return (x, y, width, height) of the world."""
         cdef float[4] view
         self.drawing.view(self._config(config), view)
+        if not puf_view_is_legal(view):
+            raise DisplayListError(f"{self.name}: PUF_VIEW is {view[2]:g}, {view[3]:g}; width and "
+                                   "height must be above 0")
         return view[0], view[1], view[2], view[3]
 
     cdef PufCanvas _list(self, engine, int env, int agent, bytes config) except *:
@@ -236,6 +269,9 @@ cdef class Drawing:
         cdef PufCanvas canvas
         cdef const void *state = <const void *><size_t>engine.env_address(env)
         cdef const char *packed = self._config(config)
+        if not -1 <= agent < engine.env_agents:
+            raise ValueError(f"agent {agent} is not in [-1, {engine.env_agents}): an env of "
+                             f"{self.name} has {engine.env_agents} agents, and -1 is everybody")
         if engine.game.source != self.source:
             raise DisplayListError(
                 f"{self.path} was built from another version of the header than the running env: "
@@ -250,12 +286,15 @@ cdef class Drawing:
             if canvas.lost == 0:
                 break
             if canvas.room + canvas.lost > MOST_WORDS:
-                raise DisplayListError(f"{self.name} draws more than {MOST_WORDS} words: env {env}")
+                raise DisplayListError(f"{self.name} draws a list of more than {MOST_WORDS} words: "
+                                       f"{seen_by(env, agent)}")
             self._grow(canvas.room + canvas.lost + 1024)
             canvas.words, canvas.room = self.buffer, self.room
-        if not (canvas.view[2] > 0 and canvas.view[3] > 0):
-            raise DisplayListError(f"{self.name} shows an area of {canvas.view[2]:g} x "
-                                   f"{canvas.view[3]:g}: PUF_VIEW and puf_look need sizes above 0")
+        if not puf_view_is_legal(canvas.view):
+            x, y, width, height = canvas.view[0], canvas.view[1], canvas.view[2], canvas.view[3]
+            raise DisplayListError(
+                f"{self.name} shows an area of {width:g} x {height:g} at {x:g}, {y:g}: puf_look "
+                f"needs finite numbers, and sizes above 0: {seen_by(env, agent)}")
         return canvas
 
     def draw(self, engine, int env, bytes config, int agent=-1):
@@ -276,5 +315,7 @@ cdef class Drawing:
             with nogil:
                 status = puf_raster(canvas.words, canvas.count, canvas.view, &target)
             if status:
-                raise DisplayListError(f"{self.name} draws a shape whose place or size is NaN or "
-                                       f"infinite: env {env}")
+                shape = wrong_shape(canvas.words, canvas.count)
+                raise DisplayListError(
+                    f"{self.name} draws {shape} {NOT_FINITE}: "
+                    f"{seen_by(env, canvas.agent)}")

@@ -3,12 +3,10 @@
 
 #include <math.h>
 
-static const float FARTHEST = 1e9f; // world units, of any place or size in a list
-
 static int all_within(const PufWord *words, uint32_t count, float low) {
     int within = 1;
     for (uint32_t i = 0; i < count; i++)
-        within &= words[i].f >= low && words[i].f <= FARTHEST; // false for NaN
+        within &= words[i].f >= low && words[i].f <= PUF_FARTHEST; // false for NaN
     return within;
 }
 
@@ -22,20 +20,20 @@ int puf_check_command(const PufWord *w, uint32_t left) {
     case PUF_OP_AGENT:
         return words == 2 ? 0 : -1;
     case PUF_OP_RECT:
-        return words == 7 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 3, 0) ? 0 : -1;
+        return words == 7 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 3, 0) ? 0 : -1;
     case PUF_OP_DISC:
-        return words == 5 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 1, 0) ? 0 : -1;
+        return words == 5 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 1, 0) ? 0 : -1;
     case PUF_OP_RING:
-        return words == 6 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 2, 0) ? 0 : -1;
+        return words == 6 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 2, 0) ? 0 : -1;
     case PUF_OP_LINE:
         return words >= 5 && words % 2 == 1 && all_within(a, 1, 0) &&
-                       all_within(a + 1, words - 3, -FARTHEST)
+                       all_within(a + 1, words - 3, -PUF_FARTHEST)
                    ? 0
                    : -1;
     case PUF_OP_FILL:
-        return words >= 8 && words % 2 == 0 && all_within(a, words - 2, -FARTHEST) ? 0 : -1;
+        return words >= 8 && words % 2 == 0 && all_within(a, words - 2, -PUF_FARTHEST) ? 0 : -1;
     case PUF_OP_TEXT:
-        return words >= 7 && all_within(a, 2, -FARTHEST) && all_within(a + 2, 1, 0) &&
+        return words >= 7 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 1, 0) &&
                        (a[3].f == -1 || a[3].f == 0 || a[3].f == 1) && a[4].u <= 4 * (words - 7)
                    ? 0
                    : -1;
@@ -79,9 +77,7 @@ static int place(PufTarget *t, const float view[4], const PufImage *image) {
     const int w = image->width, h = image->height;
     if (w < 1 || h < 1 || w > PUF_MOST_SIDE || h > PUF_MOST_SIDE || !image->pixels) return -1;
     if (image->channels != 1 && image->channels != 3 && image->channels != 4) return -1;
-    for (int k = 0; k < 4; k++)
-        if (!(view[k] >= -FARTHEST && view[k] <= FARTHEST)) return -1;
-    if (!(view[2] >= 1 / FARTHEST && view[3] >= 1 / FARTHEST)) return -1;
+    if (!puf_view_is_legal(view)) return -1;
     const float scale = puf_least((float)w / view[2], (float)h / view[3]);
     const int x0 = puf_floor_in(((float)w - view[2] * scale) / 2 + 0.5f, 0, w);
     const int y0 = puf_floor_in(((float)h - view[3] * scale) / 2 + 0.5f, 0, h);

@@ -31,12 +31,12 @@ WORDS = {KEY: 2, AGENT: 2, RECT: 7, DISC: 5, RING: 6}  # of commands whose lengt
 GOLDEN = {
     "breakout": ("273935ee42b5", "bca6e14ca1cb", "bca6e14ca1cb"),
     "cartpole": ("64c859fe1acd", "e49e4af3df3b", "e49e4af3df3b"),
-    "memory": ("4e82b6696c4e", "c9bcb35927c9", "e94b75822762"),
-    "probe": ("1a28c5650261", "af1da07362d9", "309937991a82"),
-    "royale": ("50a8f8577938", "831aa74880ae", "666678fd442c"),
+    "memory": ("b0a56b2d19f1", "b71b5c0a4c1d", "e94b75822762"),
+    "probe": ("24058190a27c", "477c05ec84f9", "f42e79fa89c1"),
+    "royale": ("8de8dd2b1819", "9a3390473fa7", "666678fd442c"),
     "snake": ("456c9182b71d", "9bbe9a7f98a7", "b93500b99374"),
     "squared": ("e3ebe42bf096", "33369a9696de", "33369a9696de"),
-    "tag": ("5bbb8648fdc7", "f3382837c5b6", "9eab1550cced"),
+    "tag": ("68f42f913e25", "eaca34ee1eb6", "9eab1550cced"),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pufferenv import games
 from pufferenv.toolchain import incremental, targets
-from tests.support.checkouts import exports_spec, my_game, run
+from tests.support.checkouts import SQUARED, exports_spec, my_game, run
 
 
 def test_compile_error_is_the_compilers_own_at_the_headers_line(
@@ -46,6 +46,68 @@ def test_missing_macro_is_named_with_an_example_and_nothing_else(
     errors = [line for line in str(caught.value).splitlines() if "error: " in line]
     assert len(errors) == 1
     assert re.search(rf"{macro} is missing\. Example.*#define {macro}\b", errors[0])
+
+
+VIEW = re.search(r"#define PUF_VIEW.*\n", SQUARED.read_text())[0]
+KEYS = re.search(r"#define PUF_PACE.*\n#define PUF_KEYS(.*\\\n)*.*\n", SQUARED.read_text())[0]
+DRAW = "static void env_draw("
+
+
+def errors_of(header: Path, *, drawing: bool = True) -> list[str]:
+    """Build a game that does not compile -> the lines of its errors."""
+    with pytest.raises(targets.BuildError) as caught:
+        targets.build_game(header, drawing=drawing)
+    return [line for line in str(caught.value).splitlines() if "error: " in line]
+
+
+@pytest.mark.parametrize(
+    "changes", [((VIEW, ""), (KEYS, "")), ((VIEW, ""), (KEYS, ""), (DRAW, VIEW + DRAW))]
+)
+def test_drawing_without_a_view_above_the_include_is_one_error_that_says_so(
+    tmp_path: Path, cache: Path, changes: tuple[tuple[str, str], ...]
+) -> None:
+    header = my_game(tmp_path, *changes)
+    (error,) = errors_of(header, drawing=False)
+    lines = header.read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if text.startswith(DRAW))
+    needs = r"env_draw needs #define PUF_VIEW\(c\) 10, 10 above the #include"
+    assert re.search(rf"my_game\.h:{line}:\d+: error: {needs}$", error)
+
+
+def test_keys_without_a_view_are_an_error_that_says_so(tmp_path: Path, cache: Path) -> None:
+    errors = errors_of(my_game(tmp_path, (VIEW, "")), drawing=False)
+    assert "PUF_PACE and PUF_KEYS need PUF_VIEW and env_draw. Example: #define PUF" in errors[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker's -z defs")
+def test_a_view_without_a_drawing_is_an_error_of_the_drawing_and_a_warning_of_the_game(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = my_game(tmp_path)
+    header.write_text(header.read_text().partition(DRAW)[0])
+    targets.build_game(header)
+    assert re.search(r"env_draw.* never defined", capsys.readouterr().err)
+    with pytest.raises(targets.BuildError, match="undefined reference to `env_draw'"):
+        targets.build_game(header, drawing=True)
+
+
+def test_a_view_of_one_number_is_an_error_with_an_example(tmp_path: Path, cache: Path) -> None:
+    (error,) = errors_of(my_game(tmp_path, (VIEW, "#define PUF_VIEW(c) 11\n")))
+    assert "PUF_VIEW is a width and a height: #define PUF_VIEW(c) 18, 11" in error
+
+
+@pytest.mark.parametrize("row", ['X(move, 1, "down s")', 'X(move, 1, "down", "down", 2)'])
+def test_a_row_of_keys_with_a_wrong_number_of_columns_is_shown(
+    tmp_path: Path, cache: Path, row: str
+) -> None:
+    header = my_game(tmp_path, (KEYS, f"#define PUF_KEYS(X) {row}\n"))
+    (error,) = errors_of(header)
+    shown = row.replace('"', '\\"')
+    assert (
+        "PUF_KEYS has four columns: head or axis, choice or value, keys, label; this one is "
+        in error
+    )
+    assert f"{shown}" in error
 
 
 def test_header_without_the_contract_is_an_error_that_names_the_include(
