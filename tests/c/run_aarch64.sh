@@ -52,4 +52,7 @@ fi
 for game in "${games[@]}"; do
     compare "$game" /dev/null "-DPUF_GAME=\"$game\"" tests/c/fuzz.c pufferenv/contract/game.c \
         "${engine[@]}" -- 150
+    grep -q '^#define PUF_VIEW' "$game" || continue
+    compare "$game, drawn" /dev/null "-DPUF_GAME=\"$game\"" tests/c/draw.c \
+        tests/c/drawing_object.c pufferenv/contract/game.c pufferenv/drawing/*.c "${engine[@]}" -- 10
 done

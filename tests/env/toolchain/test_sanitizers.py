@@ -1,7 +1,8 @@
-"""Every game and the worker channel in C, under ASan with UBSan and under TSan.
+"""Every game, its drawing and the worker channel in C, under ASan with UBSan and under TSan.
 
 tests/c/fuzz.c plays a game at random in all modes, checks all invariants after each step, and
-compares one thread with three. tests/c/worker_channel.c has two threads in place of a process and
+compares one thread with three. tests/c/draw.c draws it at the ends of its config, and observes
+pictures of it in two threads. tests/c/worker_channel.c has two threads in place of a process and
 its worker. The engine is compiled once for all games, and games are built and played in parallel.
 No program here is compiled for more than the baseline of the architecture.
 """
@@ -26,8 +27,11 @@ TEST_GAMES = ("script", "continuous", "multihead", "masked", "endless", "loaded"
 HEADERS = [Path("ocean") / f"{name}.h" for name in games.names()] + [
     Path("tests/game_headers") / f"{name}.h" for name in TEST_GAMES
 ]
-ENGINE = sorted(ROOT.glob("pufferenv/e*/*.c"))  # engine and external: all C but the games
-Runs = dict[tuple[str, Path], "Future[subprocess.CompletedProcess[str]]"]
+DRAWN = [Path("ocean") / f"{name}.h" for name in games.names() if games.load(name).draws]
+FOLDERS = ("engine", "external", "drawing")  # all C but the games
+ENGINE = [file for folder in FOLDERS for file in sorted(ROOT.glob(f"pufferenv/{folder}/*.c"))]
+PROGRAMS = ("fuzz", "draw")  # of tests/c
+Runs = dict[tuple[str, str, Path], "Future[subprocess.CompletedProcess[str]]"]
 
 
 @functools.cache
@@ -63,19 +67,27 @@ def build_with(kind: str, folder: Path, *given: str | Path) -> str:
 
 def engine(kind: str, folder: Path) -> list[Path]:
     """Compile everything but the game -> the objects."""
-    compile_with(kind, folder, "-DPUF_DEBUG", "-c", ROOT / "tests/c/fuzz.c", *ENGINE)
+    programs = [ROOT / f"tests/c/{name}.c" for name in PROGRAMS]
+    compile_with(kind, folder, "-DPUF_DEBUG", "-c", *programs, *ENGINE)
     return sorted(folder.glob("*.o"))
 
 
 def play(
-    kind: str, header: Path, folder: Path, objects: Future[list[Path]]
+    name: str, kind: str, header: Path, folder: Path, objects: Future[list[Path]]
 ) -> subprocess.CompletedProcess[str]:
-    """Build a game's program and run it."""
+    """Build one of PROGRAMS with a game, and run it."""
     game = f'-DPUF_GAME="{header.as_posix()}"'
-    parts = [ROOT / "pufferenv/contract/game.c", *objects.result()]
+    parts = [file for file in objects.result() if file.stem == name or file.stem not in PROGRAMS]
+    parts += [ROOT / "pufferenv/contract/game.c"]
+    parts += [ROOT / "tests/c/drawing_object.c"] if name == "draw" else []
     program = build_with(kind, folder, "-DPUF_DEBUG", game, *parts)
     # TSan makes a step ten times as slow, and finds nothing in a single thread.
-    words = ["50", "3"] if kind == "thread" else ["150"]
+    words = {
+        ("fuzz", "thread"): ["50", "3"],
+        ("draw", "thread"): ["0", "15"],
+        ("fuzz", "address,undefined"): ["150"],
+        ("draw", "address,undefined"): ["10", "10"],
+    }[name, kind]
     return subprocess.run([program, *words], capture_output=True, text=True, timeout=120)
 
 
@@ -83,18 +95,18 @@ def play(
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
-    """The runs of all selected tests, by kind and header; all are started at once."""
-    chosen = [item.callspec.params for item in request.session.items if "runs" in item.fixturenames]
-    pairs = [(one["kind"], one["header"]) for one in chosen]
+    """The runs of all selected tests, by program, kind and header; all are started at once."""
+    items = [item for item in request.session.items if "runs" in item.fixturenames]
+    keys = [tuple(item.callspec.params[k] for k in ("name", "kind", "header")) for item in items]
     with ThreadPoolExecutor(usable_cores()) as pool:
         # First, because the pool starts jobs in order and the games wait for these.
         engines = {
             kind: pool.submit(engine, kind, tmp_path_factory.mktemp("engine"))
-            for kind in dict.fromkeys(kind for kind, _ in pairs)
+            for kind in dict.fromkeys(kind for _, kind, _ in keys)
         }
         yield {
-            pair: pool.submit(play, *pair, tmp_path_factory.mktemp("game"), engines[pair[0]])
-            for pair in pairs
+            key: pool.submit(play, *key, tmp_path_factory.mktemp("game"), engines[key[1]])
+            for key in keys
         }
         pool.shutdown(cancel_futures=True)
 
@@ -103,11 +115,26 @@ both_kinds = pytest.mark.parametrize("kind", ["address,undefined", "thread"])
 
 
 @both_kinds
+@pytest.mark.parametrize("name", ["fuzz"])
 @pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.stem)
-def test_random_play_is_clean_and_the_same_for_any_number_of_threads(header, kind, runs):
-    run = runs[kind, header].result()
+def test_random_play_is_clean_and_the_same_for_any_number_of_threads(name, header, kind, runs):
+    run = runs[name, kind, header].result()
     assert run.returncode == 0, run.stdout + run.stderr
     assert len(run.stdout.split()) == 8
+
+
+@both_kinds
+@pytest.mark.parametrize("name", ["draw"])
+@pytest.mark.parametrize("header", DRAWN, ids=lambda path: path.stem)
+def test_drawing_is_clean_at_the_ends_of_every_config(name, header, kind, runs):
+    run = runs[name, kind, header].result()
+    assert run.returncode == 0, run.stdout + run.stderr
+    configs, lists, shapes, longest, _ = run.stdout.split()
+    assert int(configs) >= 2
+    states = 1 if kind == "thread" else 11  # of each config
+    assert int(lists) == int(configs) * states * 2 * 7  # envs, views of each
+    assert int(shapes) > 3 * int(lists)
+    assert int(longest) > 100
 
 
 @both_kinds
