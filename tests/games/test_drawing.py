@@ -29,14 +29,14 @@ WORDS = {KEY: 2, AGENT: 2, RECT: 7, DISC: 5, RING: 6}  # of commands whose lengt
 # CPU. When a drawing or the rasterizer changes, look at docs/contact_sheet.png; the failing test
 # prints the new row for this table.
 GOLDEN = {
-    "breakout": ("273935ee42b5", "bca6e14ca1cb", "bca6e14ca1cb"),
-    "cartpole": ("64c859fe1acd", "e49e4af3df3b", "e49e4af3df3b"),
-    "memory": ("b0a56b2d19f1", "b71b5c0a4c1d", "e94b75822762"),
-    "probe": ("24058190a27c", "477c05ec84f9", "f42e79fa89c1"),
-    "royale": ("8de8dd2b1819", "9a3390473fa7", "666678fd442c"),
+    "breakout": ("0f1efe85fe8e", "07da34111034", "07da34111034"),
+    "cartpole": ("9cdfcc1de96f", "c6f28840155c", "c6f28840155c"),
+    "memory": ("b19742e43121", "230d88a39d14", "c089e883997b"),
+    "probe": ("8d2fee777782", "5b08c0a35271", "7537cc111d69"),
+    "royale": ("8de8dd2b1819", "be9823191acb", "76439c5c3b65"),
     "snake": ("456c9182b71d", "9bbe9a7f98a7", "b93500b99374"),
-    "squared": ("e3ebe42bf096", "33369a9696de", "33369a9696de"),
-    "tag": ("68f42f913e25", "eaca34ee1eb6", "9eab1550cced"),
+    "squared": ("9aac89deff24", "08d8956873b1", "08d8956873b1"),
+    "tag": ("9259c745860e", "810aad384b82", "9eab1550cced"),
 }
 
 
