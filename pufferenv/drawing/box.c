@@ -47,31 +47,46 @@ static void cover_arc(int x0, int x1, float cx, float high, float radius, uint8_
     }
 }
 
+// The coverage of one row of a box with round corners.
+typedef struct RoundRow {
+    int begin, a, b, end; // columns; between a and b all are covered alike
+    uint8_t between;
+    uint8_t left[PUF_MOST_SIDE], right[PUF_MOST_SIDE]; // (a - begin), (end - b)
+} RoundRow;
+
+// Covers a row that is `high` above the upper or below the lower centres of the corners, which are
+// at columns `left` and `right`; high < r + 0.5.
+static void cover_round(const PufTarget *t, float left, float right, float r, float high,
+                        RoundRow *row) {
+    const float outer = r + 0.5f, inner = r - 0.5f;
+    const float out = sqrtf(outer * outer - high * high);
+    const float in = high < inner ? sqrtf(inner * inner - high * high) : 0;
+    row->begin = puf_ceil_in(left - out - 0.5f, t->x0, t->x1);
+    row->end = puf_floor_in(right + out + 0.5f, t->x0, t->x1);
+    row->a = puf_ceil_in(left - in - 0.5f, row->begin, row->end);
+    row->b = puf_floor_in(right + in + 0.5f, row->a, row->end);
+    row->between = puf_byte(puf_clamp_(outer - high, 0, 1));
+    cover_arc(row->begin, row->a, left, high, r, row->left);
+    cover_arc(row->b, row->end, right, high, r, row->right);
+}
+
 // A box whose corners are arcs of radius r around points that are `inset` from its edges.
 static void round_box(const PufTarget *t, float x0, float y0, float x1, float y1, float inset,
                       float r, const PufInk *ink) {
-    const float left = x0 + inset, right = x1 - inset, top = y0 + inset, bottom = y1 - inset;
-    const float outer = r + 0.5f, inner = r - 0.5f;
+    const float top = y0 + inset, bottom = y1 - inset, outer = r + 0.5f;
     const int begin = puf_floor_in(top - outer, t->y0, t->y1);
     const int end = puf_ceil_in(bottom + outer, t->y0, t->y1);
-    uint8_t cover[PUF_MOST_SIDE];
+    RoundRow row;
+    float before = -1; // the row's `high`
     for (int y = begin; y < end; y++) {
         const float cy = (float)y + 0.5f;
         const float high = puf_most(puf_most(top - cy, cy - bottom), 0);
         if (high >= outer) continue;
-        const float out = sqrtf(outer * outer - high * high);
-        const int x_first = puf_ceil_in(left - out - 0.5f, t->x0, t->x1);
-        const int x_last = puf_floor_in(right + out + 0.5f, t->x0, t->x1);
-        // Between a and b all pixels are covered alike: fully, or as far as the edge above says.
-        const float in = high < inner ? sqrtf(inner * inner - high * high) : 0;
-        const float part = puf_clamp_(outer - high, 0, 1);
-        const int a = puf_ceil_in(left - in - 0.5f, x_first, x_last);
-        const int b = puf_floor_in(right + in + 0.5f, a, x_last);
-        cover_arc(x_first, a, left, high, r, cover);
-        puf_put_cover(t, y, x_first, a, cover, ink);
-        puf_put_span(t, y, a, b, ink, puf_byte(part));
-        cover_arc(b, x_last, right, high, r, cover);
-        puf_put_cover(t, y, b, x_last, cover, ink);
+        if (high != before) cover_round(t, x0 + inset, x1 - inset, r, high, &row);
+        before = high;
+        puf_put_cover(t, y, row.begin, row.a, row.left, ink);
+        puf_put_span(t, y, row.a, row.b, ink, row.between);
+        puf_put_cover(t, y, row.b, row.end, row.right, ink);
     }
 }
 

@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { PATTERN = 48, CHUNK = 16 }; // bytes, a multiple of 3 and 4; pixels of RGB in them
+enum {
+    PATTERN = 48, // bytes, a multiple of 3 and 4
+    CHUNK = 16,   // pixels of RGB in them
+    FEW = 4,      // pixels that are faster one by one
+};
 
 PufInk puf_ink(const PufTarget *t, uint32_t colour) {
     const uint32_t r = colour >> 24, g = colour >> 16 & 255, b = colour >> 8 & 255;
@@ -93,6 +97,22 @@ static void blend_weights(uint8_t *p, size_t n, const uint8_t *weight, uint32_t 
     }
 }
 
+// Blends n <= CHUNK pixels of RGB, in vectors of CHUNK pixels.
+static void blend_rgb(uint8_t *p, size_t n, const uint8_t *weight, const PufInk *ink) {
+    uint8_t wide[PATTERN], value[PATTERN], pixels[PATTERN];
+    memcpy(pixels, p, 3 * n);
+    for (size_t i = 0; i < CHUNK; i++)
+        for (size_t k = 0; k < 3; k++)
+            wide[3 * i + k] = weight[i], value[3 * i + k] = ink->value[k];
+    for (size_t i = 0; i < PATTERN; i++) {
+        const uint16_t a = wide[i];
+        const uint16_t sum = (uint16_t)(pixels[i] * (255 - a) + value[i] * a + 128);
+        pixels[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+    }
+    memcpy(p, pixels, 3 * n);
+}
+
+// Blends n <= CHUNK pixels, `weight` (CHUNK).
 static void blend_chunk(const PufTarget *t, int y, int x, size_t n, const uint8_t *weight,
                         const PufInk *ink) {
     const PufImage *m = &t->image;
@@ -100,16 +120,8 @@ static void blend_chunk(const PufTarget *t, int y, int x, size_t n, const uint8_
     if (t->layout == PUF_PLANES) {
         for (int k = 0; k < m->channels; k++, p += m->channel_stride)
             blend_weights(p, n, weight, ink->value[k]);
-    } else if (t->layout == PUF_RGB && n == CHUNK) {
-        uint8_t wide[PATTERN], value[PATTERN];
-        for (size_t i = 0; i < CHUNK; i++)
-            for (size_t k = 0; k < 3; k++)
-                wide[3 * i + k] = weight[i], value[3 * i + k] = ink->value[k];
-        for (size_t i = 0; i < PATTERN; i++) {
-            const uint16_t a = wide[i];
-            const uint16_t sum = (uint16_t)(p[i] * (255 - a) + value[i] * a + 128);
-            p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
-        }
+    } else if (t->layout == PUF_RGB && n > FEW) {
+        blend_rgb(p, n, weight, ink);
     } else {
         for (size_t i = 0; i < n; i++)
             if (weight[i]) puf_put_pixel(t, y, x + (int)i, ink, weight[i]);
@@ -118,7 +130,7 @@ static void blend_chunk(const PufTarget *t, int y, int x, size_t n, const uint8_
 
 void puf_put_cover(const PufTarget *t, int y, int x0, int x1, const uint8_t *cover,
                    const PufInk *ink) {
-    uint8_t weight[CHUNK];
+    uint8_t weight[CHUNK] = {0};
     for (int x = x0; x < x1; x += CHUNK) {
         const int n = x1 - x < CHUNK ? x1 - x : CHUNK;
         for (int i = 0; i < n; i++)

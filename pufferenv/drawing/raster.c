@@ -42,7 +42,9 @@ int puf_check_command(const PufWord *w, uint32_t left) {
     }
 }
 
-static void draw(const PufTarget *t, const PufWord *w) {
+// Draws a shape of the thing `key`. Text that belongs to nothing that moves stands on whole pixels,
+// which is sharper.
+static void draw(const PufTarget *t, const PufWord *w, uint32_t key) {
     const uint32_t op = w->u & 255, words = w->u >> 8;
     const PufWord *a = w + 2;
     const PufInk ink = puf_ink(t, w[1].u);
@@ -60,7 +62,8 @@ static void draw(const PufTarget *t, const PufWord *w) {
     } else if (op == PUF_OP_FILL) {
         puf_draw_fill(t, a, (words - 2) / 2, &ink);
     } else if (op == PUF_OP_TEXT) {
-        puf_draw_text(t, x, y, puf_pixel(a[2].f * s), a[3].f, (const uint8_t *)(a + 5), a[4].u,
+        const float base = key == 0 ? floorf(y + 0.5f) : y;
+        puf_draw_text(t, x, base, puf_pixel(a[2].f * s), a[3].f, (const uint8_t *)(a + 5), a[4].u,
                       &ink);
     }
 }
@@ -89,19 +92,37 @@ static int place(PufTarget *t, const float view[4], const PufImage *image) {
     return 0;
 }
 
+// -> whether a command paints the whole image, so that nothing before it is seen.
+static int paints_all(const PufTarget *t, const PufWord *w, uint32_t left) {
+    if (puf_check_command(w, left) || (w->u & 255) != PUF_OP_RECT) return 0;
+    const PufWord *a = w + 2;
+    const int whole = t->x0 == 0 && t->y0 == 0 && t->x1 == t->image.width &&
+                      t->y1 == t->image.height && (w[1].u & 255) == 255 && a[4].f == 0;
+    return whole && puf_pixel_x(t, a[0].f) <= 0 && puf_pixel_y(t, a[1].f) <= 0 &&
+           puf_pixel_x(t, a[0].f + a[2].f) >= (float)t->x1 &&
+           puf_pixel_y(t, a[1].f + a[3].f) >= (float)t->y1;
+}
+
+static void clear(const PufTarget *t) {
+    PufTarget whole = *t;
+    whole.x0 = whole.y0 = 0, whole.x1 = t->image.width, whole.y1 = t->image.height;
+    const PufInk night = puf_ink(t, PUF_NIGHT);
+    for (int y = 0; y < whole.y1; y++) puf_put_span(&whole, y, 0, whole.x1, &night, 255);
+}
+
 int puf_raster(const PufWord *words, uint32_t count, const float view[4], const PufImage *image) {
-    PufTarget t, whole;
+    PufTarget t;
     if (place(&t, view, image)) return -1;
-    whole = t, whole.x0 = whole.y0 = 0, whole.x1 = image->width, whole.y1 = image->height;
-    const PufInk night = puf_ink(&t, PUF_NIGHT);
-    for (int y = 0; y < image->height; y++) puf_put_span(&whole, y, 0, image->width, &night, 255);
+    if (!paints_all(&t, words, count)) clear(&t);
     int status = 0;
+    uint32_t key = 0;
     for (uint32_t i = 0; i < count && (words[i].u & 255) != PUF_OP_END;) {
         const PufWord *w = words + i;
         const uint32_t op = w->u & 255, size = w->u >> 8;
         if (size < 2 || size > count - i) return -1;
         if (puf_check_command(w, count - i)) status = -1;
-        else if (op != PUF_OP_KEY && op != PUF_OP_AGENT) draw(&t, w);
+        else if (op == PUF_OP_KEY) key = w[1].u;
+        else if (op != PUF_OP_AGENT) draw(&t, w, key);
         i += size;
     }
     return status;

@@ -8,13 +8,17 @@
 static const PufFont *font = NULL;
 
 static const float FINE = 5; // pixels per em; smaller text is sampled more than once per pixel
-enum { MOST_SAMPLES = 8 };   // along each axis; smaller text than this allows is left out
+enum {
+    MOST_SAMPLES = 8,   // along each axis; smaller text than this allows is left out
+    MOST_COLUMNS = 256, // of samples that are drawn at a time
+};
 
 int puf_set_font(const PufFont *given) {
     for (int i = 0; i < PUF_GLYPHS; i++) {
         const PufGlyph *g = given->glyphs + i;
         if (g->x < 0 || g->y < 0 || g->width < 0 || g->height < 0 || g->width > PUF_MOST_GLYPH ||
-            g->width > given->width - g->x || g->height > given->height - g->y)
+            g->width == 1 || (g->width && !g->height) || g->width > given->width - g->x ||
+            g->height > given->height - g->y)
             return -1;
     }
     if (!(given->em > 0 && given->reach > 0)) return -1;
@@ -26,54 +30,81 @@ static const PufGlyph *glyph_of(uint8_t byte) {
     return font->glyphs + (byte < 32 || byte > 126 ? '?' - 32 : byte - 32);
 }
 
-// Writes the distances of a glyph at height v, in pixels of the atlas, between two rows of it.
-static void distance_row(const PufGlyph *g, float v, float *row) {
-    const float at = puf_clamp_(v - 0.5f, 0, (float)(g->height - 1));
-    const int above = (int)at, below = above + 1 < g->height ? above + 1 : above;
-    const float part = at - (float)above;
-    const uint8_t *a = font->distances + (size_t)(g->y + above) * (size_t)font->width + g->x;
-    const uint8_t *b = font->distances + (size_t)(g->y + below) * (size_t)font->width + g->x;
-    for (int i = 0; i < g->width; i++) row[i] = (float)a[i] + part * (float)(b[i] - a[i]);
-    row[g->width] = row[g->width - 1];
+// Samples of a glyph: columns in a row of it, each between pixel `index` of the atlas and the next.
+typedef struct Columns {
+    int count;
+    int32_t index[MOST_COLUMNS];
+    float part[MOST_COLUMNS]; // 0: at index, 1: at the next
+} Columns;
+
+// Chooses the columns of pixels [x0, x1), `samples` in each; pixel 0 of the glyph is at `left`.
+static void choose_columns(Columns *c, const PufGlyph *g, int x0, int x1, int samples, float left,
+                           float step) {
+    const float part = 1 / (float)samples, most = (float)(g->width - 1) - 0.001f;
+    c->count = (x1 - x0) * samples;
+    for (int i = 0; i < c->count; i++) {
+        const float x = (float)x0 + ((float)i + 0.5f) * part;
+        const float u = puf_clamp_((x - left) * step - 0.5f, 0, most);
+        c->index[i] = (int)u, c->part[i] = u - (float)c->index[i];
+    }
 }
 
-// Adds to the coverage of pixels [x0, x1) that of a row of distances whose pixel 0 is at `left`;
-// `step` pixels of the atlas per pixel, `slope` coverage per unit of distance.
-static void add_samples(const PufGlyph *g, const float *row, float left, float step, float slope,
-                        float weight, int x0, int x1, float *sums) {
-    const float most = (float)(g->width - 1);
-    for (int x = x0; x < x1; x++) {
-        const float u = puf_clamp_(((float)x - left) * step - 0.5f, 0, most);
-        const int i = (int)u;
-        const float distance = row[i] + (u - (float)i) * (row[i + 1] - row[i]);
-        sums[x - x0] += weight * puf_clamp_(0.5f + (distance - 128) * slope, 0, 1);
+// Writes the coverage (count,) of samples at height v, in pixels of the atlas; `slope`: coverage per
+// unit of distance.
+static void cover_samples(const Columns *c, const PufGlyph *g, float v, float slope, float *cover) {
+    const float at = puf_clamp_(v - 0.5f, 0, (float)(g->height - 1));
+    const int above = (int)at, below = above + 1 < g->height ? above + 1 : above;
+    const float low = at - (float)above;
+    const uint8_t *a = font->distances + (size_t)(g->y + above) * (size_t)font->width + g->x;
+    const uint8_t *b = font->distances + (size_t)(g->y + below) * (size_t)font->width + g->x;
+    for (int i = 0; i < c->count; i++) {
+        const int k = c->index[i];
+        const float left = (float)a[k] + low * (float)(b[k] - a[k]);
+        const float right = (float)a[k + 1] + low * (float)(b[k + 1] - a[k + 1]);
+        const float distance = left + c->part[i] * (right - left);
+        cover[i] = puf_clamp_(0.5f + (distance - 128) * slope, 0, 1);
+    }
+}
+
+// Draws the columns of pixels [x0, x1), and rows [y0, y1), of a glyph whose pixel 0 is at `top`.
+static void draw_columns(const PufTarget *t, const PufGlyph *g, const Columns *c, int x0, int x1,
+                         int y0, int y1, float top, float step, int samples, const PufInk *ink) {
+    const float slope = font->reach / 127 / step * (float)samples;
+    const float part = 1 / (float)samples, weight = part * part;
+    float parts[MOST_COLUMNS], sums[MOST_COLUMNS];
+    uint8_t cover[MOST_COLUMNS];
+    for (int y = y0; y < y1; y++) {
+        const int n = x1 - x0;
+        for (int k = 0; k < samples; k++) {
+            const float v = ((float)y + ((float)k + 0.5f) * part - top) * step;
+            cover_samples(c, g, v, slope, k || samples > 1 ? parts : sums);
+            for (int i = 0; i < n && samples > 1; i++) {
+                float sum = k ? sums[i] : 0;
+                for (int m = 0; m < samples; m++) sum += weight * parts[i * samples + m];
+                sums[i] = sum;
+            }
+        }
+        for (int i = 0; i < n; i++) cover[i] = puf_byte(sums[i]);
+        puf_put_cover(t, y, x0, x1, cover, ink);
     }
 }
 
 // Draws a glyph whose pen is at (x, y); `em` pixels.
 static void draw_glyph(const PufTarget *t, const PufGlyph *g, float x, float y, float em,
                        int samples, const PufInk *ink) {
-    const float step = font->em / em, slope = font->reach / 127 / step * (float)samples;
-    const float left = x + g->left * em, top = y + g->top * em;
+    const float step = font->em / em, left = x + g->left * em, top = y + g->top * em;
     // Distances beyond half a pixel from the outline give no coverage.
-    const float unused = samples > 1 ? 0 : puf_most(font->reach / step - 1, 0);
+    const float unused = samples > 1 ? 0 : puf_most(font->reach / step - 0.5f, 0);
     const int x0 = puf_floor_in(left + unused, t->x0, t->x1);
     const int x1 = puf_ceil_in(left + (float)g->width / step - unused, x0, t->x1);
     const int y0 = puf_floor_in(top + unused, t->y0, t->y1);
     const int y1 = puf_ceil_in(top + (float)g->height / step - unused, y0, t->y1);
-    const float part = 1 / (float)samples;
-    float row[PUF_MOST_GLYPH + 1], sums[PUF_MOST_SIDE];
-    uint8_t cover[PUF_MOST_SIDE];
-    for (int py = y0; py < y1; py++) {
-        for (int i = 0; i < x1 - x0; i++) sums[i] = 0;
-        for (int k = 0; k < samples * samples; k++) {
-            const float sy = ((float)(k / samples) + 0.5f) * part;
-            const float sx = ((float)(k % samples) + 0.5f) * part;
-            distance_row(g, ((float)py + sy - top) * step, row);
-            add_samples(g, row, left - sx, step, slope, part * part, x0, x1, sums);
-        }
-        for (int i = 0; i < x1 - x0; i++) cover[i] = puf_byte(sums[i]);
-        puf_put_runs(t, py, x0, x1, cover, ink);
+    const int most = MOST_COLUMNS / samples;
+    Columns columns;
+    for (int begin = x0; begin < x1; begin += most) {
+        const int end = x1 - begin < most ? x1 : begin + most;
+        choose_columns(&columns, g, begin, end, samples, left, step);
+        draw_columns(t, g, &columns, begin, end, y0, y1, top, step, samples, ink);
     }
 }
 
