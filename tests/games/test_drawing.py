@@ -29,14 +29,14 @@ WORDS = {KEY: 2, AGENT: 2, RECT: 7, DISC: 5, RING: 6}  # of commands whose lengt
 # CPU. When a drawing or the rasterizer changes, look at docs/contact_sheet.png; the failing test
 # prints the new row for this table.
 GOLDEN = {
-    "breakout": ("0f1efe85fe8e", "07da34111034", "07da34111034"),
-    "cartpole": ("9cdfcc1de96f", "c6f28840155c", "c6f28840155c"),
-    "memory": ("b19742e43121", "230d88a39d14", "c089e883997b"),
-    "probe": ("8d2fee777782", "5b08c0a35271", "7537cc111d69"),
-    "royale": ("8de8dd2b1819", "be9823191acb", "76439c5c3b65"),
-    "snake": ("456c9182b71d", "9bbe9a7f98a7", "b93500b99374"),
-    "squared": ("9aac89deff24", "08d8956873b1", "08d8956873b1"),
-    "tag": ("9259c745860e", "810aad384b82", "9eab1550cced"),
+    "breakout": ("3246f8eaa3b2", "493b3730a6bb", "493b3730a6bb"),
+    "cartpole": ("2319f493bd9a", "d4c6529a705c", "d4c6529a705c"),
+    "memory": ("935a1c9e04cc", "ffddb7f21de0", "c089e883997b"),
+    "probe": ("0e9e74d24222", "be5158719277", "df10ad56ea3b"),
+    "royale": ("d27597703223", "78eb2a4c8342", "76439c5c3b65"),
+    "snake": ("8d34f1b25297", "bae8c70de98f", "b93500b99374"),
+    "squared": ("83a6510e9142", "11b0a61bc522", "11b0a61bc522"),
+    "tag": ("0cf00bcd15bf", "f67fd145d06b", "9eab1550cced"),
 }
 
 
