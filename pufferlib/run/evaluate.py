@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
+from pufferenv.game_config import env_seeds
 from pufferenv.vector_env import make
 from pufferlib.config.options import PolicyOptions
 from pufferlib.config.resolve import Config
@@ -30,6 +31,7 @@ from pufferlib.run.checkpoint import (
     load_policy,
     read_note,
 )
+from pufferlib.run.replay_recorder import ReplayRecorder
 from pufferlib.runtime.device import pick_device
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ class Step(NamedTuple):
     rewards: npt.NDArray[np.float32]  # (A,)
     terminated: npt.NDArray[np.bool_]  # (A,)
     truncated: npt.NDArray[np.bool_]  # (A,)
+    acted: npt.NDArray[np.bool_]  # (A,) agents that were alive before the step
     ended: npt.NDArray[np.bool_]  # (E,) envs whose episode ended in this step
+    counted: npt.NDArray[np.bool_]  # (E,) those whose episode counts
     logs: dict[str, npt.NDArray[np.float64]]  # (E,) by log field; valid where `ended`
 
 
@@ -130,6 +134,7 @@ class Evaluator:
         if not spec.log_fields:
             raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
         self.spec, self.seed = spec, seed
+        self.recorder: ReplayRecorder | None = None
         self._start = time.perf_counter()
         # Decide before the first step how many episodes of each env count.
         envs_per_make = getattr(spec.game, "envs_per_make", 1)  # more for a wrapped vector env
@@ -171,13 +176,30 @@ class Evaluator:
         each = slice(None, None, env.env_agents)  # all agents of an env have the same log
         fields = infos.get("final_info", infos)
         ended, logs = np.zeros(self.num_envs, bool), {}
+        counts = ended
         if f"_{self.spec.log_fields[0][0]}" in fields:
             ended = fields[f"_{self.spec.log_fields[0][0]}"][each].copy()
             logs = {name: fields[name][each] for name, _ in self.spec.log_fields}
             counts = ended & (self._quota > 0)
             self._quota -= counts
             self._logged.append(np.stack([logs[name][counts] for name in logs], 1))
-        return Step(actions, rewards, terminated, truncated, ended, logs)
+        step = Step(actions, rewards, terminated, truncated, ~dead, ended, counts, logs)
+        if self.recorder is not None:
+            self.recorder.step(
+                actions, step.acted, (rewards, terminated, truncated), ended, logs, counts
+            )
+        return step
+
+    def record(self, label: str) -> ReplayRecorder:
+        """Record from now on, before the first step, and return what makes the replays.
+
+        label: who acts. Raise ReplayError for an env written in Python.
+        """
+        if self._steps:
+            raise RuntimeError("record() was called after the first step")
+        seeds = env_seeds(self.seed, self.num_envs)
+        self.recorder = ReplayRecorder(self.spec, seeds, policy=label)
+        return self.recorder
 
     def begin_next(self, ended: npt.NDArray[np.bool_]) -> None:
         """Begin the next episode in the envs `ended` (E,), if `show_endings` left that to do."""

@@ -1,0 +1,227 @@
+"""ReplayPlayer: play a replay again and compare what is observed with what was recorded.
+
+The env is made afresh from its seed, alone, and gets the recorded actions. Everything that a policy
+could have seen is hashed: after each step the rewards, the ends, which agents are alive, and the
+observations and action masks of those. Letters: T steps, N agents, K heads, X axes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv import games
+from pufferenv.engine._engine import SAME_STEP, Engine
+from pufferenv.game_spec import GameLike, GameSpec
+from pufferlib.run.replay import EVERY, Replay, ReplayError
+
+ENDS = ("reward", "termination", "truncation", "alive")  # arrays (N,) of an engine
+SEEN = ("observation", "mask")  # arrays (N, ...) of which live agents' parts count
+
+
+class ObservationHash:
+    """A hash of what the agents of an engine of one env observe, from its reset on."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._hash = hashlib.blake2b(digest_size=8)
+        self._ends = [engine.arrays[name] for name in ENDS]
+        self._alive = engine.arrays["alive"]
+        self._seen = [engine.arrays[name] for name in SEEN if name in engine.arrays]
+
+    def update(self) -> None:
+        """Add what was observed after a reset or a step."""
+        for array in self._ends:
+            self._hash.update(array.tobytes())
+        for array in self._seen:
+            self._hash.update(array[self._alive].tobytes())
+
+    def digest(self) -> int:
+        """Return the hash of all that was observed so far, in [0, 2**64)."""
+        return int.from_bytes(self._hash.copy().digest(), "little")
+
+
+class ReplayPlayer:
+    """One env that repeats a replay, step by step.
+
+    game: the game, where its name is not enough: the path of a header, a loaded Game, or a GameSpec
+        with the replay's config. Code is never run from a path in a replay.
+    any_version: also play with a version of the game whose header differs from the recorded one.
+
+    Raises ReplayError if the replay does not fit the game.
+    """
+
+    replay: Replay
+    spec: GameSpec
+    engine: Engine  # of the one env; closed by `close`
+    step_number: int  # steps played so far
+    hashes: list[int]  # of the checkpoints so far
+    differs: tuple[int, int] | None  # steps between which something else was observed; None: none
+
+    def __init__(
+        self,
+        replay: Replay,
+        game: GameLike | GameSpec | None = None,
+        *,
+        any_version: bool = False,
+        num_threads: int = 1,
+        debug: bool = False,
+    ) -> None:
+        self.replay, self.spec = replay, _spec(replay, game, debug)
+        _check_fit(replay, self.spec, any_version)
+        seeds = np.array([replay.seed], np.uint64)
+        self.engine = self.spec.open(1, mode=SAME_STEP, seeds=seeds, num_threads=num_threads)
+        self.engine.reset(seeds)
+        self.step_number, self.hashes, self.differs = 0, [], None
+        self._observed = ObservationHash(self.engine)
+        self._observed.update()
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have been played."""
+        return self.step_number == self.replay.steps
+
+    @property
+    def log(self) -> dict[str, float] | None:
+        """The log of an episode that ended in the last step; None if none did."""
+        if not self.engine.arrays["has_final_log"][0]:
+            return None
+        values = self.engine.arrays["final_log"][0].tolist()
+        return {name: v for (name, _), v in zip(self.spec.log_fields, values, strict=True)}
+
+    def step(self) -> None:
+        """Play the next step. Raise IndexError after the last one."""
+        replay, t = self.replay, self.step_number
+        if self.done:
+            raise IndexError(f"the replay has {replay.steps} steps, and all were played")
+        heads, axes = self.spec.heads, self.spec.axes
+        self.engine.set_actions(
+            replay.choices[t] if heads else None, replay.axes[t] if axes else None
+        )
+        self.engine.step()
+        self._observed.update()
+        self.step_number = t = t + 1
+        if t % EVERY == 0 or t == replay.steps:
+            self._compare()
+
+    def skip(self) -> None:
+        """Play the steps before the wanted episode."""
+        while self.step_number < self.replay.start:
+            self.step()
+
+    def verify(self) -> str | None:
+        """Play all steps that are left; return what differs, None if all is as recorded."""
+        while not self.done:
+            self.step()
+        if self.differs is not None:
+            begin, end = self.differs
+            return f"something else was observed in steps {begin} to {end} of {self.replay.steps}"
+        if not same_log(self.log, self.replay.log):
+            return f"the episode's log is {self.log}, recorded was {self.replay.log}"
+        return None
+
+    def close(self) -> None:
+        """Free the env."""
+        self.engine.close()
+
+    def _compare(self) -> None:
+        """Compare with the hash of this checkpoint; hashes that were not recorded are not."""
+        self.hashes.append(self._observed.digest())
+        at = len(self.hashes) - 1
+        recorded = self.replay.hashes
+        if self.differs is None and at < len(recorded) and self.hashes[at] != int(recorded[at]):
+            marks = [0, *self.replay.checkpoints()]
+            self.differs = marks[at] + 1, marks[at + 1]
+
+
+def same_log(one: dict[str, float] | None, other: dict[str, float] | None) -> bool:
+    """Return whether two logs have the same values; NaN equals NaN."""
+    if one is None or other is None:
+        return one is other
+    return one.keys() == other.keys() and all(
+        value == other[name] or (math.isnan(value) and math.isnan(other[name]))
+        for name, value in one.items()
+    )
+
+
+def _spec(replay: Replay, game: GameLike | GameSpec | None, debug: bool) -> GameSpec:
+    """Bind the game of a replay to its config. Raise ReplayError if one of them is unknown."""
+    if game is None and replay.game not in games.names():
+        raise ReplayError(
+            f"the replay is of {replay.game}, which is none of the games here "
+            f"({', '.join(games.names())}): name it yourself, as --game path/to/{replay.game}.h"
+        )
+    try:
+        config = None if isinstance(game, GameSpec) else replay.config
+        spec = GameSpec.of(replay.game if game is None else game, config, debug=debug)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ReplayError) or game is None:
+            raise ReplayError(f"its config does not fit: {error}") from None
+        raise
+    if spec.name != replay.game:
+        raise ReplayError(f"the replay is of {replay.game}, not of {spec.name}")
+    if spec.config != replay.config:
+        raise ReplayError(f"the replay has the config {replay.config}, not {spec.config}")
+    return spec
+
+
+def _check_fit(replay: Replay, spec: GameSpec, any_version: bool) -> None:
+    """Raise ReplayError for another version of the game, or for actions of another shape."""
+    if spec.game.source != replay.source and not any_version:
+        raise ReplayError(
+            f"the replay was recorded with another version of {spec.name}: its header's hash is "
+            f"{replay.source}, here it is {spec.game.source}. To play it anyway, and to see "
+            "whether the same is observed, add --any-version"
+        )
+    shape: Any = (spec.env_agents, tuple(head.n for head in spec.heads), len(spec.axes))
+    if shape != (found := (replay.num_agents, replay.num_choices, replay.axes.shape[2])):
+        raise ReplayError(
+            f"the replay has {found[0]} agents with {list(found[1])} choices and {found[2]} axes; "
+            f"{spec.name} with its config has {shape[0]} with {list(shape[1])} and {shape[2]}"
+        )
+
+
+def completed(replay: Replay, spec: GameSpec, returns: tuple[int, int]) -> Replay:
+    """Return a replay with its hashes, from a run of a fresh env.
+
+    returns: the checksums of rewards and ends that were recorded, see `checksums`. Raise
+    ReplayError if the run has others, or another log.
+    """
+    player = ReplayPlayer(replay, spec)
+    steps: list[tuple[npt.NDArray[Any], ...]] = []
+    try:
+        while not player.done:
+            player.step()
+            steps.append(tuple(player.engine.arrays[name].copy() for name in ENDS[:3]))
+        why = player.verify()
+    finally:
+        player.close()
+    rewards, terminated, truncated = (np.stack(arrays) for arrays in zip(*steps, strict=True))
+    if why is None and checksums(rewards, terminated, truncated) != returns:
+        why = "its rewards or its ends differ"
+    if why is not None:
+        raise ReplayError(
+            f"{spec.name}: an episode of env {replay.env} is not repeated by its seed and its "
+            f"actions ({why}), so it has no replay. A game must depend on nothing else: "
+            "--vec.debug true finds some causes"
+        )
+    return dataclasses.replace(replay, hashes=np.array(player.hashes, np.uint64))
+
+
+def checksums(
+    rewards: npt.NDArray[np.float32],
+    terminated: npt.NDArray[np.bool_],
+    truncated: npt.NDArray[np.bool_],
+    before: tuple[int, int] = (0, 0),
+) -> tuple[int, int]:
+    """Return CRC-32 of the rewards and of the ends of an env, each (T, N).
+
+    before: of the steps before these, which are continued.
+    """
+    ends = terminated + 2 * truncated.astype(np.uint8)
+    return zlib.crc32(rewards.tobytes(), before[0]), zlib.crc32(ends.tobytes(), before[1])
