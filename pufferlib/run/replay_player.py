@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pufferenv import games
 from pufferenv.engine._engine import SAME_STEP, Engine
+from pufferenv.game_config import loaded
 from pufferenv.game_spec import GameLike, GameSpec
 from pufferlib.run.replay import EVERY, Replay, ReplayError
 
@@ -156,15 +157,16 @@ def _spec(replay: Replay, game: GameLike | GameSpec | None, debug: bool) -> Game
             f"the replay is of {replay.game}, which is none of the games here "
             f"({', '.join(games.names())}): name it yourself, as --game path/to/{replay.game}.h"
         )
-    try:
-        config = None if isinstance(game, GameSpec) else replay.config
-        spec = GameSpec.of(replay.game if game is None else game, config, debug=debug)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ReplayError) or game is None:
+    if isinstance(game, GameSpec):
+        spec = GameSpec.of(game, debug=debug)
+    else:
+        found = loaded(replay.game if game is None else game, debug)
+        if found.name != replay.game:
+            raise ReplayError(f"the replay is of {replay.game}, not of {found.name}")
+        try:
+            spec = GameSpec.of(found, replay.config, debug=debug)
+        except (TypeError, ValueError) as error:
             raise ReplayError(f"its config does not fit: {error}") from None
-        raise
-    if spec.name != replay.game:
-        raise ReplayError(f"the replay is of {replay.game}, not of {spec.name}")
     if spec.config != replay.config:
         raise ReplayError(f"the replay has the config {replay.config}, not {spec.config}")
     return spec
