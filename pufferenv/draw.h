@@ -206,8 +206,9 @@ static inline void puf_number_(PufText *t, double value, int digits, int width, 
     if (negative && pad != '0') puf_char_(t, '-');
     while (n) puf_char_(t, back[--n]);
 }
-// Formats like printf, as far as a picture needs it: %d %u %ld %lu %c %s %f and %%, with a width, a
-// leading 0 and up to 6 digits behind the point. Anything else is a '?'.
+// Formats like printf, as far as a picture needs it: %d %i %u %ld %lu %c %s %f and %%, with a width,
+// a leading 0 and up to 6 digits behind the point. Anything else becomes a '?' and ends the text,
+// because the sizes of the arguments after it are not known. Halves are rounded away from 0.
 static inline void puf_format_(PufText *t, const char *format, va_list args) {
     for (const char *p = format; *p; p++) {
         if (*p != '%') {
@@ -218,11 +219,13 @@ static inline void puf_format_(PufText *t, const char *format, va_list args) {
         const char pad = *++p == '0' ? '0' : ' ';
         for (; '0' <= *p && *p <= '9'; p++) width = width < 32 ? 10 * width + (*p - '0') : 32;
         if (*p == '.')
-            for (digits = 0, p++; '0' <= *p && *p <= '9'; p++) digits = *p - '0';
+            for (digits = 0, p++; '0' <= *p && *p <= '9'; p++)
+                digits = digits < 6 ? 10 * digits + (*p - '0') : 6;
         for (; *p == 'l'; p++) wide = 1;
         digits = digits > 6 ? 6 : digits;
-        if (*p == 'd' && wide) puf_number_(t, (double)va_arg(args, long), 0, width, pad);
-        else if (*p == 'd') puf_number_(t, va_arg(args, int), 0, width, pad);
+        const int integer = *p == 'd' || *p == 'i';
+        if (integer && wide) puf_number_(t, (double)va_arg(args, long), 0, width, pad);
+        else if (integer) puf_number_(t, va_arg(args, int), 0, width, pad);
         else if (*p == 'u' && wide)
             puf_number_(t, (double)va_arg(args, unsigned long), 0, width, pad);
         else if (*p == 'u') puf_number_(t, va_arg(args, unsigned), 0, width, pad);
@@ -230,7 +233,7 @@ static inline void puf_format_(PufText *t, const char *format, va_list args) {
         else if (*p == 'c') puf_char_(t, (char)va_arg(args, int));
         else if (*p == 's') puf_chars_(t, va_arg(args, const char *));
         else puf_char_(t, *p == '%' ? '%' : '?');
-        if (!*p) return;
+        if (!*p || !strchr("diucsf%", *p)) return;
     }
 }
 // Text like printf's, of at most PUF_TEXT_BYTES ASCII bytes. `y` is the baseline, `size` the height
