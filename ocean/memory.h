@@ -128,7 +128,7 @@ static void draw_choices(const Env *env, PufCanvas *c) {
     const float wide = n <= 8 ? 1.2f : 11.2f / (float)columns, r = n <= 8 ? 0.36f : 0.34f * wide;
     for (int i = 0; i < n; i++) {
         const float x = 6 + wide * ((float)(i % columns) - 0.5f * (float)(columns - 1));
-        const float y = 7.7f + 3 * r * (float)(i / columns);
+        const float y = 7.85f + 3 * r * (float)(i / columns);
         if (i == env->cue)
             puf_round(c, x - 1.4f * r, y - 1.4f * r, 2.8f * r, 2.8f * r, 0.4f * r,
                       puf_fade(PUF_WHITE, 0.25f));
@@ -149,15 +149,17 @@ static void env_draw(const Env *env, PufCanvas *c) {
     if (env->symbol != NOTHING) draw_symbol(c, env->symbol, 6, 3.7f, 1.3f);
     if (c->agent >= 0) return;
 
-    const float passed = (float)env->tick / (float)(env->delay + 1);
-    puf_text(c, 0.6f, 0.95f, 0.65f, -1, frame == PUF_EDGE ? PUF_GREY : frame, "%s",
-             looks     ? "remember this"
-             : answers ? "which was it?"
-                       : "wait");
-    puf_text(c, 11.4f, 0.95f, 0.45f, 1, PUF_GREY, "step %d of %d", env->tick, env->delay + 1);
+    const int steps = env->delay + 1, over = env->tick > steps, tick = over ? steps : env->tick;
+    const char *phase = looks     ? "remember this"
+                        : over    ? "answered"
+                        : answers ? "which was it?"
+                                  : "wait";
+    puf_text(c, 0.6f, 0.95f, 0.65f, -1, frame == PUF_EDGE ? PUF_GREY : frame, "%s", phase);
+    puf_text(c, 11.4f, 0.95f, 0.45f, 1, PUF_GREY, "step %d of %d", tick, steps);
     puf_round(c, 0.6f, 6.5f, 10.8f, 0.24f, 0.12f, PUF_EDGE);
     puf_key(c, 1);
-    puf_round(c, 0.6f, 6.5f, 10.8f * (passed < 1 ? passed : 1), 0.24f, 0.12f, PUF_CYAN);
+    puf_round(c, 0.6f, 6.5f, 10.8f * (float)tick / (float)steps, 0.24f, 0.12f, PUF_CYAN);
     puf_key(c, 0);
+    puf_text(c, 0.6f, 7.13f, 0.34f, -1, PUF_GREY, "lit: the right answer, for viewers only");
     draw_choices(env, c);
 }

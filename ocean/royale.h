@@ -578,10 +578,11 @@ static void draw_player(const Env *env, PufCanvas *c, int32_t i) {
     if (i == c->agent) puf_ring(c, x, y, r + 0.1f, 0.16f, PUF_WHITE);
 }
 
-// What an agent sees of itself, along the upper edge of its view: health and ammo.
+// What an agent sees of itself, along the upper edge of its view: health, and ammo from the right.
 static void draw_self(const Player *p, PufCanvas *c) {
     const float x = c->view[0] + 0.4f, y = c->view[1] + 0.4f;
     draw_bar(c, x, y, 6, 0.7f, clamp(p->health, 0, 1), PUF_GREEN);
+    if (p->health <= 0) puf_text(c, p->x, -p->y + 0.4f, 1.6f, 0, PUF_GREY, "out");
     for (int i = 0; i < p->ammo; i++)
         puf_rect(c, x + 15.2f - 0.6f * (float)(i + 1), y, 0.4f, 0.7f, PUF_YELLOW);
 }

@@ -31,7 +31,7 @@ WORDS = {KEY: 2, AGENT: 2, RECT: 7, DISC: 5, RING: 6}  # of commands whose lengt
 GOLDEN = {
     "breakout": ("3246f8eaa3b2", "493b3730a6bb", "493b3730a6bb"),
     "cartpole": ("2319f493bd9a", "d4c6529a705c", "d4c6529a705c"),
-    "memory": ("935a1c9e04cc", "ffddb7f21de0", "c089e883997b"),
+    "memory": ("39af7c63d431", "b32d6dffabb4", "c089e883997b"),
     "probe": ("0e9e74d24222", "be5158719277", "df10ad56ea3b"),
     "royale": ("d27597703223", "78eb2a4c8342", "76439c5c3b65"),
     "snake": ("8d34f1b25297", "bae8c70de98f", "b93500b99374"),
