@@ -27,6 +27,11 @@ def fields(game: Game) -> tuple[Field, ...]:
     return PIXEL_FIELDS
 
 
+def on(game: Game, config: Mapping[str, Any]) -> bool:
+    """Return whether a config of `game`, checked and complete, asks for pixels."""
+    return bool(fields(game)) and bool(config.get(PIXELS))
+
+
 def select(game: Game, given: Mapping[str, Any]) -> tuple[Game, dict[str, Any]]:
     """Return the game that a config asks for, `game` or its pixel game, and the config of that.
 
@@ -62,6 +67,16 @@ def select(game: Game, given: Mapping[str, Any]) -> tuple[Game, dict[str, Any]]:
     return _pixel_game(game, asked), dict(given)
 
 
+def not_of_python(name: str) -> str:
+    """Return the message for pixels of an environment that is written in Python."""
+    return (
+        f"pixels are for games that draw themselves in C; {name} is written in Python. To observe "
+        "what it renders, wrap a function that makes it with render_mode='rgb_array' and wraps it "
+        "in gymnasium.wrappers.AddRenderObservation, ResizeObservation and FrameStackObservation. "
+        "Atari games (ale:) are observed as pixels already"
+    )
+
+
 def _own(game: Game) -> list[str]:
     """Return the names of PIXEL_FIELDS that the header itself has as fields."""
     if isinstance(game, PixelGame):
@@ -72,13 +87,8 @@ def _own(game: Game) -> list[str]:
 def _pixel_game(game: Game, asked: Mapping[str, Any]) -> Game:
     if isinstance(game, PixelGame):
         return game
-    if hasattr(game, "description"):
-        raise ValueError(
-            f"pixels={asked[PIXELS]}: {game.name} is written in Python, so it must draw itself: "
-            "wrap a function that makes the env with render_mode='rgb_array' and wraps it in "
-            "gymnasium.wrappers.AddRenderObservation, ResizeObservation and "
-            "FrameStackObservation. Atari games (ale:) are observed as pixels already"
-        )
+    if hasattr(game, "description"):  # an external env
+        raise ValueError(not_of_python(game.name))
     if game.header is None:
         games.drawing(game)  # raises
     assert game.header is not None

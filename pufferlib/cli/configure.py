@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pufferlib.config import resolve, toml_file
 from pufferlib.config.options import PolicyOptions
+from pufferlib.config.pixel_defaults import PIXEL_DEFAULTS
 from pufferlib.config.resolve import FLAGS, Config, Layer
 from pufferlib.config.section import ConfigError
 
@@ -48,7 +49,7 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
     Without `name`, the config file names the game. Raise ConfigError if neither does, or for an
     unknown or illegal setting.
     """
-    from pufferenv import games
+    from pufferenv import games, pixels
     from pufferenv.game_spec import GameSpec
 
     layers = []
@@ -76,8 +77,12 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
         game = games.load(name)
         layers.insert(0, Layer(f"{game.name}.toml", games.defaults(name)))
         config = resolve.resolve(full_name(name), game, layers)
+        if pixels.on(game, config.fields):
+            layers.insert(1, Layer("defaults for pixels", PIXEL_DEFAULTS))
+            config = resolve.resolve(full_name(name), game, layers)
         if config.vec.debug and not game.debug:
             game = games.load(name, debug=True)
+        game, _ = pixels.select(game, config.fields)
     spec = GameSpec(game, config.fields)  # `resolve` checked the fields
     return dataclasses.replace(config, policy=_resolved_policy(config, spec)), spec
 

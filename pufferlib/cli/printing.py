@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pufferlib.config.flags import flag_name, format_value, legal_values
+from pufferlib.config.pixel_defaults import describe_pixel_defaults
 from pufferlib.config.resolve import Layer, is_external, merge, option_tables
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
     """Print the command's help and all options; for a game, also its own options and defaults."""
+    from pufferenv import pixels
+
     game: Game | None = None
     layers = []
     if name and is_external(name):
@@ -47,6 +50,9 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
             default = "auto" if option.auto and not value else format_value(value)
             head = f"  {flag_name(section, key):<28} {default:<12} {legal_values(option):<18} "
             print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
+        if section == "env" and "pixels" in options and game and pixels.fields(game):
+            defaults = f"  with {flag_name('env', 'pixels')}: {describe_pixel_defaults()}"
+            print(textwrap.fill(defaults, width, subsequent_indent=" " * 4))
     if not game:
         print(
             "\n`puffer train GAME --help` also shows the game's own options (env.*) and defaults."

@@ -59,6 +59,13 @@ class PolicyOptions(Section):
         min=1,
         max=64,
     )
+    conv_filters: int = option(
+        32,
+        "filters of the first convolution of an image of 36 pixels or more; the second and the "
+        "third have twice as many",
+        min=1,
+        max=4096,
+    )
     activation: str = option(
         "relu",
         "activation function of the hidden layers",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pufferlib.config.flags import parse
+from pufferlib.config.flags import flag_name, parse
 from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
 from pufferlib.config.section import ConfigError, Option, Value, nearest
 
@@ -63,28 +63,83 @@ def is_external(name: str) -> bool:
 
 
 def option_tables(game: "Game | None" = None) -> Tables:
-    """Return all options: first the game's own as `env`, then those of every game."""
+    """Return all options: first the game's own as `env`, then those of every game.
+
+    A game that draws also has the options of its pixels (pufferenv/pixels.py) in `env`.
+    """
     tables: Tables = {"env": {}} if game else {}
-    for field in game.config_fields if game else ():
-        kind: Any = float if field.dtype.kind == "f" else int
-        tables["env"][field.name] = Option(
-            field.name, field.doc, kind, kind(field.default), field.min, field.max, ()
-        )
+    if game:
+        from pufferenv import pixels
+
+        for field in (*game.config_fields, *pixels.fields(game)):
+            kind: Any = float if field.dtype.kind == "f" else int
+            tables["env"][field.name] = Option(
+                field.name, field.doc, kind, kind(field.default), field.min, field.max, ()
+            )
     for section, options in SECTIONS.items():
         tables[section] = {option.name: option for option in options.options()}
     return tables
 
 
 def resolve(name: str, game: "Game", layers: list[Layer]) -> Config:
-    """Merge the layers over the defaults. Raise ConfigError for an unknown or illegal setting."""
-    values = merge(option_tables(game), layers)
+    """Merge the layers over the defaults. Raise ConfigError for an unknown or illegal setting.
+
+    The config of a game that draws has its pixels only if they are on. Raise NotDrawn for pixels of
+    a game that does not draw.
+    """
+    tables = option_tables(game)
+    for layer in layers:
+        _require_drawing(game, tables["env"], layer)
+    values = merge(tables, layers)
     return Config(
         name,
-        values["env"],
+        _without_pixels_that_are_off(game, values["env"], layers),
         VecOptions(**values["vec"]),
         TrainOptions(**values["train"]),
         PolicyOptions(**values["policy"]),
     )
+
+
+def _require_drawing(game: "Game", options: Mapping[str, Option], layer: Layer) -> None:
+    """Raise the error of pufferenv/pixels.py for pixels of a game that cannot have them."""
+    from pufferenv import pixels
+
+    given = layer.values.get("env")
+    if isinstance(given, Mapping):
+        names = [name for name in pixels.NAMES if name in given and name not in options]
+        pixels.select(game, {name: given[name] for name in names})
+
+
+def _without_pixels_that_are_off(
+    game: "Game", env: dict[str, Any], layers: list[Layer]
+) -> dict[str, Any]:
+    """Return the game's config without the fields of its pixels, unless these are on.
+
+    A layer that sets `pixels` to 0 turns off what the layers before it set. Raise ConfigError for
+    another field of the pixels in that layer or in a later one, and for an illegal value.
+    """
+    from pufferenv import pixels
+
+    names = [field.name for field in pixels.fields(game)]
+    if not names:
+        return env
+    if env[pixels.PIXELS]:
+        if env["pixel_channels"] == 2:
+            raise ConfigError(
+                f"{flag_name('env', 'pixel_channels')} 2 must be 1 for grey or 3 for RGB"
+            )
+        return env
+    given: list[str] = []
+    for layer in layers:
+        of_layer = layer.values.get("env", {})
+        given = [] if pixels.PIXELS in of_layer else given
+        given += [name for name in names if name in of_layer and name != pixels.PIXELS]
+    if given:
+        raise ConfigError(
+            f"{flag_name('env', given[0])} is for pixels, which are off: give "
+            f"{flag_name('env', pixels.PIXELS)} 84 as well, the side of the observed picture"
+        )
+    return {name: value for name, value in env.items() if name not in names}
 
 
 def merge(tables: Tables, layers: list[Layer]) -> dict[str, dict[str, Any]]:

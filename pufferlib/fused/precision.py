@@ -7,13 +7,16 @@ torch's autocast chooses the dtypes (policies/autocast.py).
 """
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from pufferlib.fused.factory import LSTM_CHUNK_ROWS, TRAIN_CHUNK_STEPS, can_fuse
 from pufferlib.ops.linear import Linear
+from pufferlib.policies.autocast import Autocast
 from pufferlib.policies.base import Policy
+from pufferlib.policies.cnn import CNN
 from pufferlib.policies.lstm import LSTM
 from pufferlib.policies.mingru import MinGRU
 from pufferlib.policies.mlp import MLP
@@ -28,15 +31,16 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux's names, on x86 an
 ROUNDS = 5  # measurements of each precision
 MEASURE_SECONDS = 2e-3  # minimum duration of one measurement
 MIN_SPEEDUP = 1.3  # minimum speedup for which bfloat16 is chosen
+IMAGES = 64  # observations that a CNN is measured on, at most
 
 
 def choose(given: str, policy: Policy, device: torch.device, steps: int, width: int) -> Choice[str]:
     """Choose the precision of a run: `given`, unless that is auto.
 
     On a CPU with bfloat16, auto measures both precisions on the layer that `product_shape`
-    describes, which takes a few hundredths of a second. `steps` is the size of a minibatch, `width`
-    the number of units of a hidden layer. Raise ValueError for bfloat16 in a network that cannot
-    use it.
+    describes, or on the whole network if that is a CNN, which takes up to a second. `steps` is the
+    size of a minibatch, `width` the number of units of a hidden layer. Raise ValueError for
+    bfloat16 in a network that cannot use it.
     """
     fused = can_fuse(policy)
     if given == "bfloat16" and isinstance(policy, Recurrent) and not fused:
@@ -55,8 +59,10 @@ def choose(given: str, policy: Policy, device: torch.device, steps: int, width: 
         return Choice("float32", "the default for a network of your own")
     if not supported():
         return Choice("float32", "this CPU has no bfloat16")
-    # Torch computes the products of networks that are not fused.
-    speedup = measure(*product_shape(policy, steps, width), not fused)
+    if isinstance(policy, CNN):
+        speedup = measure_network(policy, min(IMAGES, steps))
+    else:  # torch computes the products of networks that are not fused
+        speedup = measure(*product_shape(policy, steps, width), not fused)
     if speedup >= MIN_SPEEDUP:
         return Choice("bfloat16", f"{speedup:.1f} times as fast")
     return Choice("float32", f"bfloat16 would be {speedup:.1f} times as fast")
@@ -101,8 +107,29 @@ def measure(rows: int, inputs: int, outputs: int, torch_products: bool = False) 
         layer.forward(graph, x, y, product)
         layer.backward(graph, x, y, grad_y, torch.ones((rows, inputs)))
         graphs.append(graph)
+    return _ratio(graphs[0].replay, graphs[1].replay)
+
+
+def measure_network(policy: Policy, n: int) -> float:
+    """Return how many times as fast autograd runs a policy under autocast, on n observations.
+
+    Forward and backward passes are timed as in `measure`. The policy has no gradients afterwards.
+    """
+    obs = torch.zeros((n, *policy.spec.obs_shape), dtype=policy.spec.obs_dtype)
+
+    def passes(network: Policy) -> None:
+        output = network(obs, None)[0]
+        sum(part.sum() for part in output if part is not None).backward()
+
+    ratio = _ratio(lambda: passes(policy), lambda: passes(Autocast(policy)))
+    policy.zero_grad(set_to_none=True)
+    return ratio
+
+
+def _ratio(float32: Callable[[], None], bfloat16: Callable[[], None]) -> float:
+    """Return the ratio of the medians of the seconds that two functions take, in turns."""
     seconds: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
-        for graph, measured in zip(graphs, seconds, strict=True):
-            measured.append(seconds_of(graph.replay, MEASURE_SECONDS))
+        for function, measured in zip((float32, bfloat16), seconds, strict=True):
+            measured.append(seconds_of(function, MEASURE_SECONDS))
     return statistics.median(seconds[0]) / statistics.median(seconds[1])

@@ -28,19 +28,24 @@ from pufferlib.policies.observation_kinds import (
 MAX_CHOICES = 4096  # maximum number of one-hot columns of one part
 
 # Filters, side and stride of each convolution.
-NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015, methods
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # Mnih et al. 2015, methods; 32: conv_filters
 SMALL = ((16, 3, 1), (32, 3, 1))  # for maps; above SMALL_SIDE the second has stride 2
 SMALL_SIDE = 12  # pixels up to which the second convolution has stride 1
 
 
 class Convolutions(nn.Module):
-    """Encodes images (N, *P) as the env writes them: features (N, size), relu after each layer."""
+    """Encodes images (N, *P) as the env writes them: features (N, size), relu after each layer.
 
-    def __init__(self, image: ImageSize) -> None:
+    conv_filters: filters of the first convolution of a large image; the others are in proportion.
+    """
+
+    def __init__(self, image: ImageSize, conv_filters: int = NATURE[0][0]) -> None:
         super().__init__()
         self.image = image
         self.scale = 1 / 255 if image.large else 1.0
-        layers = NATURE if image.large else SMALL
+        layers: tuple[tuple[int, int, int], ...] = SMALL
+        if image.large:
+            layers = tuple((n * conv_filters // NATURE[0][0], k, step) for n, k, step in NATURE)
         if not image.large and min(image.height, image.width) > SMALL_SIDE:
             layers = (*SMALL[:-1], (32, 3, 2))
         self.layers = nn.ModuleList()
@@ -63,7 +68,11 @@ class Convolutions(nn.Module):
             image = image.unsqueeze(1)
         elif self.image.channel_axis == 2:
             image = image.permute(0, 3, 1, 2)
-        x = image if image.is_floating_point() else image.float()
+        x = image
+        if not image.is_floating_point():  # bytes are exact in bfloat16
+            kind = image.device.type
+            lower = torch.is_autocast_enabled(kind)
+            x = image.to(torch.get_autocast_dtype(kind) if lower else torch.float32)
         for i, layer in enumerate(cast("list[nn.Conv2d]", list(self.layers))):
             weight = layer.weight if i or self.scale == 1 else layer.weight * self.scale
             x = F.conv2d(x, weight, layer.bias, layer.stride).relu_()
@@ -117,7 +126,7 @@ class Encoder(nn.Module):
     With `images`, images go through convolutions; otherwise they are read as rows of pixels.
     """
 
-    def __init__(self, spec: PolicySpec, hidden_size: int, images: bool = True) -> None:
+    def __init__(self, spec: PolicySpec, hidden_size: int, images: bool, conv_filters: int) -> None:
         super().__init__()
         self.parts = spec.parts
         self.each = nn.ModuleList()
@@ -125,7 +134,7 @@ class Encoder(nn.Module):
         for part in spec.layout.parts:
             image, part_kind = image_size(part), kind(part)
             if part_kind == IMAGE and images:
-                encoder: nn.Module = Convolutions(cast(ImageSize, image))
+                encoder: nn.Module = Convolutions(cast(ImageSize, image), conv_filters)
             elif part_kind == CHOICES:
                 encoder = OneHot(choices(part), part.name or "of the env")
             else:
@@ -142,7 +151,10 @@ class Encoder(nn.Module):
         return cast(Tensor, self.join(joined))
 
 
-def input_layer(spec: PolicySpec, hidden_size: int, images: bool = True) -> InputLayer | Encoder:
+def input_layer(
+    spec: PolicySpec, hidden_size: int, images: bool = True, conv_filters: int = NATURE[0][0]
+) -> InputLayer | Encoder:
     """Return the layer that reads observations: layer(obs (N, *O), norm) -> (N, D)."""
-    flat = spec.parts.flat
-    return InputLayer(spec, hidden_size) if flat else Encoder(spec, hidden_size, images)
+    if spec.parts.flat:
+        return InputLayer(spec, hidden_size)
+    return Encoder(spec, hidden_size, images, conv_filters)

@@ -22,7 +22,7 @@ class MLP(Policy):
     def __init__(self, spec: PolicySpec, options: PolicyOptions) -> None:
         super().__init__(spec)
         size = options.hidden_size
-        self.first = input_layer(spec, size, images=self.images)
+        self.first = input_layer(spec, size, images=self.images, conv_filters=options.conv_filters)
         self.hidden = nn.ModuleList(
             orthogonal(nn.Linear(size, size), math.sqrt(2)) for _ in range(options.num_layers - 1)
         )

@@ -60,7 +60,7 @@ class Recurrent(Policy):
         self.num_layers = options.num_layers - 1
         self.layer_state = self.states * size
         self.state_size = self.num_layers * self.layer_state
-        self.first = input_layer(spec, size)
+        self.first = input_layer(spec, size, conv_filters=options.conv_filters)
         self.activation = options.activation
         self.input = nn.ModuleList(
             orthogonal(nn.Linear(size, self.gates * size), 1.0) for _ in range(self.num_layers)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from pufferenv.engine._engine import ABI
+from pufferlib.config.flags import flag_name
 
 if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
@@ -76,24 +77,43 @@ def load(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 
 def compatibility_note(spec: "GameSpec") -> dict[str, Any]:
-    """Return the observations and actions that a policy for this game and config must match."""
+    """Return the observations and actions that a policy for this game and config must match.
+
+    `pixels` is among them only if the policy sees pixels.
+    """
     return {
         "game": spec.name,
         "obs_shape": list(spec.obs_shape),
         "obs_dtype": spec.obs_dtype.name,
         "heads": [[head.name, head.n] for head in spec.heads],
         "axes": [[axis.name, axis.low, axis.high] for axis in spec.axes],
+        **({"pixels": spec.pixels} if spec.pixels else {}),
     }
 
 
 def check_compatible(path: Path, note: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless the note has all `expected` values; the error names both."""
+    if note.get("game") == expected.get("game"):
+        _check_pixels(path, note.get("pixels"), expected.get("pixels"))
     for key, want in expected.items():
         if note.get(key) != want:
             raise CheckpointError(
                 f"{path} is for another game or config: its {key} is "
                 f"{_plain(note.get(key))}, here it is {_plain(want)}"
             )
+
+
+def _check_pixels(path: Path, seen: Any, here: Any) -> None:
+    """Raise CheckpointError for a policy that sees other pixels, or sees pixels and should not."""
+    if seen == here:
+        return
+    flags = " ".join(f"{flag_name('env', k)} {v}" for k, v in seen.items()) if seen else ""
+    was = f"sees pixels ({flags})" if seen else "sees the game's own observation, not pixels"
+    how = "give these flags" if seen else f"give {flag_name('env', 'pixels')} 0"
+    if here and seen:
+        others = " ".join(f"{flag_name('env', k)} {v}" for k, v in here.items())
+        how = f"here they are {others}: {how}"
+    raise CheckpointError(f"the policy of {path} {was}; {how}")
 
 
 def check_tensors(

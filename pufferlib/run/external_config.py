@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from pufferenv import pixels
 from pufferenv.cores import usable_cores
 from pufferenv.external.game import ExternalGame
 from pufferenv.spaces import Packing
@@ -120,6 +121,8 @@ def read_kwargs(name: str, layers: list[Layer]) -> dict[str, Any]:
         is_flag = layer.source == FLAGS
         for key, value in layer.values.get("env", {}).items():
             shown = flag_name("env", key) if is_flag else f"{layer.source}: env.{key}"
+            if key in pixels.NAMES and key not in known and not accepts_others:
+                raise ConfigError(f"{shown}: {pixels.not_of_python(name)}")
             if key not in known and not accepts_others:
                 raise ConfigError(
                     f"{shown}: {name} has no such argument{_hint(key, known, is_flag)}"

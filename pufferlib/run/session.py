@@ -13,6 +13,7 @@ from pathlib import Path
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferlib.config.options import TrainOptions
+from pufferlib.config.pixel_defaults import describe_pixels
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.learner import TrainingDiverged
 from pufferlib.ppo.trainer import Trainer
@@ -69,6 +70,9 @@ def train(
         messages = [str(warning.message) for warning in caught]
         if isinstance(spec.game, ExternalGame):
             messages.append(external_config.describe_choices(config, spec.game))
+        if spec.pixels:
+            policy = config.policy.path or config.policy.name
+            messages.append(describe_pixels(spec.name, spec.pixels, policy))
         if resume:
             messages.append(training.resume())
             resume.update_config(config.asdict())

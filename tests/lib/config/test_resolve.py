@@ -10,6 +10,7 @@ from pufferlib.config import resolve as config
 from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
 from pufferlib.config.resolve import Layer
 from pufferlib.config.section import ConfigError
+from tests.support.games import load_game
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,38 @@ def test_auto_is_a_word_for_what_the_program_picks_on_flags_and_in_files(game):
 def test_every_option_and_config_field_has_a_table_entry(game):
     known = config.option_tables(game)
     assert list(known) == ["env", "vec", "train", "policy"]
-    assert list(known["env"]) == [field.name for field in game.config_fields]
+    own = [field.name for field in game.config_fields]
+    assert list(known["env"]) == [*own, "pixels", "pixel_channels", "frame_stack"]
     for section, options in SECTIONS.items():
         assert list(known[section]) == [field.name for field in dataclasses.fields(options)]
+
+
+def test_pixels_are_in_the_config_only_if_they_are_on(game):
+    seen = {"pixels": 20, "pixel_channels": 3, "frame_stack": 2}
+    assert resolve(game).env == resolve(game, ("--", {"env": {"pixels": "0"}})).env == {"size": 11}
+    assert resolve(game, ("a.toml", {"env": seen})).env == {"size": 11, **seen}
+    off = resolve(game, ("a.toml", {"env": seen}), ("--", {"env": {"pixels": "0"}}))
+    assert off.env == {"size": 11}  # with all that belongs to them
+    later = {"pixels": "0", "frame_stack": "2"}
+    for layers in (
+        [("a.toml", {"env": {"frame_stack": 2}})],
+        [("--", {"env": {"pixel_channels": "1"}})],
+        [("a.toml", {"env": seen}), ("--", {"env": later})],
+    ):
+        with pytest.raises(ConfigError, match=r"is for pixels, which are off: give --env.pixels"):
+            resolve(game, *layers)
+    with pytest.raises(ConfigError, match=r"--env.pixel-channels 2 must be 1 for grey or 3 for"):
+        resolve(game, ("--", {"env": {"pixels": "84", "pixel_channels": "2"}}))
+    with pytest.raises(ConfigError, match=r"--env.pixels=1025 is outside \[0, 1024\]: side of a"):
+        resolve(game, ("--", {"env": {"pixels": "1025"}}))
+
+
+def test_a_game_that_does_not_draw_has_no_options_of_pixels():
+    script = load_game("script")
+    assert list(config.option_tables(script)["env"]) == ["agents"]
+    assert config.resolve("script", script, []).env == {"agents": 3}
+    with pytest.raises(games.NotDrawn, match="script does not draw itself"):
+        config.resolve("script", script, [Layer("--", {"env": {"pixels": "84"}})])
 
 
 def test_config_toml_is_complete_and_gives_the_same_config_again(game, tmp_path):

@@ -302,14 +302,38 @@ def test_a_network_that_autocast_runs_is_measured_as_torch_multiplies(
     seen = []
     monkeypatch.setattr(precision, "supported", lambda: True)
     monkeypatch.setattr(precision, "measure", lambda *given: seen.append(given[3]) or 2.0)
-    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (), ())
     gelu = {"activation": "gelu"}
-    for options, spec in (({"name": "cnn"}, picture), ({}, DISCRETE), (gelu, DISCRETE)):
-        policy = make_policy(PolicyOptions(**options), spec)
+    for options in ({}, gelu):
+        policy = make_policy(PolicyOptions(**options), DISCRETE)
         assert precision.choose("auto", policy, CPU, 512, 64).value == "bfloat16"
-    assert seen == [True, False, True]
+    assert seen == [False, True]
     policy = make_policy(PolicyOptions(name="lstm", **gelu), DISCRETE)
     assert precision.choose("auto", policy, CPU, 512, 64).value == "float32"
+
+
+def test_a_cnn_is_measured_as_a_whole_and_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = PolicySpec((12, 12, 3), torch.uint8, (3,), (-1.0,), (1.0,))
+    policy = make_policy(PolicyOptions(name="cnn", hidden_size=8), picture)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    ran: list[bool] = []
+    forward = policy.first.forward
+
+    def recorded(*given: Any) -> torch.Tensor:
+        ran.append(torch.is_autocast_enabled("cpu"))
+        return forward(*given)
+
+    def seconds(passes: Any, min_seconds: float) -> float:
+        passes()
+        return 2.0 if ran[-1] else 5.0
+
+    monkeypatch.setattr(policy.first, "forward", recorded)
+    monkeypatch.setattr(precision, "supported", lambda: True)
+    monkeypatch.setattr(precision, "seconds_of", seconds)
+    choice = precision.choose("auto", policy, CPU, 512, 64)
+    assert choice == Choice("bfloat16", "2.5 times as fast")
+    assert ran == [False, True] * precision.ROUNDS
+    assert all(parameter.grad is None for parameter in policy.parameters())
+    torch.testing.assert_close(dict(policy.state_dict()), before)
 
 
 def test_a_run_goes_on_as_it_began(
