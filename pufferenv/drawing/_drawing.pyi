@@ -43,6 +43,29 @@ class DisplayList:
         The view fills it as far as its shape allows, in the middle. Raises TypeError or ValueError
         for an image that cannot be drawn into, DisplayListError for a shape that is not finite.
         """
+    def interpolated(self, later: DisplayList, t: float) -> DisplayList:
+        """Return what is seen at time t between this list, 0, and that of the next step, 1.
+
+        Shapes that have a key move from their place here to that in `later`: the n-th shape of a
+        key is the n-th of that key there, if it is of the same kind. Sizes and colours change, too.
+        Points of paths and polygons correspond from the first one on, and the last one to the last;
+        if one has more, those come from the last point of the other, as a snake grows at its tail.
+        Everything else is as here while t < 0.5, and then as in `later`: things that appear or
+        vanish, shapes without a key, letters, and things that move farther than 12 % of the view's
+        width. The view moves likewise.
+
+        Raises ValueError for a t outside of [0, 1], DisplayListError for a list that is not legal.
+        """
+    def agent_at(self, x: float, y: float, reach: float = 0) -> int:
+        """Return the agent whose shapes are topmost within `reach` of (x, y); -1: there is none.
+
+        Coordinates are world units. Shapes that show no agent hide none.
+        """
+    def outline(self, agent: int) -> tuple[float, float, float, float] | None:
+        """Return x, y, width, height of the smallest rectangle around an agent's shapes.
+
+        In world units; None if no shape shows that agent.
+        """
 
 class Drawing:
     """How a game draws itself: its drawing object, which stays loaded.

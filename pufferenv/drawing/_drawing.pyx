@@ -71,7 +71,18 @@ cdef extern from "pufferenv/drawing/raster.h" nogil:
     int puf_set_font(const PufFont *font) noexcept nogil
     int puf_raster(const PufWord *words, uint32_t count, const float *view,
                    const PufImage *image) noexcept nogil
-    int puf_check_command(const PufWord *w, uint32_t left) noexcept nogil
+
+cdef extern from "pufferenv/drawing/list.h" nogil:
+    ctypedef struct PufShown:
+        const PufWord *words
+        uint32_t count
+        float *view
+    int puf_check_command(const PufWord *w, uint32_t left) noexcept
+    int puf_interpolate(const PufShown *base, const PufShown *other, float part, PufWord *words,
+                        float *view) noexcept
+    int32_t puf_agent_at(const PufWord *words, uint32_t count, float x, float y,
+                         float reach) noexcept
+    int puf_outline(const PufWord *words, uint32_t count, int32_t agent, float *outline) noexcept
 
 cdef extern from *:
     """
@@ -158,6 +169,46 @@ cdef class DisplayList:
         if status:
             shape = wrong_shape(<const PufWord *>&words[0], count)
             raise DisplayListError(f"the list has {shape or 'a view'} {NOT_FINITE}")
+
+    cdef PufShown _shown(self):
+        cdef const uint32_t[::1] words = self.words
+        cdef PufShown shown
+        shown.words, shown.count = <const PufWord *>&words[0], words.shape[0]
+        for k in range(4):
+            shown.view[k] = self.view[k]
+        return shown
+
+    def interpolated(self, later, double t):
+        """Return what is seen between this list and that of the next step. Documented in the pyi."""
+        if not isinstance(later, DisplayList):
+            raise TypeError(f"later={later!r} must be a DisplayList")
+        if not 0 <= t <= 1:
+            raise ValueError(f"t={t} must be from 0, this list, to 1, the later one")
+        cdef DisplayList base = self if t < 0.5 else later, other = later if t < 0.5 else self
+        cdef float part = t if t < 0.5 else 1 - t
+        cdef PufShown base_shown = base._shown(), other_shown = other._shown()
+        words = np.empty(len(base.words), np.uint32)
+        cdef uint32_t[::1] written = words
+        cdef float[4] view
+        cdef int status
+        with nogil:
+            status = puf_interpolate(&base_shown, &other_shown, part, <PufWord *>&written[0], view)
+        if status:
+            raise DisplayListError("a list has a shape that is not legal, or there is no memory")
+        return DisplayList(words, (view[0], view[1], view[2], view[3]))
+
+    def agent_at(self, double x, double y, double reach=0):
+        """Return the agent whose shapes are topmost at a place in the world; -1: none."""
+        cdef PufShown shown = self._shown()
+        return puf_agent_at(shown.words, shown.count, x, y, reach)
+
+    def outline(self, int agent):
+        """Return (x, y, width, height) around the shapes of an agent; None if it has none."""
+        cdef PufShown shown = self._shown()
+        cdef float[4] found
+        if agent < 0 or not puf_outline(shown.words, shown.count, agent, found):
+            return None
+        return found[0], found[1], found[2], found[3]
 
 
 NOT_FINITE = "with a place that is not finite, or a size that is not finite or below 0"

@@ -1,46 +1,8 @@
 // pufferenv/drawing/raster.c - walks a display list and draws each shape of it; see raster.h.
+#include "pufferenv/drawing/list.h"
 #include "pufferenv/drawing/pixels.h"
 
 #include <math.h>
-
-static int all_within(const PufWord *words, uint32_t count, float low) {
-    int within = 1;
-    for (uint32_t i = 0; i < count; i++)
-        within &= words[i].f >= low && words[i].f <= PUF_FARTHEST; // false for NaN
-    return within;
-}
-
-int puf_check_command(const PufWord *w, uint32_t left) {
-    if (left < 1) return -1;
-    const uint32_t op = w->u & 255, words = w->u >> 8;
-    if (words < 2 || words > left) return -1;
-    const PufWord *a = w + 2;
-    switch (op) {
-    case PUF_OP_KEY:
-    case PUF_OP_AGENT:
-        return words == 2 ? 0 : -1;
-    case PUF_OP_RECT:
-        return words == 7 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 3, 0) ? 0 : -1;
-    case PUF_OP_DISC:
-        return words == 5 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 1, 0) ? 0 : -1;
-    case PUF_OP_RING:
-        return words == 6 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 2, 0) ? 0 : -1;
-    case PUF_OP_LINE:
-        return words >= 5 && words % 2 == 1 && all_within(a, 1, 0) &&
-                       all_within(a + 1, words - 3, -PUF_FARTHEST)
-                   ? 0
-                   : -1;
-    case PUF_OP_FILL:
-        return words >= 8 && words % 2 == 0 && all_within(a, words - 2, -PUF_FARTHEST) ? 0 : -1;
-    case PUF_OP_TEXT:
-        return words >= 7 && all_within(a, 2, -PUF_FARTHEST) && all_within(a + 2, 1, 0) &&
-                       (a[3].f == -1 || a[3].f == 0 || a[3].f == 1) && a[4].u <= 4 * (words - 7)
-                   ? 0
-                   : -1;
-    default:
-        return -1;
-    }
-}
 
 // Draws a shape of the thing `key`. Text that belongs to nothing that moves stands on whole pixels,
 // which is sharper.
@@ -114,16 +76,7 @@ int puf_raster(const PufWord *words, uint32_t count, const float view[4], const 
     PufTarget t;
     if (place(&t, view, image)) return -1;
     if (!paints_all(&t, words, count)) clear(&t);
-    int status = 0;
-    uint32_t key = 0;
-    for (uint32_t i = 0; i < count && (words[i].u & 255) != PUF_OP_END;) {
-        const PufWord *w = words + i;
-        const uint32_t op = w->u & 255, size = w->u >> 8;
-        if (size < 2 || size > count - i) return -1;
-        if (puf_check_command(w, count - i)) status = -1;
-        else if (op == PUF_OP_KEY) key = w[1].u;
-        else if (op != PUF_OP_AGENT) draw(&t, w, key);
-        i += size;
-    }
-    return status;
+    PufCursor cursor = puf_cursor(words, count);
+    for (const PufWord *shape; (shape = puf_next_shape(&cursor));) draw(&t, shape, cursor.key);
+    return cursor.status;
 }

@@ -4,10 +4,11 @@
 // Any number of threads may draw at a time; nothing is allocated. A list may be hostile: nothing
 // outside of its words is read, and nothing outside of the image is written.
 //
-//   raster.c      walks the list                       pixels.h, .c  blends a colour into pixels
+//   raster.c      draws each shape of a list           pixels.h, .c  blends a colour into pixels
 //   box.c         rectangles, discs, rings             text.c        glyphs
-//   path.c        lines                                segments.h    scratch memory of the last two
-//   fill.c        polygons
+//   path.c        lines                                fill.c        polygons
+//   segments.h    what lines and polygons have in common
+//   list.h, .c    reads and checks lists; interpolate.c and agents.c do more with them
 #ifndef PUF_RASTER_H
 #define PUF_RASTER_H
 
@@ -37,8 +38,7 @@ int puf_set_font(const PufFont *font);
 // See PufPainter in contract/drawing.h. The part of the image outside of the view is PUF_NIGHT.
 int puf_raster(const PufWord *words, uint32_t count, const float view[4], const PufImage *image);
 
-// -> 0, or -1 if the command at `w`, of which `left` words exist, is not valid: an unknown op, a
-// wrong number of words, a place or size that is not finite, or a negative size.
-int puf_check_command(const PufWord *w, uint32_t left);
+// -> the width of a text of size 1.
+float puf_text_width(const uint8_t *bytes, uint32_t count);
 
 #endif

@@ -30,6 +30,12 @@ static const PufGlyph *glyph_of(uint8_t byte) {
     return font->glyphs + (byte < 32 || byte > 126 ? '?' - 32 : byte - 32);
 }
 
+float puf_text_width(const uint8_t *bytes, uint32_t count) {
+    float width = 0;
+    for (uint32_t i = 0; i < count && font; i++) width += glyph_of(bytes[i])->advance;
+    return width;
+}
+
 // Samples of a glyph: columns in a row of it, each between pixel `index` of the atlas and the next.
 typedef struct Columns {
     int count;
@@ -112,9 +118,7 @@ void puf_draw_text(const PufTarget *t, float x, float y, float size, float align
                    const uint8_t *bytes, uint32_t count, const PufInk *ink) {
     if (!font || !(size > FINE / MOST_SAMPLES)) return;
     const int samples = size >= FINE ? 1 : puf_ceil_in(FINE / size, 1, MOST_SAMPLES);
-    float width = 0;
-    for (uint32_t i = 0; i < count; i++) width += glyph_of(bytes[i])->advance * size;
-    float pen = x - width * (align + 1) / 2;
+    float pen = x - puf_text_width(bytes, count) * size * (align + 1) / 2;
     for (uint32_t i = 0; i < count; i++) {
         const PufGlyph *g = glyph_of(bytes[i]);
         if (g->width && pen < (float)t->x1 + size) draw_glyph(t, g, pen, y, size, samples, ink);

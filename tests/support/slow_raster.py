@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -60,7 +62,7 @@ def _inside(op: int, args: Floats, x: Floats, y: Floats) -> npt.NDArray[np.bool_
     if op == LINE:
         points = args[1:].reshape(-1, 2)
         inside = np.hypot(x - points[0, 0], y - points[0, 1]) <= args[0] / 2
-        for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+        for (ax, ay), (bx, by) in itertools.pairwise(points):
             square = max((bx - ax) ** 2 + (by - ay) ** 2, 1e-30)
             at = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / square, 0, 1)
             near = np.hypot(x - ax - at * (bx - ax), y - ay - at * (by - ay)) <= args[0] / 2
