@@ -199,6 +199,11 @@ def load_pygame() -> Any:
     return pygame
 
 
+def check_display() -> None:
+    """Raise NoDisplay unless a window can be opened; ImportError without pygame."""
+    _display(load_pygame())
+
+
 def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
     """Return whether the environment names a display; other systems than Linux always have one."""
     names = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")

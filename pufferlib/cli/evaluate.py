@@ -1,22 +1,48 @@
-"""`puffer eval`: play whole episodes with a trained policy and print the game's log fields."""
+"""`puffer eval`: play whole episodes, print the game's log fields, and draw what is played.
+
+Drawing changes no result. Whoever watches sees the first envs of the evaluation.
+"""
 
 import argparse
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
-from pufferlib.cli import arguments, printing
+from pufferlib.cli import arguments, printing, rendering
 from pufferlib.cli.configure import Settings
 from pufferlib.config.section import ConfigError
 
-SUMMARY = "Evaluate a trained policy over whole episodes."
+if TYPE_CHECKING:
+    from pufferlib.cli.policy_source import PolicySource
+    from pufferlib.run.evaluate import Evaluation, Evaluator
+    from pufferlib.run.screens import Screen
+
+SUMMARY = "Evaluate a policy over whole episodes; watch it, or write a video."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plain flags of the command."""
     arguments.add_policy(parser)
     parser.add_argument(
+        "--compare",
+        nargs="+",
+        default=(),
+        metavar="RUN",
+        help="evaluate these too, on the same seeds: runs, policy files, or random",
+    )
+    parser.add_argument(
         "--episodes", type=int, default=100, help="number of episodes (default: 100)"
     )
+    parser.add_argument(
+        "--num-envs",
+        type=int,
+        metavar="N",
+        help="envs that play them side by side (default: one per episode, at most 128; with "
+        "--render, those that are drawn)",
+    )
     arguments.add_acting(parser)
+    rendering.add_arguments(parser)
     arguments.add_json(parser)
     arguments.add_help(parser, "show this help")
 
@@ -26,27 +52,100 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.help:
         printing.print_options(args.parser, None)
         return 0
-    if not args.target:
+    targets = [target for target in (args.target, *args.compare) if target]
+    if not targets:
         raise ConfigError("evaluate what? Give a run's folder or a game: puffer eval RUN_OR_GAME")
-    if args.episodes < 1:
-        raise ConfigError(f"--episodes {args.episodes} must be at least 1")
+    if args.compare and len(targets) < 2:
+        raise ConfigError(
+            f"--compare {targets[0]}: compare it with what? Give two or more: "
+            "puffer eval --compare RUN1 RUN2"
+        )
+    for flag, number in (("--episodes", args.episodes), ("--num-envs", args.num_envs)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{flag} {number} must be at least 1")
     arguments.check_acting(args)
-    from pufferlib.cli.policy_source import choose
-    from pufferlib.run.evaluate import evaluate
+    rendering.check(args)
+    from pufferlib.cli.policy_source import choose, choose_several
 
-    source = choose(args.target, args.policy, settings, args.run_dir)
-    result = evaluate(
-        source.policy,
-        source.spec,
-        episodes=args.episodes,
-        num_threads=source.config.vec.num_threads or 1,
-        seed=args.seed,
-        greedy=args.greedy,
-    )
-    game = source.spec.name
-    if args.json:
-        about = {"game": game, "policy": source.about, "seed": args.seed, "greedy": args.greedy}
-        print(json.dumps({**about, **result.asdict()}, indent=1))
+    if args.compare:
+        sources = choose_several(targets, args.policy, settings, args.run_dir)
     else:
-        printing.print_evaluation(source.about, game, result)
+        sources = [choose(args.target, args.policy, settings, args.run_dir)]
+    rendering.without_display(args, sources[0].spec.name)
+    screens: list[Screen] = []
+    try:
+        _report(args, sources, _evaluate(args, sources, screens))
+    finally:  # also after Ctrl-C, which leaves a file of what was played until then
+        rendering.describe_files(screens, args.json)
     return 0
+
+
+def _evaluate(
+    args: argparse.Namespace, sources: "Sequence[PolicySource]", screens: "list[Screen]"
+) -> "list[Evaluation]":
+    """Evaluate each source, drawn on `screens` where that is asked for, which are opened here."""
+    from pufferlib.run.evaluate import Evaluator
+    from pufferlib.run.watch import Shown, watch
+
+    drawn = rendering.is_asked_for(args)
+    num_envs = args.num_envs or (args.render_envs if args.render else None)
+    with ExitStack() as stack:
+        evaluators = [
+            stack.enter_context(
+                Evaluator(
+                    source.policy,
+                    source.spec,
+                    episodes=args.episodes,
+                    num_envs=num_envs,
+                    num_threads=source.config.vec.num_threads or 1,
+                    seed=args.seed,
+                    greedy=args.greedy,
+                    show_endings=drawn,
+                )
+            )
+            for source in sources
+        ]
+        if not drawn:
+            return [evaluator.finish() for evaluator in evaluators]
+        _check_drawn(args, evaluators[0])
+        width = rendering.frame_width(args, len(sources))
+        shown = [
+            Shown(evaluator, source.label, num_envs=args.render_envs, agent=args.agent, width=width)
+            for source, evaluator in zip(sources, evaluators, strict=True)
+        ]
+        title = f"{sources[0].spec.name}: {', '.join(source.label for source in sources)}"
+        screens += rendering.open_screens(args, title, shown[0].renderer.pace)
+        return watch(shown, screens)
+
+
+def _check_drawn(args: argparse.Namespace, evaluator: "Evaluator") -> None:
+    """Raise ConfigError for an env or an agent that cannot be drawn."""
+    rendering.check_agent(args.agent, evaluator.env.env_agents)
+    if args.render_envs > evaluator.num_envs:
+        raise ConfigError(
+            f"--render-envs {args.render_envs} is more than the {evaluator.num_envs} envs that "
+            "play: give as many --episodes"
+        )
+
+
+def _report(
+    args: argparse.Namespace,
+    sources: "Sequence[PolicySource]",
+    results: "Sequence[Evaluation]",
+) -> None:
+    """Print the results as tables or as JSON."""
+    game = sources[0].spec.name
+    about: dict[str, Any] = {"game": game, "seed": args.seed, "greedy": args.greedy}
+    if args.json and args.compare:
+        both = [
+            {"run": source.label, "policy": source.about, **result.asdict()}
+            for source, result in zip(sources, results, strict=True)
+        ]
+        print(json.dumps({**about, "compared": both}, indent=1))
+    elif args.json:
+        about = {"game": game, "policy": sources[0].about, **about}
+        print(json.dumps({**about, **results[0].asdict()}, indent=1))
+    elif args.compare:
+        printing.print_comparison(game, [(s.label, s.about) for s in sources], results)
+    else:
+        printing.print_evaluation(sources[0].about, game, results[0])

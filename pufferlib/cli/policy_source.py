@@ -11,11 +11,14 @@ Flags (`--env.size 5`) override each of these configs. All commands that take a 
 arguments.add_policy adds their flags.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pufferenv import pixels
 from pufferlib.cli.configure import Settings, configure
+from pufferlib.config.flags import flag_name
 from pufferlib.config.resolve import Config, is_external
 from pufferlib.config.section import ConfigError
 
@@ -74,6 +77,57 @@ def choose(
             config, spec = configure(None, config_file, settings)
         label = file.stem
     return PolicySource(config, spec, load_policy_for(file, spec, config), label, file)
+
+
+def choose_several(
+    targets: Sequence[str], policy: str, settings: Settings, run_dir: str
+) -> list[PolicySource]:
+    """Load what is to be compared: runs or games with `--policy`, policy files, and `random`.
+
+    A file and `random` play what the first run or game plays. Raise ConfigError unless all play the
+    same game with the same config of its rules; how it is observed (pixels) may differ.
+    """
+    first = next((t for t in targets if t != "random" and not _is_policy_file(t)), None)
+    if first is None:
+        raise ConfigError(
+            f"--compare {' '.join(targets)}: at least one must be a run or a game, whose config is "
+            "played"
+        )
+    sources = [
+        choose(first, target, settings, run_dir)
+        if target == "random" or _is_policy_file(target)
+        else choose(target, policy, settings, run_dir)
+        for target in targets
+    ]
+    for target, source in zip(targets, sources, strict=True):
+        _check_same_game(targets[0], sources[0].config, target, source.config)
+    labels = [source.label for source in sources]
+    if len(set(labels)) < len(labels):  # the folders of runs of the same name tell them apart
+        sources = [
+            replace(source, label=target) for target, source in zip(targets, sources, strict=True)
+        ]
+    return sources
+
+
+def _is_policy_file(target: str) -> bool:
+    return Path(target).is_file() and not target.endswith(".h")
+
+
+def _check_same_game(first: str, config: Config, other: str, others: Config) -> None:
+    """Raise ConfigError if two configs are of different games, or of different rules of one."""
+    if config.game != others.game:
+        raise ConfigError(
+            f"{first} plays {config.game}, and {other} plays {others.game}: only policies of one "
+            "game can be compared"
+        )
+    for key in (*config.env, *others.env):
+        mine, theirs = config.env.get(key), others.env.get(key)
+        if mine != theirs and key not in pixels.NAMES:
+            flag = flag_name("env", key)
+            raise ConfigError(
+                f"{first} plays {config.game} with {key}={mine}, and {other} with {key}={theirs}; "
+                f"to compare them on one config, give {flag}"
+            )
 
 
 def _run_or_game(target: str) -> tuple[str | None, str | None]:

@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pufferlib.config.flags import flag_name, format_value, legal_values
@@ -76,10 +77,40 @@ def print_evaluation(policy: str, game: str, result: "Evaluation") -> None:
     console.print(table)
     console.print(f"{policy}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
     if result.unfinished:
-        console.print(
-            f"{result.unfinished} more episodes had not ended when the evaluation stopped, so the "
-            "results are biased towards short episodes"
-        )
+        console.print(_unfinished(result))
+
+
+def _unfinished(result: "Evaluation") -> str:
+    return (
+        f"{result.unfinished} more episodes had not ended when the evaluation stopped, so the "
+        "results are biased towards short episodes"
+    )
+
+
+def print_comparison(
+    game: str, runs: Sequence[tuple[str, str]], results: "Sequence[Evaluation]"
+) -> None:
+    """Print a table with mean and std of every logged field of `runs`, (label, policy)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pufferlib.run.formatting import number
+
+    table = Table(title=f"{game}, mean and std", title_justify="left")
+    table.add_column("")
+    for label, _ in runs:
+        table.add_column(label, justify="right")
+    table.add_row("episodes", *(str(result.episodes) for result in results))
+    for name in dict.fromkeys(name for result in results for name in result.fields):
+        found = [result.fields.get(name) for result in results]
+        table.add_row(name, *(f"{number(f.mean)} ± {number(f.std)}" if f else "" for f in found))
+    console = Console(highlight=False)
+    console.print(table)
+    for label, policy in runs:
+        console.print(f"{label}: {policy}", markup=False, soft_wrap=True)
+    for (label, _), result in zip(runs, results, strict=True):
+        if result.unfinished:
+            console.print(f"{label}: {_unfinished(result)}", markup=False, soft_wrap=True)
 
 
 def print_game(game: "Game") -> None:

@@ -207,6 +207,12 @@ class Evaluator:
             agents = ended.repeat(self.env.env_agents)
             self.obs, _ = self.env.reset(options={"reset_mask": agents})
 
+    def finish(self) -> "Evaluation":
+        """Play to the end; return the result."""
+        while not self.done:
+            self.begin_next(self.step().ended)
+        return self.result()
+
     def result(self) -> "Evaluation":
         """Return the statistics of the episodes that have counted so far."""
         names = [name for name, _ in self.spec.log_fields]
@@ -269,9 +275,7 @@ def evaluate(
         greedy=greedy,
         max_steps=max_steps,
     ) as run:
-        while not run.done:
-            run.step()
-        return run.result()
+        return run.finish()
 
 
 def _stats(values: npt.NDArray[np.float64]) -> Stats:

@@ -1,0 +1,240 @@
+"""Screens: where frames are shown to a person, a window or a terminal, or written, a file.
+
+A screen is opened by its first frame. Live screens keep the pace, so that one frame is shown for
+1 / fps seconds; a person ends them with q, Escape or by closing the window, pauses them with the
+space bar, and changes their speed with + and -. Letters in shapes: H, W height and width in pixels.
+"""
+
+import contextlib
+import math
+import os
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv.drawing.terminal import TerminalScreen as Terminal
+from pufferenv.drawing.video import VideoWriter
+from pufferenv.drawing.window import Window
+
+Frame = npt.NDArray[np.uint8]  # (H, W, 3)
+
+HOLD = 1.0  # seconds for which the last frame of an episode stays
+SPEEDS = (1 / 16, 64)  # the slowest and the fastest, in units of the game's pace
+KEYS_HELP = "q ends, space pauses, + and - change the speed"
+
+
+class Screen(Protocol):
+    """Shows one frame after the other, all of one size."""
+
+    live: bool  # a person watches, and ends the evaluation by ending the screen
+
+    def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
+        """Show a frame and return whether the screen takes another one.
+
+        status: a line of text, for a screen that has room for it. last: the frame is the last one
+            of an episode, which is to be seen for longer.
+        """
+
+    def close(self) -> None:
+        """Close the screen; complete its file. May be called twice."""
+
+
+class VideoFile:
+    """Writes frames to a file.
+
+    seconds: the most that the file lasts. max_frames: the most frames that are drawn for it.
+    episodes: the number of `last` frames with which the file is complete; None: any number.
+    """
+
+    live = False
+
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        *,
+        seconds: float = math.inf,
+        max_frames: float = math.inf,
+        episodes: int | None = None,
+    ) -> None:
+        self.path, self._fps, self._episodes = path, fps, episodes
+        self._most = max(1.0, min(max_frames, seconds * fps))
+        self._writer: VideoWriter | None = None
+        self._drawn = 0
+
+    def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
+        """Append a frame; `last` repeats it, so that it is to be seen for longer."""
+        if self._writer is None:
+            self._writer = VideoWriter(self.path, frame.shape[1], frame.shape[0], self._fps)
+        self._writer.add(frame)
+        self._drawn += 1
+        if last and self._episodes is not None:
+            self._episodes -= 1
+        complete = self._drawn >= self._most or self._episodes == 0
+        if last and self._drawn < self._most:
+            for _ in range(int(HOLD * self._fps) - 1):
+                self._writer.add(frame)
+        return not complete
+
+    def close(self) -> None:
+        """Complete the file and give it its name."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def describe(self) -> str:
+        """Return one line about the file that was written."""
+        writer = self._writer
+        if writer is None or not writer.frames:
+            return f"{self.path}: no frame was drawn, so there is no file"
+        size = self.path.stat().st_size
+        about = f"{writer.width} x {writer.height}"
+        if self.path.suffix.lower() != ".png":
+            about += f", {writer.frames / self._fps:.1f} s, {writer.frames} frames"
+        return f"wrote {self.path}: {about}, {size / 1000:.0f} kB"
+
+
+class Pace:
+    """Keeps the pace of a live screen, and what a person's keys have made of it."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps, self.speed, self.paused, self.ended = fps, 1.0, False, False
+        self._due = 0.0  # time.monotonic() of the next frame
+
+    def press(self, key: str) -> None:
+        """Take a key that a person pressed."""
+        if key in ("q", "escape"):
+            self.ended = True
+        elif key == "space":
+            self.paused = not self.paused
+        elif key in ("plus", "minus"):
+            self.speed *= 2 if key == "plus" else 0.5
+            self.speed = min(max(self.speed, SPEEDS[0]), SPEEDS[1])
+
+    def next_due(self, last: bool) -> float:
+        """Return until when (time.monotonic()) the frame that is shown now is to be seen."""
+        now = time.monotonic()
+        # A late frame is followed by one that is early, but no time is made up after a pause.
+        begun = self._due if now - self._due < 0.1 else now
+        self._due = begun + (HOLD if last else 1 / (self._fps * self.speed))
+        return self._due
+
+
+class LiveWindow:
+    """Shows frames in a window, which has their size until a person resizes it."""
+
+    live = True
+
+    def __init__(self, title: str, fps: float) -> None:
+        self._title, self._pace = title, Pace(fps)
+        self._window: Window | None = None
+
+    def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
+        """Show a frame for as long as the pace demands."""
+        if self._window is None:
+            self._window = Window(self._title, frame.shape[1], frame.shape[0])
+        window, pace = self._window, self._pace
+        window.show(frame)
+        due = pace.next_due(last)
+        while not pace.ended:
+            events = window.events()
+            for key in events.taps:
+                pace.press(key)
+            if events.closed:
+                pace.ended = True
+            if events.resized:
+                window.show(frame)
+            left = due - time.monotonic()
+            if left <= 0 and not pace.paused:
+                break
+            window.wait(time.monotonic() + (min(left, 0.05) if left > 0 else 0.05))
+        return not pace.ended
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._window is not None:
+            self._window.close()
+
+
+class LiveTerminal:
+    """Shows frames in a terminal, with the status and the keys below them."""
+
+    live = True
+
+    def __init__(self, stream: TextIO, fps: float, keys: TextIO | None = None) -> None:
+        self._terminal, self._pace = Terminal(stream), Pace(fps)
+        self._keys = TerminalKeys(sys.stdin if keys is None else keys)
+        self._open = False
+
+    def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
+        """Show a frame for as long as the pace demands."""
+        if not self._open:
+            self._open = True
+            self._keys.open()
+            self._terminal.__enter__()
+        pace = self._pace
+        due = pace.next_due(last)
+        while not pace.ended:
+            self._terminal.show(frame, self._status(status))
+            left = max(0.0, due - time.monotonic())
+            for key in self._keys.wait(0.1 if pace.paused else left):
+                pace.press(key)
+            if not pace.paused and due <= time.monotonic():
+                break
+        return not pace.ended
+
+    def _status(self, text: str) -> str:
+        speed = f"x{self._pace.speed:g}" if self._pace.speed != 1 else ""
+        paused = "paused" if self._pace.paused else ""
+        return "   ".join(part for part in (text, paused, speed, KEYS_HELP) if part)
+
+    def close(self) -> None:
+        """Give the terminal back as it was."""
+        if self._open:
+            self._open = False
+            self._terminal.close()
+            self._keys.close()
+
+
+class TerminalKeys:
+    """Reads single keys from a terminal, without echo; from anything else it reads none."""
+
+    _NAMES = {"+": "plus", "=": "plus", "-": "minus", " ": "space", "\x1b": "escape"}  # noqa: RUF012
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._saved: list[Any] | None = None
+
+    def open(self) -> None:
+        """Make the terminal report each key at once."""
+        with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+            import termios
+            import tty
+
+            if self._stream.isatty():
+                self._saved = termios.tcgetattr(self._stream)
+                tty.setcbreak(self._stream)
+
+    def wait(self, seconds: float) -> list[str]:
+        """Wait for a key, at most for `seconds`; return the names of the keys pressed."""
+        if self._saved is None:
+            time.sleep(seconds)
+            return []
+        if not select.select([self._stream], [], [], seconds)[0]:
+            return []
+        typed = os.read(self._stream.fileno(), 64).decode(errors="replace")
+        if len(typed) > 1 and typed[0] == "\x1b":
+            return []  # an arrow or another key that sends several characters
+        return [self._NAMES.get(letter, letter.lower()) for letter in typed]
+
+    def close(self) -> None:
+        """Give the terminal its settings back."""
+        if self._saved is not None:
+            import termios
+
+            termios.tcsetattr(self._stream, termios.TCSADRAIN, self._saved)
+            self._saved = None
