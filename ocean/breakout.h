@@ -211,13 +211,14 @@ static void env_draw(const Env *env, PufCanvas *c) {
     puf_round(c, env->paddle - env->half, PADDLE_Y + radius, 2 * env->half, 0.34f, 0.17f,
               env->half < PADDLE_HALF ? PUF_PINK : PUF_WHITE);
     puf_key(c, 2 + env->balls); // the next ball does not glide from where this one was lost
-    for (int i = 6; i > 0; i--) {
-        const float frames = 0.6f * (float)i;
+    for (int i = 8; i > 0; i--) {
+        const float frames = 0.4f * (float)i, bright = 0.6f - 0.06f * (float)i;
         float x = env->x - frames * env->vx, y = env->y - frames * env->vy; // where it came from
         if (x < 0) x = -x;
         if (x > WIDTH) x = 2 * WIDTH - x;
         if (y < 0) y = -y;
-        puf_disc(c, x, y, radius * (1 - 0.1f * (float)i), puf_fade(PUF_YELLOW, 0.2f));
+        if (y > PADDLE_Y) y = 2 * PADDLE_Y - y;
+        puf_disc(c, x, y, radius * (1 - 0.07f * (float)i), puf_mix(PUF_PANEL, PUF_YELLOW, bright));
     }
     puf_disc(c, env->x, env->y, radius, PUF_YELLOW);
 }
