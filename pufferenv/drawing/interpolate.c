@@ -7,9 +7,11 @@
 
 #include "pufferenv/drawing/list.h"
 
-typedef struct Chain { // the shapes of one key that were not taken yet
+typedef struct Chain { // the shapes of one key
     uint32_t key;      // 0: the place is free
     uint32_t first, last;
+    uint32_t rest;  // the first one that was not taken yet; 0: all were
+    uint32_t jumps; // 1: one of them moves too far, so all stay together where they are
 } Chain;
 
 typedef struct Link {
@@ -54,13 +56,16 @@ static int fill_table(Table *table, const PufShown *shown) {
     return 0;
 }
 
-// Takes the next shape of a key. -> NULL: there is none.
-static const PufWord *take(const Table *table, uint32_t key) {
-    Chain *chain = chain_of(table, key);
-    if (chain->key != key || chain->first == 0) return NULL;
-    const Link *link = table->links + chain->first;
-    chain->first = link->next;
-    return link->shape;
+static void take_none(Table *table) {
+    for (uint32_t i = 0; i < table->places; i++) table->chains[i].rest = table->chains[i].first;
+}
+
+// Takes the next shape of a chain, if it is of the kind of `shape`. -> NULL: it is not.
+static const PufWord *take(const Table *table, Chain *chain, const PufWord *shape) {
+    if (chain->rest == 0) return NULL;
+    const Link *link = table->links + chain->rest;
+    chain->rest = link->next;
+    return (link->shape->u & 255) == (shape->u & 255) ? link->shape : NULL;
 }
 
 // Finds the points of a shape: `first` words after its colour. -> how many.
@@ -91,24 +96,37 @@ static uint32_t mixed(uint32_t base, uint32_t other, float part) {
     return base == other ? base : puf_mix(base, other, part);
 }
 
-// Moves a copy of a shape towards its counterpart, unless that is farther than `farthest`.
-static void move(PufWord *copy, const PufWord *other, float part, float farthest) {
+// -> the point of `others` points at `points` that corresponds to number `i` of `count`: the last
+// one corresponds to the last one.
+static const PufWord *counterpart_of(const PufWord *points, uint32_t others, uint32_t i,
+                                     uint32_t count) {
+    return points + 2 * (i < others && i + 1 < count ? i : others - 1);
+}
+
+// -> whether no point of a shape is farther than `farthest` from its counterpart.
+static int is_near(const PufWord *shape, const PufWord *other, float farthest) {
+    uint32_t first, first_other;
+    const uint32_t points = points_of(shape, &first), others = points_of(other, &first_other);
+    for (uint32_t i = 0; i < points; i++) {
+        const PufWord *to = shape + 2 + first + 2 * i;
+        const PufWord *from = counterpart_of(other + 2 + first_other, others, i, points);
+        if (!(fabsf(from[0].f - to[0].f) <= farthest && fabsf(from[1].f - to[1].f) <= farthest))
+            return 0;
+    }
+    return 1;
+}
+
+// Moves a copy of a shape towards its counterpart.
+static void move(PufWord *copy, const PufWord *other, float part) {
     uint32_t first, first_other;
     const uint32_t points = points_of(copy, &first), others = points_of(other, &first_other);
     PufWord *a = copy + 2 + first;
     const PufWord *b = other + 2 + first_other;
-    for (int apply = 0; apply < 2; apply++)
-        for (uint32_t i = 0; i < points; i++) {
-            // The last one corresponds to the last one.
-            const PufWord *from = b + 2 * (i < others && i + 1 < points ? i : others - 1);
-            PufWord *to = a + 2 * i;
-            if (!apply &&
-                !(fabsf(from[0].f - to[0].f) <= farthest && fabsf(from[1].f - to[1].f) <= farthest))
-                return;
-            if (!apply) continue;
-            to[0].f = between(to[0].f, from[0].f, part);
-            to[1].f = between(to[1].f, from[1].f, part);
-        }
+    for (uint32_t i = 0; i < points; i++) {
+        const PufWord *from = counterpart_of(b, others, i, points);
+        a[2 * i].f = between(a[2 * i].f, from[0].f, part);
+        a[2 * i + 1].f = between(a[2 * i + 1].f, from[1].f, part);
+    }
     for (uint32_t i = 2; i < 2 + sizes_of(copy); i++) a[i].f = between(a[i].f, b[i].f, part);
     if (first) copy[2].f = between(copy[2].f, other[2].f, part); // a line's width
     copy[1].u = mixed(copy[1].u, other[1].u, part);
@@ -120,11 +138,17 @@ int puf_interpolate(const PufShown *base, const PufShown *other, float part, Puf
     Table table = {0};
     int status = fill_table(&table, other);
     memcpy(words, base->words, base->count * sizeof(PufWord));
-    PufCursor cursor = puf_cursor(base->words, base->count);
-    for (const PufWord *shape; !status && (shape = puf_next_shape(&cursor));) {
-        const PufWord *counterpart = cursor.key ? take(&table, cursor.key) : NULL;
-        if (counterpart && (counterpart->u & 255) == (shape->u & 255))
-            move(words + (shape - base->words), counterpart, part, farthest);
+    PufCursor cursor = {0};
+    for (int moves = 0; moves < 2 && !status; moves++) { // first, find what jumps
+        take_none(&table);
+        cursor = puf_cursor(base->words, base->count);
+        for (const PufWord *shape; (shape = puf_next_shape(&cursor));) {
+            Chain *chain = cursor.key ? chain_of(&table, cursor.key) : NULL;
+            const PufWord *counterpart = chain ? take(&table, chain, shape) : NULL;
+            if (!counterpart) continue;
+            if (!moves) chain->jumps |= !is_near(shape, counterpart, farthest);
+            else if (!chain->jumps) move(words + (shape - base->words), counterpart, part);
+        }
     }
     int near = 1;
     for (int k = 0; k < 4; k++) near &= fabsf(other->view[k] - base->view[k]) <= farthest;

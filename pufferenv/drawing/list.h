@@ -41,8 +41,9 @@ typedef struct PufShown {
 //
 // A shape has a counterpart if it has a key: the shape of the same kind with the same place among
 // those of that key. Points of paths and polygons are counted from the first one; the last one, and
-// any that the other has no more of, correspond to the other's last. A shape that would move farther
-// than PUF_FARTHEST_MOVE of the view's width stays where it is in `base`, and so does the view.
+// any that the other has no more of, correspond to the other's last. If a point would move farther
+// than PUF_FARTHEST_MOVE of the view's width, all shapes of its key stay where they are in `base`; so
+// does a view that would.
 // -> 0, or -1 if there is no memory or a list is not valid.
 int puf_interpolate(const PufShown *base, const PufShown *other, float part, PufWord *words,
                     float view[4]);

@@ -107,6 +107,16 @@ def test_a_thing_that_moves_too_far_jumps_at_half_time():
     assert numbers(before.interpolated(after, 0.5))[1] == [0, FAR + 0.5, 1]
 
 
+def test_what_belongs_to_one_key_jumps_together():
+    before = display_list(key(1), disc(0, 0, 4), disc(1, 0, 1), key(2), disc(9, 9, 1), view=VIEW)
+    after = display_list(
+        key(1), disc(FAR + 1, 0, 4), disc(FAR - 1, 0, 1), key(2), disc(13, 9, 1), view=VIEW
+    )
+    assert numbers(before.interpolated(after, 0.25)) == [[0, 0, 4], [1, 0, 1], [10, 9, 1]]
+    late = [[FAR + 1, 0, 4], [FAR - 1, 0, 1], [12, 9, 1]]
+    assert numbers(before.interpolated(after, 0.75)) == late
+
+
 def test_a_path_that_grows_at_its_end_moves_head_first():
     """A snake moves right from (2, 0) to (3, 0) and grows: its tail stays at (0, 0)."""
     before = display_list(key(1), path([(2, 0), (1, 0), (0, 0)], 1), view=VIEW)
