@@ -176,6 +176,12 @@ class TrainOptions(Section):
         30.0, "seconds between evaluations, which select the best policy; 0: none", min=0
     )
     eval_episodes: int = option(100, "episodes per evaluation", min=1, max=10**7)
+    video_interval: float = option(
+        0.0,
+        "seconds between clips of the policy, in videos/ of the run's folder and in the loggers; "
+        "0: none",
+        min=0,
+    )
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -6,6 +6,7 @@
     best.safetensors        the policy with the best evaluation
     state.json              counters and scores, and the name of the file of tensors beside it
     trainer-N.safetensors   the state to resume from: weights, optimizer, random streams
+    videos/STEPS.gif        clips of the policy during training, if there are any
 
 A checkpoint writes a new trainer file, then replaces state.json atomically. So state.json always
 names a complete file: if the process is killed or the disk is full between the two, the previous

@@ -1,4 +1,4 @@
-"""Loggers that get metrics besides metrics.jsonl: TensorBoard and Weights & Biases.
+"""Loggers that get metrics, and clips of the policy: TensorBoard and Weights & Biases.
 
 A new logger is one class and one row of LOGGERS at the end of this file. The command line creates
 its flag and its help from that row. A logger's package is imported only when the logger is used.
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+CLIP = "eval/clip"  # the name of clips among the metrics
+
 
 class LoggerError(ValueError):
     """A requested logger is not installed; the message says how to install it."""
@@ -20,6 +22,9 @@ class Logger(Protocol):
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Record the numbers at their `agent_steps`."""
+
+    def log_clip(self, file: Path, agent_steps: int) -> None:
+        """Record a clip of the policy, a GIF in the run's folder (clips.py)."""
 
     def close(self) -> None:
         """Flush buffered metrics."""
@@ -38,6 +43,22 @@ class TensorBoard:
             if isinstance(value, (int, float)):
                 self._writer.add_scalar(key, value, metrics["agent_steps"])
 
+    def log_clip(self, file: Path, agent_steps: int) -> None:
+        """Record a clip as an image, which TensorBoard's page plays.
+
+        add_video would need moviepy to encode frames, which are encoded already.
+        """
+        summaries = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+        content = file.read_bytes()
+        image = summaries.Summary.Image(
+            width=int.from_bytes(content[6:8], "little"),  # as the header of a GIF has them
+            height=int.from_bytes(content[8:10], "little"),
+            colorspace=3,  # RGB
+            encoded_image_string=content,
+        )
+        value = summaries.Summary.Value(tag=CLIP, image=image)
+        self._writer.file_writer.add_summary(summaries.Summary(value=[value]), agent_steps)
+
     def close(self) -> None:
         """Flush buffered metrics."""
         self._writer.close()
@@ -47,7 +68,7 @@ class Wandb:
     """Logs under the run's name to the project WANDB_PROJECT, by default `pufferenv`."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        module = importlib.import_module("wandb")
+        module = self._module = importlib.import_module("wandb")
         project = os.environ.get("WANDB_PROJECT", "pufferenv")
         name = f"{folder.parent.name}/{folder.name}"
         self._run = module.init(project=project, name=name, config=dict(config), dir=str(folder))
@@ -55,6 +76,10 @@ class Wandb:
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Record the numbers at their `agent_steps`."""
         self._run.log(dict(metrics), step=metrics["agent_steps"])
+
+    def log_clip(self, file: Path, agent_steps: int) -> None:
+        """Record a clip as a video."""
+        self._run.log({CLIP: self._module.Video(str(file), format="gif")}, step=agent_steps)
 
     def close(self) -> None:
         """Flush buffered metrics."""

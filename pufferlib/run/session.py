@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from pufferenv.drawing._drawing import DisplayListError
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferlib.config.options import TrainOptions
@@ -17,7 +18,7 @@ from pufferlib.config.pixel_defaults import describe_pixels
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.learner import TrainingDiverged
 from pufferlib.ppo.trainer import Trainer
-from pufferlib.run import dashboard, external_config, external_envs
+from pufferlib.run import clips, dashboard, external_config, external_envs
 from pufferlib.run import loggers as run_loggers
 from pufferlib.run.checkpoint import (
     CheckpointError,
@@ -26,6 +27,7 @@ from pufferlib.run.checkpoint import (
     read_note,
     save,
 )
+from pufferlib.run.clips import ClipRecorder
 from pufferlib.run.directory import RunDirectory
 from pufferlib.run.evaluate import evaluate, main_field
 from pufferlib.run.formatting import number
@@ -64,6 +66,8 @@ def train(
     train_options = dataclasses.replace(trainer.train, threads=trainer.threads.value)
     config = dataclasses.replace(config, train=train_options)
     try:
+        if config.train.video_interval:
+            clips.check(_eval_spec(spec))  # before there is a folder
         directory = resume or RunDirectory.create(run_dir, spec.name, name, config.asdict())
         training = TrainingRun(directory, trainer, config)
         # Collect messages for the dashboard, which does not exist yet and shows them first.
@@ -93,10 +97,13 @@ class TrainingRun:
     def __init__(self, directory: RunDirectory, trainer: Trainer, config: Config) -> None:
         self.directory, self.trainer, self.config = directory, trainer, config
         spec = trainer.env.game_spec
-        # Evaluate in this process, because evaluations are shorter than the start of workers.
-        self._eval_spec = spec
-        if isinstance(spec.game, ExternalGame):
-            self._eval_spec = GameSpec.of(external_envs.in_process(spec.game))
+        self._eval_spec = _eval_spec(spec)
+        interval = config.train.video_interval
+        self._clips = (
+            ClipRecorder(self._eval_spec, directory.path, interval=interval, seed=EVAL_SEED)
+            if interval
+            else None
+        )
         self.field = main_field(spec)  # None if the game logs nothing: no policy is the best
         self.best: float | None = None  # score of the best evaluation
         self._compatibility = compatibility_note(spec)
@@ -173,6 +180,8 @@ class TrainingRun:
             now = time.monotonic()
             if options.eval_interval and now >= self._eval_due and not trainer.finished:
                 self._evaluate()
+            if self._clips and self._clips.due and not trainer.finished:
+                self._record_clip(self._clips)
             if now >= self._log_due and not trainer.finished:
                 self._log()
             if options.checkpoint_interval and now >= self._save_due:
@@ -181,6 +190,8 @@ class TrainingRun:
         if options.eval_interval and not signals.stop_requested:
             self.save()  # first, because the evaluation may take a while and be interrupted
             self._evaluate()
+        if self._clips and not signals.stop_requested:
+            self._record_clip(self._clips)
         if self._metrics.filled:
             self._log()
         self.save()
@@ -218,6 +229,17 @@ class TrainingRun:
         if self.best is None or self._score >= self.best:
             self.best = self._score
             self._save_policy(self.directory.best_policy)
+
+    def _record_clip(self, recorder: ClipRecorder) -> None:
+        """Record a clip of the current policy; a clip that cannot be written ends no training."""
+        steps = self.trainer.agent_steps
+        try:
+            file = recorder.record(self.trainer.policy, steps)
+        except (OSError, DisplayListError) as error:
+            self._display.message(f"no clip of step {steps:,}: {error}")
+            return
+        for logger in self._loggers:
+            logger.log_clip(file, steps)
 
     def save(self) -> None:
         """Save the last policy and everything that resuming needs."""
@@ -263,6 +285,8 @@ class TrainingRun:
             rest = f"; {lost:,} steps in rows that were not full are lost" if lost else ""
             print(f"done: {steps:,} steps{best}{rest}")
             print(f"evaluate it: puffer eval {path}")
+            if self._clips:
+                print(f"clips of it: {path / clips.FOLDER}")
             return
         outcome = "stopped" if code == INTERRUPTED else "failed"
         try:
@@ -272,6 +296,13 @@ class TrainingRun:
             return
         print(f"{outcome} after {steps:,} steps; the last checkpoint is of step {saved:,}")
         print(f"resume it: puffer train --resume {path}")
+
+
+def _eval_spec(spec: GameSpec) -> GameSpec:
+    """Return the game with its envs in this process, as evaluations are shorter than a start."""
+    if isinstance(spec.game, ExternalGame):
+        return GameSpec.of(external_envs.in_process(spec.game))
+    return spec
 
 
 def _additions(train: TrainOptions) -> list[str]:

@@ -115,11 +115,14 @@ def _next_alive(alive: npt.NDArray[np.bool_], agent: int) -> int:
     return int(living[0]) if len(living) else agent
 
 
-def watch(shown: Sequence[Shown], screens: Sequence[Screen]) -> list[Evaluation]:
+def watch(
+    shown: Sequence[Shown], screens: Sequence[Screen], *, to_the_end: bool = True
+) -> list[Evaluation]:
     """Play all evaluations to their ends, drawn on the screens; return their results.
 
     A live screen that a person ends stops them early: the results then have the episodes that ended
-    until then. Closes the screens, also after an error or an interrupt.
+    until then. to_the_end: go on without drawing when all files are complete. Closes the screens,
+    also after an error or an interrupt.
     """
     left = list(screens)
     try:
@@ -131,7 +134,7 @@ def watch(shown: Sequence[Shown], screens: Sequence[Screen]) -> list[Evaluation]
                 one.step()
             over = all(one.round_over for one in shown)
             if _draw(shown, left, last=over):
-                return [one.result or one.evaluator.result() for one in shown]
+                return [_so_far(one) for one in shown]
             for one in shown:
                 if over or len(shown) == 1 or not one.round_over:  # one that waits shows its end
                     one.begin_next()
@@ -140,7 +143,7 @@ def watch(shown: Sequence[Shown], screens: Sequence[Screen]) -> list[Evaluation]
                     one.begin_round()
                 if all(one.begins_together for one in shown) and not all(map(_done, shown)):
                     _draw(shown, left, last=False)  # the first state of the new episodes
-        return [one.finish() for one in shown]
+        return [one.finish() if to_the_end else _so_far(one) for one in shown]
     finally:
         for screen in screens:
             screen.close()
@@ -148,6 +151,10 @@ def watch(shown: Sequence[Shown], screens: Sequence[Screen]) -> list[Evaluation]
 
 def _done(one: Shown) -> bool:
     return one.result is not None
+
+
+def _so_far(one: Shown) -> Evaluation:
+    return one.result or one.evaluator.result()
 
 
 def _draw(shown: Sequence[Shown], screens: list[Screen], *, last: bool) -> bool:

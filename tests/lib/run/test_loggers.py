@@ -5,8 +5,10 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pufferenv.drawing.video import VideoWriter
 from pufferlib.cli.main import main
 from pufferlib.run import loggers
 from pufferlib.run.loggers import LoggerEntry, LoggerError
@@ -26,10 +28,14 @@ class RecordingLogger:
 
     def __init__(self, folder, config):
         self.folder, self.config, self.logged, self.closed = folder, config, [], 0
+        self.clips = []
         made.append(self)
 
     def log(self, metrics):
         self.logged.append(dict(metrics))
+
+    def log_clip(self, file, agent_steps):
+        self.clips.append((file, agent_steps))
 
     def close(self):
         self.closed += 1
@@ -91,3 +97,35 @@ def test_every_row_imports_its_module_and_can_log(name, tmp_path, monkeypatch):
     logger.log({"agent_steps": 64, "loss/loss": 0.5})
     assert calls
     logger.close()
+
+
+def test_wandb_gets_a_clip_as_a_video_of_its_file(tmp_path, monkeypatch):
+    """A stand-in replaces the package."""
+    logged = []
+    run = types.SimpleNamespace(log=lambda data, step: logged.append((data, step)))
+    module = types.SimpleNamespace(
+        init=lambda **more: run, Video=lambda file, format: ("video", file, format)
+    )
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    (logger,) = loggers.make(["wandb"], tmp_path, {})
+    logger.log_clip(tmp_path / "x.gif", 64)
+    assert logged == [({"eval/clip": ("video", str(tmp_path / "x.gif"), "gif")}, 64)]
+
+
+def test_tensorboard_gets_a_clip_as_an_image_that_its_page_plays(tmp_path):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
+    )
+    file = tmp_path / "x.gif"
+    with VideoWriter(file, 20, 12, 15) as writer:
+        for shade in (0, 100, 200):
+            writer.add(np.full((12, 20, 3), shade, np.uint8))
+    (logger,) = loggers.make(["tensorboard"], tmp_path, {})
+    logger.log_clip(file, 64)
+    logger.close()
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    (image,) = events.Images("eval/clip")
+    assert (image.step, image.width, image.height) == (64, 20, 12)
+    assert image.encoded_image_string == file.read_bytes()
