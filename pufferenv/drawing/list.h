@@ -48,7 +48,6 @@ typedef struct PufShown {
 int puf_interpolate(const PufShown *base, const PufShown *other, float part, PufWord *words,
                     float view[4]);
 
-
 // --- agents -------------------------------------------------------------------------------------
 // -> the agent whose shapes are topmost within `reach` of a place in the world; -1: none.
 int32_t puf_agent_at(const PufWord *words, uint32_t count, float x, float y, float reach);

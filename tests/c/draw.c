@@ -11,6 +11,7 @@
 // played for PIXEL_STEPS. Prints the number of configs, of lists and of shapes, the longest list in words, and a hash
 // of all lists and pictures.
 #include "pufferenv/contract/drawing.h"
+#include "pufferenv/drawing/list.h"
 #include "pufferenv/drawing/raster.h"
 #include "tests/c/random_play.h"
 

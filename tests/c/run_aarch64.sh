@@ -45,6 +45,11 @@ array.array("f", (random.uniform(-2, 2) for _ in range(20000))).tofile(sys.stdou
 ' >"$work/numbers"
 compare recurrent_kernels "$work/numbers" -DPUF_LANES=4 tests/c/recurrent.c -- 3 4 23
 
+python3 -c 'import sys, zlib
+sys.stdout.buffer.write(zlib.decompress(open("pufferenv/drawing/font.bin", "rb").read()))
+' >"$work/font"
+compare rasterizer "$work/font" tests/c/raster.c pufferenv/drawing/*.c -- 1000 1
+
 games=("$@")
 if [ ${#games[@]} = 0 ]; then
     games=(ocean/*.h tests/game_headers/{script,continuous,multihead,masked,endless,loaded}.h)

@@ -1,9 +1,10 @@
-"""Every game, its drawing and the worker channel in C, under ASan with UBSan and under TSan.
+"""Games, their drawings, the rasterizer and the worker channel under ASan with UBSan, and TSan.
 
 tests/c/fuzz.c plays a game at random in all modes, checks all invariants after each step, and
 compares one thread with three. tests/c/draw.c draws it at the ends of its config, and observes
-pictures of it in two threads. tests/c/worker_channel.c has two threads in place of a process and
-its worker. The engine is compiled once for all games, and games are built and played in parallel.
+pictures of it in two threads. tests/c/raster.c draws hostile lists. tests/c/worker_channel.c has two
+threads in place of a process and its worker. The engine is compiled once for all games, and games
+are built and played in parallel.
 No program here is compiled for more than the baseline of the architecture.
 """
 
@@ -13,6 +14,7 @@ import functools
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -138,6 +140,20 @@ def test_drawing_is_clean_at_the_ends_of_every_config(name, header, kind, runs):
     assert int(lists) == int(configs) * states * 2 * 7  # envs, views of each
     assert int(shapes) > 3 * int(lists)
     assert int(longest) > 100
+
+
+@pytest.mark.parametrize(("kind", "threads"), [("address,undefined", 1), ("thread", 3)])
+def test_the_rasterizer_survives_hostile_lists(kind, threads, tmp_path):
+    sources = (ROOT / "tests/c/raster.c", *sorted(ROOT.glob("pufferenv/drawing/*.c")))
+    program = build_with(kind, tmp_path, *sources)
+    lists = 3000 // threads
+    font = zlib.decompress((ROOT / "pufferenv/drawing/font.bin").read_bytes())
+    command = [program, str(lists), str(threads)]
+    run = subprocess.run(command, input=font, capture_output=True, timeout=120)
+    assert run.returncode == 0, (run.stdout + run.stderr).decode()
+    valid, refused, _ = run.stdout.split()
+    assert int(valid) > lists / 2 and int(refused) > lists / 4
+    assert int(valid) + int(refused) == lists
 
 
 @both_kinds
