@@ -30,7 +30,7 @@ class Episode(NamedTuple):
     number: int  # among the episodes of the env
     start: int  # step at which it began
     end: int  # step after its last one
-    log: dict[str, float]
+    log: dict[str, float] | None  # None: it had not ended
     returns: tuple[int, int]  # checksums of the env's rewards and ends up to its end
 
 
@@ -97,7 +97,7 @@ class ReplayRecorder:
 
     def _returns_of(self, env: int) -> tuple[int, int]:
         """Return the checksums of an env's rewards and ends up to the last step."""
-        count = (self._steps - 1) % BLOCK + 1
+        count = self._steps - len(self._packed) * BLOCK
         return checksums(*self._block.returns(count, self._own(env)), self._returns[env])
 
     def _own(self, env: int) -> slice:
@@ -147,8 +147,23 @@ class ReplayRecorder:
             made.append(completed(replay, self._spec, episode.returns))
         return made
 
+    def whole(self, env: int) -> Episode:
+        """Return all steps of an env so far as if they were one episode, finished or not."""
+        last = self.episodes[-1] if self.episodes else None
+        is_end = last is not None and last.env == env and last.end == self._steps
+        log = last.log if last is not None and is_end else None
+        number = int(self._numbers[env]) - is_end
+        return Episode(env, number, 0, self._steps, log, self._returns_of(env))
+
+    @property
+    def steps(self) -> int:
+        """Number of steps so far."""
+        return self._steps
+
     def _value(self, index: int, field: str) -> float:
-        value = self.episodes[index].log[field]
+        log = self.episodes[index].log
+        assert log is not None  # those in the list have ended
+        value = log[field]
         return value if value == value else float("-inf")
 
     def _pack(self) -> None:
