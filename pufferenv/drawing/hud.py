@@ -1,4 +1,4 @@
-"""Lines of text above and below what a game draws, as a larger display list.
+"""What a viewer adds to a game's display list: lines of text, and a frame around an agent.
 
 The text is in the game's world units, beside its view, so it is as sharp as everything else, and a
 place in the picture is still a place in the game's world.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from pufferenv.drawing._drawing import DisplayList
 
-OP_KEY, OP_AGENT, OP_RECT, OP_TEXT = 1, 2, 3, 8  # PufOp of draw.h
+OP_KEY, OP_AGENT, OP_RECT, OP_LINE, OP_TEXT = 1, 2, 3, 6, 8  # PufOp of draw.h
 NIGHT, GREY, WHITE, GREEN, CYAN = 0x0B1020FF, 0x8190B5FF, 0xEEF2FFFF, 0x43DD94FF, 0x36D1E8FF
 NOBODY = 0xFFFFFFFF  # agent -1
+FRAME_KEYS = 0x7F000000  # keys of the frames, one for each agent; games use small numbers
 COLUMNS = 58  # characters of a line
 LINE = 1 / 32  # height of a line, of the width or height of the view, whichever is larger
 MOST_BYTES = 96  # PUF_TEXT_BYTES
@@ -39,14 +41,26 @@ def with_text(
     if across > width:
         side = (across - width) / 2
         words += _rect(x0, y, side, height) + _rect(x + width, y, side, height)
-    words += _text(left, x0 + 0.4 * line, y - 0.5 * line, line, -1, WHITE)
-    words += _text(right, x0 + across - 0.4 * line, y - 0.5 * line, line, 1, colour)
+    words += _text(left, x0 + 0.4 * line, y - 0.5 * line, 0.9 * line, -1, WHITE)
+    words += _text(right, x0 + across - 0.4 * line, y - 0.5 * line, 0.9 * line, 1, colour)
     for i, text in enumerate(below):
         base = y + height + (1.25 + 1.15 * i) * line
         words += _text(text, x0 + 0.4 * line, base, 0.9 * line, -1, GREY)
-    found = np.asarray(one.words)
-    whole = np.concatenate([found[: _end(found)], np.array([*words, 0], np.uint32)])
-    return DisplayList(whole, (x0, y - top, across, height + top + bottom))
+    return DisplayList(_appended(one, words), (x0, y - top, across, height + top + bottom))
+
+
+def with_frame(one: DisplayList, agent: int) -> DisplayList:
+    """Return the list with a frame around the shapes of an agent, which moves with it."""
+    area = one.outline(agent)
+    if area is None:
+        return one
+    line = max(one.view[2:]) * LINE / 8
+    x, y, width, height = area
+    x, y, right, low = x - 3 * line, y - 3 * line, x + width + 3 * line, y + height + 3 * line
+    path = _floats(line, x, y, right, y, right, low, x, low, x, y)
+    words = [OP_KEY | 2 << 8, FRAME_KEYS + agent, OP_AGENT | 2 << 8, NOBODY]
+    words += [OP_LINE | (2 + len(path)) << 8, WHITE, *path]
+    return DisplayList(_appended(one, words), one.view)
 
 
 def wrapped(entries: Sequence[str], columns: int = COLUMNS) -> list[str]:
@@ -60,12 +74,9 @@ def wrapped(entries: Sequence[str], columns: int = COLUMNS) -> list[str]:
     return lines
 
 
-def _end(words: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> int:
-    """Return the place of a list's END."""
-    at = 0
-    while words[at] & 255:
-        at += int(words[at] >> 8)
-    return at
+def _appended(one: DisplayList, words: Sequence[int]) -> npt.NDArray[np.uint32]:
+    """Return the words of a list with more commands before its END, which is its last word."""
+    return np.concatenate([one.words[:-1], np.array([*words, 0], np.uint32)])
 
 
 def _rect(x: float, y: float, width: float, height: float) -> list[int]:

@@ -144,9 +144,19 @@ class KeyMap:
             values[x] = np.clip(values[x], np.float32(axis.low), np.float32(axis.high))
         return choices, values
 
-    def help(self) -> list[str]:
-        """Return one line per row: its keys, then what they do."""
+    def help(self, *, chords: bool = True) -> list[str]:
+        """Return one line per row: its keys, then what they do.
+
+        chords: False leaves out rows of chords whose keys have rows of their own.
+        """
         rows = [*self._heads, *self._axes]
+        alone = {key for row in rows for chord in row.chords if len(chord) == 1 for key in chord}
+        if not chords:
+            rows = [
+                r
+                for r in rows
+                if not r.chords or any(len(c - alone) or len(c) == 1 for c in r.chords)
+            ]
         keys = [", ".join(row.keys.split()[: -1 if row.tap else None]) for row in rows]
         width = max(map(len, keys), default=0)
         return [f"{k:<{width}}  {row.label}" for k, row in zip(keys, rows, strict=True)]
@@ -218,7 +228,7 @@ class KeyTable(KeyMap):
         choices, values = self._actions[best]
         return choices.copy(), values.copy()
 
-    def help(self) -> list[str]:
+    def help(self, *, chords: bool = True) -> list[str]:
         """Return one line per entry: its keys, then the action."""
         lines = []
         for keys, (choices, values) in self._actions.items():

@@ -78,15 +78,12 @@ def play(
 
 def status(session: PlaySession, controls: Controls) -> tuple[str, str]:
     """Return what stands above the picture: the state of the game, and who plays."""
-    parts = [f"episode {len(session.episodes) + (not session.ended)}", f"step {session.steps}"]
+    parts = [f"episode {len(session.episodes) + (not session.ended)}"]
     parts.append(f"return {number(session.total)}")
     if session.env.num_envs > 1:
         parts.append(f"agent {session.agent}")
-    if controls.paused:
-        parts.append("paused")
-    if controls.speed != 1:
-        parts.append(f"x{controls.speed:g}")
-    return "   ".join(parts), "you play" if controls.person_plays else "the policy plays"
+    who = "you play" if controls.person_plays else "policy plays"
+    return "   ".join(parts), "paused" if controls.paused else who
 
 
 def key_map(spec: GameSpec, bindings: Sequence[KeyBinding]) -> KeyMap:
@@ -107,7 +104,7 @@ def key_map(spec: GameSpec, bindings: Sequence[KeyBinding]) -> KeyMap:
 
 def example_rows(heads: Sequence[Head], axes: Sequence[Axis]) -> str:
     """Return a PUF_KEYS with which a person could play these heads and axes."""
-    arrows = iter(["left a", "right d", "up w", "down s", *"space f e q 1 2 3 4 5 6 7 8 9".split()])
+    arrows = iter(["left a", "right d", "up w", "down s", "space", *"fe123456789"])
     rows = []
     for head in heads:
         for choice in range(1, min(head.n, 5)):
@@ -115,5 +112,7 @@ def example_rows(heads: Sequence[Head], axes: Sequence[Axis]) -> str:
     for axis in axes:
         for value in (max(axis.low, -1.0), min(axis.high, 1.0)):
             rows.append((axis.name, f"{value:g}", next(arrows, None), f"{axis.name} {value:g}"))
-    shown = [f'X({name}, {value}, "{keys}", "{label}")' for name, value, keys, label in rows if keys]
+    shown = [
+        f'X({name}, {value}, "{keys}", "{label}")' for name, value, keys, label in rows if keys
+    ]
     return "#define PUF_KEYS(X) \\\n    " + " \\\n    ".join(shown)

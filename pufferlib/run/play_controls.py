@@ -82,15 +82,17 @@ class Controls:
             return f"{self.key_of(command).capitalize()}: {what}"
 
         entries = []
-        for line in self.keyboard.keys.help():
+        for line in self.keyboard.keys.help(chords=False):
             keys, _, label = line.partition("  ")
             entries.append(f"{keys}: {label.strip()}")
         if self._has_policy:
             entries.append("hold Shift, or Tab: take over")
-        entries += [told("pause", "pause"), told("once", "one step"), told("restart", "restart")]
+        entries += [told("pause", "go on" if self.paused else "pause"), told("once", "one step")]
+        entries.append(told("restart", "restart"))
         if many_agents:
             entries += ["click, F6: select an agent", told("view", "its view")]
-        return [*entries, "+ -: speed", told("help", "hide this"), told("end", "end")]
+        speed = f" x{self.speed:g}" if self.speed != 1 else ""
+        return [*entries, f"+ -: speed{speed}", told("help", "hide this"), told("end", "end")]
 
     def _obey(self, command: str) -> None:
         if command == "pause":

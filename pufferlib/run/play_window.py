@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pufferenv.drawing._drawing import DisplayList
-from pufferenv.drawing.hud import CYAN, GREEN, with_text, wrapped
+from pufferenv.drawing.hud import CYAN, GREEN, with_frame, with_text, wrapped
 from pufferenv.drawing.keys import Mouse
 from pufferenv.drawing.viewer import Viewer
 from pufferlib.run.play import status
@@ -71,9 +71,7 @@ class PlayWindow:
         assert self._viewer is not None, "show() opens the window"
         return self._viewer
 
-    def _draw(
-        self, session: PlaySession, controls: Controls, *, wait: bool, smooth: bool
-    ) -> None:
+    def _draw(self, session: PlaySession, controls: Controls, *, wait: bool, smooth: bool) -> None:
         env = session.env
         source: Any = env.renderer
         agent = session.agent if controls.own_view else -1
@@ -90,7 +88,7 @@ class PlayWindow:
             return
         game: DisplayList = lists[0]
         if env.num_envs > 1:
-            game = game.outlined(session.agent)
+            game = with_frame(game, session.agent)
         self._list, self._view = game, game.view
         colour = GREEN if controls.person_plays else CYAN
         whole = with_text(game, left, right, below, colour)
