@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pufferlib.cli import arguments, printing, rendering
+from pufferlib.cli import arguments, printing, recording, rendering
 from pufferlib.cli.configure import Settings
 from pufferlib.config.section import ConfigError
 
 if TYPE_CHECKING:
     from pufferlib.cli.policy_source import PolicySource
+    from pufferlib.cli.recording import Recording
     from pufferlib.run.evaluate import Evaluation, Evaluator
     from pufferlib.run.screens import Screen
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_acting(parser)
     rendering.add_arguments(parser)
+    recording.add_arguments(parser)
     arguments.add_json(parser)
     arguments.add_help(parser, "show this help")
 
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             raise ConfigError(f"{flag} {number} must be at least 1")
     arguments.check_acting(args)
     rendering.check(args)
+    recording.check(args)
     from pufferlib.cli.policy_source import choose, choose_several
 
     if args.compare:
@@ -73,17 +76,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         sources = [choose(args.target, args.policy, settings, args.run_dir)]
     rendering.without_display(args, sources[0].spec.name)
     screens: list[Screen] = []
+    kept: list[Recording] = []
     try:
-        _report(args, sources, _evaluate(args, sources, screens))
+        _report(args, sources, _evaluate(args, sources, screens, kept))
+        recording.describe(kept, args.json)
     finally:  # also after Ctrl-C, which leaves a file of what was played until then
         rendering.describe_files(screens, args.json)
     return 0
 
 
 def _evaluate(
-    args: argparse.Namespace, sources: "Sequence[PolicySource]", screens: "list[Screen]"
+    args: argparse.Namespace,
+    sources: "Sequence[PolicySource]",
+    screens: "list[Screen]",
+    kept: "list[Recording]",
 ) -> "list[Evaluation]":
-    """Evaluate each source, drawn on `screens` where that is asked for, which are opened here."""
+    """Evaluate each source, drawn on `screens` where that is asked for, which are opened here.
+
+    The replays that are kept are added to `kept`.
+    """
     from pufferlib.run.evaluate import Evaluator
     from pufferlib.run.watch import Shown, watch
 
@@ -105,8 +116,15 @@ def _evaluate(
             )
             for source in sources
         ]
+        begun = [
+            recording.begin(args, source, evaluator)
+            for source, evaluator in zip(sources, evaluators, strict=True)
+        ]
+        kept += [one for one in begun if one is not None]
         if not drawn:
-            return [evaluator.finish() for evaluator in evaluators]
+            results = [evaluator.finish() for evaluator in evaluators]
+            _keep(kept)
+            return results
         _check_drawn(args, evaluators[0])
         width = rendering.frame_width(args, len(sources))
         shown = [
@@ -115,7 +133,14 @@ def _evaluate(
         ]
         title = f"{sources[0].spec.name}: {', '.join(source.label for source in sources)}"
         screens += rendering.open_screens(args, title, shown[0].renderer.pace)
-        return watch(shown, screens)
+        results = watch(shown, screens)
+        _keep(kept)
+        return results
+
+
+def _keep(kept: "Sequence[Recording]") -> None:
+    for one in kept:
+        recording.keep(one)
 
 
 def _check_drawn(args: argparse.Namespace, evaluator: "Evaluator") -> None:

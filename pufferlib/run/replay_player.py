@@ -17,28 +17,35 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv import games
-from pufferenv.engine._engine import SAME_STEP, Engine
+from pufferenv.engine._engine import DISABLED, Engine
 from pufferenv.game_config import loaded
 from pufferenv.game_spec import GameLike, GameSpec
 from pufferlib.run.replay import EVERY, Replay, ReplayError
 
-ENDS = ("reward", "termination", "truncation", "alive")  # arrays (N,) of an engine
+RETURNS = ("reward", "termination", "truncation")  # arrays (N,) of an engine
 SEEN = ("observation", "mask")  # arrays (N, ...) of which live agents' parts count
 
 
 class ObservationHash:
-    """A hash of what the agents of an engine of one env observe, from its reset on."""
+    """A hash of what the agents of an engine of one env observe, from its reset on.
+
+    Of a step, the returns are added before a new episode begins, and what is seen after that.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
-        self._ends = [engine.arrays[name] for name in ENDS]
+        self._returns = [engine.arrays[name] for name in RETURNS]
         self._alive = engine.arrays["alive"]
         self._seen = [engine.arrays[name] for name in SEEN if name in engine.arrays]
 
-    def update(self) -> None:
-        """Add what was observed after a reset or a step."""
-        for array in self._ends:
+    def add_returns(self) -> None:
+        """Add the rewards and ends of a step."""
+        for array in self._returns:
             self._hash.update(array.tobytes())
+
+    def add_seen(self) -> None:
+        """Add which agents are alive, and what they see, after a reset or a step."""
+        self._hash.update(self._alive.tobytes())
         for array in self._seen:
             self._hash.update(array[self._alive].tobytes())
 
@@ -49,6 +56,9 @@ class ObservationHash:
 
 class ReplayPlayer:
     """One env that repeats a replay, step by step.
+
+    After the last step of an episode the env stays as it is, so that its end can be drawn, until
+    the next `step` or `settle`.
 
     game: the game, where its name is not enough: the path of a header, a loaded Game, or a GameSpec
         with the replay's config. Code is never run from a path in a replay.
@@ -63,6 +73,7 @@ class ReplayPlayer:
     step_number: int  # steps played so far
     hashes: list[int]  # of the checkpoints so far
     differs: tuple[int, int] | None  # steps between which something else was observed; None: none
+    log: dict[str, float] | None  # of an episode that ended in the last step; None: none did
 
     def __init__(
         self,
@@ -76,49 +87,60 @@ class ReplayPlayer:
         self.replay, self.spec = replay, _spec(replay, game, debug)
         _check_fit(replay, self.spec, any_version)
         seeds = np.array([replay.seed], np.uint64)
-        self.engine = self.spec.open(1, mode=SAME_STEP, seeds=seeds, num_threads=num_threads)
+        # Modes differ in when the next episode begins, and in nothing else.
+        self.engine = self.spec.open(1, mode=DISABLED, seeds=seeds, num_threads=num_threads)
         self.engine.reset(seeds)
-        self.step_number, self.hashes, self.differs = 0, [], None
+        self.step_number, self.hashes, self.differs, self.log = 0, [], None, None
         self._observed = ObservationHash(self.engine)
-        self._observed.update()
+        self._observed.add_seen()
+        self._settled = True
 
     @property
     def done(self) -> bool:
         """Whether all steps have been played."""
         return self.step_number == self.replay.steps
 
-    @property
-    def log(self) -> dict[str, float] | None:
-        """The log of an episode that ended in the last step; None if none did."""
-        if not self.engine.arrays["has_final_log"][0]:
-            return None
-        values = self.engine.arrays["final_log"][0].tolist()
-        return {name: v for (name, _), v in zip(self.spec.log_fields, values, strict=True)}
-
     def step(self) -> None:
         """Play the next step. Raise IndexError after the last one."""
         replay, t = self.replay, self.step_number
         if self.done:
             raise IndexError(f"the replay has {replay.steps} steps, and all were played")
+        self.settle()
         heads, axes = self.spec.heads, self.spec.axes
         self.engine.set_actions(
             replay.choices[t] if heads else None, replay.axes[t] if axes else None
         )
         self.engine.step()
-        self._observed.update()
-        self.step_number = t = t + 1
-        if t % EVERY == 0 or t == replay.steps:
+        self._observed.add_returns()
+        self.step_number, self.log, self._settled = t + 1, None, False
+        arrays = self.engine.arrays
+        if arrays["has_final_log"][0]:
+            values = arrays["final_log"][0].tolist()
+            names = [name for name, _ in self.spec.log_fields]
+            self.log = dict(zip(names, values, strict=True))
+
+    def settle(self) -> None:
+        """Begin the next episode if the last step ended one, and compare at a checkpoint."""
+        if self._settled:
+            return
+        self._settled = True
+        if self.engine.arrays["needs_reset"][0]:
+            self.engine.reset(mask=np.ones(1, bool))
+        self._observed.add_seen()
+        if self.step_number % EVERY == 0 or self.done:
             self._compare()
 
     def skip(self) -> None:
         """Play the steps before the wanted episode."""
         while self.step_number < self.replay.start:
             self.step()
+        self.settle()
 
     def verify(self) -> str | None:
         """Play all steps that are left; return what differs, None if all is as recorded."""
         while not self.done:
             self.step()
+        self.settle()
         if self.differs is not None:
             begin, end = self.differs
             return f"something else was observed in steps {begin} to {end} of {self.replay.steps}"
@@ -199,7 +221,7 @@ def completed(replay: Replay, spec: GameSpec, returns: tuple[int, int]) -> Repla
     try:
         while not player.done:
             player.step()
-            steps.append(tuple(player.engine.arrays[name].copy() for name in ENDS[:3]))
+            steps.append(tuple(player.engine.arrays[name].copy() for name in RETURNS))
         why = player.verify()
     finally:
         player.close()
