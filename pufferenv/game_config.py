@@ -131,14 +131,6 @@ def _integer(given: Any, message: str) -> int:
         raise TypeError(message) from None
 
 
-def not_drawn(render_mode: str | None) -> None:
-    """Raise ValueError for a render mode, because games are not drawn in Python."""
-    if render_mode is not None:
-        raise ValueError(
-            f"render_mode={render_mode!r}: the games are not drawn in Python; leave it out"
-        )
-
-
 def env_seeds(seed: int | Sequence[int], num_envs: int) -> npt.NDArray[np.uint64]:
     """Return one seed per env, (num_envs,), mixed from one int or from one int per env.
 

@@ -7,6 +7,7 @@ heads, X continuous axes, L log fields, C the sum of all heads' choices, *O one 
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -14,10 +15,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import logger
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from pufferenv import games
+from pufferenv.drawing import rendering
+from pufferenv.drawing.renderer import Renderer
+from pufferenv.drawing.rendering import FrameSource, RenderEnvs, Rendering, RenderSize
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
 from pufferenv.engine.arrays import given_memory
 from pufferenv.game_config import count, env_seeds, merged
@@ -54,6 +60,9 @@ def make(
     copy: bool = False,
     debug: bool = False,
     buffers: Mapping[str, Any] | None = None,
+    render_mode: str | None = None,
+    render_envs: RenderEnvs = None,
+    render_size: RenderSize = None,
     config: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> PufferVectorEnv:
@@ -70,11 +79,16 @@ def make(
         if the game breaks a rule (NaN, a write outside its observation, a dead agent that acts).
     buffers: memory to write into, by name (observations, rewards, terminations, truncations):
         arrays of the shape and dtype that `step` returns, or buffers of exactly that many bytes.
+    render_mode: `"rgb_array"`, `"human"` (a window, at the game's pace) or `"ansi"` (text for a
+        terminal); see `PufferVectorEnv.render`. Drawing changes nothing in the envs.
+    render_envs: the envs to draw: their number, from the first on, or their indices.
+    render_size: the width of a frame in pixels, 600 by default, or (width, height).
     fields: the game's config; `puffer games GAME` lists it.
     config: the same fields as a mapping, for those that have the name of an argument here, such as
         `seed`.
 
-    Raises TypeError or ValueError with the given and the legal values.
+    Raises TypeError or ValueError with the given and the legal values, and NotDrawn for a
+    render_mode of a game that does not draw itself.
     """
     return PufferVectorEnv(
         GameSpec.of(game, merged(config, fields), debug=debug),
@@ -84,6 +98,9 @@ def make(
         autoreset_mode=autoreset_mode,
         copy=copy,
         buffers=buffers,
+        render_mode=render_mode,
+        render_envs=render_envs,
+        render_size=render_size,
     )
 
 
@@ -94,9 +111,11 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
     (A, K) for several, Box of floats (A, X) for axes, Dict(discrete, continuous) for both.
     """
 
+    _closed_by = "the vector env was closed"
     closed = True  # until __init__ is done, because a constructor that raised has nothing to close
     game_spec: GameSpec
     game: Game
+    render_mode: str | None
     config: dict[str, int | float]
     num_envs: int  # A, agents of all envs
     env_agents: int  # agents of one env
@@ -119,13 +138,23 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         autoreset_mode: str | AutoresetMode,
         copy: bool,
         buffers: Mapping[str, Any] | None,
+        render_mode: str | None = None,
+        render_envs: RenderEnvs = None,
+        render_size: RenderSize = None,
     ) -> None:
         self.game_spec, self.game, self.config = spec, spec.game, spec.config
         self.env_agents, self.heads, self.axes = spec.env_agents, spec.heads, spec.axes
         envs = count("num_envs", num_envs, "copies of the game")
         self.num_threads = count("num_threads", num_threads, "threads that step the envs")
         self.autoreset_mode = _mode(autoreset_mode)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        rendering.check_mode(self.game.name, render_mode)
+        self.render_mode, self.render_envs, self.render_size = render_mode, render_envs, render_size
+        self.metadata = {
+            "autoreset_mode": self.autoreset_mode,
+            "render_modes": self._render_modes(),
+        }
+        if render_mode is not None:
+            self.metadata["render_fps"] = max(1, round(self.renderer.pace))
         self.num_envs = envs * self.env_agents
         self.single_observation_space = spec.observation_space
         self.single_action_space = spec.action_space
@@ -143,6 +172,10 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.counted = getattr(self._engine, "counted", None)
         self._copy = copy
         self._ready = False  # reset was called
+        self._rendering: Rendering | None = None
+        if render_mode is not None:
+            self._rendering = self._make_rendering(render_mode)
+        self._shows = render_mode == "human"
         self._bind(self._engine.arrays)
         self.closed = False
 
@@ -190,6 +223,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         if self._ready or seed is not None or not self._engine.begun:
             self._engine.reset(seeds, mask)
         self._ready = True
+        if self._shows:
+            self._show(smooth=False)
         if self._copy:
             return self._observations.copy(), _copied(self._always)
         return self._observations, dict(self._always)
@@ -225,6 +260,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             engine.set_actions(*self._both(actions))
         engine.step()
         infos = self._infos() if engine.any_log or engine.any_final else dict(self._always)
+        if self._shows:
+            self._show()
         if self._copy:
             return (
                 self._observations.copy(),
@@ -301,12 +338,74 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self._check_open()
         return self._engine.log()
 
+    @functools.cached_property
+    def renderer(self) -> FrameSource:
+        """The Renderer of this env's game and config, also without a render_mode.
+
+        Raises NotDrawn for a game that does not draw itself.
+        """
+        return Renderer(games.drawing(self.game), self.game_spec.packed, self.render_size)
+
+    def render(self) -> Any:
+        """Draw the envs in the state of their current observations.
+
+        rgb_array: return a tuple of uint8 frames (H, W, 3), one for each index of the batch, as
+        Gymnasium's wrappers need: of games with several agents, each as that agent sees it. With
+        `render_envs`, one for each of these envs, as everybody sees it.
+        human: show up to 16 envs, or those of `render_envs`, in a window. `reset` and `step` do so
+        by themselves, and a step takes as long as the game's pace says. When a person closes the
+        window, the env is closed after that step.
+        ansi: return the same envs as text for a terminal of the size of this one.
+        None: return None, with a warning.
+
+        In SAME_STEP mode the picture after an episode's end is of the next episode's beginning; in
+        the other modes it is of the end.
+        Raises ResetNeeded before the first `reset`, ClosedEnvironmentError after `close`, and
+        RuntimeError while another thread is in a step.
+        """
+        self._check_drawable()
+        if self._rendering is not None:
+            return self._rendering.render()
+        logger.warn(
+            f"{self.game.name} was made without a render_mode, so render() does nothing: give one, "
+            "for example render_mode='rgb_array'"
+        )
+        return None
+
+    def render_grid(self) -> npt.NDArray[np.uint8]:
+        """Return one picture (H, W, 3) of up to 16 envs, or of those of `render_envs`.
+
+        It needs no render_mode. Raises what `render` raises.
+        """
+        self._check_drawable()
+        return (self._rendering or self._make_rendering("ansi")).grid()
+
+    def _make_rendering(self, mode: str) -> Rendering:
+        return Rendering(mode, self.renderer, self._engine, self.render_envs, self.game.name)
+
+    def _render_modes(self) -> list[str]:
+        return [*rendering.MODES] if self.game.draws else []
+
+    def _show(self, *, smooth: bool = True) -> None:
+        """Show the envs in the window; close the env if a person has closed it."""
+        assert self._rendering is not None
+        if not self._rendering.show(smooth=smooth):
+            self._closed_by = "a person closed its window"
+            self.close()
+
+    def _check_drawable(self) -> None:
+        self._check_open()
+        if not self._ready:
+            raise ResetNeeded("render() was called before the first reset()")
+
     def _check_open(self) -> None:
         if self.closed:
-            raise ClosedEnvironmentError(f"{self.game.name}: the vector env was closed")
+            raise ClosedEnvironmentError(f"{self.game.name}: {self._closed_by}")
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads; `close()` calls this once. Arrays that are still in use stay valid."""
+        if self._rendering is not None:
+            self._rendering.close()
         self._engine.close()
 
 

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
+from pufferenv.drawing import rendering
+from pufferenv.drawing.keys import KeyMap
+from pufferenv.drawing.rendering import RenderSize
 from pufferenv.engine._engine import Game
-from pufferenv.game_config import not_drawn
 from pufferenv.vector_env import PufferVectorEnv, make
 
 
@@ -29,17 +31,15 @@ def make_vec(
     *,
     autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     copy: bool = True,
-    render_mode: str | None = None,
     **options: Any,
 ) -> PufferVectorEnv:
     """Return a vector env as `pufferenv.make` does, with the defaults of Gymnasium's vector envs.
 
     num_envs: copies of the game; the returned env's `num_envs` counts their agents.
     copy: False returns the engine's own arrays, valid until the next `step` or `reset`.
-    options: the other arguments of `pufferenv.make`, including the fields of the game's config.
-    Raise ValueError for a render_mode: games are not drawn.
+    options: the other arguments of `pufferenv.make`, including `render_mode` and the fields of the
+        game's config.
     """
-    not_drawn(render_mode)
     return make(game, num_envs, autoreset_mode=autoreset_mode, copy=copy, **options)
 
 
@@ -51,8 +51,10 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
     bool in games with masks, and each log field as a float when an episode ends.
     """
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
-    render_mode = None
+    metadata = {  # noqa: RUF012 (Gymnasium reads it from the class, to choose its wrappers)
+        "render_modes": [*rendering.MODES],
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
 
     def __init__(
         self,
@@ -61,23 +63,26 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
         seed: int | None = None,
         debug: bool = False,
         render_mode: str | None = None,
+        render_size: RenderSize = None,
         config: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
         """Make the env; the arguments are those of `pufferenv.make`.
 
-        Raise ValueError for a game of several agents (use PettingZoo's ParallelEnv), and for a
-        render_mode: games are not drawn.
+        Raise ValueError for a game of several agents (use PettingZoo's ParallelEnv), and NotDrawn
+        for a render_mode of a game that does not draw itself.
         """
-        not_drawn(render_mode)
         self._envs = make(
             game,
             seed=seed,
             autoreset_mode=AutoresetMode.DISABLED,
             debug=debug,
+            render_mode=render_mode,
+            render_size=render_size,
             config=config,
             **fields,
         )
+        self.render_mode, self.metadata = render_mode, self._envs.metadata
         self.game, self.config = self._envs.game, self._envs.config
         if self._envs.num_envs != 1:
             raise ValueError(
@@ -118,6 +123,25 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
         terminated, truncated = bool(terminations[0]), bool(truncations[0])
         self._in_episode = not (terminated or truncated)
         return observations[0].copy(), float(rewards[0]), terminated, truncated, _single(infos)
+
+    def render(self) -> Any:
+        """Draw the env in the state of its current observation, also after an episode's end.
+
+        rgb_array: return a uint8 frame (H, W, 3). ansi: return text for a terminal. human: show the
+        env in a window, as `reset` and `step` do by themselves, and return None.
+        Raises ResetNeeded before the first `reset`, and ClosedEnvironmentError after `close`.
+        """
+        drawn = self._envs.render()
+        return drawn[0] if self.render_mode == "rgb_array" else drawn
+
+    def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
+        """Return actions by the keys that are held, in the form that `gymnasium.utils.play` takes.
+
+        Raises NotDrawn for a game that does not draw itself, which has no keys either.
+        """
+        renderer, spec = self._envs.renderer, self._envs.game_spec
+        keys = KeyMap(renderer.keys, spec.heads, spec.axes, game=spec.name)
+        return keys.keys_to_action()
 
     def close(self) -> None:
         """Close the env. A second call does nothing."""

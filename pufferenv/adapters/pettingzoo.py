@@ -20,7 +20,8 @@ from gymnasium import Space
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Dict
 
-from pufferenv.game_config import MOST, not_drawn
+from pufferenv.drawing.rendering import RenderSize
+from pufferenv.game_config import MOST
 from pufferenv.game_config import count as bounded
 from pufferenv.game_spec import GameLike
 from pufferenv.vector_env import make
@@ -73,6 +74,7 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
         seed: int | None = None,
         debug: bool = False,
         render_mode: str | None = None,
+        render_size: RenderSize = None,
         config: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> None:
@@ -82,15 +84,23 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
             `possible_agents`, which some learners need; `step` raises RuntimeError when an agent
             begins one life more. None: no limit, and no `possible_agents`.
 
-        Raise ValueError for a render_mode: games are not drawn.
+        Raise NotDrawn for a render_mode of a game that does not draw itself.
         """
-        not_drawn(render_mode)
         self._envs = make(
-            game, seed=seed, autoreset_mode="disabled", debug=debug, config=config, **fields
+            game,
+            seed=seed,
+            autoreset_mode="disabled",
+            debug=debug,
+            render_mode=render_mode,
+            render_envs=1,
+            render_size=render_size,
+            config=config,
+            **fields,
         )
         self.game, self.config = self._envs.game, self._envs.config
-        self.metadata = {"name": self.game.name, "render_modes": [], "is_parallelizable": True}
-        self.render_mode = None
+        self.metadata = {"name": self.game.name, "is_parallelizable": True, **self._envs.metadata}
+        del self.metadata["autoreset_mode"]
+        self.render_mode = render_mode
         self.agents = []
         self.num_places = count = self._envs.num_envs
         self._most = MOST if lives is None else bounded("lives", lives, "of an agent in an episode")
@@ -151,6 +161,16 @@ class PufferParallelEnv(ParallelEnv[str, npt.NDArray[Any], Any]):
             self._ids[place] = ""
         self._enter(result, infos)
         return result
+
+    def render(self) -> Any:
+        """Draw the env as everybody sees it, in the state of the current observations.
+
+        rgb_array: return a uint8 frame (H, W, 3). ansi: return text for a terminal. human: show the
+        env in a window, as `reset` and `step` do by themselves, and return None.
+        Raises ResetNeeded before the first `reset`, and ClosedEnvironmentError after `close`.
+        """
+        drawn = self._envs.render()
+        return drawn[0] if self.render_mode == "rgb_array" else drawn
 
     def close(self) -> None:
         """Close the env. A second call does nothing."""

@@ -48,7 +48,7 @@ class PufferMultiAgentEnv(MultiAgentEnv):
         spaces = [self.env.observation_space(f"agent_{i}") for i in range(self.env.num_places)]
         self._spaces = [_vector(space) if self._flatten else space for space in spaces]
         self.metadata = self.env.metadata
-        self.render_mode = None
+        self.render_mode = self.env.render_mode
         self.agents = []
         self.possible_agents = self.env.possible_agents
         self.observation_spaces = {
@@ -97,6 +97,10 @@ class PufferMultiAgentEnv(MultiAgentEnv):
         if self._flatten:
             for name, observation in observations.items():
                 observations[name] = observation.ravel().astype(np.float32)
+
+    def render(self) -> Any:
+        """Draw the env as everybody sees it; see PufferParallelEnv.render."""
+        return self.env.render()
 
     def close(self) -> None:
         """Close the env. A second call does nothing."""

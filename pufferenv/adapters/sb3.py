@@ -44,7 +44,11 @@ def make(
     config: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> PufferVecEnv:
-    """Return `num_envs` copies of a game as a VecEnv; arguments are those of `pufferenv.make`."""
+    """Return `num_envs` copies of a game as a VecEnv; arguments are those of `pufferenv.make`.
+
+    With `render_mode="rgb_array"`, `render()` returns one picture of all places, which
+    VecVideoRecorder records.
+    """
     return PufferVecEnv(
         vector_env.make(
             game,
@@ -90,12 +94,13 @@ class PufferVecEnv(VecEnv):
             **env.config,
             "observation_space": env.single_observation_space,
             "action_space": env.single_action_space,
-            "render_mode": None,
+            "render_mode": env.render_mode,
             "spec": env.spec,
         }
         self._fixed = {name: [value] * env.num_envs for name, value in fixed.items()}
         self._attributes: dict[str, list[Any]] = {}  # values of set_attr, by place
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.metadata = {**env.metadata}  # VecVideoRecorder takes render_fps from it
 
     def reset(self) -> npt.NDArray[Any]:
         """Begin new episodes and return observations (A, *O). A call of `seed` re-creates them.
@@ -214,7 +219,14 @@ class PufferVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call the method that get_attr returns for each place; `action_masks` once for all."""
+        """Call the method that get_attr returns for each place.
+
+        `action_masks` and `render` are called once for all places.
+        """
+        if method_name == "render":
+            drawn, places = self.vector_env.render(), self._get_indices(indices)
+            one_each = isinstance(drawn, tuple) and len(drawn) == self.num_envs
+            return [drawn[place] if one_each else drawn for place in places]
         if method_name == "action_masks" and self.vector_env.action_masks is not None:
             masks = self.action_masks()
             return [masks[place] for place in self._get_indices(indices)]
@@ -225,9 +237,14 @@ class PufferVecEnv(VecEnv):
         """Return True for Monitor only, because the infos hold its statistics already."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
-    def get_images(self) -> list[None]:
-        """Return None for each place: games are not drawn in Python."""
-        return [None] * self.num_envs
+    def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
+        """Return the frames (H, W, 3) of `PufferVectorEnv.render`; None for each place if undrawn.
+
+        They are one per place, or one per env of `render_envs` if that was given.
+        """
+        if self.vector_env.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        return [*self.vector_env.render()]
 
     def close(self) -> None:
         """Stop the threads. Returned arrays stay valid; a second call does nothing."""

@@ -207,26 +207,26 @@ class _Pen:
 
     def __init__(self, colours: str) -> None:
         self._code = {TRUECOLOR: _true, PALETTE: _indexed}.get(colours)
-        self._front: tuple[int, ...] | None = None
-        self._back: tuple[int, ...] | None = None
+        self._front, self._back = b"", b""  # codes of the colours
 
     def cell(self, upper: tuple[int, ...], lower: tuple[int, ...]) -> bytes:
         """Return the text that shows one pixel above another."""
         if self._code is None:
             return RAMP[upper[0] * len(RAMP) // 256].encode()
-        if upper == lower:
-            if upper == self._back:
+        one, other = self._code(upper), self._code(lower)
+        if one == other:
+            if one == self._back:
                 return b" "
-            if upper == self._front:
+            if one == self._front:
                 return FULL
-            self._back = upper
-            return b"\x1b[48;%sm " % self._code(upper)
+            self._back = one
+            return b"\x1b[48;%sm " % one
         codes = []
-        if upper != self._front:
-            codes.append(b"38;" + self._code(upper))
-        if lower != self._back:
-            codes.append(b"48;" + self._code(lower))
-        self._front, self._back = upper, lower
+        if one != self._front:
+            codes.append(b"38;" + one)
+        if other != self._back:
+            codes.append(b"48;" + other)
+        self._front, self._back = one, other
         return (b"\x1b[%sm" % b";".join(codes) if codes else b"") + UPPER
 
 

@@ -128,8 +128,8 @@ class Window:
         return found
 
     def wait(self, until: float) -> None:
-        """Wait until `time.monotonic()` is `until`, or until the window is resized or closed."""
-        while not (self.closed or self._resized) and (left := until - time.monotonic()) > 0:
+        """Wait until `time.monotonic()` is `until`, or until the window is closed."""
+        while not self.closed and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, PIECE))
             self._pump()
 

@@ -102,13 +102,6 @@ def test_a_config_of_one_agent_makes_a_single_env_of_a_game_of_many():
     check_env(env.unwrapped)
 
 
-@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible")
-@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
-def test_a_render_mode_is_refused(make):
-    with pytest.raises(ValueError, match="render_mode='rgb_array': the games are not drawn"):
-        make("puffer/squared-v0", render_mode="rgb_array")
-
-
 # --- Gymnasium's checkers ----------------------------------------------------------------------
 @pytest.mark.parametrize("name", SINGLE)
 def test_check_env_has_nothing_to_say_but_that_floats_have_no_bounds(name):

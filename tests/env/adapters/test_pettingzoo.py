@@ -285,11 +285,6 @@ def test_wrong_actions_are_named_and_nothing_moves(actions, message):
     assert data_equivalence(env.step(right), twin.step(right), exact=True)
 
 
-def test_a_render_mode_is_refused():
-    with pytest.raises(ValueError, match="render_mode='human': the games are not drawn"):
-        parallel_env("snake", render_mode="human")
-
-
 def test_without_the_package_the_error_names_the_extra():
     done = python(
         "import sys; sys.modules['pettingzoo'] = None\nimport pufferenv.adapters.pettingzoo"

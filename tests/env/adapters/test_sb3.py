@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import (
     VecFrameStack,
     VecMonitor,
     VecNormalize,
+    VecVideoRecorder,
 )
 
 from pufferenv.adapters import sb3
@@ -226,6 +227,31 @@ def test_a_games_log_stands_in_the_infos_of_all_its_agents():
     infos = env.step(fates(1, 0, 0, 0, end=1))[3]
     assert [info.get("length") for info in infos] == [2, 2, None, None]
     assert infos[2:] == [{}, {}]
+
+
+# --- pictures -----------------------------------------------------------------------------------
+def test_pictures_are_one_per_place_and_one_of_all():
+    env = sb3.make("squared", 3, seed=1, render_mode="rgb_array", render_size=40)
+    env.reset()
+    assert env.render_mode == "rgb_array"
+    frames = env.vector_env.render()
+    for one, other in zip(env.get_images(), frames, strict=True):
+        np.testing.assert_array_equal(one, other)
+    height, width = frames[0].shape[:2]
+    assert env.render().shape == (2 * height, 2 * width, 3)
+    np.testing.assert_array_equal(env.env_method("render", indices=[2])[0], frames[2])
+
+
+def test_stable_baselines3_records_a_video(tmp_path):
+    pytest.importorskip("moviepy", reason="VecVideoRecorder needs moviepy")
+    env = sb3.make("cartpole", 2, seed=1, render_mode="rgb_array", render_size=64)
+    assert env.metadata["render_fps"] == env.vector_env.metadata["render_fps"]
+    recorder = VecVideoRecorder(env, str(tmp_path), lambda step: step == 0, video_length=5)
+    recorder.reset()
+    for _ in range(6):
+        recorder.step(np.zeros(2, np.int64))
+    recorder.close()
+    assert [file.suffix for file in tmp_path.iterdir()] == [".mp4"]
 
 
 # --- attributes ---------------------------------------------------------------------------------
