@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,6 @@ Frame = npt.NDArray[np.uint8]  # (H, W, 3)
 
 FPS = 60  # frames per second between two steps
 FIRST_SIZE = 1280, 960  # pixels of the window, at most, unless a single env is larger
-INTERPOLATED: Any = getattr(DisplayList, "interpolated", None)
 
 
 class Pick(NamedTuple):
@@ -95,7 +94,7 @@ class Viewer:
         once, as after a reset.
         """
         before, self._lists, self._frames, self._labels = self._lists, lists, None, labels
-        steps = round(FPS / self.pace) if INTERPOLATED else 1
+        steps = round(FPS / self.pace)
         if not (wait and smooth and before and len(before) == len(lists) and steps > 1):
             self._draw(lists)
             if wait:
@@ -108,7 +107,8 @@ class Viewer:
             if k < steps and due < time.monotonic():
                 continue  # late
             part = k / steps
-            self._draw(lists if k == steps else _between(before, lists, part))
+            moved = [a.interpolated(b, part) for a, b in zip(before, lists, strict=True)]
+            self._draw(moved if k < steps else lists)
             self._wait(due)
             if self.closed:
                 return
@@ -184,12 +184,6 @@ class Viewer:
                 above = self._canvas[cell.y - strip : cell.y, cell.x : cell.x + cell.width]
                 caption(self._labels[i], above)
         self.window.show(self._canvas)
-
-
-def _between(
-    before: Sequence[DisplayList], after: Sequence[DisplayList], part: float
-) -> list[DisplayList]:
-    return [INTERPOLATED(a, b, part) for a, b in zip(before, after, strict=True)]
 
 
 def places(count: int, width: int, height: int, shape: float, captions: bool) -> list[Cell]:

@@ -61,6 +61,14 @@ def square(text: bytes = b"") -> DisplayList:
     return DisplayList(words, (0, 0, 10, 10))
 
 
+def with_disc(x: float) -> DisplayList:
+    """Return a list with a disc that moves, at x."""
+    disc = np.array([x, 5, 1], np.float32).view(np.uint32)
+    key, green = [1 | 2 << 8, 1], 0x43DD94FF
+    words = [*square().words[:-1], *key, 4 | 5 << 8, green, *disc, 0]
+    return DisplayList(np.array(words, np.uint32), (0, 0, 10, 10))
+
+
 def pixels() -> npt.NDArray[np.uint8]:
     array: npt.NDArray[np.uint8] = pygame.surfarray.array3d(pygame.display.get_surface())
     return array.swapaxes(0, 1)
@@ -93,6 +101,34 @@ def test_each_step_lasts_as_long_as_the_pace_says(made: Any, clock: Clock) -> No
     clock.now += 5  # a long pause is not made up for
     shown.show([square()])
     assert clock.now - began == pytest.approx(5.65)
+
+
+def test_things_move_between_two_steps(
+    made: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 frames a second: at 15 steps a second, three between two steps, and then the step."""
+    shown, pictures, times = made(15, 1, 100, 100), [], []
+    show = shown.window.show
+
+    def record(frame: npt.NDArray[np.uint8]) -> None:
+        pictures.append(frame.copy())
+        times.append(clock.now)
+        show(frame)
+
+    monkeypatch.setattr(shown.window, "show", record)
+    lists = [with_disc(2.0), with_disc(3.0)]
+    shown.show([lists[0]])
+    shown.show([lists[1]])
+    parts = [lists[0], *(with_disc(2 + part) for part in (0.25, 0.5, 0.75)), lists[1]]
+    assert len(pictures) == 5
+    for picture, expected in zip(pictures, parts, strict=True):
+        assert (picture == drawn(expected, 100, 100)).all()
+    assert np.diff(times[1:]) == pytest.approx(1 / 60)
+    shown.show([lists[0]], smooth=False)
+    assert len(pictures) == 6
+    shown.pace = 60
+    shown.show([lists[1]])
+    assert len(pictures) == 7
 
 
 def test_a_resized_window_is_drawn_again_at_its_new_size(made: Any) -> None:
