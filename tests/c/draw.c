@@ -12,7 +12,6 @@
 // of all lists and pictures.
 #include "pufferenv/contract/drawing.h"
 #include "pufferenv/drawing/list.h"
-#include "pufferenv/drawing/list.h"
 #include "pufferenv/drawing/raster.h"
 #include "tests/c/random_play.h"
 
