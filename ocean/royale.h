@@ -566,16 +566,18 @@ static void draw_player(const Env *env, PufCanvas *c, int32_t i) {
     const float range = (melee ? MELEE_RANGE : SHOT_RANGE) + 2 * SPEED; // both moved since
     const int shown = (melee || shot) && p->others[0].distance2 < range * range;
     const int is_agent = i < env->config.agents;
-    puf_key(c, 2 + i);
-    puf_agent(c, is_agent ? i : -1);
+    puf_key(c, 2 + 2 * i); // attacks have another key, because they come and go
     if (shown && melee) puf_ring(c, x, y, MELEE_RANGE - 0.2f, 0.2f, PUF_ORANGE);
     if (shown && shot) puf_line(c, x, y, near->x, -near->y, 0.16f, PUF_YELLOW);
+    puf_key(c, 3 + 2 * i);
+    puf_agent(c, is_agent ? i : -1);
     puf_disc(c, x, y, r, is_agent ? puf_hue(i) : PUF_GREY);
     puf_disc(c, x + 0.36f * MOVE_X[p->move], y - 0.36f * MOVE_Y[p->move], 0.22f, PUF_NIGHT);
+    if (i == c->agent) puf_ring(c, x, y, r + 0.1f, 0.16f, PUF_WHITE);
     if (p->health < 1)
         draw_bar(c, x - 0.8f, y - 1.3f, 1.6f, 0.34f, p->health,
                  puf_mix(PUF_RED, PUF_GREEN, p->health));
-    if (i == c->agent) puf_ring(c, x, y, r + 0.1f, 0.16f, PUF_WHITE);
+    puf_agent(c, -1);
 }
 
 // What an agent sees of itself, along the upper edge of its view: health, and ammo from the right.
@@ -632,7 +634,6 @@ static void env_draw(const Env *env, PufCanvas *c) {
         if (distance2_to(me ? me : &centre, p->x, p->y) < far * far)
             draw_player(env, c, env->live[k]);
     }
-    puf_agent(c, -1);
     puf_key(c, 0);
     if (me) draw_self(me, c);
     else draw_head(env, c);
