@@ -29,8 +29,9 @@ GameLike = str | os.PathLike[str]
 
 FIRST_DRAWING = """\
 static void env_draw(const Env *env, PufCanvas *c) {
+    (void)env; // what it holds is drawn here
     puf_rect(c, 0, 0, 10, 10, PUF_NIGHT);
-    puf_text(c, 5, 5, 1, 0, PUF_WHITE, "episode of %s", PUF_NAME);
+    puf_text(c, 5, 5, 1, 0, PUF_WHITE, "%s", PUF_NAME);
 }"""
 
 

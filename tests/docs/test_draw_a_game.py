@@ -62,9 +62,15 @@ def with_examples(header, view, draw):
     return env, Renderer(games.drawing(env.game), env.game_spec.packed, 100)
 
 
-def test_the_smallest_example_draws_any_game(undrawn):
+def test_the_smallest_example_draws_any_game(undrawn, capfd):
+    """It is also what the error shows that a game without a drawing gets; gcc finds no fault."""
     view, draw, _ = EXAMPLES
+    with pytest.raises(games.NotDrawn) as caught:
+        games.drawing(games.load(undrawn))
+    assert f"\n\n{draw}\n" in str(caught.value)
+    assert f"`{view.partition('//')[0].strip()}`" in str(caught.value)
     env, renderer = with_examples(undrawn, view, draw)
+    assert capfd.readouterr().err == ""
     (frame,) = renderer.frames(env._engine, [0])
     assert frame.shape == (100, 100, 3)
     assert frame[0, 0].tolist() == [0x0B, 0x10, 0x20]  # PUF_NIGHT
