@@ -23,7 +23,13 @@ from gymnasium.vector.utils import batch_space
 from pufferenv import games
 from pufferenv.drawing import rendering
 from pufferenv.drawing.renderer import Renderer
-from pufferenv.drawing.rendering import FrameSource, RenderEnvs, Rendering, RenderSize
+from pufferenv.drawing.rendering import (
+    DrawnByItself,
+    FrameSource,
+    RenderEnvs,
+    Rendering,
+    RenderSize,
+)
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
 from pufferenv.engine.arrays import given_memory
 from pufferenv.game_config import count, env_seeds, merged
@@ -344,6 +350,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
 
         Raises NotDrawn for a game that does not draw itself.
         """
+        if isinstance(self.game, DrawnByItself):
+            return self.game.make_renderer()
         return Renderer(games.drawing(self.game), self.game_spec.packed, self.render_size)
 
     def render(self) -> Any:
@@ -384,7 +392,8 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         return Rendering(mode, self.renderer, self._engine, self.render_envs, self.game.name)
 
     def _render_modes(self) -> list[str]:
-        return [*rendering.MODES] if self.game.draws else []
+        drawn = self.game.draws or isinstance(self.game, DrawnByItself)
+        return [*rendering.MODES] if drawn else []
 
     def _show(self, *, smooth: bool = True) -> None:
         """Show the envs in the window; close the env if a person has closed it."""

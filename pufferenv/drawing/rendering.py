@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,14 @@ class FrameSource(Protocol):
 
     def lists(self, engine: Any, envs: Sequence[int], agent: int = -1) -> list[DisplayList] | None:
         """Return the display list of each env; None for envs that only have frames."""
+
+
+@runtime_checkable
+class DrawnByItself(Protocol):
+    """A game whose envs are not drawn by a drawing object, but in Python, by their own render()."""
+
+    def make_renderer(self) -> FrameSource:
+        """Return what draws the envs; raise NotDrawn if they give no frames."""
 
 
 class Rendering:
@@ -98,14 +106,22 @@ class Rendering:
                 "operating system gives the events of windows"
             )
         source, envs = self._source, self._envs
-        if self._viewer is None:
-            self._viewer = Viewer(self._title, source.pace, len(envs), source.width, source.height)
         lists = source.lists(self._engine, envs)
-        if lists is None:
-            self._viewer.show_frames(list(source.frames(self._engine, envs)), wait=wait)
+        if lists is not None:
+            viewer = self._opened(source.width, source.height)
+            viewer.show(lists, wait=wait, smooth=smooth)
         else:
-            self._viewer.show(lists, wait=wait, smooth=smooth)
-        return not self._viewer.events().closed
+            frames = list(source.frames(self._engine, envs))
+            viewer = self._opened(frames[0].shape[1], frames[0].shape[0])
+            viewer.show_frames(frames, wait=wait)
+        return not viewer.events().closed
+
+    def _opened(self, width: int, height: int) -> Viewer:
+        """Return the window, which is opened for envs of this size at first."""
+        if self._viewer is None:
+            pace, count = self._source.pace, len(self._envs)
+            self._viewer = Viewer(self._title, pace, count, width, height)
+        return self._viewer
 
     def close(self) -> None:
         """Close the window, if there is one."""

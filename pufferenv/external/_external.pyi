@@ -90,6 +90,8 @@ class GymnasiumRunner:
         """Begin new episodes with `seeds` (E,) in the envs of `mask` (E,) within [begin, end)."""
     def step(self, begin: int, end: int) -> None:
         """Step envs [begin, end) with the actions of the engine's arrays."""
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Return what the own render() of each of these envs returns."""
     def close(self) -> None:
         """Close all envs."""
 

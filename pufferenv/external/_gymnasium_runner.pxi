@@ -146,6 +146,9 @@ cdef class GymnasiumRunner:
         return EnvError(f"{self.name}: env {i}, {what} {self.num_steps[i - self.first]}: "
                         f"{type(error).__name__}: {error}")
 
+    def render(self, envs):
+        return [self.envs[env - self.first].render() for env in envs]
+
     def close(self):
         for env in self.envs:
             env.close()

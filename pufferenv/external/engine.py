@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pufferenv.engine._engine import DISABLED, ROWS, Engine, Game
 from pufferenv.engine.arrays import given_memory
-from pufferenv.external._external import Mailbox, SpecTable
+from pufferenv.external._external import EnvError, Mailbox, SpecTable
 from pufferenv.external.backends.base import Arrays, Backend
 from pufferenv.external.description import EnvDescription
 from pufferenv.external.episode_infos import BYTES_PER_AGENT, InfoStatistics
@@ -184,6 +184,19 @@ class ExternalEngine(Engine):
             return log  # numbers of ended lives are kept until an episode has ended too
         infos = self._statistics.log()
         return log | {f"info/{name}" if name in log else name: s for name, s in infos.items()}
+
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Return what the own render() of each of these envs returns.
+
+        Raises EnvError if an env raises.
+        """
+        self._check_usable()
+        try:
+            return self._backend.render(envs)
+        except EnvError:
+            raise
+        except Exception as error:
+            raise EnvError(f"{self.game.name}: render: {type(error).__name__}: {error}") from error
 
     def _check_usable(self) -> None:
         if self._unusable:

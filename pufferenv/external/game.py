@@ -16,6 +16,7 @@ from pufferenv.external.backends.base import EnvSetup
 from pufferenv.external.backends.registry import backend_class
 from pufferenv.external.description import describe
 from pufferenv.external.engine import ExternalEngine
+from pufferenv.external.renderer import Appearance, ExternalRenderer, check_drawable
 
 __all__ = ["EnvError", "ExternalGame", "SingleEnvFactory"]
 
@@ -64,6 +65,7 @@ class ExternalGame(Game):
         self.timeout = timeout
         env = make()
         description = self.description = describe(env, name, agents)
+        self.appearance = Appearance(env)
         if not isinstance(make, SingleEnvFactory):
             env.close()
         self._table = SpecTable(
@@ -82,6 +84,15 @@ class ExternalGame(Game):
     def envs_per_make(self) -> int:
         """Number of envs that one call of `make` returns; num_envs is a multiple of it."""
         return self.description.envs_per_make
+
+    def make_renderer(self) -> ExternalRenderer:
+        """Return what draws the envs by their own render().
+
+        Raises NotDrawn for envs that were not made with render_mode="rgb_array", and ValueError for
+        envs in other processes.
+        """
+        check_drawable(self.name, self.appearance, self.backend)
+        return ExternalRenderer(self.description, self.appearance)
 
     def pack(self, config: Mapping[str, int | float]) -> bytes:
         """Return a config that describes shapes only, because an external game has no fields."""

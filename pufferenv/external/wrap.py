@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
+from pufferenv.drawing.rendering import RenderEnvs
 from pufferenv.external.game import DEFAULT_TIMEOUT, ExternalGame, SingleEnvFactory
 from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import Arrays, PufferVectorEnv
@@ -30,6 +31,8 @@ def wrap(
     seed: int | Sequence[int] | None = None,
     autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
     copy: bool = True,
+    render_mode: str | None = None,
+    render_envs: RenderEnvs = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> WrappedEnv:
     """Return `num_envs` copies of an external env as one vector env over agents.
@@ -44,6 +47,9 @@ def wrap(
         no limit.
     agents: the most agents that a PettingZoo env without `possible_agents` has at a time.
     name: the env's name in messages and runs; None: its id or class.
+    render_mode, render_envs: as in `pufferenv.make`. The pictures are what the envs' own render()
+        returns. For an id, the envs are made with `render_mode="rgb_array"`; a function and an env
+        object must see to that themselves. Envs in other processes cannot be drawn.
     kwargs: arguments of `gymnasium.make` for an id.
     seed, autoreset_mode, copy: as in `pufferenv.make`. Results are the same for every backend and
         number of workers.
@@ -56,7 +62,8 @@ def wrap(
     """
     make: Any = env if callable(env) else SingleEnvFactory(env)
     if isinstance(env, str):
-        make = functools.partial(gymnasium.make, env, **(kwargs or {}))
+        drawn = {} if render_mode is None else {"render_mode": "rgb_array"}
+        make = functools.partial(gymnasium.make, env, **drawn | dict(kwargs or {}))
     game = ExternalGame(
         make, name=name, backend=backend, num_workers=num_workers, timeout=timeout, agents=agents
     )
@@ -68,6 +75,8 @@ def wrap(
         autoreset_mode=autoreset_mode,
         copy=copy,
         buffers=None,
+        render_mode=render_mode,
+        render_envs=render_envs,
     )
 
 

@@ -69,6 +69,9 @@ class Backend(Protocol):
     def wait_all(self) -> None:
         """Wait for every range that was sent."""
 
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Return what each env's own render() returns, and raise what it raises."""
+
     def close(self) -> None:
         """Close the envs. A second call does nothing."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pufferenv.external._external import EnvError
 from pufferenv.external.backends.base import Arrays, EnvSetup, split_envs
 from pufferenv.external.backends.shared_memory import SharedMemory
 from pufferenv.external.backends.worker import HAS_MASK, HAS_SEEDS, READY, RESET, STEP, Job
@@ -114,6 +115,13 @@ class Processes:
     def _wait(self, sent: Iterable[tuple[WorkerProcess, int]]) -> None:
         for one in sent:
             wait_for_any([one], self.setup.timeout)
+
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Raise EnvError: the workers do not send pictures."""
+        name = self.setup.description.name
+        raise EnvError(
+            f"{name}: envs in other processes cannot be drawn: use backend='serial' or 'threads'"
+        )
 
     def close(self) -> None:
         """Close the envs, and end the workers. A second call does nothing."""

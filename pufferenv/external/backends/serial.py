@@ -54,6 +54,10 @@ class Serial:
     def wait_all(self) -> None:
         """Do nothing: `send` has stepped the envs."""
 
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Call the envs' own render()."""
+        return self._started().render(envs)
+
     def _started(self) -> Runner:
         assert self._runner is not None, "start() makes the envs"
         return self._runner

@@ -6,7 +6,8 @@ dones and observations into the mailbox. Backends decide in which thread or proc
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ class Runner(Protocol):
 
     def step(self, begin: int, end: int) -> None:
         """Step envs [begin, end) with the actions of the engine's arrays."""
+
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Return what the own render() of each of these envs returns."""
 
     def close(self) -> None:
         """Close the envs."""

@@ -8,6 +8,7 @@ agent is left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,10 @@ class PettingZooRunner:
                 self._step(i)
             except Exception as error:
                 raise self._error(i, "step", error) from error
+
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Call the envs' own render()."""
+        return [self.envs[env - self.first].render() for env in envs]
 
     def close(self) -> None:
         """Close all envs."""

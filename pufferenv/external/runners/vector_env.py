@@ -6,6 +6,7 @@ envpool), no agent acts in that step, so the engine sees an env without a live a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,13 @@ class VectorEnvRunner:
                 self._step(self.envs[b], envs)
             except Exception as error:
                 raise self._error(envs, "step", error) from error
+
+    def render(self, envs: Sequence[int]) -> list[Any]:
+        """Return the pictures of envs; a vector env's render() returns those of all its envs."""
+        blocks = {(env - self.first) // self.block for env in envs}
+        drawn = {b: self.envs[b].render() for b in blocks}
+        places = [divmod(env - self.first, self.block) for env in envs]
+        return [None if drawn[b] is None else drawn[b][k] for b, k in places]
 
     def close(self) -> None:
         """Close all vector envs."""
