@@ -1,6 +1,6 @@
 """PlaySession: one env of a game that a person plays, or a policy, or both in turn.
 
-The policy always acts, so that its random stream and recurrent states are the same whoever plays:
+The policy always acts, so that its random stream and recurrent states do not depend on who plays:
 a run in which no key is pressed is the policy's run. While the person plays, the action of the
 selected agent is replaced by that of the keys; all others go on as before.
 Letters: A agents, K discrete heads, X continuous axes, C choices of all heads.
