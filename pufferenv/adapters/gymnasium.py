@@ -140,7 +140,7 @@ class PufferEnv(gymnasium.Env[npt.NDArray[Any], Any]):
         Raises NotDrawn for a game that does not draw itself, which has no keys either.
         """
         renderer, spec = self._envs.renderer, self._envs.game_spec
-        keys = KeyMap(renderer.keys, spec.heads, spec.axes, game=spec.name)
+        keys = KeyMap(renderer.keys, spec.heads, spec.axes, game=spec.name, widest=spec.game)
         return keys.keys_to_action()
 
     def close(self) -> None:

@@ -15,12 +15,14 @@ def add_run_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def add_policy(
-    parser: argparse.ArgumentParser, *, default: str = "best", allow_none: bool = False
+    parser: argparse.ArgumentParser, *, default: str | None = "best", allow_none: bool = False
 ) -> None:
     """Add RUN_OR_GAME, `--policy` and `--run-dir`, which policy_source.choose reads.
 
-    allow_none: there is `--policy none`, where a person plays alone.
+    default: None for the best of a run if there is one, else none. allow_none: there is `--policy
+    none`, where a person plays alone.
     """
+    shown = default or "best if there is a run, else none"
     parser.add_argument(
         "target",
         nargs="?",
@@ -33,7 +35,7 @@ def add_policy(
         default=default,
         metavar=names,
         help="the run's best policy, its last, a policy file, or random actions, which need no "
-        f"run{'; none: a person plays alone' * allow_none} (default: {default})",
+        f"run{'; none: a person plays alone' * allow_none} (default: {shown})",
     )
     add_run_dir(parser)
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pufferlib.cli import bench, evaluate, games, plot, replay, train
+from pufferlib.cli import bench, evaluate, games, play, plot, replay, train
 from pufferlib.cli.configure import Settings
 from pufferlib.config import resolve
 from pufferlib.config.flags import flag_name
@@ -33,6 +33,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "train": train,
     "eval": evaluate,
+    "play": play,
     "replay": replay,
     "plot": plot,
     "bench": bench,

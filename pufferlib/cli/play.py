@@ -102,7 +102,7 @@ def _play(args: argparse.Namespace, source: "PolicySource") -> None:
         source.spec,
         source.policy,
         random=args.policy == "random",
-        label="" if args.policy == "none" else source.label,
+        label="a person" if args.policy == "none" else f"{source.label} and a person",
         seed=args.seed,
         greedy=args.greedy,
         size=args.size,
@@ -113,10 +113,12 @@ def _play(args: argparse.Namespace, source: "PolicySource") -> None:
         controls = Controls(keys, has_policy=session.has_policy)
         controls.speed = args.speed
         stage = _stage(args, source, session)
-        play(session, controls, stage, episodes=args.episodes)
+        try:
+            play(session, controls, stage, episodes=args.episodes)
+        finally:
+            _report(session)
     finally:
         session.close()
-        _report(session)
 
 
 def _stage(args: argparse.Namespace, source: "PolicySource", session: "PlaySession") -> "Stage":

@@ -6,10 +6,9 @@ A stage shows the env and reports keys: a window (play_window.py) or a terminal 
 from collections.abc import Sequence
 from typing import Protocol
 
-from pufferenv.drawing._drawing import KeyBinding
 from pufferenv.drawing.keys import KeyMap, Mouse
 from pufferenv.engine._engine import Axis, Head
-from pufferenv.game_spec import GameSpec
+from pufferenv.vector_env import PufferVectorEnv
 from pufferlib.run.formatting import number
 from pufferlib.run.play_controls import Controls
 from pufferlib.run.play_session import PlaySession
@@ -86,12 +85,14 @@ def status(session: PlaySession, controls: Controls) -> tuple[str, str]:
     return "   ".join(parts), "paused" if controls.paused else who
 
 
-def key_map(spec: GameSpec, bindings: Sequence[KeyBinding]) -> KeyMap:
-    """Return the keys of a game written in C.
+def keys_of(env: PufferVectorEnv) -> KeyMap:
+    """Return the keys of an env's game.
 
-    Raise KeyBindingError for a wrong row of its PUF_KEYS, and PlayError if there are none.
+    Raise NotDrawn if it does not draw itself, KeyBindingError for a wrong row of its PUF_KEYS, and
+    PlayError if there are none.
     """
-    keys = KeyMap(bindings, spec.heads, spec.axes, game=spec.name, widest=spec.game)
+    spec = env.game_spec
+    keys = KeyMap(env.renderer.keys, spec.heads, spec.axes, game=spec.name, widest=spec.game)
     if not keys:
         raise PlayError(
             f"{spec.name} has no keys for a person: its header has no PUF_KEYS. To begin, add "

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class PlaySession:
     """Steps one env. An episode that ended stays as it is until `begin_next`.
 
-    policy: None for a person alone, or for random actions if `random` is set.
+    policy: None for a person alone, or for random actions if `random` is set. size: the width of a
+        frame in pixels.
     record: a file for a replay of what is played; after a restart the next file has -2 in its name.
     """
 
@@ -44,11 +45,13 @@ class PlaySession:
         label: str = "",
         seed: int = 0,
         greedy: bool = False,
+        size: int | None = None,
         record: Path | None = None,
     ) -> None:
         self.spec, self._seed, self._label = spec, seed, label
         self._record, self.recorded = record, list[Path]()
-        self.env = make(spec, 1, seed=seed, autoreset_mode=AutoresetMode.DISABLED)
+        mode = AutoresetMode.DISABLED
+        self.env = make(spec, 1, seed=seed, autoreset_mode=mode, render_size=size)
         self.has_policy = policy is not None or random
         self._actor: Actor | None = None
         self._recorder: ReplayRecorder | None = None
@@ -111,14 +114,12 @@ class PlaySession:
         if self._actor is not None:
             self._actor.ended(terminated | truncated | ~acted)
         names = [name for name, _ in self.spec.log_fields]
-        # A game without a log ends with all of its agents.
-        whole = bool(env.needs_reset[0]) if not names else f"_{names[0]}" in infos
-        self.ended = whole
-        logs = {name: infos[name][:1] for name in names} if whole else {}
+        self.ended = bool(env.needs_reset[0])
+        logs = {name: infos[name][:1] for name in names} if self.ended else {}
         if self._recorder is not None:
             ends = rewards, terminated, truncated
-            self._recorder.step(actions, acted, ends, np.array([whole]), logs)
-        if whole:
+            self._recorder.step(actions, acted, ends, np.array([self.ended]), logs)
+        if self.ended:
             self.episodes.append({name: float(value[0]) for name, value in logs.items()})
         else:
             self._select_living()

@@ -1,7 +1,9 @@
-"""The terminal in which a person plays: the game in coloured blocks, and a line of text below it."""
+"""The terminal in which a person plays: the game in coloured blocks, and a line of text."""
 
 import time
 from typing import TextIO
+
+import numpy as np
 
 from pufferenv.drawing.hud import with_frame
 from pufferenv.drawing.keys import Mouse
@@ -10,8 +12,6 @@ from pufferenv.drawing.terminal_keys import TerminalKeyboard
 from pufferlib.run.play import status
 from pufferlib.run.play_controls import Controls
 from pufferlib.run.play_session import PlaySession
-
-WIDTH = 300  # pixels of a frame, of which a terminal shows fewer
 
 
 class PlayTerminal:
@@ -68,7 +68,8 @@ class PlayTerminal:
         if lists is None or env.num_envs == 1:
             frame = source.frames(env._engine, [0], [agent])[0]
         else:
-            frame = source.picture(with_frame(lists[0], session.agent))
+            frame = np.empty((source.height, source.width, 3), np.uint8)
+            with_frame(lists[0], session.agent).raster(frame)
         left, right = status(session, controls)
         keys = controls.lines(env.num_envs > 1) if controls.help else []
         self._screen.show(frame, "   ".join([right, left, *keys]))
