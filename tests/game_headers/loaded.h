@@ -7,6 +7,7 @@
 #define PUF_CONFIG(X) X(int32_t, length, 8, 1, 64, "steps of an episode; 13 cannot be loaded")
 #define PUF_LOG(X)
 #define PUF_LOAD
+#define PUF_VIEW(c) 10, 10
 #include <stdlib.h>
 
 #include "pufferenv/env.h"
@@ -45,3 +46,8 @@ static void env_step(Env *env, PufIO *io) {
     if (++env->tick == env->length) puf_end(io, PUF_TERMINAL);
 }
 static void env_close(Env *env) { (void)env; }
+static void env_draw(const Env *env, PufCanvas *c) {
+    const int32_t *squares = c->shared;
+    for (int32_t i = 0; i <= env->tick; i++)
+        puf_text(c, 0, (float)i + 1, 1, -1, PUF_WHITE, "%d", squares[i]);
+}

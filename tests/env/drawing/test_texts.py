@@ -1,6 +1,9 @@
-"""What puf_text writes, and the sizes of the texts."""
+"""What puf_text writes, also of what env_load made."""
 
 from __future__ import annotations
+
+import numpy as np
+import pytest
 
 import pufferenv
 from pufferenv import games
@@ -30,3 +33,17 @@ def test_texts_are_formatted_as_draw_h_says():
         "x" * 96,
         "",
     ]
+
+
+@pytest.mark.parametrize("pixels", [0, 200])
+def test_env_draw_sees_what_env_load_made(pixels):
+    """As a list, and, when it is observed, as pixels of the same digits."""
+    env = pufferenv.make(GAME_HEADERS / "loaded.h", 3, pixels=pixels)
+    obs, _ = env.reset()
+    if pixels:
+        assert obs.max() > 0xC0
+        return
+    for _ in range(5):
+        env.step(np.zeros(3, np.int32))
+    shown = games.drawing(env.game).draw(env._engine, 2, env.game_spec.packed)
+    assert texts(shown) == ["0", "1", "4", "9", "16", "25"]
