@@ -95,6 +95,7 @@ def _evaluate(
 
     The replays that are kept are added to `kept`.
     """
+    from pufferlib.run import external_envs
     from pufferlib.run.evaluate import Evaluator
     from pufferlib.run.watch import Shown, watch
 
@@ -105,7 +106,7 @@ def _evaluate(
             stack.enter_context(
                 Evaluator(
                     source.policy,
-                    source.spec,
+                    external_envs.drawn(source.spec) if drawn else source.spec,
                     episodes=args.episodes,
                     num_envs=num_envs,
                     num_threads=source.config.vec.num_threads or 1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pufferenv.drawing import video
 from pufferlib.policies.base import Policy
+from pufferlib.run import external_envs
 from pufferlib.run.evaluate import Evaluator
 from pufferlib.run.screens import VideoFile
 from pufferlib.run.watch import Shown, watch
@@ -29,7 +30,8 @@ class ClipRecorder:
     """Records clips of the run in `folder`, one each `interval` seconds; `check` comes first."""
 
     def __init__(self, spec: "GameSpec", folder: Path, *, interval: float, seed: int) -> None:
-        self._spec, self._folder, self._seed = spec, folder / FOLDER, seed
+        self._spec = external_envs.drawn(spec)
+        self._folder, self._seed = folder / FOLDER, seed
         self._interval = interval
         self._due = time.monotonic() + interval
 

@@ -16,6 +16,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from pufferenv.external.game import ExternalGame
+from pufferenv.game_spec import GameSpec
 
 EXTRAS = {  # module -> the extra that installs it
     "Box2D": "box2d",
@@ -75,6 +76,23 @@ def load(
 def in_process(game: ExternalGame) -> ExternalGame:
     """Return the same game with its envs in this process instead of in workers."""
     return game if game.backend == "serial" else ExternalGame(game.make, name=game.name)
+
+
+def drawn(spec: GameSpec) -> GameSpec:
+    """Return an external env's spec with envs that can be drawn: in this process, with frames.
+
+    Other games draw themselves, and their spec is returned unchanged. Raises NotDrawn for an env
+    that gives no frames.
+    """
+    game = spec.game
+    if not isinstance(game, ExternalGame):
+        return spec
+    make = game.make
+    if isinstance(make, Maker):
+        make = Maker(make.name, {**make.kwargs, "render_mode": "rgb_array"})
+    able = ExternalGame(make, name=game.name)
+    able.make_renderer()  # raises NotDrawn
+    return GameSpec.of(able)
 
 
 def parameters(name: str) -> tuple[dict[str, Any], bool]:

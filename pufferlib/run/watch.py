@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pufferenv import games
 from pufferenv.drawing.grid import tile
 from pufferenv.drawing.renderer import Renderer
+from pufferenv.drawing.rendering import DrawnByItself, FrameSource
 from pufferenv.vector_env import PufferVectorEnv
 from pufferlib.run.evaluate import Evaluation, Evaluator, main_field
 from pufferlib.run.screens import Frame, Screen
@@ -170,8 +171,13 @@ def _draw(shown: Sequence[Shown], screens: list[Screen], *, last: bool) -> bool:
     return False
 
 
-def renderer_of(env: PufferVectorEnv, width: int | None) -> Renderer:
-    """Return what draws the envs of a vector env, at a width in pixels."""
+def renderer_of(env: PufferVectorEnv, width: int | None) -> FrameSource:
+    """Return what draws the envs of a vector env, at a width in pixels.
+
+    External envs draw themselves, at a size of their own.
+    """
+    if isinstance(env.game, DrawnByItself):
+        return env.game.make_renderer()
     return Renderer(games.drawing(env.game), env.game_spec.packed, width)
 
 

@@ -214,7 +214,7 @@ def test_the_bound_of_lives_is_held_to():
         parallel_env("snake", lives=0)
 
 
-def test_an_episode_may_begin_with_whoever_comes_first():
+def test_an_episode_may_begin_with_any_agent_that_comes_first():
     env = parallel_env(load_game("script"), agents=2)
     env.reset()
     env.step({"agent_0": [0, 1, 1], "agent_1": [0, 0, 0]})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pufferenv.external.description import describe
+from pufferenv.game_spec import GameSpec
 from pufferenv.spaces import Packing
 from pufferlib.cli.main import main
 from pufferlib.config import resolve, toml_file
@@ -270,3 +271,20 @@ def test_atari_is_seen_as_four_grey_pictures():
     obs, _ = env.reset(seed=1)
     assert obs.dtype == np.uint8 and obs.max() > 0
     assert env.unwrapped._frameskip == 1 and env.env.frame_skip == 4
+
+
+def test_an_env_by_name_draws_itself(tmp_path, capsys):
+    file = tmp_path / "cartpole.png"
+    assert main(["eval", CARTPOLE, "--policy=random", "--episodes=2", f"--output={file}"]) == 0
+    with pytest.importorskip("PIL.Image", reason="Pillow writes PNG files").open(file) as picture:
+        assert picture.size == (600, 400)
+    assert f"wrote {file}" in capsys.readouterr().out
+
+
+def test_envs_that_are_drawn_are_in_this_process_and_give_frames():
+    spec = GameSpec.of(external_envs.load(CARTPOLE, {"sutton_barto_reward": True}))
+    drawn = external_envs.drawn(spec)
+    assert drawn.game.make.kwargs == {"sutton_barto_reward": True, "render_mode": "rgb_array"}
+    assert drawn.game.backend == "serial"
+    game = GameSpec.of("squared")
+    assert external_envs.drawn(game) is game
