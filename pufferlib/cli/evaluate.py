@@ -5,6 +5,7 @@ Drawing changes no result. Whoever watches sees the first envs of the evaluation
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     screens: list[Screen] = []
     kept: list[Recording] = []
     try:
-        _report(args, sources, _evaluate(args, sources, screens, kept))
+        results, stopped = _evaluate(args, sources, screens, kept)
+        if stopped:
+            ended = min(result.episodes for result in results)
+            print(f"stopped after {ended} of {args.episodes} episodes", file=sys.stderr)
+        _report(args, sources, results, stopped)
         recording.describe(kept, args.json)
     finally:  # also after Ctrl-C, which leaves a file of what was played until then
         rendering.describe_files(screens, args.json)
@@ -90,10 +95,11 @@ def _evaluate(
     sources: "Sequence[PolicySource]",
     screens: "list[Screen]",
     kept: "list[Recording]",
-) -> "list[Evaluation]":
+) -> "tuple[list[Evaluation], bool]":
     """Evaluate each source, drawn on `screens` where that is asked for, which are opened here.
 
-    The replays that are kept are added to `kept`.
+    The replays that are kept are added to `kept`. Return the results, and whether a person stopped
+    the evaluation.
     """
     from pufferlib.run import external_envs
     from pufferlib.run.evaluate import Evaluator
@@ -125,7 +131,7 @@ def _evaluate(
         if not drawn:
             results = [evaluator.finish() for evaluator in evaluators]
             _keep(kept)
-            return results
+            return results, False
         _check_drawn(args, evaluators[0])
         width = rendering.frame_width(args, len(sources))
         shown = [
@@ -158,6 +164,7 @@ def _report(
     args: argparse.Namespace,
     sources: "Sequence[PolicySource]",
     results: "Sequence[Evaluation]",
+    stopped: bool,
 ) -> None:
     """Print the results as tables or as JSON."""
     game = sources[0].spec.name
@@ -172,6 +179,6 @@ def _report(
         about = {"game": game, "policy": sources[0].about, **about}
         print(json.dumps({**about, **results[0].asdict()}, indent=1))
     elif args.compare:
-        printing.print_comparison(game, [(s.label, s.about) for s in sources], results)
+        printing.print_comparison(game, [(s.label, s.about) for s in sources], results, stopped)
     else:
-        printing.print_evaluation(sources[0].about, game, results[0])
+        printing.print_evaluation(sources[0].about, game, results[0], stopped)

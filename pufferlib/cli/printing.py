@@ -60,8 +60,11 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
         )
 
 
-def print_evaluation(policy: str, game: str, result: "Evaluation") -> None:
-    """Print a table with mean, std, min and max of every logged field."""
+def print_evaluation(policy: str, game: str, result: "Evaluation", stopped: bool = False) -> None:
+    """Print a table with mean, std, min and max of every logged field.
+
+    stopped: by a person, who knows that there were to be more episodes.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -74,9 +77,10 @@ def print_evaluation(policy: str, game: str, result: "Evaluation") -> None:
     for name, stats in result.fields.items():
         table.add_row(name, *(number(value) for value in stats))
     console = Console(highlight=False)
-    console.print(table)
+    if result.fields:
+        console.print(table)
     console.print(f"{policy}, {result.seconds:.1f} s", markup=False, soft_wrap=True)
-    if result.unfinished:
+    if result.unfinished and not stopped:
         console.print(_unfinished(result))
 
 
@@ -88,7 +92,10 @@ def _unfinished(result: "Evaluation") -> str:
 
 
 def print_comparison(
-    game: str, runs: Sequence[tuple[str, str]], results: "Sequence[Evaluation]"
+    game: str,
+    runs: Sequence[tuple[str, str]],
+    results: "Sequence[Evaluation]",
+    stopped: bool = False,
 ) -> None:
     """Print a table with mean and std of every logged field of `runs`, (label, policy)."""
     from rich.console import Console
@@ -109,7 +116,7 @@ def print_comparison(
     for label, policy in runs:
         console.print(f"{label}: {policy}", markup=False, soft_wrap=True)
     for (label, _), result in zip(runs, results, strict=True):
-        if result.unfinished:
+        if result.unfinished and not stopped:
             console.print(f"{label}: {_unfinished(result)}", markup=False, soft_wrap=True)
 
 

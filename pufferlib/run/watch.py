@@ -118,11 +118,11 @@ def _next_alive(alive: npt.NDArray[np.bool_], agent: int) -> int:
 
 def watch(
     shown: Sequence[Shown], screens: Sequence[Screen], *, to_the_end: bool = True
-) -> list[Evaluation]:
+) -> tuple[list[Evaluation], bool]:
     """Play all evaluations to their ends, drawn on the screens; return their results.
 
     A live screen that a person ends stops them early: the results then have the episodes that ended
-    until then. to_the_end: go on without drawing when all files are complete. Closes the screens,
+    until then, and the second value is True. to_the_end: go on without drawing when all files are complete. Closes the screens,
     also after an error or an interrupt.
     """
     left = list(screens)
@@ -135,7 +135,7 @@ def watch(
                 one.step()
             over = all(one.round_over for one in shown)
             if _draw(shown, left, last=over):
-                return [_so_far(one) for one in shown]
+                return [_so_far(one) for one in shown], True
             for one in shown:
                 if over or len(shown) == 1 or not one.round_over:  # one that waits shows its end
                     one.begin_next()
@@ -144,7 +144,7 @@ def watch(
                     one.begin_round()
                 if all(one.begins_together for one in shown) and not all(map(_done, shown)):
                     _draw(shown, left, last=False)  # the first state of the new episodes
-        return [one.finish() if to_the_end else _so_far(one) for one in shown]
+        return [one.finish() if to_the_end else _so_far(one) for one in shown], False
     finally:
         for screen in screens:
             screen.close()
