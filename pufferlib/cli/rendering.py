@@ -18,6 +18,8 @@ from pufferlib.run.screens import LiveTerminal, LiveWindow, Screen, VideoFile
 
 SECONDS = 60.0  # the most that a file lasts unless --seconds is given
 MOST_WIDTH = 960  # pixels of a picture of several envs, unless --size is given
+WINDOW_FPS = 60.0
+MOST_FPS = 50.0  # of a file or a terminal by default; players of GIFs show no more
 FALLBACK_SUFFIX = ".gif"
 
 
@@ -43,7 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser, *, several_envs: bool = True)
     )
     group.add_argument("--max-frames", type=int, metavar="N", help="frames of the file, at most")
     group.add_argument(
-        "--fps", type=float, help="frames per second, one per step (default: the game's pace)"
+        "--speed",
+        type=float,
+        help="how fast it is played, in units of the game's own pace (default: 1)",
+    )
+    group.add_argument(
+        "--fps",
+        type=float,
+        help="frames per second; more than the game has steps are interpolated (default: as many; "
+        f"in a window {WINDOW_FPS:g})",
     )
     group.add_argument("--size", type=int, metavar="WIDTH", help="width of the picture in pixels")
     if several_envs:
@@ -80,6 +90,7 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError("--seconds and --max-frames are the length of a file: give --output too")
     _in_range("--seconds", args.seconds, 0.01, 86_400, "seconds of the file")
     _in_range("--max-frames", args.max_frames, 1, 10**7, "frames of the file")
+    _in_range("--speed", args.speed, 1 / 64, 64, "units of the game's pace")
     _in_range("--fps", args.fps, 0.1, video.MOST_FPS, "frames per second")
     _in_range("--size", args.size, 16, 4096, "width of the picture in pixels")
     _in_range("--render-envs", getattr(args, "render_envs", 1), 1, 256, "envs in the picture")
@@ -89,7 +100,7 @@ def check(args: argparse.Namespace) -> None:
         _terminal()
 
 
-_ONLY_DRAWING = ("seconds", "max_frames", "fps", "size", "render_envs", "agent")
+_ONLY_DRAWING = ("seconds", "max_frames", "fps", "speed", "size", "render_envs", "agent")
 
 
 def check_agent(agent: int | None, num_agents: int) -> None:
@@ -129,18 +140,20 @@ def without_display(args: argparse.Namespace, name: str) -> bool:
 
 def open_screens(args: argparse.Namespace, title: str, pace: float) -> list[Screen]:
     """Return the screens that the flags ask for; `pace` is the game's, in steps per second."""
-    fps = args.fps or pace
+    pace *= args.speed or 1
+    fps = args.fps or min(pace, MOST_FPS)
     screens: list[Screen] = []
     if args.render == "human":
-        screens.append(LiveWindow(title, fps))
+        screens.append(LiveWindow(title, args.fps or max(WINDOW_FPS, fps), pace))
     if args.render == "terminal":
-        screens.append(LiveTerminal(_terminal(), fps))
+        screens.append(LiveTerminal(_terminal(), fps, pace))
     if args.output:
         length_given = args.seconds is not None or args.max_frames is not None
         screens.append(
             VideoFile(
                 args.output,
                 fps,
+                pace=pace,
                 seconds=args.seconds or (math.inf if args.max_frames else SECONDS),
                 max_frames=args.max_frames or math.inf,
                 episodes=None if length_given or args.render else 1,

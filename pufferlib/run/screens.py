@@ -1,8 +1,10 @@
 """Screens: where frames are shown to a person, a window or a terminal, or written, a file.
 
-A screen is opened by its first frame. Live screens keep the pace, so that one frame is shown for
-1 / fps seconds; a person ends them with q, Escape or by closing the window, pauses them with the
-space bar, and changes their speed with + and -. Letters in shapes: H, W height and width in pixels.
+A screen is opened by its first frame. `fps` is the number of its frames per second, and `pace` that
+of the steps that they show; a screen with more frames than steps gets pictures of what is between
+two steps. Live screens take the time that this takes. A person ends them with q, Escape or by
+closing the window, pauses them with the space bar, and changes their speed with + and -.
+Letters in shapes: H, W height and width in pixels.
 """
 
 import contextlib
@@ -32,6 +34,14 @@ class Screen(Protocol):
     """Shows one frame after the other, all of one size."""
 
     live: bool  # a person watches, and ends the evaluation by ending the screen
+    between: bool  # it has frames between two steps
+
+    def times(self, *, first: bool = False, last: bool = False) -> list[float]:
+        """Return when frames are to be shown, between the step before, 0, and this step, 1.
+
+        Call it once for each step. first: there is no step before; an episode begins. last: the
+        step is the last one of an episode, which is to be seen in any case.
+        """
 
     def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
         """Show a frame and return whether the screen takes another one.
@@ -42,6 +52,27 @@ class Screen(Protocol):
 
     def close(self) -> None:
         """Close the screen; complete its file. May be called twice."""
+
+
+class Times:
+    """Divides the time between steps into frames."""
+
+    def __init__(self) -> None:
+        self._next = 0.0  # steps from the last step to the next frame
+
+    def of_step(self, steps_per_frame: float, first: bool, last: bool) -> list[float]:
+        """Return the times of the frames of one step, as Screen.times does."""
+        if first:
+            self._next = steps_per_frame
+            return [1.0]
+        times = []
+        while self._next <= 1 + 1e-9:
+            times.append(min(self._next, 1.0))
+            self._next += steps_per_frame
+        self._next -= 1
+        if last and times[-1:] != [1.0]:
+            times.append(1.0)
+        return times
 
 
 class VideoFile:
@@ -58,14 +89,21 @@ class VideoFile:
         path: Path,
         fps: float,
         *,
+        pace: float | None = None,
         seconds: float = math.inf,
         max_frames: float = math.inf,
         episodes: int | None = None,
     ) -> None:
         self.path, self._fps, self._episodes = path, fps, episodes
+        self._times, self._steps_per_frame = Times(), (pace or fps) / fps
+        self.between = self._steps_per_frame % 1 != 0
         self._most = max(1.0, min(max_frames, seconds * fps))
         self._writer: VideoWriter | None = None
         self._drawn = 0
+
+    def times(self, *, first: bool = False, last: bool = False) -> list[float]:
+        """Return when frames are to be shown, as Screen documents it."""
+        return self._times.of_step(self._steps_per_frame, first, last)
 
     def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
         """Append a frame; `last` repeats it, so that it is to be seen for longer."""
@@ -98,11 +136,12 @@ class VideoFile:
         return f"wrote {self.path}: {about}, {size / 1000:.0f} kB"
 
 
-class Pace:
-    """Keeps the pace of a live screen, and what a person's keys have made of it."""
+class Live:
+    """Keeps the time of a live screen, and what a person's keys have made of it."""
 
-    def __init__(self, fps: float) -> None:
-        self._fps, self.speed, self.paused, self.ended = fps, 1.0, False, False
+    def __init__(self, fps: float, pace: float) -> None:
+        self._fps, self._pace, self._times = fps, pace, Times()
+        self.speed, self.paused, self.ended = 1.0, False, False
         self._due = 0.0  # time.monotonic() of the next frame
 
     def press(self, key: str) -> None:
@@ -115,12 +154,18 @@ class Pace:
             self.speed *= 2 if key == "plus" else 0.5
             self.speed = min(max(self.speed, SPEEDS[0]), SPEEDS[1])
 
+    def times(self, first: bool, last: bool) -> list[float]:
+        """Return when frames are to be shown; only the last one where drawing cannot keep up."""
+        times = self._times.of_step(self._pace * self.speed / self._fps, first, last)
+        late = time.monotonic() > self._due + 1 / self._fps
+        return times[-1:] if late else times
+
     def next_due(self, last: bool) -> float:
         """Return until when (time.monotonic()) the frame that is shown now is to be seen."""
         now = time.monotonic()
         # A late frame is followed by one that is early, but no time is made up after a pause.
         begun = self._due if now - self._due < 0.1 else now
-        self._due = begun + (HOLD if last else 1 / (self._fps * self.speed))
+        self._due = begun + (HOLD if last else 1 / self._fps)
         return self._due
 
 
@@ -128,31 +173,36 @@ class LiveWindow:
     """Shows frames in a window, which has their size until a person resizes it."""
 
     live = True
+    between = True  # at least when a person slows it down
 
-    def __init__(self, title: str, fps: float) -> None:
-        self._title, self._pace = title, Pace(fps)
+    def __init__(self, title: str, fps: float, pace: float | None = None) -> None:
+        self._title, self._live = title, Live(fps, pace or fps)
         self._window: Window | None = None
+
+    def times(self, *, first: bool = False, last: bool = False) -> list[float]:
+        """Return when frames are to be shown, as Screen documents it."""
+        return self._live.times(first, last)
 
     def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
         """Show a frame for as long as the pace demands."""
         if self._window is None:
             self._window = Window(self._title, frame.shape[1], frame.shape[0])
-        window, pace = self._window, self._pace
+        window, live = self._window, self._live
         window.show(frame)
-        due = pace.next_due(last)
-        while not pace.ended:
+        due = live.next_due(last)
+        while not live.ended:
             events = window.events()
             for key in events.taps:
-                pace.press(key)
+                live.press(key)
             if events.closed:
-                pace.ended = True
+                live.ended = True
             if events.resized:
                 window.show(frame)
             left = due - time.monotonic()
-            if left <= 0 and not pace.paused:
+            if left <= 0 and not live.paused:
                 break
             window.wait(time.monotonic() + (min(left, 0.05) if left > 0 else 0.05))
-        return not pace.ended
+        return not live.ended
 
     def close(self) -> None:
         """Close the window."""
@@ -164,11 +214,18 @@ class LiveTerminal:
     """Shows frames in a terminal, with the status and the keys below them."""
 
     live = True
+    between = True  # at least when a person slows it down
 
-    def __init__(self, stream: TextIO, fps: float, keys: TextIO | None = None) -> None:
-        self._terminal, self._pace = Terminal(stream), Pace(fps)
+    def __init__(
+        self, stream: TextIO, fps: float, pace: float | None = None, keys: TextIO | None = None
+    ) -> None:
+        self._terminal, self._live = Terminal(stream), Live(fps, pace or fps)
         self._keys = TerminalKeys(sys.stdin if keys is None else keys)
         self._open = False
+
+    def times(self, *, first: bool = False, last: bool = False) -> list[float]:
+        """Return when frames are to be shown, as Screen documents it."""
+        return self._live.times(first, last)
 
     def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
         """Show a frame for as long as the pace demands."""
@@ -176,20 +233,20 @@ class LiveTerminal:
             self._open = True
             self._keys.open()
             self._terminal.__enter__()
-        pace = self._pace
-        due = pace.next_due(last)
-        while not pace.ended:
+        live = self._live
+        due = live.next_due(last)
+        while not live.ended:
             self._terminal.show(frame, self._status(status))
             left = max(0.0, due - time.monotonic())
-            for key in self._keys.wait(0.1 if pace.paused else left):
-                pace.press(key)
-            if not pace.paused and due <= time.monotonic():
+            for key in self._keys.wait(0.1 if live.paused else left):
+                live.press(key)
+            if not live.paused and due <= time.monotonic():
                 break
-        return not pace.ended
+        return not live.ended
 
     def _status(self, text: str) -> str:
-        speed = f"x{self._pace.speed:g}" if self._pace.speed != 1 else ""
-        paused = "paused" if self._pace.paused else ""
+        speed = f"x{self._live.speed:g}" if self._live.speed != 1 else ""
+        paused = "paused" if self._live.paused else ""
         return "   ".join(part for part in (text, paused, speed, KEYS_HELP) if part)
 
     def close(self) -> None:
