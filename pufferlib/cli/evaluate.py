@@ -119,6 +119,7 @@ def _evaluate(
                     seed=args.seed,
                     greedy=args.greedy,
                     show_endings=drawn,
+                    render_size=rendering.frame_width(args, len(sources)),
                 )
             )
             for source in sources
@@ -133,16 +134,15 @@ def _evaluate(
             _keep(kept)
             return results, False
         _check_drawn(args, evaluators[0])
-        width = rendering.frame_width(args, len(sources))
         shown = [
-            Shown(evaluator, source.label, num_envs=args.render_envs, agent=args.agent, width=width)
+            Shown(evaluator, source.label, num_envs=args.render_envs, agent=args.agent)
             for source, evaluator in zip(sources, evaluators, strict=True)
         ]
         title = f"{sources[0].spec.name}: {', '.join(source.label for source in sources)}"
-        screens += rendering.open_screens(args, title, shown[0].renderer.pace)
-        results = watch(shown, screens)
+        screens += rendering.open_screens(args, title, evaluators[0].env.renderer.pace)
+        results, stopped = watch(shown, screens)
         _keep(kept)
-        return results
+        return results, stopped
 
 
 def _keep(kept: "Sequence[Recording]") -> None:

@@ -2,7 +2,8 @@
 
 --record FILE      the first episode of the first env
 --record FOLDER    the best, the median and the worst episode, as best.replay and so on
-neither            those three in the folder replays of the run whose policy is evaluated
+neither            those three in the folder replays of the run whose policy is evaluated, unless a
+                   person watches
 """
 
 import argparse
@@ -73,7 +74,13 @@ def begin(
     run = source.file.parent if source.file else None
     place = Path(args.record) if args.record is not None else None
     if place is None:
-        if run is None or not (run / "config.toml").is_file() or refusal(source.spec):
+        # Watching a few episodes must not replace the replays of many.
+        if (
+            args.render
+            or run is None
+            or not (run / "config.toml").is_file()
+            or refusal(source.spec)
+        ):
             return None
         place = run / FOLDER
     is_folder = args.record is None or _is_folder(args.record)

@@ -92,6 +92,7 @@ def _draw(args: argparse.Namespace, player: "ReplayPlayer", screens: "list[Scree
     """Draw the recorded episode on the screens that the flags ask for, which are opened here."""
     from pufferenv import games
     from pufferenv.drawing.renderer import Renderer
+    from pufferlib.run.pictures import Pictures, show
 
     replay, spec = player.replay, player.spec
     rendering.check_agent(args.agent, spec.env_agents)
@@ -101,31 +102,27 @@ def _draw(args: argparse.Namespace, player: "ReplayPlayer", screens: "list[Scree
     left = list(screens)
     if not args.whole:
         player.skip()
+    agents = [-1 if args.agent is None else args.agent]
+    between = any(screen.between for screen in screens)
+    pictures = Pictures(renderer, player.engine, [0], lambda: agents, between=between)
     total = 0.0
 
-    def show(last: bool) -> bool:
+    def draw(*, first: bool = False, last: bool = False) -> bool:
         """Draw the state of now; return whether a person ended it."""
-        agents = None if args.agent is None else [args.agent]
-        frame = renderer.frames(player.engine, [0], agents)[0]
+        (pictures.begin if first else pictures.step)()
         status = f"step {player.step_number} of {replay.steps}   return {total:.4g}"
-        for screen in list(left):
-            if not screen.show(frame, status, last=last):
-                left.remove(screen)
-                screen.close()
-                if screen.live:
-                    return True
-        return False
+        return show(lambda t: pictures.frames(t)[0], left, status, first=first, last=last)
 
     try:
-        ended = show(False)
+        ended = draw(first=True)
         while left and not ended and not player.done:
             player.step()
             total += float(player.engine.arrays["reward"].mean())
-            ended = show(player.log is not None or player.done)
+            ended = draw(last=player.log is not None or player.done)
             if player.log is not None:
                 player.settle()
                 total = 0.0
-                ended = ended or (not player.done and show(False))
+                ended = ended or (not player.done and draw(first=True))
     finally:
         for screen in screens:
             screen.close()

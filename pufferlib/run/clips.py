@@ -47,8 +47,8 @@ class ClipRecorder:
         path = self._folder / f"{agent_steps:012}.gif"
         try:
             with _evaluator(policy, self._spec, self._seed) as evaluator:
-                shown = Shown(evaluator, "", width=WIDTH)
-                screen = VideoFile(path, shown.renderer.pace, seconds=SECONDS, episodes=1)
+                shown = Shown(evaluator, "")
+                screen = VideoFile(path, evaluator.env.renderer.pace, seconds=SECONDS, episodes=1)
                 watch([shown], [screen], to_the_end=False)
         finally:
             now = time.monotonic()
@@ -65,8 +65,8 @@ def check(spec: "GameSpec") -> None:
     """
     video.check_path(Path("clip.gif"))
     with _evaluator(None, spec, 0) as evaluator:
-        Shown(evaluator, "", width=WIDTH).frames()
+        Shown(evaluator, "").pictures.frames()
 
 
 def _evaluator(policy: Policy | None, spec: "GameSpec", seed: int) -> Evaluator:
-    return Evaluator(policy, spec, episodes=1, seed=seed, show_endings=True)
+    return Evaluator(policy, spec, episodes=1, seed=seed, show_endings=True, render_size=WIDTH)

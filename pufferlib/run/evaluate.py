@@ -116,6 +116,7 @@ class Evaluator:
     It is a context manager. `evaluate` runs one to its end and documents the arguments.
     show_endings: do not begin the next episodes within a step, so that the last state of an episode
         can be drawn; the caller calls `begin_next` after each step. This changes no result.
+    render_size: width in pixels of what env.renderer draws of an env.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Evaluator:
         greedy: bool = False,
         max_steps: int = MAX_STEPS,
         show_endings: bool = False,
+        render_size: int | None = None,
     ) -> None:
         if not spec.log_fields:
             raise ValueError(f"{spec.name} logs nothing to evaluate by: its PUF_LOG is empty")
@@ -145,7 +147,14 @@ class Evaluator:
         self._max_steps, self._steps = max_steps, 0
         self._logged: list[npt.NDArray[np.float64]] = []  # (ended episodes, L) per step
         mode = AutoresetMode.DISABLED if show_endings else AutoresetMode.SAME_STEP
-        self.env = make(spec, num_envs, num_threads=num_threads, seed=seed, autoreset_mode=mode)
+        self.env = make(
+            spec,
+            num_envs,
+            num_threads=num_threads,
+            seed=seed,
+            autoreset_mode=mode,
+            render_size=render_size,
+        )
         try:
             self.actor = Actor(policy, self.env, seed=seed, greedy=greedy)
             self.obs, _ = self.env.reset(seed=seed)  # (A, *O) what the next step acts on; a view

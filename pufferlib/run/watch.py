@@ -11,13 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv import games
-from pufferenv.drawing._drawing import DisplayList
 from pufferenv.drawing.grid import tile
-from pufferenv.drawing.renderer import Renderer
-from pufferenv.drawing.rendering import DrawnByItself, FrameSource
-from pufferenv.vector_env import PufferVectorEnv
 from pufferlib.run.evaluate import Evaluation, Evaluator, main_field
+from pufferlib.run.pictures import Pictures, show
 from pufferlib.run.screens import Frame, Screen
 
 ASPECT = 16 / 10  # wanted width of a picture of several envs divided by its height
@@ -28,7 +24,6 @@ class Shown:
 
     evaluator: made with show_endings. label: its name in the caption. agent: whose view is drawn;
         None: everybody's. While that agent is dead, the view is that of the next live one.
-    width: pixels of one env's frame; None: the game's default.
     """
 
     def __init__(
@@ -38,23 +33,18 @@ class Shown:
         *,
         num_envs: int = 1,
         agent: int | None = None,
-        width: int | None = None,
     ) -> None:
-        self.evaluator, self.label = evaluator, label
+        self.evaluator, self.env, self.label = evaluator, evaluator.env, label
         self._envs = range(min(num_envs, evaluator.num_envs))
         n = len(self._envs)
         self._agents = [-1 if agent is None else agent] * n
-        self.renderer = renderer_of(evaluator.env, width)
         self._ended = np.zeros(evaluator.num_envs, bool)  # (E,) in the step before
         self._had_end = np.zeros(n, bool)  # (n,) in this round
         self._returns = np.zeros(n)  # (n,) of the episodes, mean over the agents
         self._scores = np.zeros(n)  # (n,) of the first episode to end in this round
         self._field = str(main_field(evaluator.spec))
         self.result: Evaluation | None = None  # once all episodes that count have ended
-        # Of the step before and of this one, (n,); made when something between them is drawn.
-        self._before: list[DisplayList] | None = None
-        self._now: list[DisplayList] | None = None
-        self.interpolates = False  # whether lists are kept, for frames between two steps
+        self.pictures = Pictures(self.env.renderer, self.env._engine, self._envs, self._seen_by)
 
     @property
     def round_over(self) -> bool:
@@ -68,8 +58,6 @@ class Shown:
 
     def step(self) -> None:
         """Act once in all envs."""
-        if self.interpolates and self._now is None:
-            self._now = self._lists()
         step = self.evaluator.step()
         n = len(self._envs)
         self._returns += step.rewards.reshape(self.evaluator.num_envs, -1).mean(1)[:n]
@@ -81,8 +69,7 @@ class Shown:
             self._had_end |= ended
         if self.evaluator.done and self.result is None:
             self.result = self.evaluator.result()
-        if self.interpolates:
-            self._before, self._now = self._now, self._lists()
+        self.pictures.step()
 
     def begin_next(self) -> None:
         """Begin new episodes where one ended, after the ending was drawn."""
@@ -90,34 +77,16 @@ class Shown:
         ended = self._ended[: len(self._envs)]
         if ended.any():
             self._returns[ended] = 0
-            self._before = self._now = None  # nothing moves from an ending to a beginning
+            self.pictures.begin()
         self._ended = np.zeros_like(self._ended)
 
     def begin_round(self) -> None:
         """Begin a new round."""
         self._had_end[:] = False
 
-    def frames(self, t: float = 1.0) -> npt.NDArray[np.uint8]:
-        """Draw the shown envs (n, H, W, 3) at time `t` between the step before, 0, and this one."""
-        if t < 1 and self._before and self._now:
-            size = len(self._envs), self.renderer.height, self.renderer.width, 3
-            images = np.empty(size, np.uint8)
-            for image, before, now in zip(images, self._before, self._now, strict=True):
-                before.interpolated(now, t).raster(image)
-            return images
-        return self.renderer.frames(self.evaluator.env._engine, self._envs, self._seen_by())
-
-    def _lists(self) -> list[DisplayList]:
-        engine = self.evaluator.env._engine
-        return [
-            self.renderer.lists(engine, [env], agent)[0]
-            for env, agent in zip(self._envs, self._seen_by(), strict=True)
-        ]
-
     def _seen_by(self) -> list[int]:
         """Return the agent (n,) whose view of each env is drawn; -1: everybody's."""
-        env = self.evaluator.env
-        alive = env.alive.reshape(-1, env.env_agents)
+        alive = self.env.alive.reshape(-1, self.env.env_agents)
         return [
             agent if agent < 0 else _next_alive(alive[i], agent)
             for i, agent in zip(self._envs, self._agents, strict=True)
@@ -165,7 +134,8 @@ def watch(
     try:
         is_live = any(screen.live for screen in left)
         for one in shown:
-            one.interpolates = any(screen.between for screen in left)
+            one.pictures.between = any(screen.between for screen in left)
+            one.pictures.begin()
         _draw(shown, left, first=True)
         while left and not (is_live and all(one.result for one in shown)):
             for one in shown:
@@ -192,33 +162,9 @@ def watch(
 def _draw(
     shown: Sequence[Shown], screens: list[Screen], *, first: bool = False, last: bool = False
 ) -> bool:
-    """Draw one step on the screens; remove those that are full; return whether a person ended one.
-
-    first, last: the step is the first or the last one of an episode.
-    """
-    pictures: dict[float, Frame] = {}  # by time
+    """Show one step of all evaluations, as pictures.show does."""
     status = "   ".join(one.caption() for one in shown)
-    for screen in list(screens):
-        for t in screen.times(first=first, last=last):
-            if t not in pictures:
-                pictures[t] = picture_of(shown, t)
-            if not screen.show(pictures[t], status, last=last and t == 1):
-                screens.remove(screen)
-                screen.close()
-                if screen.live:
-                    return True
-                break
-    return False
-
-
-def renderer_of(env: PufferVectorEnv, width: int | None) -> FrameSource:
-    """Return what draws the envs of a vector env, at a width in pixels.
-
-    External envs draw themselves, at a size of their own.
-    """
-    if isinstance(env.game, DrawnByItself):
-        return env.game.make_renderer()
-    return Renderer(games.drawing(env.game), env.game_spec.packed, width)
+    return show(lambda t: picture_of(shown, t), screens, status, first=first, last=last)
 
 
 def picture_of(shown: Sequence[Shown], t: float = 1.0) -> Frame:
@@ -226,7 +172,7 @@ def picture_of(shown: Sequence[Shown], t: float = 1.0) -> Frame:
 
     Several evaluations are side by side with captions.
     """
-    pictures = [tile(one.frames(t), aspect=ASPECT) for one in shown]
+    pictures = [tile(one.pictures.frames(t), aspect=ASPECT) for one in shown]
     if len(pictures) == 1:
         return pictures[0]
     width = max(picture.shape[1] for picture in pictures)

@@ -1,0 +1,92 @@
+"""Pictures of some envs of one engine, also of what is between two of their steps.
+
+Letters: n envs, H, W height and width of a frame in pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pufferenv.drawing._drawing import DisplayList
+from pufferenv.drawing.rendering import FrameSource
+from pufferlib.run.screens import Frame, Screen
+
+
+class Pictures:
+    """Draws envs (n,) of an engine, each as one agent sees it.
+
+    agents: returns these agents (n,) before each picture; -1: as everybody sees it.
+    between: whether what is between two steps is to be drawn as well; `step` then costs a display
+        list of each env.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        engine: Any,
+        envs: Sequence[int],
+        agents: Callable[[], Sequence[int]],
+        *,
+        between: bool = False,
+    ) -> None:
+        self.source, self.between = source, between
+        self._engine, self._envs, self._agents = engine, envs, agents
+        self._before: list[DisplayList] | None = None  # (n,) of the step before
+        self._now: list[DisplayList] | None = None  # (n,) of this one
+
+    def step(self) -> None:
+        """Take over the state after a step."""
+        if self.between:
+            self._before, self._now = self._now, self._lists()
+
+    def begin(self) -> None:
+        """Take over the state at the beginning of an episode, to which nothing moves."""
+        self._before, self._now = None, self._lists() if self.between else None
+
+    def frames(self, t: float = 1.0) -> npt.NDArray[np.uint8]:
+        """Draw the envs: (n, H, W, 3) at time `t` between the step before, 0, and this one, 1."""
+        source = self.source
+        if t < 1 and self._before and self._now:
+            images = np.empty((len(self._envs), source.height, source.width, 3), np.uint8)
+            for image, before, now in zip(images, self._before, self._now, strict=True):
+                before.interpolated(now, t).raster(image)
+            return images
+        return source.frames(self._engine, self._envs, self._agents())
+
+    def _lists(self) -> list[DisplayList] | None:
+        lists = []
+        for env, agent in zip(self._envs, self._agents(), strict=True):
+            found = self.source.lists(self._engine, [env], agent)
+            if found is None:  # an env that only has frames
+                return None
+            lists += found
+        return lists
+
+
+def show(
+    picture: Callable[[float], Frame],
+    screens: list[Screen],
+    status: str = "",
+    *,
+    first: bool = False,
+    last: bool = False,
+) -> bool:
+    """Show one step on the screens; return whether a person ended one of them.
+
+    picture: draws a frame at a time between the step before, 0, and this one, 1. first, last: the
+    step is the first or the last one of an episode. A screen that is full is closed and removed.
+    """
+    pictures: dict[float, Frame] = {}
+    for screen in list(screens):
+        for t in screen.times(first=first, last=last):
+            if t not in pictures:
+                pictures[t] = picture(t)
+            if not screen.show(pictures[t], status, last=last and t == 1):
+                screens.remove(screen)
+                screen.close()
+                if screen.live:
+                    return True
+                break
+    return False
