@@ -210,6 +210,7 @@ static void env_draw(const Env *env, PufCanvas *c) {
     puf_key(c, 1);
     puf_round(c, env->paddle - env->half, PADDLE_Y + radius, 2 * env->half, 0.34f, 0.17f,
               env->half < PADDLE_HALF ? PUF_PINK : PUF_WHITE);
+    puf_agent(c, -1);
     puf_key(c, 2 + env->balls); // the next ball does not glide from where this one was lost
     for (int i = 8; i > 0; i--) {
         const float frames = 0.4f * (float)i, bright = 0.6f - 0.06f * (float)i;

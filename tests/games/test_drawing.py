@@ -304,7 +304,7 @@ def test_a_snake_sees_its_own_window_with_its_head_in_the_middle_and_ahead_up():
     assert seen > 100
 
 
-def test_breakout_shows_score_and_wall_and_a_disc_for_each_ball_and_brick():
+def test_breakout_shows_score_wall_balls_and_bricks():
     drawn = Drawn("breakout", seed=2)
     lost, score = 0, 0.0
     while lost < 2:  # stays where it is, so it misses
@@ -313,6 +313,7 @@ def test_breakout_shows_score_and_wall_and_a_disc_for_each_ball_and_brick():
         lost = round(5 - (drawn.obs[0, 7] * 2 + 3))
         shown = drawn.list()
         assert texts(shown) == [f"{score:.0f}", "of 864", "wall 1 of 2"]
+        assert numbers(shown, KEY) == [1, 7 - lost]  # the paddle, and a ball that is a new thing
         rows = list(commands(shown.words))
         balls = [c for op, c, f, _ in rows if op == DISC and f[1] < 0]
         assert balls.count(0xFFD45CFF) == 5 - lost
