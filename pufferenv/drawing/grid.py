@@ -59,11 +59,12 @@ class Grid:
             raise ValueError(f"aspect={aspect} must be above 0: width of a picture / its height")
         across, down = width + gap, height + caption_height + gap  # from a frame to the next one
 
-        def distance(columns: int) -> tuple[float, int, int]:
+        def distance(columns: int) -> tuple[float, int]:
             rows = -(-count // columns)
             shape = (columns * across - gap) / (rows * down - gap)
-            # Of two that are as near, the one with fewer empty places, then the wider one.
-            return round(abs(math.log(shape / aspect)), 6), columns * rows, -columns
+            empty = (columns * rows - count) / count
+            # Of two that are as near, the wider one.
+            return round(abs(math.log(shape / aspect)) + empty, 6), -columns
 
         self.columns = min(range(1, count + 1), key=distance)
         self.rows = -(-count // self.columns)

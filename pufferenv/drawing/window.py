@@ -23,6 +23,7 @@ from pufferenv.drawing.key_names import name_of
 Frame = npt.NDArray[np.uint8]  # (H, W, 3)
 
 LEAST_SIDE = 64  # pixels of a window
+HIDDEN_DRIVERS = ("offscreen", "dummy")
 PIECE = 1 / 120  # seconds between two looks at the events during a wait
 
 
@@ -175,10 +176,9 @@ class Window:
                 # Another window is told when these keys are let go.
                 self._keys += [(name, False) for name in sorted(self._held)]
                 self._held.clear()
-            elif event.type == pygame.VIDEORESIZE:
-                self._resized = (event.w, event.h) != (self.width, self.height)
-                self._surface = self._display.get_surface()
-                self.width, self.height = max(1, event.w), max(1, event.h)
+        self._surface = self._display.get_surface()  # of another size if the window was resized
+        if (size := self._surface.get_size()) != (self.width, self.height):
+            self._resized, (self.width, self.height) = True, size
 
     def _key(self, event: Any) -> None:
         name, down = name_of(event.key), event.type == self._pygame.KEYDOWN
@@ -218,6 +218,11 @@ def _display(pygame: Any) -> Any:
         pygame.display.init()
     except pygame.error as error:
         raise NoDisplay(_no_display(str(error))) from None
+    # SDL takes one of these, which show nothing, where it cannot open the display that is named.
+    if pygame.display.get_driver() in HIDDEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
+        pygame.display.quit()
+        name = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+        raise NoDisplay(_no_display(f"the display {name!r} cannot be opened"))
     return pygame.display
 
 

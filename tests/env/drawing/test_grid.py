@@ -25,6 +25,11 @@ def test_a_grid_of_wide_frames_comes_near_to_the_wanted_shape(
     assert (grid.width, grid.height) == (200 * columns, 100 * rows)
 
 
+def test_a_grid_has_few_empty_places() -> None:
+    for count, columns in ((3, 2), (4, 2), (5, 3), (6, 3), (9, 3), (12, 4), (16, 4)):
+        assert Grid(count, 100, 100, aspect=4 / 3).columns == columns
+
+
 def test_frames_stand_row_by_row_with_gaps_of_the_ground() -> None:
     assert tile([frame(1), frame(2), frame(3)]).shape == (20 * 2 + GAP, 30 * 2 + GAP, 3)
     picture = tile([frame(1), frame(2), frame(3)], gap=2, aspect=1.5)

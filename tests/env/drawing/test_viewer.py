@@ -82,7 +82,6 @@ def drawn(one: DisplayList, width: int, height: int) -> npt.NDArray[np.uint8]:
 
 def resize(width: int, height: int) -> None:
     pygame.display.set_mode((width, height), pygame.RESIZABLE)
-    pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, w=width, h=height, size=(0, 0)))
 
 
 def test_each_step_lasts_as_long_as_the_pace_says(made: Any, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -46,7 +47,6 @@ def press(key: int, kind: int | None = None) -> None:
 
 def resize(width: int, height: int) -> None:
     pygame.display.set_mode((width, height), pygame.RESIZABLE)
-    pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, w=width, h=height, size=(0, 0)))
 
 
 def test_a_frame_of_the_windows_size_is_shown_pixel_by_pixel(window: Window) -> None:
@@ -149,6 +149,24 @@ def test_without_a_named_display_no_window_is_tried(monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(NoDisplay, match="neither DISPLAY nor WAYLAND_DISPLAY is set"):
         Window("breakout", 100, 100)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems name no display")
+def test_a_display_that_cannot_be_opened_is_named() -> None:
+    program = (
+        "from pufferenv.drawing.window import NoDisplay, Window\n"
+        "try: Window('x', 10, 10)\n"
+        "except NoDisplay as error: print(error)"
+    )
+    others = ("SDL_VIDEODRIVER", "WAYLAND_DISPLAY")
+    environment = {key: value for key, value in os.environ.items() if key not in others}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "DISPLAY": ":12345"},
+        capture_output=True,
+        text=True,
+    )
+    assert "there is no display for a window" in done.stdout
 
 
 def test_a_missing_pygame_names_the_extra() -> None:
