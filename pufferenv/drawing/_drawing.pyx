@@ -161,7 +161,7 @@ cdef class DisplayList:
         cdef PufImage target = image_of(image)
         cdef float[4] view
         cdef int k, status
-        cdef uint32_t count = words.shape[0]
+        cdef uint32_t count = self._count()
         for k in range(4):
             view[k] = self.view[k]
         with nogil:
@@ -170,10 +170,14 @@ cdef class DisplayList:
             shape = wrong_shape(<const PufWord *>&words[0], count)
             raise DisplayListError(f"the list has {shape or 'a view'} {NOT_FINITE}")
 
+    cdef uint32_t _count(self):
+        """Return the number of words without the END."""
+        return len(self.words) - (self.words[len(self.words) - 1] == PUF_OP_END)
+
     cdef PufShown _shown(self):
         cdef const uint32_t[::1] words = self.words
         cdef PufShown shown
-        shown.words, shown.count = <const PufWord *>&words[0], words.shape[0]
+        shown.words, shown.count = <const PufWord *>&words[0], self._count()
         for k in range(4):
             shown.view[k] = self.view[k]
         return shown
@@ -187,7 +191,7 @@ cdef class DisplayList:
         cdef DisplayList base = self if t < 0.5 else later, other = later if t < 0.5 else self
         cdef float part = t if t < 0.5 else 1 - t
         cdef PufShown base_shown = base._shown(), other_shown = other._shown()
-        words = np.empty(len(base.words), np.uint32)
+        words = np.zeros(len(base.words), np.uint32)
         cdef uint32_t[::1] written = words
         cdef float[4] view
         cdef int status

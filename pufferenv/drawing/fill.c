@@ -3,7 +3,7 @@
 // In each row every edge adds, to each pixel, the area to the right of it within the pixel, with
 // the sign of its direction, and to the next pixel what is left of its height. The running sum is
 // the winding number, averaged over the pixel, which is the exact coverage of a simple polygon.
-// Where windings of both signs share a pixel they cancel in it.
+// Where edges cross within a pixel its coverage is that of the mean, which is not exact there.
 #include "pufferenv/drawing/segments.h"
 
 #include <math.h>

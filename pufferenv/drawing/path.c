@@ -1,16 +1,17 @@
 // pufferenv/drawing/path.c - lines with round ends and joints; see pixels.h.
 //
 // A row's coverage is the greatest of all segments', and it is blended once, so that a translucent
-// path has no dark joints. Across a line coverage is exact for straight ones: 0.5 pixels beyond the
-// edge it is 0, and a line thinner than a pixel covers no more than its width. Round ends drawn this
-// way have too much area; the ends are drawn in by as much as makes up for it.
+// path has no dark joints. Beside a segment it is exact: the area of the pixel between two straight
+// edges. Beyond its ends it is the width, up to 1, and falls to 0 within 0.5 pixels of the edge.
+// Round ends drawn this way have too much area; they are drawn in by as much as makes up for it.
 #include "pufferenv/drawing/segments.h"
 
 #include <math.h>
 #include <string.h>
 
 static const float PI = 3.14159265f;
-static const float FLAT = 1e-3f; // pixels; a segment that rises less is horizontal
+static const float FLAT = 1e-3f;            // pixels; a segment that rises less is horizontal
+static const float FARTHEST_EDGE = 0.7072f; // pixels; the reach of a diagonal one
 
 typedef struct Path {
     const PufTarget *target;
@@ -31,10 +32,29 @@ static float end_excess(float h) {
     return (drawn - PI * h * h / 2) / (2 * h);
 }
 
+// -> the edge along a direction of length 1.
+static PufEdge edge_along(float ux, float uy) {
+    const float x = fabsf(ux), y = fabsf(uy), more = puf_most(x, y), less = puf_least(x, y);
+    if (less < FLAT) return (PufEdge){.straight = 0.5f, .reach = 0.5f, .slope = 1, .bend = 0};
+    return (PufEdge){.straight = (more - less) / 2,
+                     .reach = (more + less) / 2,
+                     .slope = 1 / more,
+                     .bend = 1 / (2 * more * less)};
+}
+
+// -> the part of a pixel that is inside of an edge, whose centre is `in` pixels inside.
+static inline float part_inside(const PufEdge *e, float in) {
+    const float far = fabsf(in), left = puf_most(e->reach - far, 0);
+    const float more = far <= e->straight ? 0.5f + far * e->slope : 1 - left * left * e->bend;
+    return in < 0 ? 1 - more : more;
+}
+
 static PufSegment segment_between(float ax, float ay, float bx, float by) {
     PufSegment s = {.ax = ax, .ay = ay, .ux = bx - ax, .uy = by - ay};
     const float square = s.ux * s.ux + s.uy * s.uy;
     s.length = sqrtf(square), s.inverse = square > 1e-12f ? 1 / square : 0;
+    const float per_length = square > 1e-12f ? 1 / s.length : 0;
+    s.edge = edge_along(s.ux * per_length, s.uy * per_length);
     return s;
 }
 
@@ -50,7 +70,7 @@ static void shorten(float *ax, float *ay, float bx, float by, float by_pixels) {
 static uint32_t gather(const Path *p, float y0, float y1, uint32_t *next, PufSegment *list) {
     const PufTarget *t = p->target;
     const uint32_t last = p->points - 1;
-    const float reach = p->half + 0.5f;
+    const float reach = p->half + FARTHEST_EDGE;
     uint32_t count = 0, i = *next;
     float ax = puf_pixel_x(t, p->xy[2 * i].f), ay = puf_pixel_y(t, p->xy[2 * i + 1].f);
     while (i < last && count < PUF_SEGMENTS) {
@@ -108,24 +128,31 @@ static int crossing(const PufSegment *s, float r, float qy, float *low, float *h
 static void cover_pixels(const PufSegment *s, float half, float qy, int x0, int x1,
                          uint8_t *cover) {
     const float most = puf_least(1, 2 * half), outer = half + 0.5f;
+    const float per_length = s->length * s->inverse;
+    const float point = s->inverse == 0; // every pixel is beyond the ends of a point
     for (int x = x0; x < x1; x++) {
         const float px = (float)x + 0.5f - s->ax;
-        const float at = puf_clamp_((px * s->ux + qy * s->uy) * s->inverse, 0, 1);
+        const float along = (px * s->ux + qy * s->uy) * s->inverse - point;
+        const float across = fabsf(px * s->uy - qy * s->ux) * per_length;
+        const float beside =
+            part_inside(&s->edge, half - across) + part_inside(&s->edge, half + across) - 1;
+        const float at = puf_clamp_(along, 0, 1);
         const float ex = px - at * s->ux, ey = qy - at * s->uy;
-        const uint8_t part = puf_byte(puf_clamp_(outer - sqrtf(ex * ex + ey * ey), 0, most));
+        const float beyond = puf_clamp_(outer - sqrtf(ex * ex + ey * ey), 0, most);
+        const uint8_t part = puf_byte(puf_most(at == along ? beside : beyond, 0));
         cover[x] = part > cover[x] ? part : cover[x];
     }
 }
 
 // Raises the coverage of row y, of which cover[x] is that of pixel x.
 static void cover_row(const Path *p, const PufSegment *s, int y, uint8_t *cover) {
-    const float qy = (float)y + 0.5f - s->ay;
+    const float qy = (float)y + 0.5f - s->ay, reach = s->edge.reach;
     float low, high;
-    if (!crossing(s, p->half + 0.5f, qy, &low, &high)) return;
+    if (!crossing(s, p->half + reach, qy, &low, &high)) return;
     const int x0 = puf_ceil_in(s->ax + low - 0.5f, p->x0, p->x1);
     const int x1 = puf_floor_in(s->ax + high + 0.5f, x0, p->x1);
     int a = x1, b = x1; // fully covered between them
-    if (p->half > 0.5f && crossing(s, p->half - 0.5f, qy, &low, &high)) {
+    if (p->half > reach && crossing(s, p->half - reach, qy, &low, &high)) {
         a = puf_ceil_in(s->ax + low - 0.5f, x0, x1);
         b = puf_floor_in(s->ax + high + 0.5f, a, x1);
     }
@@ -168,7 +195,7 @@ static float length_up_to(const Path *p, float limit) {
 
 void puf_draw_path(const PufTarget *t, const PufWord *xy, uint32_t points, float width,
                    const PufInk *ink) {
-    const float half = width / 2, reach = half + 0.5f;
+    const float half = width / 2, reach = half + FARTHEST_EDGE;
     const PufBounds box = puf_bounds(t, xy, points);
     Path p = {.target = t, .xy = xy, .points = points, .half = half};
     p.shorter = end_excess(half);

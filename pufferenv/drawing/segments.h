@@ -10,9 +10,17 @@
 
 enum { PUF_BAND = 32, PUF_SEGMENTS = 256 }; // rows; segments
 
+// A straight edge in some direction. The part of a pixel on one side of it, as a function of the
+// distance to the pixel's centre, rises along a parabola, a line and a parabola.
+typedef struct PufEdge {
+    float straight, reach; // distances up to which it is a line, and changes at all
+    float slope, bend;     // of the line; of the parabolas
+} PufEdge;
+
 typedef struct PufSegment {
     float ax, ay, ux, uy;  // from a to a + u, pixels
     float length, inverse; // of u; 1 / length^2, 0 for a point
+    PufEdge edge;          // along u
 } PufSegment;
 
 typedef struct PufBounds {
