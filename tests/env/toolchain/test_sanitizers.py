@@ -2,9 +2,9 @@
 
 tests/c/fuzz.c plays a game at random in all modes, checks all invariants after each step, and
 compares one thread with three. tests/c/draw.c draws it at the ends of its config, and observes
-pictures of it in two threads. tests/c/raster.c draws hostile lists. tests/c/worker_channel.c has two
-threads in place of a process and its worker. The engine is compiled once for all games, and games
-are built and played in parallel.
+pictures of it in two threads. tests/c/raster.c draws hostile lists. tests/c/worker_channel.c has
+two threads in place of a process and its worker. The engine is compiled once for all games, and
+games are built and played in parallel.
 No program here is compiled for more than the baseline of the architecture.
 """
 
