@@ -34,7 +34,7 @@ def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Byte
     except (OSError, OverflowError):
         raise MemoryError(
             f"one array needs {num_bytes / 2**30:,.1f} GiB of memory, more than there is: "
-            f"reduce num_envs, the horizon or the batch"
+            f"reduce num_envs, the horizon, the batch or what is observed"
         ) from None
     huge = len(pages) if usual is None else min(len(pages), shift + usual)
     if hasattr(mmap, "MADV_HUGEPAGE") and huge >= HUGE_PAGE:

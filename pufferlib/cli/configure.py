@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pufferlib.config import resolve, toml_file
 from pufferlib.config.options import PolicyOptions
-from pufferlib.config.pixel_defaults import PIXEL_DEFAULTS
+from pufferlib.config.pixel_defaults import pixel_defaults
 from pufferlib.config.resolve import FLAGS, Config, Layer
 from pufferlib.config.section import ConfigError
 
@@ -78,7 +78,10 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
         layers.insert(0, Layer(f"{game.name}.toml", games.defaults(name)))
         config = resolve.resolve(full_name(name), game, layers)
         if pixels.on(game, config.fields):
-            layers.insert(1, Layer("defaults for pixels", PIXEL_DEFAULTS))
+            from pufferlib.policies import observation_kinds
+
+            small = config.fields[pixels.PIXELS] < observation_kinds.NATURE_SIDE
+            layers.insert(1, Layer("defaults for pixels", pixel_defaults(small)))
             config = resolve.resolve(full_name(name), game, layers)
         if config.vec.debug and not game.debug:
             game = games.load(name, debug=True)

@@ -11,16 +11,28 @@ from typing import Any
 from pufferlib.config.flags import flag_name, format_value
 
 PIXEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "vec": {"num_envs": 128},
+    "env": {"frame_stack": 2},  # the fewest pictures that show how things move
+    "vec": {"num_envs": 64},
     "train": {
-        "total_timesteps": 5_000_000,
+        "total_timesteps": 4_000_000,
         "horizon": 64,
-        "minibatch_size": 1024,
+        "minibatch_size": 512,
         "update_epochs": 3,
         "learning_rate": 1e-3,
+        "ent_coef": 0.01,
     },
     "policy": {"hidden_size": 256, "num_layers": 1, "conv_filters": 16},
 }
+
+
+def pixel_defaults(small: bool) -> dict[str, dict[str, Any]]:
+    """Return the settings by section and key.
+
+    small: the picture is so small that a network reads it as a map, not as a screen, and does not
+    scale it; then observations are normalized.
+    """
+    train = {**PIXEL_DEFAULTS["train"], "norm_obs": small}
+    return {**PIXEL_DEFAULTS, "train": train}
 
 
 def describe_pixel_defaults() -> str:

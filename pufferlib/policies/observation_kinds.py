@@ -36,7 +36,8 @@ class ImageSize(NamedTuple):
 def image_size(part: ObservationPart) -> ImageSize | None:
     """Return the size of an image, or None if the part is not an image.
 
-    Of three dimensions the first or the last holds the channels, whichever is smaller.
+    Of three dimensions the first or the last holds the channels: of a square image the one that
+    differs, else the smaller one.
     """
     if not isinstance(part.space, Box) or part.dtype != np.uint8:
         return None
@@ -45,7 +46,8 @@ def image_size(part: ObservationPart) -> ImageSize | None:
         return ImageSize(shape[0], shape[1], 1, -1)
     if len(shape) != 3:
         return None
-    first = shape[0] < shape[2]
+    square = (shape[1] == shape[2]) != (shape[0] == shape[1])
+    first = shape[1] == shape[2] if square else shape[0] < shape[2]
     height, width = shape[1:] if first else shape[:2]
     if min(height, width) < MIN_SIDE:
         return None

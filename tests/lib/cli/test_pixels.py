@@ -59,12 +59,14 @@ def test_pixels_bring_defaults_that_a_file_and_flags_override(monkeypatch):
         return configure("breakout", None, given)
 
     config, spec = options()
-    assert spec.pixels["pixels"] == 84
+    assert spec.pixels == {"pixels": 84, "pixel_channels": 1, "frame_stack": 2}
     for section, values in PIXEL_DEFAULTS.items():
-        found = getattr(config, section).asdict()
+        found = config.asdict()[section]
         assert {key: found[key] for key in values} == values
     assert config.train.gamma == 0.999  # breakout.toml's
-    assert config.policy.name == "cnn"
+    assert (config.policy.name, config.train.norm_obs) == ("cnn", False)
+    config, _ = options(("env", "pixels", "16"))
+    assert config.train.norm_obs  # a network does not scale an image of this size
     config, _ = options(("train", "horizon", "16"), ("policy", "name", "mlp"))
     assert (config.train.horizon, config.policy.name) == (16, "mlp")
     Path("mine.toml").write_text("[env]\npixels = 84\n[train]\nhorizon = 8\n[vec]\nnum_envs = 4\n")
@@ -111,7 +113,7 @@ def test_help_and_the_list_of_games_name_the_options(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for option in ("--env.pixels", "--env.pixel-channels", "--env.frame-stack"):
         assert f"{option} " in text
-    assert re.search(r"with --env.pixels: --vec.num-envs \d+ ", text)
+    assert re.search(r"with --env.pixels: --env.frame-stack \d+ --vec.num-envs \d+ ", text)
     assert main(["games", "breakout"]) == 0
     assert "--env.frame-stack 1 in 1 .. 16: pictures of the last steps" in capsys.readouterr().out
     assert main(["train", str(GAME_HEADERS / "script.h"), "--help"]) == 0

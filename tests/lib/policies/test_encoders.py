@@ -85,11 +85,13 @@ def test_a_part_is_of_the_kind_that_its_space_says(space, what, normal):
     assert is_flat(Packing.of(space)) == (what in ("numbers", "bits"))
 
 
-def test_the_smallest_dimension_of_an_image_is_its_channels():
+def test_the_channels_of_an_image_are_what_a_square_leaves_or_its_smallest_dimension():
     for shape, want in {
         (84, 84, 4): (84, 84, 4, 2),
         (4, 84, 96): (84, 96, 4, 0),
         (84, 96): (84, 96, 1, -1),
+        (48, 36, 36): (36, 36, 48, 0),
+        (8, 8, 111): (8, 8, 111, 2),
         (7, 7, 7): (7, 7, 7, 2),
     }.items():
         part = Packing.of(sp.Box(0, 255, shape, np.uint8)).parts[0]
@@ -147,6 +149,24 @@ def test_the_network_of_mnih_et_al_has_their_sizes():
         for layer in layers.layers:
             want = layer(want).relu()
     torch.testing.assert_close(got, want.flatten(1), atol=1e-5, rtol=1e-4)
+
+
+def test_conv_filters_is_the_size_of_the_convolutions_of_a_large_image():
+    for filters, want in {16: [16, 32, 32], 5: [5, 10, 10], 1: [1, 2, 2]}.items():
+        convolutions = made(PIXELS, conv_filters=filters).first.each[0]
+        assert [layer.out_channels for layer in convolutions.layers] == want
+    small = made(GRID, conv_filters=16).first.each[0]
+    assert [layer.out_channels for layer in small.layers] == [16, 32]
+    recurrent = made(PIXELS, "lstm", conv_filters=16).first.each[0]
+    assert [layer.out_channels for layer in recurrent.layers] == [16, 32, 32]
+
+
+def test_bytes_are_exact_in_bfloat16():
+    convolutions = made(PIXELS, conv_filters=2).first.each[0]
+    image = torch.arange(84 * 84 * 4, dtype=torch.int64).remainder(256).to(torch.uint8)
+    image = image.view(1, 84, 84, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(convolutions(image), convolutions(image.float()), rtol=0, atol=0)
 
 
 def test_channels_first_and_last_are_encoded_alike():
