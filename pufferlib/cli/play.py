@@ -94,12 +94,13 @@ def _default_policy(args: argparse.Namespace) -> str:
 
 
 def _play(args: argparse.Namespace, source: "PolicySource") -> None:
+    from pufferlib.run import external_envs
     from pufferlib.run.play import keys_of, play
     from pufferlib.run.play_controls import Controls
     from pufferlib.run.play_session import PlaySession
 
     session = PlaySession(
-        source.spec,
+        external_envs.drawn(source.spec),
         source.policy,
         random=args.policy == "random",
         label="a person" if args.policy == "none" else f"{source.label} and a person",

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pufferenv.drawing.keys import KeyMap, Mouse
 from pufferenv.engine._engine import Axis, Head
+from pufferenv.external.renderer import ExternalRenderer
 from pufferenv.vector_env import PufferVectorEnv
 from pufferlib.run.formatting import number
 from pufferlib.run.play_controls import Controls
@@ -92,7 +93,16 @@ def keys_of(env: PufferVectorEnv) -> KeyMap:
     PlayError if there are none.
     """
     spec = env.game_spec
-    keys = KeyMap(env.renderer.keys, spec.heads, spec.axes, game=spec.name, widest=spec.game)
+    renderer = env.renderer
+    if isinstance(renderer, ExternalRenderer):
+        table = renderer.key_table()
+        if not table:
+            raise PlayError(
+                f"{spec.name} has no keys for a person: it has no get_keys_to_action() with keys "
+                "that have a name here"
+            )
+        return table
+    keys = KeyMap(renderer.keys, spec.heads, spec.axes, game=spec.name, widest=spec.game)
     if not keys:
         raise PlayError(
             f"{spec.name} has no keys for a person: its header has no PUF_KEYS. To begin, add "

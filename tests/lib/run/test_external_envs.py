@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from pufferenv.external.description import describe
 from pufferenv.game_spec import GameSpec
@@ -288,3 +289,17 @@ def test_envs_that_are_drawn_are_in_this_process_and_give_frames():
     assert drawn.game.backend == "serial"
     game = GameSpec.of("squared")
     assert external_envs.drawn(game) is game
+
+
+class CartPoleWithKeys(CartPoleEnv):
+    def get_keys_to_action(self):
+        return {("a",): 0, ("d",): 1}
+
+
+def test_a_person_plays_an_env_with_its_own_keys(capsys, monkeypatch):
+    pytest.importorskip("pygame", reason="pygame opens the window; the extra `render` has it")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    gymnasium.register("CartPoleWithKeys-v0", CartPoleWithKeys, max_episode_steps=5)
+    assert main(["play", "gym:CartPoleWithKeys-v0", "--episodes=1", "--speed=64"]) == 0
+    assert "episode 1: score 5, length 5" in capsys.readouterr().out
+    assert "has no keys for a person" in error_of(capsys, "play", CARTPOLE)
