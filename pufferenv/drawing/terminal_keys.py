@@ -2,8 +2,8 @@
 
 A terminal reports that a key was typed, again and again while it is held, and never that it was
 released. So a key counts as held for a while after it was typed: until the terminal repeats it for
-the first time, then from one repetition to the next. A capital letter or an arrow with Shift holds
-Shift as well.
+the first time, then from one repetition to the next. What comes sooner than a first repetition is
+another press. A capital letter or an arrow with Shift holds Shift as well.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from pufferenv.drawing.key_names import name_of
 
 FIRST, REPEATED = 0.5, 0.15  # seconds for which a key that was typed counts as held
+SOONEST = 0.2  # seconds until a terminal repeats a key for the first time, at least
 LETTERS = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end",
            "P": "f1", "Q": "f2", "R": "f3", "S": "f4"}  # fmt: skip
 NUMBERS = {1: "home", 2: "insert", 3: "delete", 4: "end", 5: "pageup", 6: "pagedown", 11: "f1",
@@ -61,6 +62,7 @@ class TerminalKeyboard:
         self._stream = stream
         self._saved: list[Any] | None = None
         self._until: dict[str, float] = {}  # by held key: when it counts as released
+        self._since: dict[str, float | None] = {}  # when it was pressed; None: it is repeated
 
     def __enter__(self) -> TerminalKeyboard:
         with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
@@ -90,12 +92,16 @@ class TerminalKeyboard:
             del self._until[key]
         for key, shifted in typed_keys(text):
             for name in ("shift", key) if shifted else (key,):
-                held = name in self._until
-                self._until[name] = max(
-                    self._until.get(name, 0), now + (REPEATED if held else FIRST)
-                )
-                if not held:
+                since = self._since.get(name)
+                again = name in self._until and since is not None and now - since < SOONEST
+                if again:
+                    events.append((name, False))
+                if again or name not in self._until:
                     events.append((name, True))
+                    self._since[name], lasts = now, FIRST
+                else:
+                    self._since[name], lasts = None, REPEATED
+                self._until[name] = max(self._until.get(name, 0), now + lasts)
         return events
 
     def wait(self, seconds: float) -> None:

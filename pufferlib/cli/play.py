@@ -113,6 +113,8 @@ def _play(args: argparse.Namespace, source: "PolicySource") -> None:
         keys = keys_of(session.env)
         controls = Controls(keys, has_policy=session.has_policy)
         controls.speed = args.speed
+        if not source.spec.game.source:  # its picture, of any size, has no room for the keys
+            print("\n".join(["keys:", *controls.lines(session.env.num_envs > 1)]), flush=True)
         stage = _stage(args, source, session)
         try:
             play(session, controls, stage, episodes=args.episodes)

@@ -6,14 +6,18 @@ A stage shows the env and reports keys: a window (play_window.py) or a terminal 
 from collections.abc import Sequence
 from typing import Protocol
 
+from pufferenv.drawing._drawing import KeyBinding
 from pufferenv.drawing.keys import KeyMap, Mouse
 from pufferenv.engine._engine import Axis, Head
 from pufferenv.external.renderer import ExternalRenderer
+from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import PufferVectorEnv
 from pufferlib.run.formatting import number
 from pufferlib.run.play_controls import Controls
 from pufferlib.run.play_session import PlaySession
 
+KEY_ROWS = ("0123456789", "qwertyuiop", "asdfghjkl", "zxcvbnm")  # for heads without keys
+KEY_PAIRS = (("left", "right"), ("down", "up"), ("home", "end"), ("pagedown", "pageup"))  # for axes
 HOLD = 1.5  # seconds for which the end of an episode stays
 
 
@@ -87,21 +91,14 @@ def status(session: PlaySession, controls: Controls) -> tuple[str, str]:
 
 
 def keys_of(env: PufferVectorEnv) -> KeyMap:
-    """Return the keys of an env's game.
+    """Return the keys of an env's game; of an env written in Python its own, else digits.
 
     Raise NotDrawn if it does not draw itself, KeyBindingError for a wrong row of its PUF_KEYS, and
     PlayError if there are none.
     """
-    spec = env.game_spec
-    renderer = env.renderer
+    spec, renderer = env.game_spec, env.renderer
     if isinstance(renderer, ExternalRenderer):
-        table = renderer.key_table()
-        if not table:
-            raise PlayError(
-                f"{spec.name} has no keys for a person: it has no get_keys_to_action() with keys "
-                "that have a name here"
-            )
-        return table
+        return renderer.key_table() or _default_keys(spec)
     keys = KeyMap(renderer.keys, spec.heads, spec.axes, game=spec.name, widest=spec.game)
     if not keys:
         raise PlayError(
@@ -110,6 +107,20 @@ def keys_of(env: PufferVectorEnv) -> KeyMap:
             f"keys, label\n\n{example_rows(spec.heads, spec.axes)}\n\n"
             "pufferenv/draw.h has all that a row may say"
         )
+    return keys
+
+
+def _default_keys(spec: GameSpec) -> KeyMap:
+    """Return keys for any heads and axes: a row of keys for each head, two keys for each axis."""
+    rows: list[KeyBinding] = []
+    for head, line in zip(spec.heads, KEY_ROWS, strict=False):
+        rows += [KeyBinding(head.name, n, key, f"{n}") for n, key in enumerate(line[: head.n])]
+    for axis, (less, more) in zip(spec.axes, KEY_PAIRS, strict=False):
+        for key, value in ((less, max(axis.low, -1.0)), (more, min(axis.high, 1.0))):
+            rows.append(KeyBinding(axis.name, value, key, f"{axis.name or 'axis'} {value:g}"))
+    keys = KeyMap(rows, spec.heads, spec.axes, game=spec.name)
+    if not keys:
+        raise PlayError(f"{spec.name} has no actions that a person could choose")
     return keys
 
 

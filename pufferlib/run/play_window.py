@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from pufferenv.drawing._drawing import DisplayList
+from pufferenv.drawing.grid import caption_size
 from pufferenv.drawing.hud import CYAN, GREEN, with_frame, with_text, wrapped
 from pufferenv.drawing.keys import Mouse
 from pufferenv.drawing.viewer import Viewer
@@ -11,6 +12,7 @@ from pufferlib.run.play import status
 from pufferlib.run.play_controls import Controls
 from pufferlib.run.play_session import PlaySession
 
+LEAST_WIDTH = 480  # pixels of a window that shows frames of an env written in Python
 FRAME = 1 / 30  # seconds between two looks at the keys while nothing moves
 
 
@@ -79,10 +81,12 @@ class PlayWindow:
         if lists is None:
             frames = source.frames(env._engine, [0])
             self._view = 0.0, 0.0, float(frames.shape[2]), float(frames.shape[1])
-            self._open(frames.shape[2], frames.shape[1])
+            scale = -(-LEAST_WIDTH // frames.shape[2])  # old games have small pictures
+            strip = caption_size(frames.shape[2])
+            self._open(scale * frames.shape[2], scale * (frames.shape[1] + strip))
             viewer = self._opened
             viewer.pace = self._pace * controls.speed
-            viewer.show_frames(list(frames), [f"{left}   {right}"], wait=wait)
+            viewer.show_frames(list(frames), [f"{right}   {left}"], wait=wait)
             return
         game: DisplayList = lists[0]
         if env.num_envs > 1:

@@ -1,5 +1,7 @@
 """KeyMap: what rows of PUF_KEYS are legal, and which action the keys that are down mean."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -229,3 +231,17 @@ def test_a_python_envs_table_takes_the_largest_entry_whose_keys_are_down():
     assert keys.action((), ("d",))[0].tolist() == [2]  # pressed and released
     assert "left  action 0" in keys.help() and "no key  action 1" in keys.help()
     assert not KeyTable({(): action(1)}, (Head("action", "", 5),), ())
+
+
+@pytest.mark.parametrize("end", ["min", "default", "max"])
+@pytest.mark.parametrize("name", games.names())
+def test_the_rows_of_every_game_are_right_and_reach_each_of_its_first_choices(name, end):
+    game = games.load(name)
+    config = {f.name: getattr(f, end) for f in game.config_fields}
+    shapes = game.shapes(game.pack(config))
+    keys = KeyMap(games.drawing(game).keys, shapes.heads, shapes.axes, game=name, widest=game)
+    assert keys and all(line.split() for line in keys.help())
+    reached = [keys.action(held, held)[0] for held in [(), *((key,) for key in keys.keys)]]
+    reached += [keys.action(pair, pair)[0] for pair in combinations(keys.keys, 2)]
+    for k, head in enumerate(shapes.heads):
+        assert {int(choices[k]) for choices in reached} >= {*range(min(head.n, 10))}

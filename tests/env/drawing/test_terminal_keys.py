@@ -43,6 +43,14 @@ def test_a_typed_key_is_held_until_it_would_have_been_repeated():
     assert keyboard.take("", 20 + FIRST * 0.9 + REPEATED * 2) == [("a", False)]
 
 
+def test_a_key_that_is_typed_sooner_than_a_terminal_repeats_it_was_pressed_again():
+    keyboard = TerminalKeyboard(io.StringIO())
+    assert keyboard.take("a", 1) == [("a", True)]
+    assert keyboard.take("aa", 1.1) == [("a", False), ("a", True)] * 2
+    assert keyboard.take("a", 1.1 + FIRST * 0.9) == []
+    assert keyboard.take("a", 1.1 + FIRST * 0.9 + 0.03) == []  # the terminal repeats it
+
+
 def test_capital_letters_hold_shift_as_well():
     keyboard = TerminalKeyboard(io.StringIO())
     assert keyboard.take("A", 1) == [("shift", True), ("a", True)]

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
 from pufferenv import games
+from pufferenv.external.game import ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import make
 from pufferlib.config.options import PolicyOptions
@@ -337,3 +339,40 @@ def test_the_mouse_moves_an_axis():
     taken = actions_of(session)
     play(session, Controls(keys, has_policy=False), stage)
     assert [axes[0, 0] for _, axes in taken] == [0.5, 0.5]
+
+
+def test_envs_written_in_python_are_played_with_their_own_keys_or_digits():
+    class Up(gymnasium.Env):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+        observation_space = gymnasium.spaces.Box(0, 9, (1,), np.float32)
+        action_space = gymnasium.spaces.Discrete(3)
+        render_mode = "rgb_array"
+        keys = {(ord("w"),): 2, ("s",): 1}  # noqa: RUF012
+
+        def reset(self, seed=None, options=None):
+            super().reset(seed=seed)
+            self.steps = 0
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            self.steps += 1
+            return np.full(1, action, np.float32), float(action), self.steps == 5, False, {}
+
+        def render(self):
+            return np.zeros((40, 60, 3), np.uint8)
+
+    class Keyed(Up):
+        def get_keys_to_action(self):
+            return self.keys
+
+    for maker, events, wanted in (
+        (Keyed, {0: [("w", True)], 2: [("w", False)], 3: [("s", True)]}, [2, 2, 0, 1]),
+        (Up, {0: [("2", True)], 2: [("2", False)], 3: [("1", True)]}, [2, 2, 0, 1]),
+    ):
+        spec = GameSpec.of(ExternalGame(maker, name="up"))
+        session = PlaySession(spec)
+        taken = actions_of(session)
+        stage = Script({**events, 4: [("escape", True)]})
+        play(session, Controls(keys_of(session.env), has_policy=False), stage)
+        assert [int(choices.reshape(-1)[0]) for choices, _ in taken] == wanted
+        session.close()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pufferenv.game_spec import GameSpec
+from pufferlib.run import external_envs
 from pufferlib.run.play import keys_of, play
 from pufferlib.run.play_controls import Controls
 from pufferlib.run.play_session import PlaySession
@@ -165,3 +166,13 @@ def test_resizing_and_hiding_the_help_keep_the_game_in_view():
     _, controls, stage, taken = played("royale", events, steps=9, random=True)
     assert len(taken) == 9 and not controls.help and controls.own_view
     assert stage._viewer._canvas.shape == (700, 500, 3)
+
+
+def test_frames_of_an_env_written_in_python_are_shown_with_a_line_above_them():
+    spec = external_envs.drawn(GameSpec.of(external_envs.load("gym:FrozenLake-v1", {})))
+    session = PlaySession(spec, seed=1)
+    stage = Posting({2: lambda *_: key(pygame.K_1), 6: lambda *_: key(pygame.K_ESCAPE)})
+    taken = actions_of(session)
+    play(session, Controls(keys_of(session.env), has_policy=False), stage)
+    assert [choices.reshape(-1)[0] for choices, _ in taken][:3] == [0, 0, 1]
+    session.close()
