@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from pufferenv.drawing.rendering import DrawnByItself
 from pufferlib.cli import arguments, printing, recording, rendering
 from pufferlib.cli.configure import Settings
 from pufferlib.config.section import ConfigError
@@ -153,6 +154,13 @@ def _keep(kept: "Sequence[Recording]") -> None:
 def _check_drawn(args: argparse.Namespace, evaluator: "Evaluator") -> None:
     """Raise ConfigError for an env or an agent that cannot be drawn."""
     rendering.check_agent(args.agent, evaluator.env.env_agents)
+    if isinstance(evaluator.spec.game, DrawnByItself):
+        for flag, given in (("--size", args.size), ("--agent", args.agent)):
+            if given is not None:
+                raise ConfigError(
+                    f"{flag} {given}: {evaluator.spec.name} is written in Python and draws itself, "
+                    f"at its own size and for everybody; leave out {flag}"
+                )
     if args.render_envs > evaluator.num_envs:
         raise ConfigError(
             f"--render-envs {args.render_envs} is more than the {evaluator.num_envs} envs that "

@@ -78,7 +78,7 @@ class Times:
 class VideoFile:
     """Writes frames to a file.
 
-    seconds: the most that the file lasts. max_frames: the most frames that are drawn for it.
+    seconds, max_frames: the most that the file lasts and has.
     episodes: the number of `last` frames with which the file is complete; None: any number.
     """
 
@@ -97,9 +97,8 @@ class VideoFile:
         self.path, self._fps, self._episodes = path, fps, episodes
         self._times, self._steps_per_frame = Times(), (pace or fps) / fps
         self.between = self._steps_per_frame % 1 != 0
-        self._most = max(1.0, min(max_frames, seconds * fps))
+        self._most = max(1, round(min(max_frames, seconds * fps, 1e9)))
         self._writer: VideoWriter | None = None
-        self._drawn = 0
 
     def times(self, *, first: bool = False, last: bool = False) -> list[float]:
         """Return when frames are to be shown, as Screen documents it."""
@@ -109,14 +108,12 @@ class VideoFile:
         """Append a frame; `last` repeats it, so that it is to be seen for longer."""
         if self._writer is None:
             self._writer = VideoWriter(self.path, frame.shape[1], frame.shape[0], self._fps)
-        self._writer.add(frame)
-        self._drawn += 1
+        for _ in range(max(1, int(HOLD * self._fps)) if last else 1):
+            if self._writer.frames < self._most:
+                self._writer.add(frame)
         if last and self._episodes is not None:
             self._episodes -= 1
-        complete = self._drawn >= self._most or self._episodes == 0
-        if last and self._drawn < self._most:
-            for _ in range(int(HOLD * self._fps) - 1):
-                self._writer.add(frame)
+        complete = self._writer.frames >= self._most or self._episodes == 0
         return not complete
 
     def close(self) -> None:

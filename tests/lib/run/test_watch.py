@@ -1,0 +1,238 @@
+"""Watching evaluations: what is drawn when, on which screen, and that results stay the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from pufferenv import games
+from pufferenv.drawing.renderer import Renderer
+from pufferenv.game_spec import GameSpec
+from pufferenv.vector_env import make
+from pufferlib.config.options import PolicyOptions
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
+from pufferlib.run import external_envs
+from pufferlib.run.evaluate import Evaluator, evaluate
+from pufferlib.run.screens import Times
+from pufferlib.run.watch import Shown, picture_of, watch
+from tests.support.games import load_game
+
+WIDTH = 60
+
+
+class Recorder:
+    """A screen that keeps what it is shown, until it has `most` frames."""
+
+    def __init__(self, most=10**6, *, live=False, steps_per_frame=1.0):
+        self.live, self.between = live, steps_per_frame % 1 != 0
+        self.frames, self.lasts, self.statuses, self.closed = [], [], [], 0
+        self._most, self._steps_per_frame, self._times = most, steps_per_frame, Times()
+
+    def times(self, *, first=False, last=False):
+        return self._times.of_step(self._steps_per_frame, first, last)
+
+    def show(self, frame, status="", *, last=False):
+        assert not self.closed
+        self.frames.append(frame.copy())
+        self.lasts.append(last)
+        self.statuses.append(status)
+        return len(self.frames) < self._most
+
+    def close(self):
+        self.closed += 1
+
+
+def plain(result):
+    return {key: value for key, value in result.asdict().items() if key != "seconds"}
+
+
+def evaluator(spec, *, policy=None, episodes=3, num_envs=1, **more):
+    arguments = {"seed": 3, "show_endings": True, "render_size": WIDTH, **more}
+    return Evaluator(policy, spec, episodes=episodes, num_envs=num_envs, **arguments)
+
+
+def expected_frames(spec, episodes):
+    """Return the frames of the first episodes of one env with random actions, drawn directly."""
+    env = make(spec, 1, seed=3, autoreset_mode="disabled", render_size=WIDTH)
+    renderer = Renderer(games.drawing(spec.game), spec.packed, WIDTH)
+    env.reset(seed=3)
+    with Evaluator(None, spec, episodes=episodes, num_envs=1, seed=3) as run:
+        frames = [renderer.frames(env._engine, [0])[0]]
+        while not run.done:
+            step = run.step()
+            env.step(step.actions)
+            frames.append(renderer.frames(env._engine, [0])[0])
+            if step.ended[0] and not run.done:
+                env.reset(options={"reset_mask": np.ones(1, bool)})
+                frames.append(renderer.frames(env._engine, [0])[0])
+    env.close()
+    return np.stack(frames)
+
+
+def test_every_state_is_drawn_endings_and_beginnings_too():
+    spec = GameSpec.of("squared")
+    screen = Recorder(live=True)
+    with evaluator(spec) as run:
+        (result,), stopped = watch([Shown(run, "x")], [screen])
+    assert not stopped and screen.closed
+    expected = expected_frames(spec, 3)
+    assert len(screen.frames) == len(expected) == result.agent_steps + 3
+    assert np.array_equal(np.stack(screen.frames), expected)
+    assert sum(screen.lasts) == 3 and screen.lasts[-1]
+
+
+GAMES = {
+    "choices": (lambda: GameSpec.of("breakout"), {}),
+    "masks": (lambda: GameSpec.of("royale"), {}),
+    "recurrent": (lambda: GameSpec.of("cartpole"), {"name": "lstm"}),
+    "Python env": (
+        lambda: external_envs.drawn(
+            GameSpec.of(external_envs.load("gym:CartPole-v1", {})),
+        ),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("steps_per_frame", [1, 0.25, 3])
+@pytest.mark.parametrize("name", GAMES)
+def test_what_is_drawn_changes_no_result(name, steps_per_frame):
+    make_spec, options = GAMES[name]
+    spec = make_spec()
+    policy = make_policy(PolicyOptions(hidden_size=8, **options), PolicySpec.of(spec), seed=1)
+    arguments = {"episodes": 5, "num_envs": 3, "seed": 3, "max_steps": 200}
+    with evaluator(spec, policy=policy, **arguments) as run:
+        screen = Recorder(60, steps_per_frame=steps_per_frame)  # full before the end
+        (result,), _ = watch([Shown(run, "x", num_envs=2)], [screen])
+    assert len(screen.frames) == 60
+    assert plain(result) == plain(evaluate(policy, spec, **arguments))
+
+
+def test_compared_evaluations_wait_for_each_other_and_give_the_results_of_each_alone():
+    spec = GameSpec.of("cartpole")
+    policy = make_policy(PolicyOptions(hidden_size=8), PolicySpec.of(spec), seed=1)
+    with torch.no_grad():  # far from random, so that its episodes have other lengths
+        for parameter in policy.parameters():
+            parameter *= 8
+    screen = Recorder(live=True)
+    with evaluator(spec, policy=policy) as one, evaluator(spec) as other:
+        shown = [Shown(one, "trained"), Shown(other, "random")]
+        results, _ = watch(shown, [screen])
+    alone = [evaluate(p, spec, episodes=3, num_envs=1, seed=3) for p in (policy, None)]
+    assert [plain(result) for result in results] == [plain(result) for result in alone]
+    # While one waits, its half of the picture stays as it was at the end of its episode.
+    lasts = [i for i, last in enumerate(screen.lasts) if last]
+    assert len(lasts) == 3
+    width = screen.frames[0].shape[1]
+    for end in lasts:
+        halves = np.stack(screen.frames[end - 1 : end + 1])
+        still = [
+            np.array_equal(halves[0][20:, part], halves[1][20:, part])
+            for part in (np.s_[: width // 2 - 4], np.s_[width // 2 + 4 :])
+        ]
+        assert sorted(still) == [False, True]
+    assert "trained: score" in screen.statuses[lasts[0]]
+    assert "trained: return 0" in screen.statuses[0] and "random: return 0" in screen.statuses[0]
+
+
+def test_a_person_ends_an_evaluation_which_keeps_the_episodes_that_ended():
+    spec = GameSpec.of("squared")
+    with evaluator(spec, episodes=1000) as run:
+        screens = [Recorder(300, live=True), Recorder()]
+        (result,), stopped = watch([Shown(run, "x")], screens)
+    assert stopped and all(screen.closed for screen in screens)
+    assert result.episodes == sum(screens[0].lasts) > 3
+    assert result.unfinished == 1000 - result.episodes
+    assert len(screens[1].frames) == 299 or len(screens[1].frames) == 300
+
+
+def test_an_error_or_an_interrupt_closes_the_screens():
+    class Broken(Recorder):
+        def show(self, frame, status="", *, last=False):
+            raise KeyboardInterrupt
+
+    screens = [Recorder(), Broken()]
+    with evaluator(GameSpec.of("squared")) as run, pytest.raises(KeyboardInterrupt):
+        watch([Shown(run, "x")], screens)
+    assert [screen.closed for screen in screens] == [1, 1]
+
+
+def test_several_envs_are_one_picture_and_several_evaluations_have_captions():
+    spec = GameSpec.of("squared")
+    with evaluator(spec, num_envs=3, episodes=3) as one, evaluator(spec, num_envs=3) as other:
+        single, grid = Shown(one, "a"), Shown(one, "a", num_envs=3)
+        picture = picture_of([single])
+        height, width = picture.shape[:2]
+        assert width == WIDTH
+        tiled = picture_of([grid])
+        assert np.array_equal(tiled[:height, :width], picture)
+        assert tiled.shape[0] > height and tiled.shape[1] > width
+        both = picture_of([single, Shown(other, "b")])
+        assert both.shape[1] > 2 * width and both.shape[0] > height
+        strip = both.shape[0] - height
+        assert np.array_equal(both[strip:, :width], picture)
+        assert (both[:strip, :width].max(axis=(1, 2)) > 150).any()  # white letters
+
+
+def test_the_view_of_a_dead_agent_passes_to_the_next_live_one():
+    spec = GameSpec.of("royale")
+    with evaluator(spec, episodes=1) as run:
+        shown = Shown(run, "x", agent=3)
+        assert shown._seen_by() == [3]
+        views = set()
+        for _ in range(400):
+            run.begin_next(run.step().ended)
+            (agent,) = shown._seen_by()
+            assert run.env.alive[agent]
+            views.add(agent)
+        assert len(views) > 1
+        run.env.alive[:] = False
+        assert shown._seen_by() == [3]  # after the end there is no live one
+
+
+def test_frames_between_two_steps_are_interpolated_but_not_from_an_ending_to_a_beginning():
+    spec = GameSpec.of("squared")
+    screen, exact = Recorder(steps_per_frame=0.5, live=True), expected_frames(spec, 2)
+    with evaluator(spec, episodes=2) as run:
+        watch([Shown(run, "x")], [screen])
+    frames = np.stack(screen.frames)
+    starts = [0, *(i + 1 for i, last in enumerate(screen.lasts[:-1]) if last)]
+    assert len(starts) == 2
+    of_steps = [
+        frame
+        for begin, end in zip(starts, [*starts[1:], len(frames)], strict=True)
+        for frame in frames[begin:end:2]
+    ]
+    assert np.array_equal(np.stack(of_steps), exact)
+    between = frames[starts[0] + 1 : starts[1] : 2]
+    moved = sum(
+        not np.array_equal(frame, exact[i]) and not np.array_equal(frame, exact[i + 1])
+        for i, frame in enumerate(between)
+    )
+    assert moved > len(between) / 3  # the agent is drawn where it is in no step
+
+
+def test_a_game_that_does_not_draw_itself_says_how_to_begin():
+    with (
+        evaluator(GameSpec.of(load_game("masked"))) as run,
+        pytest.raises(games.NotDrawn, match="masked does not draw itself"),
+    ):
+        Shown(run, "x")
+
+
+@pytest.mark.parametrize(
+    ("steps_per_frame", "expected"),
+    [
+        (1, [[1], [1], [1], [1]]),
+        (0.5, [[0.5, 1], [0.5, 1], [0.5, 1], [0.5, 1]]),
+        (0.2, [[0.2, 0.4, 0.6, 0.8, 1]] * 4),
+        (2, [[], [1], [], [1]]),
+        (1.5, [[], [0.5], [1], [1]]),  # the last step is shown in any case
+        (0.75, [[0.75], [0.5], [0.25, 1], [0.75, 1]]),
+    ],
+)
+def test_times_of_frames(steps_per_frame, expected):
+    times = Times()
+    assert times.of_step(steps_per_frame, True, False) == [1]
+    found = [times.of_step(steps_per_frame, False, i == 3) for i in range(4)]
+    assert [[round(t, 6) for t in step] for step in found] == expected
