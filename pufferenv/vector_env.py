@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -31,16 +30,10 @@ from pufferenv.drawing.rendering import (
     RenderSize,
 )
 from pufferenv.engine._engine import DISABLED, NEXT_STEP, SAME_STEP, Axis, Game, Head
-from pufferenv.engine.arrays import given_memory
+from pufferenv.engine.arrays import GivenBuffers
 from pufferenv.game_config import count, env_seeds, merged
 from pufferenv.game_spec import GameLike, GameSpec
 
-BUFFERS = {  # name of an engine's array: its name in `make(buffers=...)`
-    "observation": "observations",
-    "reward": "rewards",
-    "termination": "terminations",
-    "truncation": "truncations",
-}
 MODES = {
     AutoresetMode.SAME_STEP: SAME_STEP,
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -166,7 +159,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.single_action_space = spec.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        given = _Buffers(buffers or {})
+        given = GivenBuffers(buffers or {})
         self._engine = spec.open(
             envs,
             mode=MODES[self.autoreset_mode],
@@ -416,30 +409,6 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         if self._rendering is not None:
             self._rendering.close()
         self._engine.close()
-
-
-class _Buffers:
-    """The memory that a caller gives for some of the arrays that `step` returns."""
-
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        if unknown := sorted(set(given) - set(BUFFERS.values())):
-            raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS.values())}")
-        self._given, self._arrays = given, dict[str, npt.NDArray[Any]]()
-
-    def allocate(self, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Return the memory for an array of the engine; None if the caller gave none."""
-        name = BUFFERS.get(array, "")
-        if name not in self._given:
-            return None
-        memory = given_memory(name, self._given[name], shape, dtype)
-        self._arrays[name] = memory.view(dtype).reshape(shape)
-        return self._arrays[name]
-
-    def refuse_overlaps(self) -> None:
-        """Raise ValueError if two of the given buffers share memory."""
-        for one, other in combinations(self._arrays, 2):
-            if np.may_share_memory(self._arrays[one], self._arrays[other]):
-                raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")
 
 
 def _mode(given: str | AutoresetMode) -> AutoresetMode:

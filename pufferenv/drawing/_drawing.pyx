@@ -2,6 +2,7 @@
 """Display lists of envs, and pictures of them. Documented in _drawing.pyi."""
 
 import os
+import threading
 from collections import namedtuple
 
 import numpy as np
@@ -258,13 +259,14 @@ cdef class Drawing:
 
     cdef const PufDrawing *drawing
     cdef PufWord *buffer
-    cdef object memory
+    cdef object memory, lock  # of the buffer
     cdef uint32_t room
     cdef readonly str path, name, source
     cdef readonly tuple keys
 
     def __init__(self, path):
         self.path = os.path.abspath(os.fspath(path))
+        self.lock = threading.Lock()
         cdef bytes encoded = os.fsencode(self.path)
         cdef void *handle = dlopen(encoded, RTLD_NOW | RTLD_LOCAL)
         if handle == NULL:
@@ -354,23 +356,27 @@ cdef class Drawing:
 
     def draw(self, engine, int env, bytes config, int agent=-1):
         """Return the DisplayList of one env as `agent` sees it; -1: as everybody does."""
-        cdef PufCanvas canvas = self._list(engine, env, agent, config)
-        words = self.memory[:canvas.count + 1].copy()
+        cdef PufCanvas canvas
+        with self.lock:
+            canvas = self._list(engine, env, agent, config)
+            words = self.memory[:canvas.count + 1].copy()
         view = (canvas.view[0], canvas.view[1], canvas.view[2], canvas.view[3])
         return DisplayList(words, view)
 
     def render(self, engine, envs, bytes config, images, agents=None):
         """Draw envs (n,) into uint8 images (n, H, W, C), each as its agent of `agents` sees it."""
-        cdef PufCanvas canvas
-        cdef PufImage target
+        with self.lock:
+            for k, env in enumerate(envs):
+                self._render(engine, env, -1 if agents is None else agents[k], config, images[k])
+
+    cdef _render(self, engine, int env, int agent, bytes config, image):
+        """Draw one env into an image (H, W, C)."""
+        cdef PufImage target = image_of(image)
+        cdef PufCanvas canvas = self._list(engine, env, agent, config)
         cdef int status
-        for k, env in enumerate(envs):
-            canvas = self._list(engine, env, -1 if agents is None else agents[k], config)
-            target = image_of(images[k])
-            with nogil:
-                status = puf_raster(canvas.words, canvas.count, canvas.view, &target)
-            if status:
-                shape = wrong_shape(canvas.words, canvas.count)
-                raise DisplayListError(
-                    f"{self.name} draws {shape} {NOT_FINITE}: "
-                    f"{seen_by(env, canvas.agent)}")
+        with nogil:
+            status = puf_raster(canvas.words, canvas.count, canvas.view, &target)
+        if status:
+            shape = wrong_shape(canvas.words, canvas.count)
+            raise DisplayListError(
+                f"{self.name} draws {shape} {NOT_FINITE}: {seen_by(env, canvas.agent)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,12 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 HUGE_PAGE = 2 << 20  # bytes; arrays from this size on ask for huge pages
 SMALL = 1 << 16  # bytes; larger arrays are mapped, so that unused pages take no memory
+BUFFERS = {  # name of an engine's array: its name in `make(buffers=...)`
+    "observation": "observations",
+    "reward": "rewards",
+    "termination": "terminations",
+    "truncation": "truncations",
+}
 
 
 def own_memory(num_bytes: int, place: int = 0, usual: int | None = None) -> Bytes:
@@ -63,3 +71,27 @@ def given_memory(name: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[
     if array.size and array.ctypes.data % dtype.itemsize:
         raise ValueError(f"{what}; this one is not aligned to {dtype.itemsize} bytes")
     return array
+
+
+class GivenBuffers:
+    """The memory that a caller gives for some of the arrays that `step` returns."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        if unknown := sorted(set(given) - set(BUFFERS.values())):
+            raise ValueError(f"buffers has no {unknown[0]!r}, only {', '.join(BUFFERS.values())}")
+        self._given, self._arrays = given, dict[str, npt.NDArray[Any]]()
+
+    def allocate(self, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Return the memory for an array of the engine; None if the caller gave none."""
+        name = BUFFERS.get(array, "")
+        if name not in self._given:
+            return None
+        memory = given_memory(name, self._given[name], shape, dtype)
+        self._arrays[name] = memory.view(dtype).reshape(shape)
+        return self._arrays[name]
+
+    def refuse_overlaps(self) -> None:
+        """Raise ValueError if two of the given buffers share memory."""
+        for one, other in combinations(self._arrays, 2):
+            if np.may_share_memory(self._arrays[one], self._arrays[other]):
+                raise ValueError(f"buffers[{one!r}] and buffers[{other!r}] share memory")

@@ -336,3 +336,23 @@ def test_a_render_during_a_step_of_another_thread_is_refused() -> None:
     thread.join()
     assert "another thread is in a step" in str(refused[0])
     env.render()
+
+
+def test_threads_that_draw_one_env_do_not_disturb_each_other() -> None:
+    env = pufferenv.make("royale", 2, seed=1, render_mode="rgb_array", render_size=120)
+    env.reset()
+    renderer, engine = env.renderer, env._engine
+    expected = renderer.frames(engine, [0, 1])
+    wrong: list[int] = []
+
+    def draw(index: int) -> None:
+        for _ in range(60):
+            frame = renderer.frames(engine, [index])[0]
+            wrong.extend([index] * bool((frame != expected[index]).any()))
+
+    threads = [threading.Thread(target=draw, args=(i % 2,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
