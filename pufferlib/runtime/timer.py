@@ -66,8 +66,9 @@ class Timer:
 def seconds_of(run: Callable[[], object], min_seconds: float) -> float:
     """Return the mean seconds of one call over `min_seconds` of calls, after one to warm up."""
     run()
-    calls, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < min_seconds:
+    calls, passed, begin = 0, 0.0, time.perf_counter()
+    while calls == 0 or passed < min_seconds:
         run()
         calls += 1
+        passed = time.perf_counter() - begin
     return passed / calls

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pufferlib.runtime.timer import SECTIONS, Timer
+from pufferlib.runtime import timer
+from pufferlib.runtime.timer import SECTIONS, Timer, seconds_of
 
 
 class Clock:
@@ -56,3 +57,11 @@ def test_queued_work_counts_for_the_section_that_queued_it():
 def test_an_unknown_section_is_an_error():
     with pytest.raises(KeyError, match="foo"):
         Timer().enter("foo")
+
+
+def test_a_function_is_timed_at_least_once_however_late_the_clock_is_read(monkeypatch):
+    """The process may be kept from its core for long between two readings of the clock."""
+    times, calls = iter([0.0, 5.0]), []
+    monkeypatch.setattr(timer.time, "perf_counter", lambda: next(times))
+    assert seconds_of(lambda: calls.append(1), 0.001) == 5
+    assert len(calls) == 2  # the first one warms up
