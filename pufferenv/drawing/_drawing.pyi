@@ -70,8 +70,9 @@ class DisplayList:
 class Drawing:
     """How a game draws itself: its drawing object, which stays loaded.
 
-    `config` is what `Game.pack` returned, and `engine` the Engine whose envs are drawn. Threads that
-    use one Drawing wait for each other. Raises ImportError for a file that is not a drawing object.
+    `config` is what `Game.pack` returned, and `engine` the Engine whose envs are drawn. Threads
+    that use one Drawing wait for each other. Raises ImportError for a file that is not a drawing
+    object.
     """
 
     path: str

@@ -79,6 +79,7 @@ class Rendering:
         elif envs is None:
             self._envs = self._envs[:MOST_SHOWN]
         self._viewer: Viewer | None = None
+        self._were_over = np.zeros(engine.num_envs, np.bool_)  # needs_reset when last shown
 
     def render(self) -> tuple[Frame, ...] | str | None:
         """Return frames, or text; or show the envs in the window and return None."""
@@ -109,12 +110,20 @@ class Rendering:
         lists = source.lists(self._engine, envs)
         if lists is not None:
             viewer = self._opened(source.width, source.height)
-            viewer.show(lists, wait=wait, smooth=smooth)
+            began = self._began_episodes()
+            viewer.show(lists, wait=wait, smooth=[smooth and not began[env] for env in envs])
         else:
             frames = list(source.frames(self._engine, envs))
             viewer = self._opened(frames[0].shape[1], frames[0].shape[0])
             viewer.show_frames(frames, wait=wait)
         return not viewer.events().closed
+
+    def _began_episodes(self) -> npt.NDArray[np.bool_]:
+        """Return the envs (E,) that began an episode since the last call: nothing glides there."""
+        ended, over = (self._engine.arrays[key] for key in ("has_final_log", "needs_reset"))
+        began: npt.NDArray[np.bool_] = (ended | self._were_over) & ~over
+        self._were_over = over.copy()
+        return began
 
     def _opened(self, width: int, height: int) -> Viewer:
         """Return the window, which is opened for envs of this size at first."""

@@ -86,16 +86,17 @@ class Viewer:
         labels: Sequence[str] | None = None,
         *,
         wait: bool = True,
-        smooth: bool = True,
+        smooth: bool | Sequence[bool] = True,
     ) -> None:
         """Show the lists (count,) of a step, until the next step is due.
 
         labels: a caption for each. wait: False returns at once. smooth: False shows the step at
-        once, as after a reset.
+        once, as after a reset; or one bool for each list.
         """
+        moving = [smooth] * len(lists) if isinstance(smooth, bool) else smooth
         before, self._lists, self._frames, self._labels = self._lists, lists, None, labels
         steps = round(FPS / self.pace)
-        if not (wait and smooth and before and len(before) == len(lists) and steps > 1):
+        if not (wait and any(moving) and before and len(before) == len(lists) and steps > 1):
             self._draw(lists)
             if wait:
                 self._wait(self._end())
@@ -107,7 +108,10 @@ class Viewer:
             if k < steps and due < time.monotonic():
                 continue  # late
             part = k / steps
-            moved = [a.interpolated(b, part) for a, b in zip(before, lists, strict=True)]
+            moved = [
+                a.interpolated(b, part) if move else b
+                for a, b, move in zip(before, lists, moving, strict=True)
+            ]
             self._draw(moved if k < steps else lists)
             self._wait(due)
             if self.closed:

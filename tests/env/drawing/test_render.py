@@ -16,6 +16,7 @@ from pufferenv import games
 from pufferenv.drawing.grid import tile
 from pufferenv.drawing.renderer import Renderer
 from pufferenv.drawing.terminal import PALETTE, PLAIN, frame_text
+from pufferenv.drawing.viewer import Viewer
 from pufferenv.games import NotDrawn
 from tests.support.paths import GAME_HEADERS
 
@@ -216,6 +217,20 @@ def test_a_window_has_a_grid_of_the_chosen_envs(human: Any) -> None:
     assert (
         window_pixels() == tile([rastered(env, 5, 100), rastered(env, 2, 100)], aspect=4 / 3)
     ).all()
+
+
+@pytest.mark.parametrize("mode", ["same_step", "next_step"])
+def test_nothing_glides_from_one_episode_to_the_next(
+    human: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    env = human("cartpole", 2, seed=2, autoreset_mode=mode, max_steps=2, render_size=64)
+    moving: list[Any] = []
+    monkeypatch.setattr(Viewer, "show", lambda *_, smooth, **__: moving.append(smooth))
+    env.reset()
+    for _ in range(4):
+        env.step(np.array([0, 1]))
+    ends = {"same_step": [1, 0, 1, 0], "next_step": [1, 1, 0, 1]}[mode]
+    assert moving == [[False] * 2, *([bool(end)] * 2 for end in ends)]
 
 
 def test_closing_the_window_closes_the_env_after_the_step(human: Any) -> None:
