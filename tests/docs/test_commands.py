@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.paths import ROOT
 
 DRAWING = (ROOT / "docs" / "drawing.md").read_text(encoding="utf-8")
 SEE_IT = re.search(r"^## See it\n(.*?)^## ", README, re.M | re.S)
+PICTURE = ROOT / "docs" / "breakout.gif"  # README's
 INTERACTIVE = ("--render human", "--render terminal", "puffer play")
 NEEDS = {"av": "render", "PIL": "render", "matplotlib": "plot"}
 SUFFIXES = (".gif", ".mp4", ".webp", ".png", ".svg", ".replay")
@@ -46,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module, extra in NEEDS.items():
         pytest.importorskip(module, reason=f"pip install 'pufferenv[{extra}]'")
     path = tmp_path_factory.mktemp("see it")
+    (path / "docs").mkdir()
+    shutil.copy(PICTURE.with_suffix(".replay"), path / "docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         for game, name in (("breakout", "first"), ("breakout", "RUN"), ("squared", "other")):
@@ -76,6 +80,8 @@ def test_a_command_runs_as_written_and_writes_what_it_says(
         expanded += ["--episodes", "4"]
     if command == "train":
         expanded += BRIEF
+    if command == "replay":
+        expanded += ["--any-version"]  # a new drawing, too, is a new version of the game
     written = [word for word in words if word.endswith(SUFFIXES) and "/" not in word]
     if "--output" in words or "--record" in words:
         (folder / written[-1]).unlink(missing_ok=True)
@@ -83,3 +89,19 @@ def test_a_command_runs_as_written_and_writes_what_it_says(
     for name in written:
         assert (folder / name).stat().st_size > 100
     assert not list(folder.glob(".*"))
+
+
+def test_the_picture_of_readme_is_the_one_that_its_command_makes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    (line,) = (line for line in commands() if "docs/breakout.replay" in line)
+    assert README.index(PICTURE.name) < README.index("## ")
+    monkeypatch.chdir(folder)
+    assert main([*shlex.split(line)[1:], "--any-version"]) == 0
+    assert "score        864" in capsys.readouterr().out  # of 864: the rules are as they were
+    with Image.open(folder / "docs" / PICTURE.name) as made, Image.open(PICTURE) as kept:
+        assert made.size == kept.size
+        assert made.n_frames == kept.n_frames > 100
+    assert PICTURE.stat().st_size <= 300_000

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
 EXTERNAL = (ROOT / "docs" / "external.md").read_text(encoding="utf-8")
+DRAWING = (ROOT / "docs" / "drawing.md").read_text(encoding="utf-8")
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 TOPS = "pufferenv|pufferlib|ocean|tests|bench|docs|examples"
 # Packages that an example may import and other tests do not need, and their extras.
@@ -68,7 +69,9 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
 
 
 @pytest.mark.parametrize(
-    "code", blocks("python") + blocks("python", EXTERNAL), ids=lambda code: code.split("\n")[0][:40]
+    "code",
+    blocks("python") + blocks("python", EXTERNAL) + blocks("python", DRAWING),
+    ids=lambda code: code.split("\n")[0][:40],
 )
 def test_the_python_examples_run_as_they_stand(code, folder):
     run([sys.executable, "-c", code], folder)
@@ -79,6 +82,8 @@ def test_the_examples_for_other_frameworks_run_as_they_stand(code, folder):
     for package, extra in EXTRAS.items():
         if re.search(rf"^(?:import|from) (?:pufferenv\.)?{package}\b", code, re.M):
             pytest.importorskip(package, reason=f"pip install 'pufferenv[{extra}]'")
+    if "RecordVideo" in code:
+        pytest.importorskip("moviepy", reason="pip install moviepy")
     run([sys.executable, "-c", code], folder)
 
 
