@@ -5,7 +5,7 @@
 Everything runs on one core. Envs are played at random for STEPS steps first, so that the pictures
 show what a game looks like later, too.
 
-    frames    RGB arrays of --width pixels, as `render_mode="rgb_array"` returns them, memory included
+    frames    RGB arrays, --width pixels wide, as `render_mode="rgb_array"` returns them
     list      microseconds of writing a display list, with the call from Python and a copy
     grey, RGB pictures of --side x --side pixels that VectorEnv.step writes into the slots of
               PIXEL_ENVS envs: a step of the game, its list and its picture, per live agent

@@ -135,7 +135,7 @@ def test_pypis_pufferlib_beside_ours_is_noticed(
     assert "pip uninstall pufferlib" in message
 
 
-def test_all_that_a_game_includes_is_in_the_wheel() -> None:
+def test_all_that_a_game_includes_and_the_font_are_in_the_wheel() -> None:
     data = setuptools_table()["package-data"]
     packed = {
         file.relative_to(targets.ROOT).as_posix()
@@ -148,6 +148,7 @@ def test_all_that_a_game_includes_is_in_the_wheel() -> None:
         text = (targets.ROOT / source).read_text()
         sources = sources | set(re.findall(r'^#include "(pufferenv/.*)"', text, re.MULTILINE))
     assert sources <= packed
+    assert {"pufferenv/drawing/font.bin", "pufferenv/drawing/FONT_LICENSE.txt"} <= packed
     assert "pufferenv/contract/spec.h" in sources
 
 
