@@ -108,6 +108,7 @@ def _evaluate(
 
     drawn = rendering.is_asked_for(args)
     num_envs = args.num_envs or (args.render_envs if args.render else None)
+    width = rendering.frame_width(args, sources[0].spec, len(sources)) if drawn else None
     with ExitStack() as stack:
         evaluators = [
             stack.enter_context(
@@ -120,7 +121,7 @@ def _evaluate(
                     seed=args.seed,
                     greedy=args.greedy,
                     show_endings=drawn,
-                    render_size=rendering.frame_width(args, len(sources)),
+                    render_size=width,
                 )
             )
             for source in sources

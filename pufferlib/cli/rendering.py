@@ -10,11 +10,13 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from pufferenv.drawing.grid import GAP
 from pufferlib.config.section import ConfigError
 from pufferlib.run.screens import LiveTerminal, LiveWindow, Screen, VideoFile
+
+if TYPE_CHECKING:
+    from pufferenv.game_spec import GameSpec
 
 SECONDS = 60.0  # the most that a file lasts unless --seconds is given
 MOST_WIDTH = 960  # pixels of a picture of several envs, unless --size is given
@@ -162,18 +164,19 @@ def open_screens(args: argparse.Namespace, title: str, pace: float) -> list[Scre
     return screens
 
 
-def frame_width(args: argparse.Namespace, pictures: int = 1) -> int | None:
-    """Return the width of one env's frame, so that the picture has that of `--size`.
+def frame_width(args: argparse.Namespace, spec: "GameSpec", evaluations: int = 1) -> int | None:
+    """Return the width of one env's frame, so that the whole picture has that of `--size`.
 
-    pictures: evaluations that are drawn side by side. None: the default of the game.
+    evaluations: how many are drawn side by side. None: the default of the game.
     """
-    columns = pictures
-    if args.render_envs > 1:  # watch.py lays frames out in about as many rows as columns
-        columns *= math.ceil(math.sqrt(args.render_envs))
-    if args.size is None and columns == 1:
+    from pufferenv.drawing.rendering import DrawnByItself
+    from pufferlib.run import watch
+
+    is_one = evaluations == args.render_envs == 1
+    if isinstance(spec.game, DrawnByItself) or (is_one and args.size is None):
         return None
-    width = args.size or min(600 * columns, MOST_WIDTH)
-    return max(2, (width - GAP * (columns - 1)) // columns // 2 * 2)
+    width = args.size or MOST_WIDTH
+    return watch.frame_width(spec, width, evaluations=evaluations, envs=args.render_envs)
 
 
 def describe_files(screens: list[Screen], quiet: bool) -> None:

@@ -64,7 +64,7 @@ def check(spec: "GameSpec") -> None:
     NotDrawn for a game that does not draw itself, ImportError for a missing package.
     """
     video.check_path(Path("clip.gif"))
-    with _evaluator(None, spec, 0) as evaluator:
+    with _evaluator(None, external_envs.drawn(spec), 0) as evaluator:
         Shown(evaluator, "").pictures.frames()
 
 

@@ -7,14 +7,20 @@ Letters: n shown envs, H, W height and width of a frame in pixels, A agents of a
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pufferenv.drawing.grid import tile
+from pufferenv import games
+from pufferenv.drawing.grid import GAP, Grid, caption_size, tile
+from pufferenv.drawing.renderer import frame_size
 from pufferlib.run.evaluate import Evaluation, Evaluator, main_field
 from pufferlib.run.pictures import Pictures, show
 from pufferlib.run.screens import Frame, Screen
+
+if TYPE_CHECKING:
+    from pufferenv.game_spec import GameSpec
 
 ASPECT = 16 / 10  # wanted width of a picture of several envs divided by its height
 
@@ -177,5 +183,32 @@ def picture_of(shown: Sequence[Shown], t: float = 1.0) -> Frame:
         return pictures[0]
     width = max(picture.shape[1] for picture in pictures)
     height = max(picture.shape[0] for picture in pictures)
-    aspect = min(len(pictures) * width / height, 2 * ASPECT)
+    aspect = _aspect_of(len(pictures), width, height)
     return tile(pictures, aspect=aspect, labels=[one.caption() for one in shown])
+
+
+def _aspect_of(evaluations: int, width: int, height: int) -> float:
+    """Return the wanted aspect of a picture of several evaluations: in one row, if it fits."""
+    return min(evaluations * width / height, 2 * ASPECT)
+
+
+def frame_width(spec: "GameSpec", width: int, *, evaluations: int = 1, envs: int = 1) -> int:
+    """Return the largest width of one env's frame for which picture_of stays within `width`.
+
+    evaluations: how many are side by side, each with `envs` shown envs.
+    """
+    view = games.drawing(spec.game).view(spec.packed)
+    narrow = 2
+    for columns in range(1, evaluations * envs + 1):
+        narrow = max(2, (width - GAP * (columns - 1)) // columns // 2 * 2)
+        inner = Grid(envs, *frame_size(narrow, view), aspect=ASPECT)
+        outer = Grid(
+            evaluations,
+            inner.width,
+            inner.height,
+            aspect=_aspect_of(evaluations, inner.width, inner.height),
+            caption_height=caption_size(inner.width) if evaluations > 1 else 0,
+        )
+        if outer.width <= width:
+            break
+    return narrow

@@ -73,6 +73,19 @@ def test_a_file_shows_the_first_episode_and_flags_set_its_length_and_size(capsys
     assert first["mean"] < lengths[0][1]
 
 
+@pytest.mark.parametrize("game", ["breakout", "tag", "squared"])
+@pytest.mark.parametrize("envs", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("size", [None, 500])
+def test_a_picture_of_several_envs_has_the_width_that_is_asked_for(game, envs, size):
+    words = ["eval", game, "--policy", "random", "--episodes", str(envs), "--max-frames", "1"]
+    words += ["--output", "x.png", "--render-envs", str(envs)]
+    assert main([*words, *(["--size", str(size)] if size else [])]) == 0
+    wanted = size or (600 if envs == 1 else rendering.MOST_WIDTH)
+    assert wanted - 2 * envs <= size_of("x.png")[0][0] <= wanted
+    assert main([*words[:2], "--compare", "random", "random", *words[2:], "--size", "500"]) == 0
+    assert 500 - 8 * envs <= size_of("x.png")[0][0] <= 500
+
+
 def test_speed_and_fps_set_how_many_frames_show_how_many_steps(capsys):
     counts = []
     for more in ([], ["--fps", "12"], ["--speed", "2"], ["--speed", "2", "--fps", "6"]):

@@ -86,6 +86,15 @@ def test_a_clip_shows_the_first_episode_up_to_its_end_and_no_longer_than_ten_sec
             assert delays[-1] >= 1  # the last frame stays
 
 
+def test_clips_of_a_python_env_in_worker_processes_show_its_own_frames(monkeypatch):
+    monkeypatch.setattr(clips, "MAX_SHARE", 0.03)
+    words = ["gym:CartPole-v1", "--name", "x", *SHORT, "--vec.backend", "processes"]
+    assert main(["train", *words, "--train.video-interval", "1e9"]) == 0
+    (file,) = Path("runs/gym-CartPole-v1/x/videos").iterdir()  # the one at the end
+    with Image.open(file) as clip:
+        assert clip.size == (600, 400) and clip.n_frames > 5
+
+
 def test_the_oldest_clips_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(clips, "MOST_CLIPS", 2)
     recorder = ClipRecorder(GameSpec.of("squared"), tmp_path, interval=1, seed=1)
