@@ -117,3 +117,11 @@ def test_a_config_without_a_game_says_how_to_give_one():
         ValueError, match=r'env_config has no game: give one, for example \{"game": "snake"\}'
     ):
         PufferMultiAgentEnv({})
+
+
+def test_it_is_drawn_as_everybody_sees_it():
+    env = PufferMultiAgentEnv({"game": "tag", "seed": 1, "render_mode": "rgb_array"})
+    env.reset()
+    assert env.render_mode == "rgb_array"
+    np.testing.assert_array_equal(env.render(), env.env.render())
+    assert env.render().dtype == np.uint8
