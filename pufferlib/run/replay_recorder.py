@@ -1,8 +1,8 @@
 """ReplayRecorder: keep the actions of all envs of an evaluation, and make replays of some episodes.
 
-A step costs one copy of the actions and a few numpy operations. What was observed is hashed later,
-when a replay is made: its env is played once more, alone, and must give the same rewards, ends and
-log as it did among the others.
+A step costs one copy of actions, rewards and ends. What was observed is hashed later, when a replay
+is made: its env is played once more, alone, and must give the same rewards, ends and log as it did
+among the others.
 Letters: E envs, N agents of one env, A of all, K discrete heads, X continuous axes, T steps.
 """
 
@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from pufferenv.game_spec import GameSpec
 from pufferlib.run.replay import Replay, ReplayError, dtype_of
-from pufferlib.run.replay_player import checksums, completed
+from pufferlib.run.replay_player import completed, ends_of
 
-BLOCK = 256  # steps whose actions are compressed together
-MOST_MEMORY = 1 << 30  # bytes of compressed actions
+BLOCK = 256  # steps that are kept together
+MOST_PLAIN = 1 << 26  # bytes that are kept as they are; more are compressed
+MOST_MEMORY = 1 << 30  # bytes that are kept at all
 
 
 class Episode(NamedTuple):
@@ -31,7 +32,6 @@ class Episode(NamedTuple):
     start: int  # step at which it began
     end: int  # step after its last one
     log: dict[str, float] | None  # None: it had not ended
-    returns: tuple[int, int]  # checksums of the env's rewards and ends up to its end
 
 
 class ReplayRecorder:
@@ -48,11 +48,10 @@ class ReplayRecorder:
             raise ReplayError(why)
         self._spec, self._seeds, self._policy = spec, seeds.copy(), policy
         self._block = _Block(spec, len(seeds) * spec.env_agents)
-        self._packed: list[tuple[bytes, bytes]] = []  # choices and axes of the blocks before
+        self._packed: list[list[Any]] = []  # the arrays of the blocks before, or their bytes
         self._memory, self._steps = 0, 0
         self._starts = np.zeros(len(seeds), np.int64)  # (E,) of the episode that goes on
         self._numbers = np.zeros(len(seeds), np.int64)  # (E,)
-        self._returns = [(0, 0)] * len(seeds)  # (E,) of the blocks before, see `checksums`
         self.episodes = []
 
     def step(
@@ -93,12 +92,7 @@ class ReplayRecorder:
     def _add(self, env: int, log: dict[str, float]) -> None:
         """Note an episode that ended in the step that was written last."""
         place = int(self._numbers[env]), int(self._starts[env]), self._steps
-        self.episodes.append(Episode(env, *place, log, self._returns_of(env)))
-
-    def _returns_of(self, env: int) -> tuple[int, int]:
-        """Return the checksums of an env's rewards and ends up to the last step."""
-        count = self._steps - len(self._packed) * BLOCK
-        return checksums(*self._block.returns(count, self._own(env)), self._returns[env])
+        self.episodes.append(Episode(env, *place, log))
 
     def _own(self, env: int) -> slice:
         agents = self._spec.env_agents
@@ -124,11 +118,12 @@ class ReplayRecorder:
         """
         if self.full:
             raise ReplayError(
-                f"the actions have more than {MOST_MEMORY >> 20} MiB, compressed, so no replay is "
-                "kept: evaluate fewer episodes"
+                f"the actions and rewards have more than {MOST_MEMORY >> 20} MiB, compressed, so "
+                "no replay is kept: evaluate fewer episodes"
             )
         made = []
-        for episode, (choices, axes) in zip(episodes, self._actions(episodes), strict=True):
+        for episode, arrays in zip(episodes, self._arrays(episodes), strict=True):
+            choices, axes, rewards, ends = arrays
             replay = Replay(
                 game=self._spec.name,
                 source=self._spec.game.source,
@@ -138,13 +133,13 @@ class ReplayRecorder:
                 episode=episode.number,
                 start=episode.start,
                 num_choices=tuple(head.n for head in self._spec.heads),
-                choices=choices,
+                choices=choices.astype(np.int32),
                 axes=axes,
                 hashes=np.zeros(0, np.uint64),
                 log=episode.log,
                 policy=self._policy,
             )
-            made.append(completed(replay, self._spec, episode.returns))
+            made.append(completed(replay, self._spec, rewards, ends))
         return made
 
     def whole(self, env: int) -> Episode:
@@ -153,7 +148,7 @@ class ReplayRecorder:
         is_end = last is not None and last.env == env and last.end == self._steps
         log = last.log if last is not None and is_end else None
         number = int(self._numbers[env]) - is_end
-        return Episode(env, number, 0, self._steps, log, self._returns_of(env))
+        return Episode(env, number, 0, self._steps, log)
 
     @property
     def steps(self) -> int:
@@ -167,77 +162,82 @@ class ReplayRecorder:
         return value if value == value else float("-inf")
 
     def _pack(self) -> None:
-        """Compress the actions of the block, which is full."""
-        self._returns = [self._returns_of(env) for env in range(len(self._returns))]
-        choices, axes = self._block.actions(BLOCK)
-        packed = zlib.compress(choices.data, 1), zlib.compress(axes.data, 1)
-        self._memory += len(packed[0]) + len(packed[1])
-        self._packed = [] if self.full else [*self._packed, packed]
+        """Keep the block, which is full, and begin the next one."""
+        arrays: list[Any] = self._block.arrays(BLOCK)
+        if self._memory + sum(array.nbytes for array in arrays) > MOST_PLAIN:
+            arrays = [zlib.compress(np.ascontiguousarray(array).data, 1) for array in arrays]
+        self._memory += sum(memoryview(array).nbytes for array in arrays)
+        self._packed = [] if self.full else [*self._packed, arrays]
 
-    def _actions(
-        self, episodes: Sequence[Episode]
-    ) -> list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
-        """Return choices (T, N, K) and axes (T, N, X) of each episode's env, from step 0 on."""
-        last = self._block.actions(self._steps % BLOCK)
-        parts: list[tuple[list[Any], list[Any]]] = [([], []) for _ in episodes]
-        for packed in [*self._packed, None]:
-            arrays = last if packed is None else self._block.unpacked(packed)
+    def _arrays(self, episodes: Sequence[Episode]) -> list[list[npt.NDArray[Any]]]:
+        """Return choices, axes, rewards and ends (T, N, ...) of each episode's env, from step 0."""
+        last = self._block.arrays(self._steps % BLOCK)
+        parts: list[list[list[Any]]] = [[[] for _ in last] for _ in episodes]
+        for packed in [*self._packed, last]:
+            arrays = [self._block.unpacked(i, array) for i, array in enumerate(packed)]
             for episode, part in zip(episodes, parts, strict=True):
                 for array, into in zip(arrays, part, strict=True):
                     into.append(array[:, self._own(episode.env)].copy())
-        made = []
-        for episode, (choices, axes) in zip(episodes, parts, strict=True):
-            whole = np.concatenate(choices)[: episode.end], np.concatenate(axes)[: episode.end]
-            made.append((whole[0].astype(np.int32), whole[1]))
-        return made
+        return [
+            [np.concatenate(arrays)[: episode.end] for arrays in part]
+            for episode, part in zip(episodes, parts, strict=True)
+        ]
 
 
 class _Block:
-    """What all agents did in up to BLOCK steps."""
+    """What all agents did in up to BLOCK steps, and what they got for it."""
 
     def __init__(self, spec: GameSpec, agents: int) -> None:
         heads = [head.n for head in spec.heads]
+        self._has_heads, self._has_axes = bool(heads), bool(spec.axes)
         self._low, self._high = spec.low, spec.high
         self._choices = np.zeros((BLOCK, agents, len(heads)), dtype_of(max(heads, default=1)))
         self._axes = np.zeros((BLOCK, agents, len(spec.axes)), np.float32)
-        self._acted = np.zeros((BLOCK, agents), bool)
-        self._returns = [np.zeros((BLOCK, agents), dtype) for dtype in (np.float32, bool, bool)]
+        self._rewards = np.zeros((BLOCK, agents), np.float32)
+        self._acted, self._terminated, self._truncated = np.zeros((3, BLOCK, agents), bool)
 
     def write(
         self, row: int, actions: Any, acted: npt.NDArray[np.bool_], returns: Sequence[Any]
     ) -> None:
         """Write one step of all agents."""
-        both = isinstance(actions, Mapping)
-        if self._choices.shape[2]:
-            given = actions["discrete"] if both else actions
-            self._choices[row] = given if given.ndim == 2 else given[:, None]
-        if self._axes.shape[2]:
-            self._axes[row] = actions["continuous"] if both else actions
+        if self._has_heads and self._has_axes:
+            choices, self._axes[row] = actions["discrete"], actions["continuous"]
+        elif self._has_axes:
+            choices, self._axes[row] = None, actions
+        else:
+            choices = actions
+        if choices is not None:
+            self._choices[row] = choices if choices.ndim == 2 else choices[:, None]
         self._acted[row] = acted
-        for into, array in zip(self._returns, returns, strict=True):
-            into[row] = array
+        self._rewards[row], self._terminated[row], self._truncated[row] = returns
 
-    def actions(self, count: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return choices and axes of `count` steps, 0 for agents that did not act.
+    def arrays(self, count: int) -> list[npt.NDArray[Any]]:
+        """Return choices, axes, rewards and ends of `count` steps, as new arrays.
 
-        Axes are clipped, as the engine clips them.
+        Agents that did not act have 0. Axes are clipped, as the engine clips them.
         """
-        acted = self._acted[:count, :, None]
-        axes = np.clip(self._axes[:count], self._low, self._high)
-        return np.where(acted, self._choices[:count], 0), np.where(acted, axes, np.float32(0))
-
-    def returns(self, count: int, agents: slice) -> tuple[Any, Any, Any]:
-        """Return rewards, terminated and truncated of some agents in `count` steps, each (T, N)."""
-        rewards, terminated, truncated = (array[:count, agents] for array in self._returns)
-        return rewards, terminated, truncated
-
-    def unpacked(self, packed: Sequence[bytes]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return choices and axes of a whole block that was compressed."""
-        choices, axes = (
-            np.frombuffer(zlib.decompress(content), array.dtype).reshape(array.shape)
-            for content, array in zip(packed, (self._choices, self._axes), strict=True)
+        acted, choices, axes = (
+            self._acted[:count, :, None],
+            self._choices[:count],
+            self._axes[:count],
         )
-        return choices, axes
+        return [
+            choices * acted,
+            np.where(acted, np.clip(axes, self._low, self._high), np.float32(0)),
+            self._rewards[:count].copy(),
+            ends_of(self._terminated[:count], self._truncated[:count]),
+        ]
+
+    def unpacked(self, index: int, packed: Any) -> npt.NDArray[Any]:
+        """Return one of the arrays of a block that was compressed, or as it is."""
+        if isinstance(packed, np.ndarray):
+            return packed
+        shape = (
+            BLOCK,
+            *(self._choices.shape, self._axes.shape, *[self._acted.shape] * 2)[index][1:],
+        )
+        dtype = (self._choices.dtype, np.float32, np.float32, np.uint8)[index]
+        return np.frombuffer(zlib.decompress(packed), dtype).reshape(shape)
 
 
 def refusal(spec: GameSpec) -> str | None:

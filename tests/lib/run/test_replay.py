@@ -303,7 +303,9 @@ def test_pixel_games_are_repeated_with_their_pictures(tmp_path):
     assert player.spec.obs_shape == (2, 24, 24) and player.verify() is None
 
 
-def test_blocks_are_put_together_again():
+@pytest.mark.parametrize("plain", [0, replay_recorder.MOST_PLAIN])
+def test_blocks_are_put_together_again_compressed_or_not(plain, monkeypatch):
+    monkeypatch.setattr(replay_recorder, "MOST_PLAIN", plain)
     spec = GameSpec.of("probe", {"steps": 3 * BLOCK + 10})
     recorder = recorded(spec, policy_for(spec), episodes=4, num_envs=2)
     replays = recorder.replays(recorder.episodes)
