@@ -59,13 +59,15 @@ def test_the_ten_minutes_game_trains_and_evaluates_as_written(folder):
         for line in block.splitlines()
         if re.match(r"puffer \w+ catch(\.h)?\b", line)
     ]
-    assert [line.split()[1] for line in commands] == ["train", "eval"]
-    for line in commands:
+    assert [line.split()[1] for line in commands] == ["play", "train", "eval"]
+    pytest.importorskip("PIL", reason="pip install 'pufferenv[render]'")
+    for line in commands[1:]:  # a person plays
         words = shlex.split(line, comments=True)
         answer = run([sys.executable, "-m", "pufferlib", *words[1:]], folder)
     caught = re.search(r"caught\D+([\d.]+)", answer)
     assert caught, answer
     assert float(caught.group(1)) > 0.9  # a random policy catches about one in eight
+    assert (folder / "catch.gif").read_bytes()[:6] == b"GIF89a"
 
 
 @pytest.mark.parametrize(
