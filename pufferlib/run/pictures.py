@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pufferenv.drawing._drawing import DisplayList
+from pufferenv.drawing.hud import with_frame
 from pufferenv.drawing.rendering import FrameSource
 from pufferlib.run.screens import Frame, Screen
 
@@ -32,36 +33,40 @@ class Pictures:
         between: bool = False,
     ) -> None:
         self.source, self.between = source, between
+        self.outlined = [-1] * len(envs)  # (n,) the agent of each env that has a frame; -1: none
         self._engine, self._envs, self._agents = engine, envs, agents
         self._before: list[DisplayList] | None = None  # (n,) of the step before
-        self._now: list[DisplayList] | None = None  # (n,) of this one
+        self.now: list[DisplayList] | None = None  # (n,) of this one, if `between`
 
     def step(self) -> None:
         """Take over the state after a step."""
         if self.between:
-            self._before, self._now = self._now, self._lists()
+            self._before, self.now = self.now, self._lists()
 
     def begin(self) -> None:
         """Take over the state at the beginning of an episode, to which nothing moves."""
-        self._before, self._now = None, self._lists() if self.between else None
+        self._before, self.now = None, self._lists() if self.between else None
 
     def frames(self, t: float = 1.0) -> npt.NDArray[np.uint8]:
         """Draw the envs: (n, H, W, 3) at time `t` between the step before, 0, and this one, 1."""
-        source = self.source
-        if t < 1 and self._before and self._now:
+        source, now = self.source, self.now
+        if now and (t < 1 or max(self.outlined) >= 0):
+            lists = now
+            if t < 1 and self._before:
+                lists = [a.interpolated(b, t) for a, b in zip(self._before, now, strict=True)]
             images = np.empty((len(self._envs), source.height, source.width, 3), np.uint8)
-            for image, before, now in zip(images, self._before, self._now, strict=True):
-                before.interpolated(now, t).raster(image)
+            for image, one in zip(images, lists, strict=True):
+                one.raster(image)
             return images
         return source.frames(self._engine, self._envs, self._agents())
 
     def _lists(self) -> list[DisplayList] | None:
         lists = []
-        for env, agent in zip(self._envs, self._agents(), strict=True):
+        for env, agent, outlined in zip(self._envs, self._agents(), self.outlined, strict=True):
             found = self.source.lists(self._engine, [env], agent)
             if found is None:  # an env that only has frames
                 return None
-            lists += found
+            lists += [with_frame(one, outlined) if outlined >= 0 else one for one in found]
         return lists
 
 

@@ -3,7 +3,8 @@
 A screen is opened by its first frame. `fps` is the number of its frames per second, and `pace` that
 of the steps that they show; a screen with more frames than steps gets pictures of what is between
 two steps. Live screens take the time that this takes. A person ends them with q, Escape or by
-closing the window, pauses them with the space bar, and changes their speed with + and -.
+closing the window, pauses them with the space bar, and changes their speed with + and -. A click
+in a window selects an agent (watch.py).
 Letters in shapes: H, W height and width in pixels.
 """
 
@@ -49,6 +50,9 @@ class Screen(Protocol):
         status: a line of text, for a screen that has room for it. last: the frame is the last one
             of an episode, which is to be seen for longer.
         """
+
+    def take_clicks(self) -> list[tuple[float, float]]:
+        """Return the pixels of the frame, x and y, that were clicked on since the last call."""
 
     def close(self) -> None:
         """Close the screen; complete its file. May be called twice."""
@@ -116,6 +120,10 @@ class VideoFile:
         complete = self._writer.frames >= self._most or self._episodes == 0
         return not complete
 
+    def take_clicks(self) -> list[tuple[float, float]]:
+        """Return no clicks."""
+        return []
+
     def close(self) -> None:
         """Complete the file and give it its name."""
         if self._writer is not None:
@@ -175,6 +183,7 @@ class LiveWindow:
     def __init__(self, title: str, fps: float, pace: float | None = None) -> None:
         self._title, self._live = title, Live(fps, pace or fps)
         self._window: Window | None = None
+        self._clicks: list[tuple[float, float]] = []
 
     def times(self, *, first: bool = False, last: bool = False) -> list[float]:
         """Return when frames are to be shown, as Screen documents it."""
@@ -183,7 +192,7 @@ class LiveWindow:
     def show(self, frame: Frame, status: str = "", *, last: bool = False) -> bool:
         """Show a frame for as long as the pace demands."""
         if self._window is None:
-            self._window = Window(self._title, frame.shape[1], frame.shape[0])
+            self._window = Window(f"{self._title} ({KEYS_HELP})", frame.shape[1], frame.shape[0])
         window, live = self._window, self._live
         window.show(frame)
         due = live.next_due(last)
@@ -191,6 +200,7 @@ class LiveWindow:
             events = window.events()
             for key in events.taps:
                 live.press(key)
+            self._clicks += [(click.x, click.y) for click in events.clicks]
             if events.closed:
                 live.ended = True
             if events.resized:
@@ -200,6 +210,11 @@ class LiveWindow:
                 break
             window.wait(time.monotonic() + (min(left, 0.05) if left > 0 else 0.05))
         return not live.ended
+
+    def take_clicks(self) -> list[tuple[float, float]]:
+        """Return the clicks of any mouse button."""
+        clicks, self._clicks = self._clicks, []
+        return clicks
 
     def close(self) -> None:
         """Close the window."""
@@ -245,6 +260,10 @@ class LiveTerminal:
         speed = f"x{self._live.speed:g}" if self._live.speed != 1 else ""
         paused = "paused" if self._live.paused else ""
         return "   ".join(part for part in (text, paused, speed, KEYS_HELP) if part)
+
+    def take_clicks(self) -> list[tuple[float, float]]:
+        """Return no clicks."""
+        return []
 
     def close(self) -> None:
         """Give the terminal back as it was."""

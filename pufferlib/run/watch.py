@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
 
 ASPECT = 16 / 10  # wanted width of a picture of several envs divided by its height
+REACH = 6  # pixels around a click in which an agent is found
 
 
 class Shown:
@@ -43,7 +44,8 @@ class Shown:
         self.evaluator, self.env, self.label = evaluator, evaluator.env, label
         self._envs = range(min(num_envs, evaluator.num_envs))
         n = len(self._envs)
-        self._agents = [-1 if agent is None else agent] * n
+        self._agents = [-1 if agent is None else agent] * n  # (n,) whose view is drawn
+        self._followed = [-1] * n  # (n,) the agent of each env that is outlined
         self._ended = np.zeros(evaluator.num_envs, bool)  # (E,) in the step before
         self._had_end = np.zeros(n, bool)  # (n,) in this round
         self._returns = np.zeros(n)  # (n,) of the episodes, mean over the agents
@@ -75,6 +77,7 @@ class Shown:
             self._had_end |= ended
         if self.evaluator.done and self.result is None:
             self.result = self.evaluator.result()
+        self._outline()
         self.pictures.step()
 
     def begin_next(self) -> None:
@@ -83,6 +86,7 @@ class Shown:
         ended = self._ended[: len(self._envs)]
         if ended.any():
             self._returns[ended] = 0
+            self._outline()
             self.pictures.begin()
         self._ended = np.zeros_like(self._ended)
 
@@ -90,12 +94,38 @@ class Shown:
         """Begin a new round."""
         self._had_end[:] = False
 
+    def click(self, x: float, y: float) -> None:
+        """Follow the agent at a pixel of the picture; a second click on it shows its own view.
+
+        A click on no agent shows what everybody sees.
+        """
+        source, lists = self.pictures.source, self.pictures.now
+        grid = Grid(len(self._envs), source.width, source.height, aspect=ASPECT)
+        i = grid.at(x, y)
+        if i is None or lists is None:
+            return
+        cell, view = grid.cells[i], lists[i].view
+        scale = min(cell.width / view[2], cell.height / view[3])  # pixels per world unit
+        across = view[0] + view[2] / 2 + (x - cell.x - cell.width / 2) / scale
+        down = view[1] + view[3] / 2 + (y - cell.y - cell.height / 2) / scale
+        agent = lists[i].agent_at(across, down, REACH / scale)
+        own_view = agent >= 0 and (self._agents[i] >= 0 or self._followed[i] == agent)
+        self._agents[i] = agent if own_view else -1
+        self._followed[i] = -1 if own_view else agent
+
+    def _outline(self) -> None:
+        self.pictures.outlined = self._alive(self._followed)
+
     def _seen_by(self) -> list[int]:
         """Return the agent (n,) whose view of each env is drawn; -1: everybody's."""
+        return self._alive(self._agents)
+
+    def _alive(self, agents: Sequence[int]) -> list[int]:
+        """Replace each of `agents` (n,) that is dead by the next live one of its env."""
         alive = self.env.alive.reshape(-1, self.env.env_agents)
         return [
             agent if agent < 0 else _next_alive(alive[i], agent)
-            for i, agent in zip(self._envs, self._agents, strict=True)
+            for i, agent in zip(self._envs, agents, strict=True)
         ]
 
     def caption(self) -> str:
@@ -150,6 +180,9 @@ def watch(
             over = all(one.round_over for one in shown)
             if stopped := _draw(shown, left, last=over):
                 break
+            for place in (place for screen in left for place in screen.take_clicks()):
+                if len(shown) == 1:
+                    shown[0].click(*place)
             for one in shown:
                 if over or len(shown) == 1 or not one.round_over:  # one that waits shows its end
                     one.begin_next()

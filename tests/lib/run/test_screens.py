@@ -153,8 +153,9 @@ class FakeWindow:
         self.closed = True
 
 
-def events(*taps, closed=False, resized=False):
-    return Events((), frozenset(), taps, (Click(1, 0, 0),), None, closed, resized)
+def events(*taps, closed=False, resized=False, clicks=()):
+    places = tuple(Click(1, *place) for place in clicks)
+    return Events((), frozenset(), taps, places, None, closed, resized)
 
 
 @pytest.fixture
@@ -170,7 +171,8 @@ def test_a_window_is_opened_by_its_first_frame_and_keeps_the_pace(window, clock)
     start = clock[0]
     assert all(window.show(frame(i)) for i in range(5))
     (made,) = FakeWindow.made
-    assert (made.title, made.size, len(made.shown)) == ("squared: x", (30, 20), 5)
+    assert made.title == f"squared: x ({screens.KEYS_HELP})"
+    assert (made.size, len(made.shown)) == ((30, 20), 5)
     assert clock[0] - start == pytest.approx(0.5)
     window.close()
     assert made.closed
@@ -188,6 +190,13 @@ def test_a_paused_window_shows_its_frame_until_it_goes_on(window, clock):
     start = clock[0]
     assert window.show(frame())
     assert FakeWindow.script == [] and clock[0] - start > 1
+
+
+def test_a_window_reports_each_click_once(window):
+    FakeWindow.script = [events(clicks=[(3, 4), (5, 6)]), events(clicks=[(7, 8)])]
+    assert window.show(frame()) and window.show(frame())
+    assert window.take_clicks() == [(3, 4), (5, 6), (7, 8)]
+    assert window.take_clicks() == []
 
 
 def test_a_resized_window_shows_its_frame_again(window):

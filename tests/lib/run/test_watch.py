@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pufferenv import games
+from pufferenv.drawing.grid import GAP
 from pufferenv.drawing.renderer import Renderer
 from pufferenv.game_spec import GameSpec
 from pufferenv.vector_env import make
@@ -27,6 +28,7 @@ class Recorder:
         self.live, self.between = live, steps_per_frame % 1 != 0
         self.frames, self.lasts, self.statuses, self.closed = [], [], [], 0
         self._most, self._steps_per_frame, self._times = most, steps_per_frame, Times()
+        self.clicks = []
 
     def times(self, *, first=False, last=False):
         return self._times.of_step(self._steps_per_frame, first, last)
@@ -37,6 +39,10 @@ class Recorder:
         self.lasts.append(last)
         self.statuses.append(status)
         return len(self.frames) < self._most
+
+    def take_clicks(self):
+        clicks, self.clicks = self.clicks, []
+        return clicks
 
     def close(self):
         self.closed += 1
@@ -166,7 +172,7 @@ def test_several_envs_are_one_picture_and_several_evaluations_have_captions():
         assert width == WIDTH
         tiled = picture_of([grid])
         assert np.array_equal(tiled[:height, :width], picture)
-        assert tiled.shape[0] > height and tiled.shape[1] > width
+        assert tiled.size >= 3 * picture.size
         both = picture_of([single, Shown(other, "b")])
         assert both.shape[1] > 2 * width and both.shape[0] > height
         strip = both.shape[0] - height
@@ -236,3 +242,64 @@ def test_times_of_frames(steps_per_frame, expected):
     assert times.of_step(steps_per_frame, True, False) == [1]
     found = [times.of_step(steps_per_frame, False, i == 3) for i in range(4)]
     assert [[round(t, 6) for t in step] for step in found] == expected
+
+
+def place_of(shown, env, agent):
+    """Return the pixel of the picture in the middle of an agent, in a grid of two envs."""
+    one, source = shown.pictures.now[env], shown.pictures.source
+    x, y, width, height = one.outline(agent)
+    scale = min(source.width / one.view[2], source.height / one.view[3])
+    middle = x + width / 2 - one.view[0], y + height / 2 - one.view[1]
+    left = (source.width - one.view[2] * scale) / 2
+    top = (source.height - one.view[3] * scale) / 2
+    return left + middle[0] * scale + env * (source.width + GAP), top + middle[1] * scale
+
+
+def test_a_click_follows_an_agent_a_second_one_shows_its_view_and_one_beside_it_everything():
+    spec = GameSpec.of("tag")
+    with evaluator(spec, num_envs=2, episodes=2, render_size=400) as run:
+        shown = Shown(run, "x", num_envs=2)
+        shown.pictures.between = True
+        shown.pictures.begin()
+        plain_picture = picture_of([shown])
+        agents = [
+            agent for agent in range(run.env.env_agents) if is_on_top(shown.pictures.now[1], agent)
+        ]
+        first = agents[0]
+        shown.click(*place_of(shown, 1, first))
+        assert (shown._followed, shown._agents) == ([-1, first], [-1, -1])
+        shown._outline()
+        shown.pictures.begin()
+        outlined = picture_of([shown])
+        half = shown.pictures.source.width
+        assert np.array_equal(outlined[:, :half], plain_picture[:, :half])  # the other env
+        different = (outlined != plain_picture).any(2)
+        assert 20 < different.sum() < 3000
+        assert (outlined[different].min(axis=1) > 100).any()  # a white line
+        shown.click(*place_of(shown, 1, first))
+        assert (shown._followed, shown._agents) == ([-1, -1], [-1, first])
+        assert shown._seen_by() == [-1, first]
+        shown._outline()
+        shown.pictures.begin()
+        assert (picture_of([shown]) != plain_picture).any(2).sum() > 10_000
+        shown.click(half + GAP / 2, 10)  # between the two
+        assert shown._agents == [-1, first]
+        shown.click(half + GAP + 1, 1)
+        assert (shown._followed, shown._agents) == ([-1, -1], [-1, -1])
+
+
+def is_on_top(one, agent):
+    if (area := one.outline(agent)) is None:  # it is not there yet
+        return False
+    x, y, width, height = area
+    return one.agent_at(x + width / 2, y + height / 2) == agent
+
+
+def test_clicks_of_a_screen_reach_the_evaluation_that_is_shown_alone():
+    screen = Recorder(20, live=True)
+    screen.clicks = [(1, 2)]
+    with evaluator(GameSpec.of("squared")) as run:
+        shown, clicked = Shown(run, "x"), []
+        shown.click = lambda x, y: clicked.append((x, y))
+        watch([shown], [screen])
+    assert clicked == [(1, 2)]
