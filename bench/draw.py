@@ -34,7 +34,7 @@ STEPS = 60
 ENVS = 16  # whose frames are drawn in turn
 PIXEL_ENVS = 64
 SECONDS = 10
-COLUMNS, ROWS = 100, 40  # of the terminal
+COLUMNS, ROWS = 80, 25  # of the terminal
 
 
 def played(game: str, num_envs: int, steps: int, **config: int) -> pufferenv.VectorEnv:

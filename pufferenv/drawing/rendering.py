@@ -68,6 +68,7 @@ class Rendering:
     ) -> None:
         self.mode, self._source, self._engine, self._title = mode, source, engine, title
         self._envs = chosen(envs, engine.num_envs, title)
+        self._in_grid = self._envs if envs is not None else self._envs[:MOST_SHOWN]
         self._agents: list[int] | None = None
         if mode == "rgb_array":
             if envs is None and engine.env_agents > 1:
@@ -76,8 +77,8 @@ class Rendering:
                 self._agents = [*range(agents)] * engine.num_envs
                 self._envs = [env for env in self._envs for _ in range(agents)]
             self._check_bytes()
-        elif envs is None:
-            self._envs = self._envs[:MOST_SHOWN]
+        else:
+            self._envs = self._in_grid
         self._viewer: Viewer | None = None
         self._were_over = np.zeros(engine.num_envs, np.bool_)  # needs_reset when last shown
 
@@ -93,8 +94,7 @@ class Rendering:
 
     def grid(self) -> Frame:
         """Return one picture of the envs that are shown."""
-        envs = list(dict.fromkeys(self._envs))[: MOST_SHOWN if self._agents else None]
-        return tile(self._source.frames(self._engine, envs), aspect=4 / 3)
+        return tile(self._source.frames(self._engine, self._in_grid), aspect=4 / 3)
 
     def show(self, *, wait: bool = True, smooth: bool = True) -> bool:
         """Show the envs in the window at the game's pace; False: a person has closed it.

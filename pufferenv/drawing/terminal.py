@@ -259,20 +259,34 @@ def fitted(frame: Frame, columns: int, rows: int) -> Pixels:
     scale = min(max(1, columns) / width, 2 * max(1, rows) / height)
     across = max(1, round(width * scale))
     down = max(2, round(height * scale / 2) * 2)
-    rows_of, columns_of = _area_weights(height, down), _area_weights(width, across)
-    flat = frame[:, :, :3].reshape(height, -1).astype(np.float32)
-    short = (rows_of @ flat).reshape(down, width, 3)
-    return np.asarray(np.matmul(columns_of, short) + 0.5, np.uint8)
+    flat = frame[:, :, :3].reshape(height, -1)
+    short = np.zeros((down, flat.shape[1]), np.float32)
+    for rows_at, share in _areas(height, down):
+        short += share[:, None] * flat[rows_at]
+    wide = short.reshape(down, width, 3)
+    pixels = np.full((down, across, 3), 0.5, np.float32)  # rounds to the nearest
+    for columns_at, share in _areas(width, across):
+        pixels += share[:, None] * wide[:, columns_at]
+    return pixels.astype(np.uint8)
 
 
 @functools.lru_cache(16)
-def _area_weights(size: int, count: int) -> npt.NDArray[np.float32]:
-    """Return weights (count, size) that take the mean of each of `count` equal parts of a line."""
+def _areas(size: int, count: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]]:
+    """Divide a line of `size` pixels into `count` equal parts, whose means are to be taken.
+
+    The k-th entry has the k-th pixel of each part (count,) and its share of that part (count,),
+    which is 0 behind the part's end. Plain sums of these are quicker than a product of matrices,
+    for which BLAS would start threads.
+    """
     edges = np.arange(count + 1) * (size / count)
-    pixels = np.arange(size)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.maximum(overlap, 0)
-    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+    first = edges[:-1].astype(np.intp)
+    most = int(np.ceil(edges[1:] - first).max())
+    pairs = []
+    for k in range(most):
+        overlap = np.minimum(edges[1:], first + k + 1) - np.maximum(edges[:-1], first + k)
+        share = np.maximum(overlap, 0) * (count / size)
+        pairs.append((np.minimum(first + k, size - 1), share.astype(np.float32)))
+    return pairs
 
 
 def _greys(pixels: Pixels) -> Pixels:

@@ -107,6 +107,20 @@ def _unique(frames: Any, drawn: Any) -> list[Any]:
     return [frames[list(drawn).index(env)] for env in dict.fromkeys(drawn)]
 
 
+def test_a_picture_of_many_envs_has_the_first_16_or_the_chosen_ones() -> None:
+    env = pufferenv.make("squared", 20, seed=1, render_mode="rgb_array", render_size=32)
+    env.reset()
+    assert len(env.render()) == 20
+    assert (env.render_grid() == tile(env.render()[:16], aspect=4 / 3)).all()
+    env = pufferenv.make("squared", 20, seed=1, render_envs=18, render_size=32)
+    env.reset()
+    frames = env.renderer.frames(env._engine, range(18))
+    assert (env.render_grid() == tile(frames, aspect=4 / 3)).all()
+    env = pufferenv.make("tag", 2, seed=1, render_mode="rgb_array", render_size=32)
+    env.reset()
+    assert (env.render_grid() == tile(env.renderer.frames(env._engine, [0, 1]), aspect=4 / 3)).all()
+
+
 @pytest.mark.parametrize(
     ("size", "shape"), [(None, (376, 600, 3)), (300, (188, 300, 3)), ((64, 48), (48, 64, 3))]
 )
