@@ -7,9 +7,9 @@
 //
 // Each field of the config takes its lowest and its highest value, then all do; what the game
 // refuses is left out. Every step is drawn as everybody sees it and as some agents do, into memory
-// of exactly the length of the list, and rasterized into exactly one picture. Then the pixel game is
-// played for PIXEL_STEPS. Prints the number of configs, of lists and of shapes, the longest list in words, and a hash
-// of all lists and pictures.
+// of exactly the length of the list, and rasterized into exactly one picture. Then the pixel game
+// refuses two configs, and is played for PIXEL_STEPS. Prints the number of configs, of lists and of
+// shapes, the longest list in words, and a hash of all lists and pictures.
 #include "pufferenv/contract/drawing.h"
 #include "pufferenv/drawing/list.h"
 #include "pufferenv/drawing/raster.h"
@@ -94,10 +94,12 @@ static void play_pixels(int steps) {
     const PufOptions options = {.mode = PUF_SAME_STEP, .num_envs = 3, .num_threads = 2, .check = 1};
     void *config = default_config(&pixel_spec);
     const uint32_t own = pixel_spec.num_config - 3; // fields of the game; then the pixel game's
+    Player player;
+    if (!player_open(&player, &pixel_spec, config, &options)) stop("a picture without pixels");
     set_field(config, &pixel_spec.config[own], 20);
     set_field(config, &pixel_spec.config[own + 2], 3);
+    if (!player_open(&player, &pixel_spec, config, &options)) stop("pictures by no rasterizer");
     puf_painter = &painter;
-    Player player;
     if (player_open(&player, &pixel_spec, config, &options)) stop("no pixel game");
     for (int s = 0; s < steps; s++) {
         player_choose(&player);
