@@ -99,8 +99,8 @@ static void draw_columns(const PufTarget *t, const PufGlyph *g, const Columns *c
 static void draw_glyph(const PufTarget *t, const PufGlyph *g, float x, float y, float em,
                        int samples, const PufInk *ink) {
     const float step = font->em / em, left = x + g->left * em, top = y + g->top * em;
-    // Distances beyond half a pixel from the outline give no coverage.
-    const float unused = samples > 1 ? 0 : puf_most(font->reach / step - 0.5f, 0);
+    // Distances beyond half a sample from the outline give no coverage.
+    const float unused = puf_most(font->reach / step - 0.5f / (float)samples, 0);
     const int x0 = puf_floor_in(left + unused, t->x0, t->x1);
     const int x1 = puf_ceil_in(left + (float)g->width / step - unused, x0, t->x1);
     const int y0 = puf_floor_in(top + unused, t->y0, t->y1);
