@@ -16,6 +16,12 @@ static const float CORNER_CUT = 0.2146018f;                 // 1 - pi / 4: of a 
 static const float CORNER_EXCESS = 0.06544985f;             // pi / 48, pixels of area
 static const float SQRT_PI = 1.7724539f;
 
+// Blends pixels x of rows [y0, y1).
+static void put_column(const PufTarget *t, int y0, int y1, int x, const PufInk *ink, float part) {
+    const uint32_t a = puf_over_255(ink->alpha * puf_byte(puf_most(part, 0)));
+    for (int y = y0; y < y1; y++) puf_put_pixel(t, y, x, ink, a);
+}
+
 // A rectangle; `cut`: what its corners lack, in pixels of area each.
 static void sharp_box(const PufTarget *t, float x0, float y0, float x1, float y1, float cut,
                       const PufInk *ink) {
@@ -26,15 +32,18 @@ static void sharp_box(const PufTarget *t, float x0, float y0, float x1, float y1
     const float first = puf_least(x1, (float)left + 1) - puf_most(x0, (float)left);
     const float last = puf_least(x1, (float)right + 1) - puf_most(x0, (float)right);
     const int at_left = (float)left <= x0, at_right = (float)right + 1 >= x1;
-    for (int y = top; y < end; y++) {
+    for (int y = top, next; y < end; y = next) {
         const float high = puf_least(y1, (float)y + 1) - puf_most(y0, (float)y);
         const float lost = cut * (float)(((float)y <= y0) + ((float)y + 1 >= y1));
         float a = first * high - (at_left ? lost : 0), b = last * high - (at_right ? lost : 0);
         if (left == right) a -= at_right ? lost : 0;
-        puf_put_pixel(t, y, left, ink, puf_over_255(ink->alpha * puf_byte(puf_most(a, 0))));
-        if (right == left) continue;
-        puf_put_span(t, y, left + 1, right, ink, puf_byte(high));
-        puf_put_pixel(t, y, right, ink, puf_over_255(ink->alpha * puf_byte(puf_most(b, 0))));
+        // All rows but the first and the last are covered alike.
+        next = y > top && y + 2 < end ? end - 1 : y + 1;
+        put_column(t, y, next, left, ink, a);
+        if (right > left) {
+            puf_put_rows(t, y, next, left + 1, right, ink, puf_byte(high));
+            put_column(t, y, next, right, ink, b);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 static const float PI = 3.14159265f;
 static const float FLAT = 1e-3f;            // pixels; a segment that rises less is horizontal
+enum { LANES = 8 };                         // pixels that are covered at a time
 static const float FARTHEST_EDGE = 0.7072f; // pixels; the reach of a diagonal one
 
 typedef struct Path {
@@ -45,8 +46,9 @@ static PufEdge edge_along(float ux, float uy) {
 // -> the part of a pixel that is inside of an edge, whose centre is `in` pixels inside.
 static inline float part_inside(const PufEdge *e, float in) {
     const float far = fabsf(in), left = puf_most(e->reach - far, 0);
-    const float more = far <= e->straight ? 0.5f + far * e->slope : 1 - left * left * e->bend;
-    return in < 0 ? 1 - more : more;
+    const float line = 0.5f + far * e->slope, curve = 1 - left * left * e->bend;
+    const float more = far <= e->straight ? line : curve, less = 1 - more;
+    return in < 0 ? less : more;
 }
 
 static PufSegment segment_between(float ax, float ay, float bx, float by) {
@@ -88,7 +90,9 @@ static uint32_t gather(const Path *p, float y0, float y1, uint32_t *next, PufSeg
         if (puf_least(ay, by) - reach < y1 && puf_most(ay, by) + reach > y0) {
             if (begin == 0) shorten(&ax, &ay, bx, by, p->shorter);
             if (i == last) shorten(&bx, &by, ax, ay, p->shorter);
-            list[count++] = segment_between(ax, ay, bx, by);
+            list[count] = segment_between(ax, ay, bx, by);
+            list[count].top = puf_least(ay, by) - reach;
+            list[count++].bottom = puf_most(ay, by) + reach;
         }
         ax = next_ax, ay = next_ay;
     }
@@ -100,6 +104,10 @@ static uint32_t gather(const Path *p, float y0, float y1, uint32_t *next, PufSeg
 // *low to *high, relative to a. -> whether it does.
 static int crossing(const PufSegment *s, float r, float qy, float *low, float *high) {
     const float square = r * r, qb = qy - s->uy;
+    if (s->ux == 0 && qy * qb <= 0) { // an upright one, between its ends
+        *low = -r, *high = r;
+        return 1;
+    }
     *low = 1e9f, *high = -1e9f;
     if (qy * qy < square) {
         const float e = sqrtf(square - qy * qy);
@@ -124,31 +132,46 @@ static int crossing(const PufSegment *s, float r, float qy, float *low, float *h
     return *low < *high;
 }
 
-// Raises the coverage of pixels [x0, x1), whose row is qy above a, to what a segment gives.
-static void cover_pixels(const PufSegment *s, float half, float qy, int x0, int x1,
-                         uint8_t *cover) {
+// Writes the coverage, 0 to 255, of LANES pixels from x on whose row is qy above a.
+static inline void cover_lanes(const PufSegment *s, float half, float qy, int x, int32_t *cover) {
     const float most = puf_least(1, 2 * half), outer = half + 0.5f;
     const float per_length = s->length * s->inverse;
     const float point = s->inverse == 0; // every pixel is beyond the ends of a point
-    for (int x = x0; x < x1; x++) {
-        const float px = (float)x + 0.5f - s->ax;
+    const PufEdge edge = s->edge;
+    for (int i = 0; i < LANES; i++) {
+        const float px = (float)(x + i) + 0.5f - s->ax;
         const float along = (px * s->ux + qy * s->uy) * s->inverse - point;
         const float across = fabsf(px * s->uy - qy * s->ux) * per_length;
-        const float beside =
-            part_inside(&s->edge, half - across) + part_inside(&s->edge, half + across) - 1;
-        const float at = puf_clamp_(along, 0, 1);
+        const float beside = part_inside(&edge, half - across) + part_inside(&edge, half + across);
+        const float inside = puf_most(beside - 1, 0), at = puf_clamp_(along, 0, 1);
         const float ex = px - at * s->ux, ey = qy - at * s->uy;
         const float beyond = puf_clamp_(outer - sqrtf(ex * ex + ey * ey), 0, most);
-        const uint8_t part = puf_byte(puf_most(at == along ? beside : beyond, 0));
-        cover[x] = part > cover[x] ? part : cover[x];
+        cover[i] = (int32_t)((at == along ? inside : beyond) * 255 + 0.5f);
     }
 }
 
-// Raises the coverage of row y, of which cover[x] is that of pixel x.
-static void cover_row(const Path *p, const PufSegment *s, int y, uint8_t *cover) {
-    const float qy = (float)y + 0.5f - s->ay, reach = s->edge.reach;
+// Raises the coverage of pixels [x0, x1) of a row to what a segment gives.
+static void cover_pixels(const PufSegment *s, float half, float qy, int x0, int x1,
+                         uint8_t *cover) {
+    int32_t lanes[LANES];
+    for (int x = x0; x < x1; x += LANES) {
+        cover_lanes(s, half, qy, x, lanes);
+        for (int i = 0; i < LANES && x + i < x1; i++)
+            cover[x + i] = (uint8_t)(lanes[i] > cover[x + i] ? lanes[i] : cover[x + i]);
+    }
+}
+
+// A row that is being covered; outside of [x0, x1) its coverage is 0.
+typedef struct Row {
+    int y, x0, x1;
+    uint8_t cover[PUF_MOST_SIDE]; // of pixel x, at x
+} Row;
+
+// Raises the coverage of a row.
+static void cover_row(const Path *p, const PufSegment *s, Row *row) {
+    const float cy = (float)row->y + 0.5f, qy = cy - s->ay, reach = s->edge.reach;
     float low, high;
-    if (!crossing(s, p->half + reach, qy, &low, &high)) return;
+    if (cy < s->top || cy > s->bottom || !crossing(s, p->half + reach, qy, &low, &high)) return;
     const int x0 = puf_ceil_in(s->ax + low - 0.5f, p->x0, p->x1);
     const int x1 = puf_floor_in(s->ax + high + 0.5f, x0, p->x1);
     int a = x1, b = x1; // fully covered between them
@@ -156,28 +179,32 @@ static void cover_row(const Path *p, const PufSegment *s, int y, uint8_t *cover)
         a = puf_ceil_in(s->ax + low - 0.5f, x0, x1);
         b = puf_floor_in(s->ax + high + 0.5f, a, x1);
     }
-    cover_pixels(s, p->half, qy, x0, a, cover);
-    memset(cover + a, 255, (size_t)(b - a));
-    cover_pixels(s, p->half, qy, b, x1, cover);
+    cover_pixels(s, p->half, qy, x0, a, row->cover);
+    memset(row->cover + a, 255, (size_t)(b - a));
+    cover_pixels(s, p->half, qy, b, x1, row->cover);
+    row->x0 = x0 < row->x0 ? x0 : row->x0, row->x1 = x1 > row->x1 ? x1 : row->x1;
 }
 
 // Draws rows [y0, y1), at most PUF_BAND. -> how many were drawn.
 static int draw_band(const Path *p, int y0, int y1, const PufInk *ink) {
     PufSegment list[PUF_SEGMENTS];
-    uint8_t cover[PUF_MOST_SIDE];
     uint32_t next = 0, count = gather(p, (float)y0, (float)y1, &next, list);
     while (next < p->points - 1 && y1 - y0 > 1) {
         y1 = y0 + (y1 - y0) / 2, next = 0;
         count = gather(p, (float)y0, (float)y1, &next, list);
     }
-    for (int y = y0; y < y1 && count; y++) {
-        memset(cover + p->x0, 0, (size_t)(p->x1 - p->x0));
-        for (uint32_t k = 0; k < count; k++) cover_row(p, list + k, y, cover);
+    Row row;
+    memset(row.cover + p->x0, 0, (size_t)(p->x1 - p->x0));
+    for (row.y = y0; row.y < y1; row.y++) {
+        row.x0 = p->x1, row.x1 = p->x0;
+        for (uint32_t k = 0; k < count; k++) cover_row(p, list + k, &row);
         while (next < p->points - 1) { // only if this is the one row of the band
             count = gather(p, (float)y0, (float)y1, &next, list);
-            for (uint32_t k = 0; k < count; k++) cover_row(p, list + k, y, cover);
+            for (uint32_t k = 0; k < count; k++) cover_row(p, list + k, &row);
         }
-        puf_put_runs(p->target, y, p->x0, p->x1, cover + p->x0, ink);
+        if (row.x1 <= row.x0) continue;
+        puf_put_runs(p->target, row.y, row.x0, row.x1, row.cover + row.x0, ink);
+        memset(row.cover + row.x0, 0, (size_t)(row.x1 - row.x0));
     }
     return y1 - y0;
 }

@@ -24,68 +24,70 @@ static inline uint8_t *at(const PufTarget *t, int y, int x) {
     return m->pixels + (size_t)y * m->row_stride + (size_t)x * m->pixel_stride;
 }
 
-static void fill_pattern(uint8_t *p, size_t bytes, const PufInk *ink, size_t channels) {
+// Sets rows of `bytes` bytes from p on to repeated pixels.
+static void fill_pattern(uint8_t *p, size_t rows, size_t stride, size_t bytes, const PufInk *ink,
+                         size_t channels) {
     uint8_t pattern[PATTERN];
     for (size_t i = 0; i < PATTERN; i += channels) memcpy(pattern + i, ink->value, channels);
-    for (; bytes >= PATTERN; bytes -= PATTERN, p += PATTERN) memcpy(p, pattern, PATTERN);
-    memcpy(p, pattern, bytes);
+    for (size_t y = 0; y < rows; y++, p += stride) {
+        size_t i = 0;
+        for (; i + PATTERN <= bytes; i += PATTERN) memcpy(p + i, pattern, PATTERN);
+        for (size_t k = 0; i < bytes; i++, k++) p[i] = pattern[k];
+    }
 }
 
-// Sets pixels [x0, x1) of row y.
-static void fill_span(const PufTarget *t, int y, int x0, int x1, const PufInk *ink) {
-    const PufImage *m = &t->image;
-    const size_t n = (size_t)(x1 - x0);
-    uint8_t *p = at(t, y, x0);
-    if (t->layout == PUF_PLANES) {
-        for (int k = 0; k < m->channels; k++, p += m->channel_stride) memset(p, ink->value[k], n);
-    } else if (t->layout != PUF_STRIDED && n >= 8) {
-        fill_pattern(p, n * m->pixel_stride, ink, m->pixel_stride);
-    } else {
-        for (size_t i = 0; i < n; i++, p += m->pixel_stride)
-            for (int k = 0; k < m->channels; k++) p[(size_t)k * m->channel_stride] = ink->value[k];
+static inline uint8_t blended(uint8_t p, uint16_t keep, uint16_t add) {
+    const uint16_t sum = (uint16_t)(p * keep + add);
+    return (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+}
+
+// The same with rows that are blended.
+static void blend_pattern(uint8_t *p, size_t rows, size_t stride, size_t bytes, const PufInk *ink,
+                          size_t channels, uint32_t a) {
+    uint16_t add[PATTERN];
+    const uint16_t keep = (uint16_t)(255 - a);
+    for (size_t i = 0; i < PATTERN; i += channels)
+        for (size_t k = 0; k < channels; k++) add[i + k] = (uint16_t)(ink->value[k] * a + 128);
+    for (size_t y = 0; y < rows; y++, p += stride) {
+        size_t i = 0;
+        for (; i + PATTERN <= bytes; i += PATTERN)
+            for (size_t k = 0; k < PATTERN; k++) p[i + k] = blended(p[i + k], keep, add[k]);
+        for (size_t k = 0; i < bytes; i++, k++) p[i] = blended(p[i], keep, add[k]);
     }
 }
 
 // (n,) bytes in memory, blended with one value and one weight.
 static void blend_bytes(uint8_t *p, size_t n, uint32_t value, uint32_t a) {
     const uint16_t add = (uint16_t)(value * a + 128), keep = (uint16_t)(255 - a);
-    for (size_t i = 0; i < n; i++) {
-        const uint16_t sum = (uint16_t)(p[i] * keep + add);
-        p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
-    }
+    for (size_t i = 0; i < n; i++) p[i] = blended(p[i], keep, add);
 }
 
-static void blend_pattern(uint8_t *p, size_t bytes, const PufInk *ink, size_t channels,
-                          uint32_t a) {
-    uint16_t add[PATTERN];
-    const uint16_t keep = (uint16_t)(255 - a);
-    for (size_t i = 0; i < PATTERN; i++) add[i] = (uint16_t)(ink->value[i % channels] * a + 128);
-    for (; bytes >= PATTERN; bytes -= PATTERN, p += PATTERN)
-        for (size_t i = 0; i < PATTERN; i++) {
-            const uint16_t sum = (uint16_t)(p[i] * keep + add[i]);
-            p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
-        }
-    for (size_t i = 0; i < bytes; i++) {
-        const uint16_t sum = (uint16_t)(p[i] * keep + add[i]);
-        p[i] = (uint8_t)((uint16_t)(sum + (sum >> 8)) >> 8);
+void puf_put_rows(const PufTarget *t, int y0, int y1, int x0, int x1, const PufInk *ink,
+                  uint32_t cover) {
+    const PufImage *m = &t->image;
+    const uint32_t a = puf_over_255(ink->alpha * cover);
+    if (a == 0 || x1 <= x0 || y1 <= y0) return;
+    const size_t rows = (size_t)(y1 - y0), width = (size_t)(x1 - x0), stride = m->row_stride;
+    uint8_t *p = at(t, y0, x0);
+    if (t->layout == PUF_PLANES) {
+        for (size_t y = 0; y < rows; y++)
+            for (int k = 0; k < m->channels; k++) {
+                uint8_t *row = p + y * stride + (size_t)k * m->channel_stride;
+                if (a == 255) memset(row, ink->value[k], width);
+                else blend_bytes(row, width, ink->value[k], a);
+            }
+    } else if (t->layout == PUF_STRIDED || width <= FEW) {
+        for (int y = y0; y < y1; y++)
+            for (int x = x0; x < x1; x++) puf_put_pixel(t, y, x, ink, a);
+    } else if (a == 255) {
+        fill_pattern(p, rows, stride, width * m->pixel_stride, ink, m->pixel_stride);
+    } else {
+        blend_pattern(p, rows, stride, width * m->pixel_stride, ink, m->pixel_stride, a);
     }
 }
 
 void puf_put_span(const PufTarget *t, int y, int x0, int x1, const PufInk *ink, uint32_t cover) {
-    const PufImage *m = &t->image;
-    const uint32_t a = puf_over_255(ink->alpha * cover);
-    if (a == 0 || x1 <= x0) return;
-    if (a == 255) {
-        fill_span(t, y, x0, x1, ink);
-    } else if (t->layout == PUF_PLANES) {
-        uint8_t *p = at(t, y, x0);
-        for (int k = 0; k < m->channels; k++, p += m->channel_stride)
-            blend_bytes(p, (size_t)(x1 - x0), ink->value[k], a);
-    } else if (t->layout != PUF_STRIDED && x1 - x0 >= 8) {
-        blend_pattern(at(t, y, x0), (size_t)(x1 - x0) * m->pixel_stride, ink, m->pixel_stride, a);
-    } else {
-        for (int x = x0; x < x1; x++) puf_put_pixel(t, y, x, ink, a);
-    }
+    puf_put_rows(t, y, y + 1, x0, x1, ink, cover);
 }
 
 // (n,) bytes in memory, each blended with its own weight.

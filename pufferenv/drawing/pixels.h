@@ -29,6 +29,9 @@ typedef struct PufInk {
 
 PufInk puf_ink(const PufTarget *t, uint32_t colour);
 
+// Blends pixels [x0, x1) of rows [y0, y1), all with the same coverage.
+void puf_put_rows(const PufTarget *t, int y0, int y1, int x0, int x1, const PufInk *ink,
+                  uint32_t cover);
 // Blends pixels [x0, x1) of row y: all with the same coverage, each with its own (x1 - x0), and
 // the same for an array that has long runs of 0 and 255.
 void puf_put_span(const PufTarget *t, int y, int x0, int x1, const PufInk *ink, uint32_t cover);

@@ -69,7 +69,7 @@ static void clear(const PufTarget *t) {
     PufTarget whole = *t;
     whole.x0 = whole.y0 = 0, whole.x1 = t->image.width, whole.y1 = t->image.height;
     const PufInk night = puf_ink(t, PUF_NIGHT);
-    for (int y = 0; y < whole.y1; y++) puf_put_span(&whole, y, 0, whole.x1, &night, 255);
+    puf_put_rows(&whole, 0, whole.y1, 0, whole.x1, &night, 255);
 }
 
 int puf_raster(const PufWord *words, uint32_t count, const float view[4], const PufImage *image) {

@@ -20,6 +20,7 @@ typedef struct PufEdge {
 typedef struct PufSegment {
     float ax, ay, ux, uy;  // from a to a + u, pixels
     float length, inverse; // of u; 1 / length^2, 0 for a point
+    float top, bottom;     // of the rows' centres that it may cover
     PufEdge edge;          // along u
 } PufSegment;
 
