@@ -162,8 +162,10 @@ class Live:
     def times(self, first: bool, last: bool) -> list[float]:
         """Return when frames are to be shown; only the last one where drawing cannot keep up."""
         times = self._times.of_step(self._pace * self.speed / self._fps, first, last)
-        late = time.monotonic() > self._due + 1 / self._fps
-        return times[-1:] if late else times
+        if time.monotonic() > self._due + 1 / self._fps and len(times) > 1:
+            self._due += (len(times) - 1) / self._fps  # the time of those that are left out
+            times = times[-1:]
+        return times
 
     def next_due(self, last: bool) -> float:
         """Return until when (time.monotonic()) the frame that is shown now is to be seen."""

@@ -104,8 +104,10 @@ def test_where_drawing_cannot_keep_up_frames_between_steps_are_left_out(clock):
     live.next_due(False)
     assert live.times(first=True, last=False) == [1]
     assert live.times(first=False, last=False) == [0.25, 0.5, 0.75, 1]
-    clock[0] += 0.06  # more than two frames
+    due = live.next_due(False)
+    clock[0] = due + 0.03  # more than a frame late
     assert live.times(first=False, last=False) == [1]
+    assert live.next_due(False) == pytest.approx(due + 4 / 40)  # the whole step takes its time
 
 
 def test_keys_change_the_speed_pause_and_end(clock):
