@@ -83,7 +83,7 @@ def test_a_command_runs_as_written_and_writes_what_it_says(
     if command == "replay":
         expanded += ["--any-version"]  # a new drawing, too, is a new version of the game
     written = [word for word in words if word.endswith(SUFFIXES) and "/" not in word]
-    if "--output" in words or "--record" in words:
+    if written and ("--output" in words or "--record" in words):
         (folder / written[-1]).unlink(missing_ok=True)
     assert main([command, *expanded]) == 0, capsys.readouterr().err
     for name in written:
