@@ -245,7 +245,7 @@ class PufferVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
 
         Raises ValueError or TypeError for illegal actions, before any env steps, and RuntimeError
         while another thread is in a step, in a process forked after the env was made, and for a
-        fault that a debug object found.
+        fault that a debug object or a drawing found.
         """
         if not self._ready or self.closed:
             self._check_open()

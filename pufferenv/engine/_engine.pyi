@@ -160,8 +160,9 @@ class Engine:
         """Step envs [begin, end) with the arrays action and axis; releases the GIL.
 
         RuntimeError: the engine is closed, another thread is in a step, the process was forked, a
-        debug object found a fault (the message names game, env, agent and step), fewer final slots
-        or rows are free than agents step, or no agent has been alive for longer than a horizon.
+        debug object or a drawing found a fault (the message names game, env, agent and step), fewer
+        final slots or rows are free than agents step, or no agent has been alive for longer than a
+        horizon.
         AssertionError: `check` found a broken invariant.
         """
     def set_actions(

@@ -85,7 +85,7 @@ typedef struct PufStat {
 
 typedef enum {
     PUF_STEP_OK,
-    PUF_STEP_FAULT,     // a debug object found a broken rule: see PufFault
+    PUF_STEP_FAULT,     // a game broke a rule, as debug objects and drawings report: see PufFault
     PUF_STEP_FINALS,    // fewer final slots are free than agents step: evaluate them first
     PUF_STEP_FULL,      // fewer rows are free than agents step: take a batch first
     PUF_STEP_EMPTY,     // no agent has been alive for longer than a horizon
@@ -158,8 +158,8 @@ int64_t puf_engine_set_discrete_actions(PufEngine *engine, const void *actions, 
 int64_t puf_engine_set_continuous_actions(PufEngine *engine, const void *axes, int item_bytes);
 
 // --- queries ------------------------------------------------------------------------------
-// Reports what debug objects found in envs [begin, end) and, with `check`, broken invariants. Every
-// step calls it; the caller does so after a reset.
+// Reports the faults that debug objects and drawings found in envs [begin, end) and, with `check`,
+// broken invariants. Every step calls it; the caller does so after a reset.
 PufStepStatus puf_engine_check_faults(PufEngine *engine, int32_t begin, int32_t end);
 // -> NULL, or the first invariant of rows and agents that does not hold.
 const char *puf_engine_check(const PufEngine *engine);
