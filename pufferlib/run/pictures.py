@@ -35,30 +35,39 @@ class Pictures:
         self.source, self.between = source, between
         self.outlined = [-1] * len(envs)  # (n,) the agent of each env that has a frame; -1: none
         self._engine, self._envs, self._agents = engine, envs, agents
+        self._still: npt.NDArray[np.uint8] | None = None  # the frames of this step, once drawn
         self._before: list[DisplayList] | None = None  # (n,) of the step before
         self.now: list[DisplayList] | None = None  # (n,) of this one, if `between`
 
     def step(self) -> None:
         """Take over the state after a step."""
+        self._still = None
         if self.between:
             self._before, self.now = self.now, self._lists()
 
+    def rest(self) -> None:
+        """Take the state of now for that of the step before: no step is made."""
+        self._before = None
+
     def begin(self) -> None:
         """Take over the state at the beginning of an episode, to which nothing moves."""
+        self._still = None
         self._before, self.now = None, self._lists() if self.between else None
 
     def frames(self, t: float = 1.0) -> npt.NDArray[np.uint8]:
         """Draw the envs: (n, H, W, 3) at time `t` between the step before, 0, and this one, 1."""
-        source, now = self.source, self.now
-        if now and (t < 1 or max(self.outlined) >= 0):
+        source, now, before = self.source, self.now, self._before if t < 1 else None
+        if now and (before or max(self.outlined) >= 0):
             lists = now
-            if t < 1 and self._before:
-                lists = [a.interpolated(b, t) for a, b in zip(self._before, now, strict=True)]
+            if before:
+                lists = [a.interpolated(b, t) for a, b in zip(before, now, strict=True)]
             images = np.empty((len(self._envs), source.height, source.width, 3), np.uint8)
             for image, one in zip(images, lists, strict=True):
                 one.raster(image)
             return images
-        return source.frames(self._engine, self._envs, self._agents())
+        if self._still is None:
+            self._still = source.frames(self._engine, self._envs, self._agents())
+        return self._still
 
     def _lists(self) -> list[DisplayList] | None:
         lists = []

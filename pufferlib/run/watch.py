@@ -177,6 +177,8 @@ def watch(
             for one in shown:
                 if len(shown) == 1 or not one.round_over:
                     one.step()
+                else:
+                    one.pictures.rest()
             over = all(one.round_over for one in shown)
             if stopped := _draw(shown, left, last=over):
                 break

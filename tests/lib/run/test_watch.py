@@ -141,6 +141,35 @@ def test_compared_evaluations_wait_for_each_other_and_give_the_results_of_each_a
     assert "trained: return 0" in screen.statuses[0] and "random: return 0" in screen.statuses[0]
 
 
+def test_nothing_moves_between_two_steps_in_an_evaluation_that_waits():
+    spec = GameSpec.of("squared")
+    screen = Recorder(live=True, steps_per_frame=0.25)
+    with evaluator(spec, seed=1) as one, evaluator(spec, seed=2) as other:
+        watch([Shown(one, "x"), Shown(other, "y")], [screen])
+    waiting = 0
+    for i, status in enumerate(screen.statuses[1:], 1):
+        for n, label in enumerate("xy"):
+            if f"{label}: score" in status and f"{label}: score" in screen.statuses[i - 4]:
+                width = screen.frames[i].shape[1]
+                half = np.s_[:, :WIDTH] if n == 0 else np.s_[:, width - WIDTH :]
+                assert np.array_equal(screen.frames[i][half], screen.frames[i - 1][half])
+                waiting += 1
+    assert waiting > 20
+
+
+def test_python_envs_are_drawn_once_for_each_step():
+    spec = external_envs.drawn(GameSpec.of(external_envs.load("gym:CartPole-v1", {})))
+    screen = Recorder(20, live=True, steps_per_frame=0.25)
+    with evaluator(spec) as run:
+        shown, calls = Shown(run, "x"), []
+        source = shown.pictures.source
+        real = source.frames
+        source.frames = lambda *given: calls.append(1) or real(*given)
+        watch([shown], [screen])
+    assert len(screen.frames) == 20
+    assert len(calls) == 6  # at the beginning and after five steps
+
+
 def test_a_person_ends_an_evaluation_which_keeps_the_episodes_that_ended():
     spec = GameSpec.of("squared")
     with evaluator(spec, episodes=1000) as run:
