@@ -6,6 +6,7 @@ here. Commands import torch only when they need it, so that help is quick.
 """
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -74,7 +75,8 @@ def unknown_argument(word: str, args: argparse.Namespace) -> ConfigError:
     """Return the error of a word that no command takes; it names the nearest flag."""
     if not word.startswith("-"):
         return ConfigError(f"unexpected argument {word!r} for puffer {args.command}")
-    known = [f"--{name.replace('_', '-')}" for name in vars(args) if name != "parser"]
+    usage = args.parser.format_usage() if "parser" in args else ""  # it has no positional names
+    known = ["--help", "--traceback", *re.findall(r"--[a-z][a-z-]*", usage)]
     known += [flag_name(s, key) for s, keys in resolve.option_tables().items() for key in keys]
     near = nearest(word.partition("=")[0].replace("-", "_"), [k.replace("-", "_") for k in known])
     return ConfigError(f"{word}: no such flag; did you mean {near.replace('_', '-')}?")

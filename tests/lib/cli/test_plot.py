@@ -125,6 +125,11 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_picture(runs, capsys, mo
     assert [path.name for path in Path().glob("*.png")] == ["x.png"]
 
 
+def test_no_flag_is_suggested_that_there_is_not(capsys):
+    assert "--targets: no such flag" in (error := error_of(capsys, "plot", "--targets"))
+    assert "did you mean --targets?" not in error
+
+
 def test_help_needs_no_run(capsys):
     assert main(["plot", "--help"]) == 0
     assert "--split-by KEY" in capsys.readouterr().out
