@@ -40,10 +40,17 @@ def add_policy(
     add_run_dir(parser)
 
 
-def add_acting(parser: argparse.ArgumentParser) -> None:
-    """Add `--seed` and `--greedy`, the arguments of an Actor."""
+def add_acting(parser: argparse.ArgumentParser, *, seed: int | None = 0) -> None:
+    """Add `--seed` and `--greedy`, the arguments of an Actor.
+
+    seed: the default; None if the command draws another one each time.
+    """
+    shown = "another one each time" if seed is None else seed
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the games and of the actions (default: 0)"
+        "--seed",
+        type=int,
+        default=seed,
+        help=f"seed of the games and of the actions (default: {shown})",
     )
     parser.add_argument(
         "--greedy", action="store_true", help="take the most likely actions instead of sampling"

@@ -21,8 +21,7 @@ SUMMARY = "Play a game yourself, or take over from a policy while you hold Shift
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plain flags of the command."""
     arguments.add_policy(parser, default=None, allow_none=True)
-    arguments.add_acting(parser)
-    parser.set_defaults(seed=None)
+    arguments.add_acting(parser, seed=None)
     parser.add_argument(
         "--render",
         choices=("human", "terminal"),
@@ -103,7 +102,7 @@ def _play(args: argparse.Namespace, source: "PolicySource") -> None:
         external_envs.drawn(source.spec),
         source.policy,
         random=args.policy == "random",
-        label="a person" if args.policy == "none" else f"{source.label} and a person",
+        label=source.label,
         seed=args.seed,
         greedy=args.greedy,
         size=args.size,

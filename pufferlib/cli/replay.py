@@ -93,6 +93,7 @@ def _draw(args: argparse.Namespace, player: "ReplayPlayer", screens: "list[Scree
     from pufferenv import games
     from pufferenv.drawing.renderer import Renderer
     from pufferlib.run.pictures import Pictures, show
+    from pufferlib.run.watch import next_alive
 
     replay, spec = player.replay, player.spec
     rendering.check_agent(args.agent, spec.env_agents)
@@ -102,9 +103,14 @@ def _draw(args: argparse.Namespace, player: "ReplayPlayer", screens: "list[Scree
     left = list(screens)
     if not args.whole:
         player.skip()
-    agents = [-1 if args.agent is None else args.agent]
+
+    def agents() -> list[int]:
+        """Return whose view is drawn: while that agent is dead, the next live one's."""
+        alive = player.engine.arrays["alive"]
+        return [-1 if args.agent is None else next_alive(alive, args.agent)]
+
     between = any(screen.between for screen in screens)
-    pictures = Pictures(renderer, player.engine, [0], lambda: agents, between=between)
+    pictures = Pictures(renderer, player.engine, [0], agents, between=between)
     total = 0.0
 
     def draw(*, first: bool = False, last: bool = False) -> bool:

@@ -6,6 +6,7 @@ selected agent is replaced by that of the keys; all others go on as before.
 Letters: A agents, K discrete heads, X continuous axes, C choices of all heads.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class PlaySession:
     """Steps one env. An episode that ended stays as it is until `begin_next`.
 
-    policy: None for a person alone, or for random actions if `random` is set. size: the width of a
-        frame in pixels.
+    policy: None for a person alone, or for random actions if `random` is set. label: its name, for
+        a recording. size: the width of a frame in pixels.
     record: a file for a replay of what is played; after a restart the next file has -2 in its name.
     """
 
@@ -55,7 +56,7 @@ class PlaySession:
         self.has_policy = policy is not None or random
         self._actor: Actor | None = None
         self._recorder: ReplayRecorder | None = None
-        self._policy, self._greedy = policy, greedy
+        self._policy, self._greedy, self._person_played = policy, greedy, False
         self.episodes, self.agent = [], 0
         try:
             self._begin()
@@ -72,7 +73,8 @@ class PlaySession:
             self._actor = Actor(self._policy, self.env, seed=self._seed, greedy=self._greedy)
         if self._record is not None:
             seeds = env_seeds(self._seed, 1)
-            self._recorder = ReplayRecorder(self.spec, seeds, policy=self._label)
+            self._recorder = ReplayRecorder(self.spec, seeds)
+            self._person_played = False
         self._begin_episode()
 
     def _begin_episode(self) -> None:
@@ -103,6 +105,7 @@ class PlaySession:
         env, acted = self.env, self.env.alive.copy()
         choices, axes = self._others()
         if person is not None:
+            self._person_played = True
             own, values = person
             choices[self.agent], axes[self.agent] = self._legal(own, self.agent), values
         actions: Any = choices if env.heads else axes
@@ -180,7 +183,10 @@ class PlaySession:
         path = self._record
         if self.recorded:
             path = path.with_name(f"{path.stem}-{len(self.recorded) + 1}{path.suffix}")
-        self._recorder.replays([self._recorder.whole(0)])[0].write(path)
+        players = [self._label] if self.has_policy else []
+        players += ["a person"] if self._person_played else []
+        replay = self._recorder.replays([self._recorder.whole(0)])[0]
+        dataclasses.replace(replay, policy=" and ".join(players)).write(path)
         self.recorded.append(path)
         self._recorder = None
 

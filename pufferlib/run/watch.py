@@ -124,7 +124,7 @@ class Shown:
         """Replace each of `agents` (n,) that is dead by the next live one of its env."""
         alive = self.env.alive.reshape(-1, self.env.env_agents)
         return [
-            agent if agent < 0 else _next_alive(alive[i], agent)
+            agent if agent < 0 else next_alive(alive[i], agent)
             for i, agent in zip(self._envs, agents, strict=True)
         ]
 
@@ -148,7 +148,7 @@ class Shown:
         return self.result or self.evaluator.result()
 
 
-def _next_alive(alive: npt.NDArray[np.bool_], agent: int) -> int:
+def next_alive(alive: npt.NDArray[np.bool_], agent: int) -> int:
     """Return the first live agent of `alive` (agents of an env,) from `agent` on, or `agent`."""
     order = (agent + np.arange(len(alive))) % len(alive)
     living = order[alive[order]]

@@ -267,6 +267,18 @@ def test_what_is_played_is_recorded_and_repeated_to_the_bit(steps, tmp_path):
     assert ReplayPlayer(replay).verify() is None
 
 
+def test_a_recording_names_who_played(tmp_path):
+    shift = {2: [("shift", True)], 3: [("shift", False)]}
+    for events, options, wanted in (
+        ({}, {"random": True}, "random"),
+        (shift, {"random": True}, "random and a person"),
+        ({}, {}, "a person"),
+    ):
+        path = tmp_path / "a.replay"
+        played("breakout", events, steps=5, record=path, label="random", **options)
+        assert Replay.read(path).policy == wanted
+
+
 def test_a_restart_begins_another_game_and_another_file(tmp_path):
     path = tmp_path / "mine.replay"
     events = {20: [("r", True)]}
