@@ -70,7 +70,8 @@ def print_evaluation(policy: str, game: str, result: "Evaluation", stopped: bool
 
     from pufferlib.run.formatting import number
 
-    table = Table(title=f"{game}: {result.episodes} episodes", title_justify="left")
+    episodes = f"{result.episodes} episode{'s' * (result.episodes != 1)}"
+    table = Table(title=f"{game}: {episodes}", title_justify="left")
     table.add_column("")
     for heading in ("mean", "std", "min", "max"):
         table.add_column(heading, justify="right")

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pufferenv.toolchain import targets
 from pufferlib.config import toml_file
 from pufferlib.config.resolve import is_external
 from pufferlib.run.checkpoint import FORMAT, CheckpointError, SaveError, load, save, write_bytes
@@ -83,6 +84,8 @@ class RunDirectory:
     def _newest(cls, target: str, folder: Path) -> "RunDirectory":
         runs = [p.parent for p in folder.glob("*/policy.safetensors")]
         if not runs:
+            if not is_external(target):
+                targets.header_of(target)  # raises for an unknown game, with the nearest
             raise RunError(
                 f"{target} is neither a run's folder nor a game with a trained run in "
                 f"{folder}; to train one: puffer train {target}"

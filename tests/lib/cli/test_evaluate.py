@@ -90,6 +90,7 @@ def test_random_actions_in_a_runs_folder_take_the_runs_config(capsys):
     [
         (["breakou"], "did you mean 'breakout'"),
         (["runs/nowhere"], "runs/nowhere is neither a run's folder nor a game"),
+        (["brakout"], "unknown game 'brakout': did you mean 'breakout'"),
         (["squared", "--greedy"], "--greedy takes a policy's most likely actions, and --policy"),
         (["squared", "--seed", "-1"], "--seed -1 is outside [0, 2^63 - 1]"),
         (["squared", "--seed", str(2**63)], "is outside [0, 2^63 - 1]"),
