@@ -90,7 +90,6 @@ def test_random_actions_in_a_runs_folder_take_the_runs_config(capsys):
     [
         (["breakou"], "did you mean 'breakout'"),
         (["runs/nowhere"], "runs/nowhere is neither a run's folder nor a game"),
-        (["brakout"], "unknown game 'brakout': did you mean 'breakout'"),
         (["squared", "--greedy"], "--greedy takes a policy's most likely actions, and --policy"),
         (["squared", "--seed", "-1"], "--seed -1 is outside [0, 2^63 - 1]"),
         (["squared", "--seed", str(2**63)], "is outside [0, 2^63 - 1]"),
@@ -104,3 +103,9 @@ def test_random_actions_play_python_envs(capsys):
     words = ["eval", "gym:Pendulum-v1", "--policy", "random", "--episodes", "2", "--json"]
     assert main([*words, "--vec.backend", "serial"]) == 0
     assert json.loads(capsys.readouterr().out)["fields"]["length"]["mean"] == 200
+
+
+def test_misspelt_game_gets_the_nearest_one_and_no_advice_to_train_it(capsys):
+    message = error_of(capsys, "eval", "brakout")
+    assert "unknown game 'brakout': did you mean 'breakout'" in message
+    assert "puffer train" not in message
