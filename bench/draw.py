@@ -7,7 +7,7 @@ show what a game looks like later, too.
 
     frames    RGB arrays, --width pixels wide, as `render_mode="rgb_array"` returns them
     list      microseconds of writing a display list, with the call from Python and a copy
-    grey, RGB pictures of --side x --side pixels that VectorEnv.step writes into the slots of
+    grey, RGB pictures of --side x --side pixels that PufferVectorEnv.step writes into the slots of
               PIXEL_ENVS envs: a step of the game, its list and its picture, per live agent
 
 Then it writes clips of SECONDS seconds of breakout: bytes and the time it takes, from frames that
@@ -37,7 +37,7 @@ SECONDS = 10
 COLUMNS, ROWS = 80, 25  # of the terminal
 
 
-def played(game: str, num_envs: int, steps: int, **config: int) -> pufferenv.VectorEnv:
+def played(game: str, num_envs: int, steps: int, **config: int) -> pufferenv.PufferVectorEnv:
     """Return envs of a game on one thread, after `steps` steps of random actions."""
     env = pufferenv.make(game, num_envs, num_threads=1, seed=1, copy=False, **config)
     env.reset()
@@ -88,7 +88,7 @@ def pixels(names: list[str], side: int, count: int, seconds: float) -> None:
             env = played(name, PIXEL_ENVS, STEPS, pixels=side, pixel_channels=channels)
             actions = [env.action_space.sample() for _ in range(64)]
 
-            def measure(env: pufferenv.VectorEnv = env, actions: list[object] = actions) -> float:
+            def measure(env: pufferenv.PufferVectorEnv = env, actions: list[object] = actions) -> float:
                 pictures, begin, k = 0, time.perf_counter(), 0
                 while (passed := time.perf_counter() - begin) < seconds:
                     env.step(actions[k % len(actions)])

@@ -93,10 +93,11 @@ typedef struct Seen {
 typedef struct Player {
     float x, y, health;
     int32_t cell;
-    Seen others[OTHERS]; // nearest players in sight, nearest first
-    Seen things[KINDS];  // nearest item of each kind in sight
-    int32_t move;        // in this step
-    int32_t ammo, pause; // pause: steps until it may attack
+    Seen others[OTHERS];  // nearest players in sight, nearest first
+    Seen things[KINDS];   // nearest item of each kind in sight
+    int32_t move, attack; // in this step; attack: 0, MELEE or SHOT
+    int32_t target;       // of the last attack, a player; itself: nobody was in sight
+    int32_t ammo, pause;  // pause: steps until it may attack
     int32_t kills;
 } Player;
 
@@ -416,7 +417,9 @@ static int32_t play_bot(const Env *env, Player *p) {
 static void attack(Env *env, PufIO *io, int32_t me, int32_t kind) {
     Player *p = &env->players[me];
     const int is_agent = me < env->config.agents;
+    p->attack = 0;
     if (kind == 0 || p->pause > 0 || (kind == SHOT && p->ammo == 0)) return;
+    p->attack = kind, p->target = p->others[0].index;          // read by env_draw alone
     p->pause = 1 + (kind == MELEE ? MELEE_PAUSE : SHOT_PAUSE); // `move` subtracts one in this step
     p->ammo -= kind == SHOT;
     env->attacks += is_agent;
@@ -557,18 +560,13 @@ static void draw_bar(PufCanvas *c, float x, float y, float width, float height, 
     puf_round(c, x, y, width * share, height, height / 2, colour);
 }
 
-// An attack is known by the pause that follows it. A shot pauses for longer, but three steps after
-// it the pause is that of a melee, and only the distance of the nearest player tells them apart.
 static void draw_player(const Env *env, PufCanvas *c, int32_t i) {
-    const Player *p = &env->players[i], *near = &env->players[p->others[0].index];
+    const Player *p = &env->players[i], *target = &env->players[p->target];
     const float x = p->x, y = -p->y, r = 0.7f;
-    const int melee = p->pause == MELEE_PAUSE, shot = p->pause == SHOT_PAUSE;
-    const float range = (melee ? MELEE_RANGE : SHOT_RANGE) + 2 * SPEED; // both moved since
-    const int shown = (melee || shot) && p->others[0].distance2 < range * range;
     const int is_agent = i < env->config.agents;
     puf_key(c, 2 + 2 * i); // attacks have another key, because they come and go
-    if (shown && melee) puf_ring(c, x, y, MELEE_RANGE - 0.2f, 0.2f, PUF_ORANGE);
-    if (shown && shot) puf_line(c, x, y, near->x, -near->y, 0.16f, PUF_YELLOW);
+    if (p->attack == MELEE) puf_ring(c, x, y, MELEE_RANGE - 0.2f, 0.2f, PUF_ORANGE);
+    if (p->attack == SHOT) puf_line(c, x, y, target->x, -target->y, 0.16f, PUF_YELLOW);
     puf_key(c, 3 + 2 * i);
     puf_agent(c, is_agent ? i : -1);
     puf_disc(c, x, y, r, is_agent ? puf_hue(i) : PUF_GREY);

@@ -33,7 +33,7 @@ GOLDEN = {
     "cartpole": ("a159a4d04d40", "210f960188f5", "210f960188f5"),
     "memory": ("39af7c63d431", "b32d6dffabb4", "c089e883997b"),
     "probe": ("6844f7103de7", "33cf9e3d8c31", "df10ad56ea3b"),
-    "royale": ("d27597703223", "0ed101d2fd1d", "76439c5c3b65"),
+    "royale": ("d27597703223", "6d7f36056ec8", "76439c5c3b65"),
     "snake": ("8d34f1b25297", "3cda6dbf5ac4", "b93500b99374"),
     "squared": ("83a6510e9142", "11b0a61bc522", "11b0a61bc522"),
     "tag": ("0cf00bcd15bf", "f67fd145d06b", "9eab1550cced"),
