@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+static const float LEVEL = 1e-20f; // pixels; what an edge of less height adds is nothing
+
 typedef struct Polygon {
     const PufTarget *target;
     const PufWord *xy;
@@ -22,7 +24,8 @@ static uint32_t gather(const Polygon *p, float y0, float y1, uint32_t *next, Puf
     for (; i < p->points && count < PUF_SEGMENTS; i++) {
         const PufWord *a = p->xy + 2 * i, *b = p->xy + 2 * (i + 1 < p->points ? i + 1 : 0);
         const float ay = puf_pixel_y(p->target, a[1].f), by = puf_pixel_y(p->target, b[1].f);
-        if (ay == by || puf_least(ay, by) >= y1 || puf_most(ay, by) <= y0) continue;
+        if (fabsf(by - ay) < LEVEL) continue; // its slope may not be finite
+        if (puf_least(ay, by) >= y1 || puf_most(ay, by) <= y0) continue;
         const float ax = puf_pixel_x(p->target, a[0].f), bx = puf_pixel_x(p->target, b[0].f);
         list[count++] = (PufSegment){.ax = ax, .ay = ay, .ux = bx - ax, .uy = by - ay};
     }

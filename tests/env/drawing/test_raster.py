@@ -192,6 +192,14 @@ def test_polygons_are_filled_where_they_wind(points):
     assert ours.max() == 255
 
 
+@pytest.mark.parametrize("least", [1e-45, 1e-40, 1e-38, 1e-30, 1e-21])
+def test_an_edge_that_hardly_rises_changes_nothing(least):
+    level = fill([(0, 0), (9, 0), (9, 9), (0, 9)])
+    rises = fill([(0, 0), (9, least), (9, 9), (0, 9)])
+    assert (cover(rises) == cover(level)).all()
+    assert (cover(fill([(0, least), (9, 0), (0, 0)])) == 0).all()
+
+
 def test_paths_of_many_points_are_those_of_a_slow_rasterizer():
     curve = [
         (10 + 0.03 * k * math.cos(k / 15), 10 + 0.03 * k * math.sin(k / 15)) for k in range(900)
