@@ -7,6 +7,7 @@ the frames of their own render(), made with render_mode="rgb_array".
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,13 +39,21 @@ class Appearance:
         metadata = getattr(env, "metadata", None) or {}
         self.modes = tuple(metadata.get("render_modes") or ())
         self.mode = getattr(env, "render_mode", None)
-        self.pace = float(metadata.get("render_fps") or PACE)
+        self.pace = _pace(metadata.get("render_fps"))
         base = getattr(env, "unwrapped", env)
         table = getattr(base, "get_keys_to_action", None)
         self.keys_to_action = None
         if callable(table):
             with contextlib.suppress(Exception):  # an env whose table is broken can still be run
                 self.keys_to_action = table()
+
+
+def _pace(declared: Any) -> float:
+    """Return what an env declares as its steps per second, or PACE where that is no rate."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if 0 < (pace := float(declared)) < math.inf:
+            return pace
+    return PACE
 
 
 class ExternalRenderer:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pufferenv.game_spec import GameSpec
 
 SECONDS = 10.0  # the most that a clip lasts
+MOST_FPS = 50.0  # players of GIFs show no more
 WIDTH = 300  # pixels
 MOST_CLIPS = 100  # in the folder; then the oldest is removed
 MAX_SHARE = 0.03  # maximum share of the run's time for clips
@@ -48,7 +49,9 @@ class ClipRecorder:
         try:
             with _evaluator(policy, self._spec, self._seed) as evaluator:
                 shown = Shown(evaluator, "")
-                screen = VideoFile(path, evaluator.env.renderer.pace, seconds=SECONDS, episodes=1)
+                pace = evaluator.env.renderer.pace
+                fps = min(pace, MOST_FPS)
+                screen = VideoFile(path, fps, pace=pace, seconds=SECONDS, episodes=1)
                 watch([shown], [screen], to_the_end=False)
         finally:
             now = time.monotonic()

@@ -151,6 +151,14 @@ def test_keys_are_those_of_the_env_itself() -> None:
     assert not pufferenv.wrap("CartPole-v1", render_mode="rgb_array").renderer.key_table()
 
 
+@pytest.mark.parametrize("declared", [0, -5, None, "fast", float("nan"), float("inf"), [20]])
+def test_a_pace_that_is_no_rate_is_that_of_an_env_that_declares_none(declared: Any) -> None:
+    class Odd(Painted):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": declared}  # noqa: RUF012
+
+    assert pufferenv.wrap(Odd, seed=1).renderer.pace == 30
+
+
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(NotDrawn, match="Painted was made with render_mode=None: its pictures need"):
         pufferenv.wrap(lambda: Painted(None), render_mode="rgb_array")

@@ -14,6 +14,7 @@ from pufferlib.cli.main import main
 from pufferlib.run import clips, loggers
 from pufferlib.run.clips import ClipRecorder
 from pufferlib.run.loggers import LoggerEntry
+from tests.support.checkouts import my_game
 from tests.support.command import SHORT, error_of
 from tests.support.paths import GAME_HEADERS
 
@@ -93,6 +94,14 @@ def test_clips_of_a_python_env_in_worker_processes_show_its_own_frames(monkeypat
     (file,) = Path("runs/gym-CartPole-v1/x/videos").iterdir()  # the one at the end
     with Image.open(file) as clip:
         assert clip.size == (600, 400) and clip.n_frames > 5
+
+
+def test_clips_of_a_game_that_is_faster_than_any_file_last_as_long_as_it_does(tmp_path):
+    header = my_game(tmp_path, ("#define PUF_PACE(c) 6", "#define PUF_PACE(c) 500"))
+    file = ClipRecorder(GameSpec.of(header), tmp_path, interval=1, seed=1).record(None, 7)
+    with Image.open(file) as clip:
+        assert clip.n_frames < 8  # of an episode of up to 33 steps
+        assert clip.info["duration"] >= 20
 
 
 def test_the_oldest_clips_are_removed(tmp_path, monkeypatch):
