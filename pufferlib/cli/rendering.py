@@ -140,8 +140,13 @@ def without_display(args: argparse.Namespace, name: str) -> bool:
     return True
 
 
-def open_screens(args: argparse.Namespace, title: str, pace: float) -> list[Screen]:
-    """Return the screens that the flags ask for; `pace` is the game's, in steps per second."""
+def open_screens(
+    args: argparse.Namespace, title: str, pace: float, episodes: int = 1
+) -> list[Screen]:
+    """Return the screens that the flags ask for; `pace` is the game's, in steps per second.
+
+    episodes: how many of them a file shows whose length is not given.
+    """
     pace *= args.speed or 1
     fps = args.fps or min(pace, MOST_FPS)
     screens: list[Screen] = []
@@ -158,7 +163,7 @@ def open_screens(args: argparse.Namespace, title: str, pace: float) -> list[Scre
                 pace=pace,
                 seconds=args.seconds or (math.inf if args.max_frames else SECONDS),
                 max_frames=args.max_frames or math.inf,
-                episodes=None if length_given or args.render else 1,
+                episodes=None if length_given or args.render else episodes,
             )
         )
     return screens

@@ -99,7 +99,8 @@ def _draw(args: argparse.Namespace, player: "ReplayPlayer", screens: "list[Scree
     rendering.check_agent(args.agent, spec.env_agents)
     renderer = Renderer(games.drawing(spec.game), spec.packed, args.size)
     title = f"{replay.game}: episode {replay.episode + 1} of env {replay.env}, {replay.policy}"
-    screens += rendering.open_screens(args, title, renderer.pace)
+    episodes = replay.episode + 1 if args.whole else 1
+    screens += rendering.open_screens(args, title, renderer.pace, episodes)
     left = list(screens)
     if not args.whole:
         player.skip()
