@@ -130,7 +130,9 @@ def _evaluate(
             recording.begin(args, source, evaluator)
             for source, evaluator in zip(sources, evaluators, strict=True)
         ]
-        kept += [one for one in begun if one is not None]
+        for one in begun:  # of two policies of one run, the first one's are kept
+            if one is not None and all(one.place != other.place for other in kept):
+                kept.append(one)
         if not drawn:
             results = [evaluator.finish() for evaluator in evaluators]
             _keep(kept)

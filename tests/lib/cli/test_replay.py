@@ -49,6 +49,14 @@ def test_random_actions_and_other_folders_leave_a_run_alone(trained, capsys):
     assert "puffer replay mine/best.replay" in capsys.readouterr().out
 
 
+def test_of_two_policies_of_one_run_the_replays_of_the_first_are_kept(trained, capsys):
+    capsys.readouterr()
+    words = ["--compare", str(trained), str(trained / "policy.safetensors"), "--episodes", "2"]
+    assert main(["eval", *words]) == 0
+    assert capsys.readouterr().out.count("replays in ") == 1
+    assert {Replay.read(trained / "replays" / f"{rank}.replay").policy for rank in RANKS} == {"x"}
+
+
 def test_record_keeps_the_first_episode_in_a_file(capsys):
     words = ["eval", "breakout", "--policy", "random", "--episodes", "5", "--record", "a.replay"]
     assert main([*words, "--seed", "4"]) == 0
@@ -87,6 +95,18 @@ def test_a_replay_is_drawn_into_a_file(suffix, capsys):
         total = sum(_duration(picture, i) for i in range(picture.n_frames))
         shown = (last.steps - last.start + 1) / 6 * 1000  # squared has a pace of 6
         assert abs(total - shown) < 1300  # the end is seen for a second longer
+
+
+def test_a_file_of_the_whole_replay_ends_with_the_recorded_episode(capsys):
+    words = ["eval", "squared", "--policy", "random", "--episodes", "3", "--num-envs", "1"]
+    assert main([*words, "--record", "all/"]) == 0
+    replays = {rank: Replay.read(f"all/{rank}.replay") for rank in RANKS}
+    rank, replay = max(replays.items(), key=lambda item: item[1].episode)
+    assert replay.episode > 0
+    assert main(["replay", f"all/{rank}.replay", "--whole", "--output", "a.mp4"]) == 0
+    # The frame before each episode, those of the steps, and the ends, which stay for a second.
+    frames = replay.episode + 1 + replay.steps + (replay.episode + 1) * 5
+    assert f", {frames} frames, " in capsys.readouterr().out
 
 
 def _duration(picture, index):
