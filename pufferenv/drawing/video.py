@@ -61,6 +61,7 @@ class VideoWriter:
     height: int
     fps: float
     frames: int  # added so far
+    complete = False  # the file is there, under its name
 
     def __init__(self, path: str | os.PathLike[str], width: int, height: int, fps: float) -> None:
         self.path = Path(path)
@@ -99,6 +100,7 @@ class VideoWriter:
             encoder.close()
             if self.frames:
                 os.replace(self._part, self.path)
+                self.complete = True
             else:
                 self._part.unlink(missing_ok=True)
 

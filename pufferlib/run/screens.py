@@ -134,6 +134,8 @@ class VideoFile:
         writer = self._writer
         if writer is None or not writer.frames:
             return f"{self.path}: no frame was drawn, so there is no file"
+        if not writer.complete:
+            return f"{self.path} was not written"
         size = self.path.stat().st_size
         about = f"{writer.width} x {writer.height}"
         if self.path.suffix.lower() != ".png":

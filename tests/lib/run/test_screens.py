@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pufferenv.drawing import video
 from pufferenv.drawing.window import Click, Events
 from pufferlib.run import screens
 from pufferlib.run.screens import Live, LiveTerminal, LiveWindow, TerminalKeys, VideoFile
@@ -65,6 +66,21 @@ def test_a_file_without_a_frame_is_said_to_be_none(tmp_path):
     file.close()
     assert file.describe() == f"{tmp_path}/x.gif: no frame was drawn, so there is no file"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_could_not_be_written_is_said_to_be_none(tmp_path, monkeypatch):
+    (tmp_path / "x.gif").write_bytes(b"an older one")
+    file = VideoFile(tmp_path / "x.gif", 10)
+    file.show(frame())
+
+    def fail(self, frame):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(video.Gif, "add", fail)
+    with pytest.raises(video.VideoError, match="No space left"):
+        file.show(frame())
+    file.close()
+    assert file.describe() == f"{tmp_path}/x.gif was not written"
 
 
 def test_a_picture_is_described_without_a_length(tmp_path):
