@@ -98,9 +98,13 @@ class Replay:
         path = Path(path)
         try:
             size = path.stat().st_size
+            if size <= MOST_BYTES:
+                with path.open("rb") as file:
+                    content = file.read(MOST_BYTES + 1)  # devices and pipes do not know their size
+                size = len(content)
             if size > MOST_BYTES:
                 raise ReplayError(f"it has {size} bytes, more than any replay: {MOST_BYTES}")
-            return decode(path.read_bytes())
+            return decode(content)
         except OSError as error:
             raise ReplayError(f"{path} cannot be read: {error.strerror or error}") from None
         except ReplayError as error:

@@ -257,6 +257,8 @@ def test_other_files_are_named(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(ReplayError, match="it has 1099511627776 bytes, more than any replay"):
         Replay.read(monstrous)
+    with pytest.raises(ReplayError, match=f"it has {2**28 + 1} bytes, more than any replay"):
+        Replay.read("/dev/zero")
 
 
 def test_ten_thousand_damaged_files_raise_a_replay_error_or_are_legal():
