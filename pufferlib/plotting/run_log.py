@@ -7,6 +7,7 @@ Letters: P points of a curve.
 import dataclasses
 import functools
 import json
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ def _read_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
         try:
             line = json.loads(text)
             valid = _is_number(line["agent_steps"]) and _is_number(line["uptime"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             valid = False
         if valid:
             lines.append(line)
@@ -114,6 +115,6 @@ def _read_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # False for NaN, and for integers that no float holds

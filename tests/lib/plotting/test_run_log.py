@@ -40,6 +40,8 @@ def test_what_was_nan_has_no_point(tmp_path):
         b'{"agent_steps": null, "uptime": 1.0}',
         b'{"agent_steps": 4000}',
         b'{"agent_steps": Infinity, "uptime": 1.0}',
+        b'{"agent_steps": 1' + b"0" * 400 + b', "uptime": 1.0}',
+        b"[" * 100_000,
     ],
 )
 def test_a_damaged_line_is_left_out_and_counted(tmp_path, damage):
@@ -49,6 +51,11 @@ def test_a_damaged_line_is_left_out_and_counted(tmp_path, damage):
     log = read(run)
     assert log.damaged == 1
     assert log.curve("env/score").values.tolist() == [1, 2, 3]
+
+
+def test_a_number_that_no_float_holds_has_no_point(tmp_path):
+    run = write_run(tmp_path / "x", [1, 10**400, 3])
+    assert read(run).curve("env/score").values.tolist() == [1, 3]
 
 
 def test_a_run_without_metrics_has_no_lines(tmp_path):
