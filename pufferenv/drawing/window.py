@@ -28,7 +28,16 @@ PIECE = 1 / 120  # seconds between two looks at the events during a wait
 
 
 class NoDisplay(RuntimeError):
-    """There is no display on which a window could be opened."""
+    """There is no display on which a window could be opened.
+
+    reason: the message without the advice.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.reason = f"there is no display for a window ({why})"
+        super().__init__(
+            f"{self.reason}: draw into a file or a terminal instead, or use render_mode='rgb_array'"
+        )
 
 
 class Click(NamedTuple):
@@ -82,7 +91,7 @@ class Window:
         try:
             self._surface = display.set_mode((width, height), self._pygame.RESIZABLE)
         except self._pygame.error as error:
-            raise NoDisplay(_no_display(str(error))) from None
+            raise NoDisplay(str(error)) from None
         display.set_caption(title)
         self.closed, _open = False, weakref.ref(self)
         self.width, self.height = self._surface.get_size()
@@ -213,24 +222,17 @@ def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys
 def _display(pygame: Any) -> Any:
     """Start pygame's display and return its module; raise NoDisplay if there is none."""
     if not has_display():
-        raise NoDisplay(_no_display("neither DISPLAY nor WAYLAND_DISPLAY is set"))
+        raise NoDisplay("neither DISPLAY nor WAYLAND_DISPLAY is set")
     try:
         pygame.display.init()
     except pygame.error as error:
-        raise NoDisplay(_no_display(str(error))) from None
+        raise NoDisplay(str(error)) from None
     # SDL takes one of these, which show nothing, where it cannot open the display that is named.
     if pygame.display.get_driver() in HIDDEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
         pygame.display.quit()
         name = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
-        raise NoDisplay(_no_display(f"the display {name!r} cannot be opened"))
+        raise NoDisplay(f"the display {name!r} cannot be opened")
     return pygame.display
-
-
-def _no_display(reason: str) -> str:
-    return (
-        f"there is no display for a window ({reason}): draw into a file or a terminal instead, or "
-        "use render_mode='rgb_array'"
-    )
 
 
 def _on_screen(display: Any, width: int, height: int) -> tuple[int, int]:

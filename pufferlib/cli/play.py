@@ -143,9 +143,8 @@ def _stage(args: argparse.Namespace, source: "PolicySource", session: "PlaySessi
     try:
         window.check_display()
     except window.NoDisplay as error:
-        reason = str(error).partition(":")[0]
         raise ConfigError(
-            f"{reason}, so there is no window to play in: play in this terminal by "
+            f"{error.reason}, so there is no window to play in: play in this terminal by "
             "--render terminal, or watch the policy by puffer eval --output FILE.gif"
         ) from None
     label = f", {source.label}" if session.has_policy else ""

@@ -123,7 +123,7 @@ def without_display(args: argparse.Namespace, name: str) -> bool:
     try:
         window.check_display()
     except window.NoDisplay as error:
-        reason = str(error).partition(":")[0]
+        reason = error.reason
     else:
         return False
     args.render = None

@@ -314,5 +314,14 @@ def test_a_game_that_does_not_draw_itself_shows_how_to_begin(capsys):
     assert "static void env_draw" in error
 
 
+def test_a_display_that_cannot_be_opened_is_named_with_its_colon(monkeypatch, capsys):
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":77")
+    assert main([*RANDOM, "--render", "human"]) == 0
+    assert "(the display ':77' cannot be opened); squared.gif is" in capsys.readouterr().err
+    assert "':77' cannot be opened), so" in error_of(capsys, "play", "squared")
+
+
 def test_the_name_of_a_fallback_file_is_one_that_a_folder_can_have():
     assert rendering._unused("gym:CartPole-v1").name == "gym-CartPole-v1.gif"
