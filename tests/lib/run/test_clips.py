@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from pufferenv.drawing._drawing import DisplayListError
 from pufferenv.game_spec import GameSpec
 from pufferlib.cli.main import main
+from pufferlib.config.options import PolicyOptions
+from pufferlib.policies.base import PolicySpec
+from pufferlib.policies.factory import make_policy
 from pufferlib.run import clips, loggers
 from pufferlib.run.clips import ClipRecorder
 from pufferlib.run.loggers import LoggerEntry
@@ -85,6 +89,20 @@ def test_a_clip_shows_the_first_episode_up_to_its_end_and_no_longer_than_ten_sec
         else:
             assert 1 < sum(delays) < clips.SECONDS  # out of time, off the grid, or at the target
             assert delays[-1] >= 1  # the last frame stays
+
+
+def test_a_clip_shows_the_policy_always_in_the_same_episode(tmp_path):
+    spec = GameSpec.of("cartpole")
+    policies = [
+        make_policy(PolicyOptions(hidden_size=8), PolicySpec.of(spec), seed=n) for n in (1, 2)
+    ]
+    with torch.no_grad():  # far from random, so that they play differently
+        for parameter in (p for policy in policies for p in policy.parameters()):
+            parameter *= 8
+    recorder = ClipRecorder(spec, tmp_path, interval=1, seed=1)
+    clip, other = (recorder.record(policy, 7).read_bytes() for policy in policies)
+    assert clip != other
+    assert recorder.record(policies[0], 500).read_bytes() == clip
 
 
 def test_clips_of_a_python_env_in_worker_processes_show_its_own_frames(monkeypatch):

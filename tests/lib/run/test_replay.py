@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from pufferlib.policies.factory import make_policy
 from pufferlib.run import external_envs, replay_recorder
 from pufferlib.run.evaluate import Evaluator, evaluate, main_field
 from pufferlib.run.replay import Replay, ReplayError, encode
-from pufferlib.run.replay_player import ReplayPlayer
-from pufferlib.run.replay_recorder import BLOCK, ReplayRecorder
+from pufferlib.run.replay_player import RETURNS, SEEN, ObservationHash, ReplayPlayer
+from pufferlib.run.replay_recorder import BLOCK, Episode, ReplayRecorder
 from tests.lib.run.test_replay_file import make_replay
 from tests.support.games import load_game, short_episodes
 from tests.support.paths import ROOT
@@ -292,6 +293,30 @@ def test_best_median_and_worst_are_chosen_by_the_main_field():
     assert recorded(spec, episodes=1).ranked(field).keys() == {"best", "median", "worst"}
     with Evaluator(None, spec, episodes=3) as run:
         assert run.record("").ranked(field) == {}
+
+
+def test_of_equal_episodes_the_first_is_chosen_and_of_an_even_number_the_lower_median():
+    recorder = recorded(GameSpec.of("squared"), episodes=1)
+    numbers = [2.0, 5.0, float("nan"), 1.0, 5.0, 3.0]
+    recorder.episodes[:] = [Episode(i, 0, 0, 1, {"score": n}) for i, n in enumerate(numbers)]
+    places = {name: episode.env for name, episode in recorder.ranked("score").items()}
+    assert places == {"best": 1, "median": 0, "worst": 2}
+
+
+@pytest.mark.parametrize("name", [*RETURNS, *SEEN, "alive"])
+def test_all_that_could_be_seen_is_hashed(name):
+    arrays = {key: np.zeros((2, 1), np.float32) for key in (*RETURNS, *SEEN)}
+    arrays["alive"] = np.array([True, True])
+
+    def digest():
+        one = ObservationHash(SimpleNamespace(arrays=arrays))
+        one.add_returns()
+        one.add_seen()
+        return one.digest()
+
+    before = digest()
+    arrays[name][1] = name != "alive"
+    assert digest() != before
 
 
 def test_pixel_games_are_repeated_with_their_pictures(tmp_path):

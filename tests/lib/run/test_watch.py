@@ -209,6 +209,27 @@ def test_several_envs_are_one_picture_and_several_evaluations_have_captions():
         assert (both[:strip, :width].max(axis=(1, 2)) > 150).any()  # white letters
 
 
+def test_a_caption_has_the_score_of_the_first_episode_of_each_env_in_a_round():
+    with evaluator(GameSpec.of("cartpole"), num_envs=4, episodes=100) as run:
+        shown, first, ends = Shown(run, "x", num_envs=4), {}, 0
+        real = run.step
+
+        def step():
+            nonlocal ends
+            done = real()
+            for env in np.flatnonzero(done.ended).tolist():
+                first.setdefault(env, done.logs["score"][env])
+                ends += 1
+            return done
+
+        run.step = step
+        while not shown.round_over:
+            shown.step()
+            shown.begin_next()
+        assert ends > len(first) == 4
+        assert shown.caption() == f"x: score {np.mean([*first.values()]):.4g}"
+
+
 def test_the_view_of_a_dead_agent_passes_to_the_next_live_one():
     spec = GameSpec.of("royale")
     with evaluator(spec, episodes=1) as run:
