@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pufferenv.toolchain import targets as games
 from pufferlib.config.resolve import is_external
 from pufferlib.config.section import nearest
 from pufferlib.plotting.run_log import RunLog, read
@@ -81,6 +82,10 @@ def _last_change(run: Path) -> int:
 def _no_such_run(target: str, root: Path) -> RunError:
     if Path(target).is_dir():
         return RunError(f"{target} is neither a run's folder nor a folder of runs: no config.toml")
+    if target in games.headers():
+        return RunError(
+            f"{target}: there is no run of it in {root}; to train one: puffer train {target}"
+        )
     known = list(_known(Path(target), root))
     if not known:
         return RunError(

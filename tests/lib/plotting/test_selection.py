@@ -45,6 +45,7 @@ def test_all_runs_of_a_game_are_found():
     ("target", "message"),
     [
         ("cartpol", "cartpol: no such run; did you mean cartpole?"),
+        ("tag", "tag: there is no run of it in runs; to train one: puffer train tag"),
         ("runs/cartpole/aa", "did you mean runs/cartpole/a?"),
         ("runs/cartpole/a/metrics.jsonl", "is a file; give the folder of a run, or a game"),
         ("runs", "runs is neither a run's folder nor a folder of runs"),
@@ -59,6 +60,8 @@ def test_a_word_that_names_no_run_gets_the_nearest(target, message):
 
 def test_without_any_run_the_error_says_how_to_make_one():
     with pytest.raises(RunError, match="there is no other in elsewhere; to train one: puffer"):
+        find(["cartpol"], "elsewhere", every=False)
+    with pytest.raises(RunError, match=r"no run of it in elsewhere; .*: puffer train cartpole"):
         find(["cartpole"], "elsewhere", every=False)
 
 
