@@ -72,4 +72,5 @@ class PlayTerminal:
             with_frame(lists[0], session.agent).raster(frame)
         left, right = status(session, controls)
         keys = controls.lines(env.num_envs > 1) if controls.help else []
+        keys = [*keys[-1:], *keys[:-1]]  # how to end first: what does not fit is cut off
         self._screen.show(frame, "   ".join([right, left, *keys]))
