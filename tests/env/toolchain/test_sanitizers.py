@@ -98,7 +98,8 @@ def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
     """The runs of all selected tests, by program, kind and header; all are started at once."""
-    items = [item for item in request.session.items if "runs" in item.fixturenames]
+    here = [item for item in request.session.items if item.path == request.path]
+    items = [item for item in here if "runs" in item.fixturenames]
     keys = [tuple(item.callspec.params[k] for k in ("name", "kind", "header")) for item in items]
     with ThreadPoolExecutor(usable_cores()) as pool:
         # First, because the pool starts jobs in order and the games wait for these.
