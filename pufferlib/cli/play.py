@@ -154,10 +154,12 @@ def _stage(args: argparse.Namespace, source: "PolicySource", session: "PlaySessi
 def _report(session: "PlaySession") -> None:
     """Print the logs of the episodes that ended, and the files that were written."""
     from pufferlib.run.formatting import number
+    from pufferlib.run.replay_player import command
 
     for i, log in enumerate(session.episodes, 1):
         print(f"episode {i}: " + ", ".join(f"{name} {number(v)}" for name, v in log.items()))
     if not session.episodes:
         print("no episode ended")
     for path in session.recorded:
-        print(f"wrote {path}, {path.stat().st_size / 1000:.1f} kB; to see it: puffer replay {path}")
+        how = command(path, session.spec.game)
+        print(f"wrote {path}, {path.stat().st_size / 1000:.1f} kB; to see it: {how}")

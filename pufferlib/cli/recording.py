@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pufferlib.config.section import ConfigError
 
 if TYPE_CHECKING:
+    from pufferenv.game_spec import GameSpec
     from pufferlib.cli.policy_source import PolicySource
     from pufferlib.run.evaluate import Evaluator
     from pufferlib.run.replay_recorder import Episode, ReplayRecorder
@@ -39,6 +40,7 @@ class Recording:
     """The recorder of one evaluation, and where its replays go."""
 
     recorder: "ReplayRecorder"
+    spec: "GameSpec"
     ranked_by: str  # log field
     place: Path  # a file, or the folder of the three
     is_folder: bool
@@ -86,7 +88,7 @@ def begin(
     is_folder = args.record is None or _is_folder(args.record)
     recorder = evaluator.record(source.label)
     ranked_by = str(main_field(source.spec))
-    return Recording(recorder, ranked_by, place, is_folder, args.record is not None)
+    return Recording(recorder, source.spec, ranked_by, place, is_folder, args.record is not None)
 
 
 def keep(recording: Recording) -> None:
@@ -110,7 +112,9 @@ def describe(recordings: Sequence[Recording], quiet: bool) -> None:
 
 
 def _write(recording: Recording) -> None:
-    recorder = recording.recorder
+    from pufferlib.run.replay_player import command
+
+    recorder, game = recording.recorder, recording.spec.game
     chosen: dict[str, Episode]
     if recording.is_folder:
         chosen = recorder.ranked(recording.ranked_by)
@@ -132,11 +136,11 @@ def _write(recording: Recording) -> None:
         scores.append(f"{name} {score:g}")
         if not recording.is_folder:
             about = f"{recording.ranked_by} {score:g}, {replay.steps} steps, {size / 1000:.1f} kB"
-            recording.written.append(f"wrote {path}: {about}; to see it: puffer replay {path}")
+            recording.written.append(f"wrote {path}: {about}; to see it: {command(path, game)}")
     if recording.is_folder:
         recording.written.append(
             f"replays in {recording.place}, by {recording.ranked_by}: {', '.join(scores)}; to see "
-            f"one: puffer replay {recording.place / ('best' + SUFFIX)}"
+            f"one: {command(recording.place / ('best' + SUFFIX), game)}"
         )
 
 

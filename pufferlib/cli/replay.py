@@ -161,6 +161,7 @@ def _report(args: argparse.Namespace, player: "ReplayPlayer", why: str | None) -
     if replay.log is None:
         print("  the episode had not ended")
     if why is None:
-        print(f"repeated to the bit: {len(replay.hashes)} hashes and the log are as recorded")
+        hashes = "1 hash" if len(replay.hashes) == 1 else f"{len(replay.hashes)} hashes"
+        print(f"repeated to the bit: {hashes} and the log are as recorded")
     else:
         print(f"not repeated: {why}")

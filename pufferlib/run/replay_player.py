@@ -10,15 +10,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import shlex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pufferenv import games
-from pufferenv.engine._engine import DISABLED, Engine
+from pufferenv.engine._engine import DISABLED, Engine, Game
 from pufferenv.game_config import loaded
 from pufferenv.game_spec import GameLike, GameSpec
+from pufferenv.toolchain import targets
 from pufferlib.run.replay import EVERY, Replay, ReplayError
 
 RETURNS = ("reward", "termination", "truncation")  # arrays (N,) of an engine
@@ -169,6 +172,17 @@ def same_log(one: dict[str, float] | None, other: dict[str, float] | None) -> bo
         value == other[name] or (math.isnan(value) and math.isnan(other[name]))
         for name, value in one.items()
     )
+
+
+def command(file: Path, game: Game) -> str:
+    """Return the command that plays this file; of a game from outside it names the header."""
+    words = ["puffer", "replay", str(file)]
+    header = game.header
+    if header is not None and header not in targets.headers().values():
+        here = Path.cwd()
+        near = header.relative_to(here) if header.is_relative_to(here) else header
+        words += ["--game", str(near)]
+    return shlex.join(words)
 
 
 def _spec(replay: Replay, game: GameLike | GameSpec | None, debug: bool) -> GameSpec:

@@ -1,6 +1,7 @@
 """Replays on the command line: `puffer eval --record`, `puffer replay`, the replays of a run."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,8 @@ def test_a_game_from_outside_is_named_by_its_user_alone(capsys):
     assert (
         main(["eval", header, "--policy", "random", "--episodes", "1", "--record", "a.replay"]) == 0
     )
+    hint = capsys.readouterr().out.partition("to see it: puffer ")[2].splitlines()[0]
+    assert shlex.split(hint) == ["replay", "a.replay", "--game", header]
     error = error_of(capsys, "replay", "a.replay")
     assert "of multihead, which is none of the games here" in error
     assert "--game path/to/multihead.h" in error
