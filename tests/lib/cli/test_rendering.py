@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from pufferenv.drawing import window
-from pufferlib.cli import rendering
+from pufferlib.cli import printing, rendering
 from pufferlib.cli.main import main
+from pufferlib.run.evaluate import Evaluation, Stats
 from tests.support.command import SHORT, error_of, puffer
 from tests.support.paths import GAME_HEADERS, ROOT
 
@@ -240,6 +241,18 @@ def test_runs_are_compared_on_the_same_seeds(trained, capsys):
     table = capsys.readouterr().out
     assert "squared, mean and std" in table and "±" in table
     assert f"a: {trained[0]}/policy.safetensors" in table
+
+
+def test_a_table_has_the_numbers_of_each_run_below_its_name(capsys):
+    def result(mean):
+        return Evaluation(3, 0, 10, 1.0, {"score": Stats(mean, 0.5, 0.0, 1.0)})
+
+    printing.print_comparison("g", [("one", "a"), ("two", "b")], [result(1.25), result(7.5)])
+    lines = capsys.readouterr().out.splitlines()
+    names = next(line for line in lines if "one" in line)
+    scores = next(line for line in lines if "score" in line)
+    assert names.index("one") < names.index("two")
+    assert scores.index("1.25 ± 0.5") < scores.index("7.5 ± 0.5")
 
 
 def test_a_policy_file_is_compared_and_equal_names_are_told_apart(trained, capsys):
