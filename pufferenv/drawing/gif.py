@@ -58,6 +58,7 @@ class GifEncoder:
             self._begin()
         if self._waiting is not None:
             self._finish(max(LEAST_DELAY, self._time(self._count) - self._begun_at))
+        if self._shown is not None:  # also after an interrupt between two frames
             self._write(b"\x3b")
 
     def _begin(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pufferenv.drawing import video
+from pufferenv.drawing import gif, video
 from pufferenv.drawing.gif import GifEncoder, Palette
 from pufferenv.drawing.video import VideoError, VideoWriter
 
@@ -196,6 +196,20 @@ def test_an_interrupt_in_the_encoder_loses_no_frame_before_it(suffix, tmp_path, 
         monkeypatch.setattr(kind, "add", interrupted)
         writer.add(frames[0])
     assert len(read(path)[0]) == (1 if suffix == ".png" else len(frames))
+
+
+def test_a_gif_has_its_end_after_an_interrupt_between_two_frames(tmp_path, monkeypatch):
+    def interrupted(index):
+        raise KeyboardInterrupt
+
+    frames = moving_square(30)
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "x.gif", 64, 40, FPS) as writer:
+        for frame in frames[:29]:
+            writer.add(frame)
+        monkeypatch.setattr(gif, "_compressed", interrupted)
+        writer.add(frames[29])
+    assert (tmp_path / "x.gif").read_bytes()[-1:] == b"\x3b"
+    assert len(read(tmp_path / "x.gif")[0]) == 29
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
