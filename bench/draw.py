@@ -88,7 +88,9 @@ def pixels(names: list[str], side: int, count: int, seconds: float) -> None:
             env = played(name, PIXEL_ENVS, STEPS, pixels=side, pixel_channels=channels)
             actions = [env.action_space.sample() for _ in range(64)]
 
-            def measure(env: pufferenv.PufferVectorEnv = env, actions: list[object] = actions) -> float:
+            def measure(
+                env: pufferenv.PufferVectorEnv = env, actions: list[object] = actions
+            ) -> float:
                 pictures, begin, k = 0, time.perf_counter(), 0
                 while (passed := time.perf_counter() - begin) < seconds:
                     env.step(actions[k % len(actions)])

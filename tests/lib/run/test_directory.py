@@ -92,8 +92,10 @@ def test_a_run_is_found_by_path_and_the_newest_by_game(tmp_path):
         os.utime(run.last_policy, (1000 + age, 1000 + age))
     assert RunDirectory.find(str(runs[0].path), tmp_path).path == runs[0].path
     assert RunDirectory.find("squared", tmp_path).path == runs[1].path  # c has no policy yet
-    with pytest.raises(RunError, match="train one: puffer train pong"):
-        RunDirectory.find("pong", tmp_path)
+    with pytest.raises(RunError, match="train one: puffer train snake"):
+        RunDirectory.find("snake", tmp_path)
+    with pytest.raises(ValueError, match="unknown game 'snack': did you mean 'snake'"):
+        RunDirectory.find("snack", tmp_path)
 
 
 def test_what_was_saved_last_is_loaded_and_only_that_is_kept(tmp_path):
