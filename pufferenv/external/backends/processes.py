@@ -98,13 +98,19 @@ class Processes:
 
     def wait_any(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Wait until one of these ranges has stepped."""
-        while not any(self.ready(*one) for one in ranges):
-            pending = [
-                (worker, number)
-                for one in ranges
-                for worker, number in self._in_flight[one]
-                if not worker.channel.reached(number)
-            ]
+        while True:
+            # Each command is looked at once: a worker may finish at any moment, and a range that
+            # has stepped by now must not be waited for.
+            pending = []
+            for one in ranges:
+                unfinished = [
+                    (worker, number)
+                    for worker, number in self._in_flight[one]
+                    if not worker.channel.reached(number)
+                ]
+                if not unfinished:
+                    return
+                pending += unfinished
             wait_for_any(pending, self.setup.timeout)
 
     def wait_all(self) -> None:

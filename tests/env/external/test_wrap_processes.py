@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -307,3 +309,26 @@ def test_observations_are_written_to_memory_of_the_caller(backend):
     wanted, found = play(), play(observations=given)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(given, wanted[-1])
+
+
+def test_range_that_finishes_while_it_is_looked_at_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class FinishesAtTheSecondLook:
+        looks = 0
+
+        def reached(self, number: int) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    waited: list[int] = []
+    monkeypatch.setattr(
+        processes, "wait_for_any", lambda commands, timeout: waited.append(len(commands))
+    )
+    backend: Any = processes.Processes.__new__(processes.Processes)
+    backend.setup = SimpleNamespace(timeout=None)
+    workers = [SimpleNamespace(channel=FinishesAtTheSecondLook()) for _ in range(2)]
+    backend._in_flight = {(0, 1): [(workers[0], 1)], (1, 2): [(workers[1], 1)]}
+    backend.wait_any([(0, 1), (1, 2)])
+    # Without a command to wait for, the wait would last until the timeout.
+    assert waited == [2]
