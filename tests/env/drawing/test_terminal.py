@@ -221,7 +221,8 @@ def pseudo_terminal() -> Iterator[tuple[int, int]]:
 
 
 PROGRAM = """
-import numpy as np, sys, time
+import numpy as np, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 from pufferenv.drawing.terminal import TerminalScreen
 with TerminalScreen() as screen:
     screen.show(np.zeros((4, 4, 3), np.uint8))

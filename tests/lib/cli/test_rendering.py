@@ -130,6 +130,7 @@ def test_ctrl_c_leaves_a_complete_file_and_says_so():
     words = ["eval", "breakout", "--policy", "random", "--output", "x.gif"]
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
         "from pufferlib.cli.main import main\n"
         "from pufferlib.run import screens\n"
         "real, left = screens.VideoFile.show, [40]\n"
