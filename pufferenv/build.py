@@ -65,7 +65,7 @@ def _clean_cache() -> None:
     stamps = targets.cache_dir() / "stamps"
     for kind, portable, drawing in itertools.product(KINDS, (False, True), (False, True)):
         variant = Variant(kind, portable)
-        middle = f"-{variant.label}{'-draw' if drawing else ''}-"
+        middle = targets.stamp_middle(variant, drawing)
         for stamp in stamps.glob(f"*{middle}{key}.json"):
             game = glob.escape(stamp.name.rpartition(middle)[0])
             pattern = targets.cached_object(Path(f"{game}.h"), variant, key, drawing=drawing).name

@@ -1,9 +1,9 @@
-"""Pixels as observations: which game is played when a config asks for pictures.
+"""Pixels as observations: the choice between a game and its pixel game by the config.
 
 The fields `pixels`, `pixel_channels` and `frame_stack` are in no header: every game that draws has
-them. With them its pixel game is played, a PixelGame, whose config holds them after the game's own
-fields. A header's own field of one of these names keeps its meaning, and then the game cannot be
-observed as pixels.
+them. A config with `pixels` selects its pixel game, a PixelGame, whose config holds them after the
+game's own fields. A header's own field of one of these names keeps its meaning, and then the game
+cannot be observed as pixels.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@
 #include "pufferenv/contract/spec.h"
 #include "pufferenv/draw.h"
 
+enum { PUF_MOST_WORDS = 1 << 24 }; // of a display list, 64 MB
+
 // Pixels that are drawn into; not more than what the strides reach is written.
 typedef struct PufImage {
     uint8_t *pixels;

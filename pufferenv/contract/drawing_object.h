@@ -77,10 +77,7 @@ extern const PufPainter *puf_painter;
 const PufPainter *puf_painter = NULL;
 
 // --- the pixel game -----------------------------------------------------------------------------
-enum {
-    LIST_WORDS = 16384,        // words of a list on the stack; a longer one is allocated
-    MOST_LIST_WORDS = 1 << 24, // 64 MB
-};
+enum { LIST_WORDS = 16384 }; // words of a list on the stack; a longer one is allocated
 
 #define PUF_MEMBER_(T, name, init, min, max, doc) T name;
 typedef struct PixelOptions {
@@ -185,7 +182,7 @@ static PufCanvas list_of(const PixelEnv *env, PufIO *io, int a, PufWord *on_stac
         if (!canvas.lost) return canvas;
         const size_t room = (size_t)canvas.room + canvas.lost + LIST_WORDS;
         free(*allocated);
-        *allocated = room > MOST_LIST_WORDS ? NULL : malloc(room * sizeof(PufWord));
+        *allocated = room > PUF_MOST_WORDS ? NULL : malloc(room * sizeof(PufWord));
         if (!*allocated) break;
         canvas.words = *allocated, canvas.room = (uint32_t)room;
     }

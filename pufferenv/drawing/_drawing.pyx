@@ -9,6 +9,7 @@ import numpy as np
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
+from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlclose, dlerror, dlopen, dlsym
 
 from pufferenv.contract.spec cimport PUF_ABI, PufField
 
@@ -16,16 +17,9 @@ from pufferenv.engine._engine import Field
 
 from pufferenv.drawing.font import read_font
 
-cdef extern from "dlfcn.h" nogil:
-    void *dlopen(const char *path, int flags)
-    void *dlsym(void *handle, const char *name)
-    int dlclose(void *handle)
-    char *dlerror()
-    int RTLD_NOW, RTLD_LOCAL
-
 cdef extern from "pufferenv/contract/drawing.h" nogil:
     enum:
-        PUF_OP_END
+        PUF_OP_END, PUF_MOST_WORDS
     ctypedef union PufWord:
         uint32_t u
         float f
@@ -98,7 +92,7 @@ cdef extern from *:
         NUM_PIXEL_FIELDS_
 
 MOST_SIDE = PUF_MOST_SIDE
-MOST_WORDS = 1 << 24
+MOST_WORDS = PUF_MOST_WORDS
 cdef PufPainter painter
 painter.raster = puf_raster
 

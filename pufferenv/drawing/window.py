@@ -182,7 +182,7 @@ class Window:
             elif event.type == pygame.WINDOWLEAVE:
                 self._mouse = None
             elif event.type == pygame.WINDOWFOCUSLOST:
-                # Another window is told when these keys are let go.
+                # Another window gets the events in which these keys are released.
                 self._keys += [(name, False) for name in sorted(self._held)]
                 self._held.clear()
         self._surface = self._display.get_surface()  # of another size if the window was resized

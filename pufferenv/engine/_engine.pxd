@@ -1,15 +1,7 @@
-# dlfcn.h, rows.h and engine.h for Cython, as far as _engine.pyx needs them.
+# rows.h and engine.h for Cython, as far as _engine.pyx needs them.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from pufferenv.contract.spec cimport PufAxis, PufHead, PufSpec
-
-
-cdef extern from "dlfcn.h" nogil:
-    void *dlopen(const char *path, int flags)
-    void *dlsym(void *handle, const char *name)
-    int dlclose(void *handle)
-    char *dlerror()
-    int RTLD_NOW, RTLD_LOCAL
 
 
 cdef extern from "pufferenv/engine/rows.h" nogil:

@@ -12,6 +12,7 @@ from pufferenv.engine.arrays import given_memory, own_memory
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlclose, dlerror, dlopen, dlsym
 
 from pufferenv.contract.spec cimport (
     PUF_ABI, PUF_ERR_CONFIG, PUF_LIVE, PUF_MAX_AXES, PUF_MAX_DIMS, PUF_MAX_HEADS, PUF_OK,

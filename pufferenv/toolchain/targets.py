@@ -166,8 +166,13 @@ def _game_stamp(header: Path, variant: Variant, drawing: bool) -> Path:
     """Return the stamp of a game's object; its place depends only on where the header is."""
     if _in_tree(header):
         return _stamp(object_path(header, variant, drawing=drawing))
-    label, key = f"{variant.label}{'-draw' if drawing else ''}", digest(str(header).encode())
-    return cache_dir() / "stamps" / f"{header.stem}-{label}-{key}.json"
+    name = f"{header.stem}{stamp_middle(variant, drawing)}{digest(str(header).encode())}.json"
+    return cache_dir() / "stamps" / name
+
+
+def stamp_middle(variant: Variant, drawing: bool) -> str:
+    """Return what stands between a game's name and the key in the name of a stamp in the cache."""
+    return f"-{variant.label}{'-draw' if drawing else ''}-"
 
 
 def built_game(header: Path, variant: Variant = NATIVE, *, drawing: bool = False) -> Path | None:

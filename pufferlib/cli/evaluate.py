@@ -1,6 +1,6 @@
 """`puffer eval`: play whole episodes, print the game's log fields, and draw what is played.
 
-Drawing changes no result. Whoever watches sees the first envs of the evaluation.
+Drawing changes no result. The first envs of the evaluation are drawn.
 """
 
 import argparse
