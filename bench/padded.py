@@ -187,11 +187,11 @@ class PlainBatch:
     def __init__(self, collector: PlainCollector, sizes: Sizes, train: TrainOptions) -> None:
         self.buffer, self.train, self.sizes = collector.buffer, train, sizes
         shape = (sizes.batch_rows, sizes.horizon)
-        self.rows = np.arange(sizes.batch_rows, dtype=np.int32)
+        self.rows = self.sequences = np.arange(sizes.batch_rows, dtype=np.int32)
         self.own = {name: torch.zeros(shape) for name in ("advantage", "target")}
         self.own["value"] = torch.from_numpy(self.buffer["value"])
         pooled = {k: self.buffer[k] for k in POOLED if k in self.buffer and self.buffer[k].size}
-        self.pool = pooled | {k: t.numpy() for k, t in self.own.items()}
+        self.pool = self.columns = pooled | {k: t.numpy() for k, t in self.own.items()}
 
     def load(self, backend: Any, version: int, reward_scale: float) -> None:
         """Compute advantages and value targets of all rows."""
@@ -221,6 +221,8 @@ class PlainTrainer(Trainer):
         super().__init__(*args)
         if self.policy.state_size or self.train.norm_obs or self.train.norm_return:
             raise ValueError("the plain buffer needs a feed-forward network without normalization")
+        if self.train.shuffle != "rows":
+            raise ValueError("the plain buffer's minibatches are rows: leave train.shuffle at rows")
         if self.sizes.batch_rows != self.env.num_agents:
             raise ValueError("the plain buffer has one row per agent: leave train.batch_size at 0")
         with self.env as env:  # needed only for its sizes, and closed afterwards
@@ -257,7 +259,7 @@ class PaddedBackend:
     def __init__(
         self, fused: FusedBackend, batch: PlainBatch, head_sizes: Any, timer: Timer
     ) -> None:
-        self.worker, self.chunk_rows = fused.workers[0], fused.chunk_rows
+        self.worker, self.chunk_sequences = fused.workers[0], fused.chunk_sequences
         self.batch, self.head_sizes, self.timer = batch, head_sizes, timer
 
     def loss_and_grad(
@@ -269,7 +271,7 @@ class PaddedBackend:
         normalization.set_params(params, train)
         network.sync_weights()
         network.zero_folded_grads()
-        for chunk in torch.split(rows, self.chunk_rows):
+        for chunk in torch.split(rows, self.chunk_sequences):
             self.timer.enter("copy")
             chunk_rows = chunk.numpy().astype(np.int32)
             minibatch = self.batch.gather(EAGER, self.worker.buffer, chunk_rows)

@@ -113,6 +113,12 @@ class TrainOptions(Section):
         max=2**31,
     )
     update_epochs: int = option(2, "passes over each batch", min=1, max=1000)
+    shuffle: str = option(
+        "rows",
+        "what a minibatch is drawn from: whole rows, or single steps, which costs more time and "
+        f"depends less on what happened to be consecutive; {' and '.join(RECURRENT)} keep rows",
+        choices=("rows", "steps"),
+    )
 
     optimizer: str = option(
         "adam", "muon: Muon for hidden matrices, Adam for the rest", choices=("adam", "muon")

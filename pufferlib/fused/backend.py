@@ -1,13 +1,13 @@
 """FusedBackend: acting and learning on a CPU by recorded graphs that threads share.
 
-Acting: each thread replays its stream of an ActGraph, for a share of the agents. Learning: the rows
-of a minibatch are divided among the threads. Each thread gathers its rows and runs forward, loss
+Acting: each thread replays its stream of an ActGraph, for a share of the agents. Learning: the
+sequences of a minibatch are divided among the threads. Each gathers its own and runs forward, loss
 and backward, chunk by chunk in memory that stays in its core's cache, and sums its own gradients,
 which the optimizer adds up in a fixed order. Results depend on the number of threads, never on
 timing. Chunks use the count and the advantage normalization of the whole minibatch, so that their
 gradients sum to the minibatch's.
 
-Letters: A all agents, N of them act, B rows of a batch, m of a minibatch, F entries of an
+Letters: A all agents, N of them act, Q sequences of a batch, m of a minibatch, F entries of an
 observation *O, S entries of a recurrent state.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pufferlib.config.options import TrainOptions
 from pufferlib.fused.eager import EagerRunner
-from pufferlib.fused.factory import chunk_rows, make_fused
+from pufferlib.fused.factory import chunk_sequences, make_fused
 from pufferlib.fused.network import AGENT_GRANULARITY, FusedNetwork
 from pufferlib.kernels._kernels import LossParams, SampleParams
 from pufferlib.ops.output import Output
@@ -43,13 +43,13 @@ MAX_LIVE_GRAPHS = 16  # number of these graphs to keep
 class MinibatchSource(Protocol):
     """The source of minibatches: the part of ppo.batch.Batch that is used here."""
 
-    rows: npt.NDArray[np.int32]  # (B,) the batch's rows of the pool
+    sequences: npt.NDArray[np.int32]  # (Q,) the batch's sequences of the pool
 
-    def buffer(self, rows: int, obs_dtype: torch.dtype | None = None) -> Any:
-        """Allocate a MinibatchBuffer for up to `rows` rows."""
+    def buffer(self, size: int, obs_dtype: torch.dtype | None = None) -> Any:
+        """Allocate a MinibatchBuffer for up to `size` sequences."""
 
-    def gather(self, executor: Executor, buffer: Any, rows: npt.NDArray[np.int32]) -> Any:
-        """Gather these rows (m,) of the pool into `buffer`, or record that on a graph."""
+    def gather(self, executor: Executor, buffer: Any, sequences: npt.NDArray[np.int32]) -> Any:
+        """Gather these sequences (m,) of the pool into `buffer`, or record that on a graph."""
 
 
 class ActMemory(NamedTuple):
@@ -72,8 +72,8 @@ class FusedBackend:
     """A PolicyBackend for policies that `can_fuse` accepts, with one network per thread.
 
     `grads`: for each thread, the gradients that it adds to, by parameter name. `rounded`: bfloat16
-    copies of the parameters, by name, if products take these. `minibatch_shape`: the most rows of
-    a minibatch, and their horizon.
+    copies of the parameters, by name, if products take these. `minibatch_shape`: the most
+    sequences of a minibatch, and the steps of each.
     """
 
     def __init__(
@@ -93,20 +93,21 @@ class FusedBackend:
         self._sampler, self._memory, self.batch = sampler, memory, batch
         self._thread_pool, self._timer = thread_pool, timer
 
-        # Workers. The results of a chunk of rows fit in a core's cache.
-        most, horizon = minibatch_shape
-        self.chunk_rows = min(most, chunk_rows(policy, horizon, -(-most // thread_pool.size)))
+        # Workers. The results of a chunk fit in a core's cache.
+        most, steps = minibatch_shape
+        share = -(-most // thread_pool.size)
+        self.chunk_sequences = min(most, chunk_sequences(policy, steps, share))
         self._metrics = np.zeros((thread_pool.size, len(LossStats._fields)))
         self.workers: list[Worker] = []
         for own_grads, metrics in zip(grads, self._metrics, strict=True):
-            network = make_fused(policy, own_grads, self.chunk_rows * horizon, rounded)
+            network = make_fused(policy, own_grads, self.chunk_sequences * steps, rounded)
             assert network is not None, "only policies that can_fuse accepts have this backend"
-            buffer = batch.buffer(self.chunk_rows, network.input_dtype)
+            buffer = batch.buffer(self.chunk_sequences, network.input_dtype)
             self.workers.append(Worker(network, buffer, metrics))
         self.runner = EagerRunner(self.workers[0].network)  # evaluates and re-evaluates
 
-        # Learning. The recorded graphs read the minibatch's rows and loss parameters from here.
-        self._rows = np.zeros(most, np.int32)  # rows of the pool
+        # Learning. The recorded graphs read the minibatch's sequences and loss parameters here.
+        self._sequences = np.zeros(most, np.int32)  # sequences of the pool
         self._loss_params = LossParams()
         self._train_plan = functools.lru_cache(maxsize=2)(self._record_minibatch)
 
@@ -161,11 +162,11 @@ class FusedBackend:
         return self.runner.unroll(obs, state, reset)
 
     def loss_and_grad(
-        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+        self, part: Tensor, normalization: AdvantageNormalization, train: TrainOptions
     ) -> LossStats:
-        """Replay the minibatch's graphs, each thread for its share of the rows."""
-        count = len(rows)
-        self._rows[:count] = self.batch.rows[rows.numpy()]
+        """Replay the minibatch's graphs, each thread for its share of the sequences."""
+        count = len(part)
+        self._sequences[:count] = self.batch.sequences[part.numpy()]
         normalization.set_params(self._loss_params, train)
         plan = self._train_plan(count)
         workers = self.workers[: len(plan)]
@@ -200,8 +201,8 @@ class FusedBackend:
         return ActGraph(networks, self._sampler, obs, state, self._live, share)
 
     def _record_minibatch(self, count: int) -> LaunchPlan:
-        """Record each thread's stream for a minibatch of `count` rows."""
-        threads = min(self._thread_pool.size, -(-count // self.chunk_rows))
+        """Record each thread's stream for a minibatch of `count` sequences."""
+        threads = min(self._thread_pool.size, -(-count // self.chunk_sequences))
         shares = np.array_split(np.arange(count), threads)
         return LaunchPlan(
             [
@@ -211,19 +212,19 @@ class FusedBackend:
         )
 
     def _record_share(self, worker: Worker, begin: int, end: int) -> list[tuple[str, Graph]]:
-        """Record the stream of a worker for rows [begin, end) of the minibatch."""
+        """Record the stream of a worker for sequences [begin, end) of the minibatch."""
         learn = functools.cache(functools.partial(self._record_chunk, worker))  # one for each size
         stream: list[tuple[str, Graph]] = []
-        for chunk in chunks(end - begin, self.chunk_rows):
+        for chunk in chunks(end - begin, self.chunk_sequences):
             copy = Graph()
-            rows = self._rows[begin + chunk.start : begin + chunk.stop]
-            self.batch.gather(copy, worker.buffer, rows)
-            stream += [("copy", copy), ("loss_backward", learn(len(rows)))]
+            taken = self._sequences[begin + chunk.start : begin + chunk.stop]
+            self.batch.gather(copy, worker.buffer, taken)
+            stream += [("copy", copy), ("loss_backward", learn(len(taken)))]
         return stream
 
-    def _record_chunk(self, worker: Worker, rows: int) -> Graph:
-        """Record forward, loss and backward of the first `rows` rows in a worker's buffer."""
-        graph, (minibatch, _) = Graph(), worker.buffer.views(rows)
+    def _record_chunk(self, worker: Worker, count: int) -> Graph:
+        """Record forward, loss and backward of the first `count` sequences in a worker's buffer."""
+        graph, (minibatch, _) = Graph(), worker.buffer.views(count)
         workspace = worker.network.record_unroll(
             graph, minibatch.obs, minibatch.state, minibatch.reset
         )

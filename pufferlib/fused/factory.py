@@ -65,8 +65,8 @@ def can_fuse(policy: Policy) -> bool:
     return policy.activation in ("relu", "tanh") and kinds == {("cpu", torch.float32, True)}
 
 
-def chunk_rows(policy: Policy, horizon: int, share: int) -> int:
-    """Return how many rows a chunk has; `share` is the number of rows of one thread."""
+def chunk_sequences(policy: Policy, steps: int, share: int) -> int:
+    """Return how many sequences of `steps` steps a chunk has; `share` is one thread's number."""
     if isinstance(policy, LSTM):
         return min(LSTM_CHUNK_ROWS, share)
-    return max(1, TRAIN_CHUNK_STEPS // horizon)
+    return max(1, TRAIN_CHUNK_STEPS // steps)

@@ -26,8 +26,8 @@ class AutogradBackend:
         self.policy = policy
         self._sampler, self._batch, self._timer = sampler, batch, timer
         self._device, self._on_cpu = device, device.type == "cpu"
-        rows = batch.sizes.minibatch_rows
-        self._buffer = batch.buffer(rows) if self._on_cpu else None  # reused by every minibatch
+        size = batch.sizes.minibatch_sequences
+        self._buffer = batch.buffer(size) if self._on_cpu else None  # reused by every minibatch
 
     def sync_weights(self) -> None:
         """Do nothing: the policy itself acts."""
@@ -55,10 +55,10 @@ class AutogradBackend:
         return self.policy.unroll(obs, state, reset)
 
     def loss_and_grad(
-        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+        self, part: Tensor, normalization: AdvantageNormalization, train: TrainOptions
     ) -> LossStats:
         """Gather the minibatch, unroll the policy, and run autograd's backward pass."""
-        minibatch = self._batch.minibatch(rows, self._buffer)
+        minibatch = self._batch.minibatch(part, self._buffer)
         self._timer.enter("loss_backward")
         output = self.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
         loss, stats = ppo_loss(

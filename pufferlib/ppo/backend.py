@@ -7,8 +7,8 @@ Collector, Batch and Learner use a policy only through this interface. It has tw
   backward pass, shared by threads.
 
 `backend_factory.make_backend` chooses. A further one, such as CUDA graphs, needs a class with these
-methods and a branch there. Letters: N agents, B rows, H horizon, S entries of a recurrent state, *O
-one observation.
+methods and a branch there. Letters: N agents, B sequences, H steps of each, S entries of a
+recurrent state, *O one observation.
 """
 
 from typing import Protocol
@@ -45,16 +45,17 @@ class PolicyBackend(Protocol):
         """Write the values of N observations (N, *O) with states (N, S) to out[places]."""
 
     def unroll(self, obs: Tensor, state: Tensor | None, reset: Tensor) -> Output:
-        """Return the output of B whole rows under the current weights, without gradient.
+        """Return the output of B sequences under the current weights, without gradient.
 
-        obs (B, H, *O), state (B, S) before slot 0, reset (B, H) bool.
+        obs (B, H, *O), state (B, S) before their first steps, reset (B, H) bool.
         """
 
     def loss_and_grad(
-        self, rows: Tensor, normalization: AdvantageNormalization, train: TrainOptions
+        self, part: Tensor, normalization: AdvantageNormalization, train: TrainOptions
     ) -> LossStats:
-        """Add the gradient of PPO's loss over `rows` (m,) int64 of the batch to the optimizer's.
+        """Add the gradient of PPO's loss over sequences `part` (m,) int64 of the batch to the
+        optimizer's.
 
-        Return the terms of the loss, means over the rows' transitions. `train` has the coefficients
+        Return the terms of the loss, means over their transitions. `train` has the coefficients
         of the loss, of which only `ent_coef` may change between calls.
         """

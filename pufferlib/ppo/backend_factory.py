@@ -80,7 +80,7 @@ def make_backend(
             None if states is None else states.gathered,
         ),
         batch,
-        (batch.sizes.minibatch_rows, batch.sizes.horizon),
+        (batch.sizes.minibatch_sequences, batch.sizes.sequence),
         thread_pool,
         timer,
     )

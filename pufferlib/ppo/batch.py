@@ -3,8 +3,12 @@
 On the CPU a batch stays in the pool, and each minibatch is gathered from there when it is needed; a
 GPU gets one copy of the batch. `load` processes the batch in chunks, and writes advantages, value
 targets and resets over columns that training does not read, so that learning needs little memory
-besides the pool. Letters: R rows of the pool, B rows of a batch, b of a chunk, m of a minibatch, H
-horizon, S entries of a recurrent state, *O one observation.
+besides the pool.
+
+Learning draws minibatches from sequences: whole rows, or single steps (config/batch_sizes.py). The
+columns of sequences are views of the pool's columns. Letters: R rows of the pool, B rows of a
+batch, b of a chunk, H horizon, Q sequences of a batch, m of a minibatch, L steps of a sequence, S
+entries of a recurrent state, *O one observation.
 """
 
 from collections.abc import Mapping
@@ -79,27 +83,43 @@ class Batch:
         self.env, self.states, self.train, self.timer = env, states, train, timer
         self.head_sizes, self.sizes, self.device = head_sizes, sizes, device
         on_gpu = device.type == "cuda"
-        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)  # rows of the pool
+        # The batch's rows (B,) and sequences (Q,) of the pool.
+        self.rows: npt.NDArray[np.int32] = np.zeros(sizes.batch_rows, np.int32)
+        self.sequences: npt.NDArray[np.int32] = np.zeros(sizes.batch_sequences, np.int32)
 
-        # The columns (R, H, ...) of a minibatch by name, without those that the game lacks.
+        # The columns (R, H, ...) by name, without those that the game lacks, and their views
+        # (R * H / L, L, ...), which minibatches are gathered from.
         arrays = env.arrays
         pool = {name: arrays[f"pool_{name}"] for name in POOLED if f"pool_{name}" in arrays}
-        self.pool = {name: column for name, column in pool.items() if column[0, 0].size}
-        self.pool |= {name: arrays[place] for name, place in MADE.items()}
+        self.columns = {name: column for name, column in pool.items() if column[0, 0].size}
+        self.columns |= {name: arrays[place] for name, place in MADE.items()}
+        self.pool = {name: self._in_sequences(column) for name, column in self.columns.items()}
 
         # Chunks bound the memory of `load`; a GPU needs memory for a whole batch.
-        rows = sizes.minibatch_rows if on_gpu else max(1, LOAD_CHUNK // sizes.horizon)
-        self._chunks = chunks(sizes.batch_rows, rows)
-        self._host = self.buffer(sizes.batch_rows).columns if on_gpu else {}  # page-locked
-        self._device: dict[str, Tensor] = {}  # the batch's columns (B, H, ...), on a GPU
+        steps = sizes.minibatch_size if on_gpu else LOAD_CHUNK
+        self._chunks = chunks(sizes.batch_rows, max(1, steps // sizes.horizon))
+        self._host = self.buffer(sizes.batch_sequences).columns if on_gpu else {}  # page-locked
+        self._device: dict[str, Tensor] = {}  # the batch's columns (Q, L, ...), on a GPU
         self._gathered: npt.NDArray[Any] = np.empty(0)  # the memory that `observations` returns
 
         self.loaded = False  # True from `load` to `release`, while advantages replace rewards
         self.density = 1.0  # share of slots that carry a transition
         self.age = self.carried = 0.0  # mean age of a slot in updates; share older than the weights
 
-    def buffer(self, rows: int, obs_dtype: torch.dtype | None = None) -> MinibatchBuffer:
-        """Allocate memory on the CPU for minibatches of up to `rows` rows.
+    def _in_sequences(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a column (R, H, ...) as a view (R * H / L, L, ...)."""
+        count = len(column) * self.sizes.sequences_per_row
+        if count > np.iinfo(np.int32).max:
+            raise ValueError(
+                f"train.shuffle=steps needs a pool of less than 2^31 steps, but this one has "
+                f"{count:,}: set train.shuffle=rows, or fewer envs or a shorter horizon"
+            )
+        view: npt.NDArray[Any] = column.view()
+        view.shape = (count, self.sizes.sequence, *column.shape[2:])  # raises instead of copying
+        return view
+
+    def buffer(self, size: int, obs_dtype: torch.dtype | None = None) -> MinibatchBuffer:
+        """Allocate memory on the CPU for minibatches of up to `size` sequences.
 
         `obs_dtype` of the gathered observations is float32 or bfloat16; None: the pool's.
         """
@@ -109,9 +129,9 @@ class Batch:
             dtype = torch.from_numpy(column[:0]).dtype
             if obs_dtype and name == "observation":
                 dtype = obs_dtype
-            made[name] = torch.zeros((rows, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
+            made[name] = torch.zeros((size, *column.shape[1:]), dtype=dtype, pin_memory=on_gpu)
         if self.states is not None and not on_gpu:
-            made["state"] = torch.zeros((rows, self.states.row_state.shape[1]))
+            made["state"] = torch.zeros((size, self.states.row_state.shape[1]))
         return MinibatchBuffer(made)
 
     def load(self, backend: PolicyBackend, version: int, reward_scale: float) -> None:
@@ -121,6 +141,10 @@ class Batch:
         current weights. Rewards are multiplied by `reward_scale`.
         """
         self.rows, self.loaded = self.env.engine.batch(), True
+        count = self.sizes.sequences_per_row
+        self.sequences = (
+            self.rows[:, None] * np.int32(count) + np.arange(count, dtype=np.int32)
+        ).reshape(-1)
         used = age = carried = 0
         arrays = self.env.arrays
         for chunk in self._chunks:
@@ -131,7 +155,7 @@ class Batch:
             age, carried = age + int(ages.sum()), carried + np.count_nonzero(ages > 0)
             ratio = self._reevaluate(backend, rows, ages, reset)
             compute_advantages(arrays, rows, self.train, reward_scale, ratio=ratio)
-            self.pool["reset"][rows] = reset
+            self.columns["reset"][rows] = reset
         slots = self.rows.size * self.sizes.horizon
         self.density, self.age, self.carried = used / slots, age / slots, carried / slots
         self.timer.enter("copy")
@@ -178,9 +202,9 @@ class Batch:
     ) -> tuple[Any, Any]:
         """Return values and log-probabilities (n, H) of n rows under the current weights."""
         columns = {
-            name: torch.from_numpy(self.pool[name][rows]).to(self.device)
+            name: torch.from_numpy(self.columns[name][rows]).to(self.device)
             for name in ("observation", "mask", "action", "axis")
-            if name in self.pool
+            if name in self.columns
         }
         output = backend.unroll(columns["observation"], self._state(rows), reset)
         flat = {n: c.flatten(0, 1) for n, c in columns.items() if n != "observation"}
@@ -210,44 +234,44 @@ class Batch:
         if self.device.type != "cuda":
             return
         for name, column in self.pool.items():
-            _kernels.gather(column, self.rows, self._host[name].numpy())
+            _kernels.gather(column, self.sequences, self._host[name].numpy())
         self._device = {
             name: tensor.to(self.device, non_blocking=True) for name, tensor in self._host.items()
         }
 
     def observations(self, chunk: slice, as_float: bool) -> Tensor:
-        """Return the observations (m * H, *O) of these rows of the batch, on the device.
+        """Return the observations (m * L, *O) of these sequences of the batch, on the device.
 
         On the CPU they are valid until the next call, and are float32 if `as_float`.
         """
         if self._device:
             return self._device["observation"][chunk].flatten(0, 1)
-        rows, pool = self.rows[chunk], self.pool["observation"]
-        if len(self._gathered) < len(rows):
+        taken, pool = self.sequences[chunk], self.pool["observation"]
+        if len(self._gathered) < len(taken):
             dtype = np.dtype(np.float32) if as_float else pool.dtype
-            self._gathered = np.empty((len(rows), *pool.shape[1:]), dtype)
-        _kernels.gather(pool, rows, self._gathered[: len(rows)])
-        return torch.from_numpy(self._gathered[: len(rows)]).flatten(0, 1)
+            self._gathered = np.empty((len(taken), *pool.shape[1:]), dtype)
+        _kernels.gather(pool, taken, self._gathered[: len(taken)])
+        return torch.from_numpy(self._gathered[: len(taken)]).flatten(0, 1)
 
     def minibatch(self, part: Tensor, buffer: MinibatchBuffer | None = None) -> Minibatch:
-        """Return these rows of the batch, `part` (m,) int64.
+        """Return these sequences of the batch, `part` (m,) int64.
 
         On the CPU they are gathered into `buffer`, or into new memory if it is None; a GPU already
         has the batch.
         """
-        rows = self.rows[part.numpy()]
+        taken = self.sequences[part.numpy()]
         if self._device:
             part = part.to(self.device)
             made = Minibatch({name: column[part] for name, column in self._device.items()})
-            made.state = self._state(rows)
+            made.state = self._state(taken)  # a recurrent policy's sequences are rows
             return made
-        return self.gather(EAGER, buffer or self.buffer(len(rows)), rows)
+        return self.gather(EAGER, buffer or self.buffer(len(taken)), taken)
 
     def gather(
-        self, executor: Executor, buffer: MinibatchBuffer, rows: npt.NDArray[np.int32]
+        self, executor: Executor, buffer: MinibatchBuffer, sequences: npt.NDArray[np.int32]
     ) -> Minibatch:
-        """Gather rows (m,) of the pool into `buffer` on the CPU, or record that on a graph."""
+        """Gather sequences (m,) of the pool into `buffer` on the CPU, or record that on a graph."""
         pool = self.pool
-        if self.states is not None:
+        if self.states is not None:  # a recurrent policy's sequences are rows
             pool = pool | {"state": self.states.row_state.numpy()}
-        return buffer.gather(executor, pool, rows)
+        return buffer.gather(executor, pool, sequences)

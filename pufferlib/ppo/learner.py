@@ -1,8 +1,9 @@
 """PPO's epochs (Schulman et al. 2017, algorithm 1): everything that changes the weights.
 
-`Learner.learn` reads top to bottom: shuffle the batch's rows, divide them into minibatches, compute
-each one's gradient, clip it, take an optimizer step. The loss is in ops/ppo_loss.py; docs/design.md
-draws the flow of data into the batch ("A training step").
+`Learner.learn` reads top to bottom: shuffle the batch's sequences, which are whole rows or single
+steps, divide them into minibatches, compute each one's gradient, clip it, take an optimizer step.
+The loss is in ops/ppo_loss.py; docs/design.md draws the flow of data into the batch ("A training
+step").
 """
 
 import math
@@ -31,7 +32,7 @@ class TrainingDiverged(RuntimeError):
 class Learner:
     """Trains a policy on loaded batches. `train` may be replaced between batches.
 
-    `seed` determines the order in which rows are trained on.
+    `seed` determines the order in which sequences are trained on.
     """
 
     def __init__(
@@ -67,11 +68,10 @@ class Learner:
             self._update_statistics(self.policy.norm)
 
         for _ in range(train.update_epochs):
-            # Each row is in one minibatch of an epoch; rows stay whole because policies may be
-            # recurrent.
-            order = torch.randperm(sizes.batch_rows, generator=self.shuffle)
-            for rows in torch.split(order, sizes.minibatch_rows):
-                stats.append(self.minibatch(rows))
+            # Each sequence is in one minibatch of an epoch.
+            order = torch.randperm(sizes.batch_sequences, generator=self.shuffle)
+            for part in torch.split(order, sizes.minibatch_sequences):
+                stats.append(self.minibatch(part))
                 self._require_finite("loss", stats[-1].loss, when)
                 timer.enter("optimizer")
                 norms.append(self.optimizer.clip())
@@ -95,23 +95,23 @@ class Learner:
         means["loss/explained_variance"] = self._explained_variance()
         return means
 
-    def minibatch(self, rows: Tensor) -> LossStats:
-        """Add the gradient over these rows of the batch, (m,) int64; return means over them."""
+    def minibatch(self, part: Tensor) -> LossStats:
+        """Add the gradient over these sequences of the batch, (m,) int64; return their means."""
         self.timer.enter("copy")
-        return self.backend.loss_and_grad(rows, self.normalization(rows), self.train)
+        return self.backend.loss_and_grad(part, self.normalization(part), self.train)
 
-    def normalization(self, rows: Tensor) -> AdvantageNormalization:
-        """Return the normalization of these rows' advantages, by their own statistics."""
-        pool_rows = self.batch.rows[rows.numpy()]
-        return AdvantageNormalization.of(self.batch.pool["advantage"], self.train, pool_rows)
+    def normalization(self, part: Tensor) -> AdvantageNormalization:
+        """Return the normalization of these sequences' advantages, by their own statistics."""
+        taken = self.batch.sequences[part.numpy()]
+        return AdvantageNormalization.of(self.batch.pool["advantage"], self.train, taken)
 
     def _update_statistics(self, norm: ObservationNorm) -> None:
         """Add the batch's observations to the statistics that normalize observations."""
         self.timer.enter("copy")
         sizes, parts = self.batch.sizes, self.policy.parts
-        rows = min(sizes.minibatch_rows, max(1, STATISTICS_CHUNK // sizes.horizon))
-        for begin in range(0, sizes.batch_rows, rows):
-            chunk = slice(begin, begin + rows)
+        size = min(sizes.minibatch_sequences, max(1, STATISTICS_CHUNK // sizes.sequence))
+        for begin in range(0, sizes.batch_sequences, size):
+            chunk = slice(begin, begin + size)
             norm.update(parts.numbers(self.batch.observations(chunk, parts.flat)))
 
     def _require_finite(self, name: str, value: Any, when: str, *, now: bool = False) -> None:
@@ -131,7 +131,7 @@ class Learner:
         `value` is the value when acting; target - value is the advantage.
         """
         names = ("advantage", "target")
-        columns = (self.batch.pool[name] for name in names)
+        columns = (self.batch.columns[name] for name in names)
         residual, variance = (_kernels.moments(c, self.batch.rows)[1] ** 2 for c in columns)
         return 1 - residual / variance if variance > 0 else 0.0
 

@@ -6,7 +6,7 @@ Data flows through these files, in this order:
   agents' observations, `recurrent_state.py` their recurrent states, and a backend acts;
 * `bootstrap.py` fills in the value after the last transition of each row;
 * `batch.py` takes the full rows, re-evaluates slots that older weights wrote, and computes
-  advantages; `minibatch.py` holds some of its rows, gathered;
+  advantages; `minibatch.py` holds some of its sequences (rows or single steps), gathered;
 * `learner.py` is PPO's epochs: minibatches, gradients, clipping, optimizer steps (`optimizer.py`);
 * `backend.py` is the interface to the policy; `backend_factory.py` chooses its implementation:
   `autograd_backend.py` or `pufferlib/fused/backend.py`.
@@ -80,13 +80,12 @@ class Trainer:
             train.threads, steps, policy.hidden_size, train_chunk_steps(policy, self.device)
         )
 
-        self.env = self._open_env(game, env, vec, train)
-        self.sizes = resolve_sizes(train, self.env.num_agents)
-
         # Make the policy; it decides how many threads share its work, and in which precision.
+        self.env = self._open_env(game, env, vec, train)
         self.spec = PolicySpec.of(self.env.game_spec)
         made = make_policy(policy, self.spec, norm_obs=train.norm_obs, seed=train.seed)
         self.policy = made.to(self.device)
+        self.sizes = resolve_sizes(train, self.env.num_agents, self.policy.state_size > 0)
         self.thread_pool = make_thread_pool(self.policy, self.threads.value)
         self.precision = choose_precision(
             train.precision, self.policy, self.device, steps, policy.hidden_size

@@ -54,7 +54,7 @@ def bench_training(config: Config, spec: "GameSpec", seconds: float) -> dict[str
         )
         report["precision"] = str(trainer.precision)
         report["batch_size"] = trainer.sizes.batch_size
-        report["minibatch_size"] = trainer.sizes.minibatch_rows * trainer.sizes.horizon
+        report["minibatch_size"] = trainer.sizes.minibatch_size
         return report | measure(trainer, roofline(trainer), seconds)
     finally:
         trainer.close()
@@ -77,18 +77,19 @@ def roofline(trainer: "Trainer") -> "Roofline":
         obs = obs.contiguous().to(trainer.device)
 
     # Learning: a minibatch, or one chunk if threads share the minibatch.
-    backend, network, rows = trainer.backend, None, sizes.minibatch_rows
+    backend, network, count = trainer.backend, None, sizes.minibatch_sequences
     if isinstance(backend, FusedBackend):
-        network, rows = backend.workers[0].network, backend.chunk_rows
+        network, count = backend.workers[0].network, backend.chunk_sequences
     dtype = network.input_dtype if network else pool.dtype
-    rows_obs = pool[:rows].to(trainer.device, dtype, copy=True)
-    learn = count_learning(backend.policy, rows_obs, network)
+    sequences = pool.view(-1, sizes.sequence, *pool.shape[2:])[:count]
+    sequences = sequences.to(trainer.device, dtype, copy=True)
+    learn = count_learning(backend.policy, sequences, network)
     trainer.optimizer.zero_grad()
     return Roofline(
         count_acting(backend.policy, obs, network),
         agents,
         learn,
-        rows * sizes.horizon,
+        count * sizes.sequence,
         trainer.train.update_epochs,
         torch.cuda.synchronize if trainer.device.type == "cuda" else None,
         trainer.thread_pool.size,

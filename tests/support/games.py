@@ -54,4 +54,4 @@ def compare_with_autograd(wanted: Output, found: Output, fused: EagerRunner) -> 
 def training_columns(trainer: Trainer) -> dict[str, npt.NDArray[Any]]:
     """Return the columns that a batch is trained on, beside observations and actions: (B, H)."""
     names, batch = ("logprob", "value", "advantage", "target", "reset"), trainer.batch
-    return {name: batch.pool[name][batch.rows] for name in names}
+    return {name: batch.columns[name][batch.rows] for name in names}

@@ -1,5 +1,6 @@
 """The tables of options check their values; errors name what is legal."""
 
+import dataclasses
 import math
 
 import pytest
@@ -54,10 +55,23 @@ def test_sections_are_named_as_on_the_command_line():
 
 def test_sizes_of_zero_stand_for_one_row_per_agent_and_a_quarter_of_them():
     sizes = resolve_sizes(TrainOptions(horizon=64), 1024)
-    assert sizes == (64, 1024, 256)
-    assert (sizes.batch_size, sizes.minibatches) == (65536, 4)
-    assert resolve_sizes(TrainOptions(horizon=64), 7) == (64, 7, 1)
-    assert resolve_sizes(TrainOptions(horizon=64), 1) == (64, 1, 1)
+    assert sizes == (64, 1024, 64, 256)
+    assert (sizes.batch_size, sizes.minibatch_size, sizes.minibatches) == (65536, 16384, 4)
+    assert resolve_sizes(TrainOptions(horizon=64), 7) == (64, 7, 64, 1)
+    assert resolve_sizes(TrainOptions(horizon=64), 1) == (64, 1, 64, 1)
+    assert resolve_sizes(TrainOptions(horizon=64, shuffle="steps"), 7) == (64, 7, 1, 112)
+    assert resolve_sizes(TrainOptions(horizon=3, shuffle="steps"), 1) == (3, 1, 1, 1)
+
+
+def test_single_steps_are_shuffled_unless_the_policy_is_recurrent():
+    train = TrainOptions(horizon=64, shuffle="steps", minibatch_size=96)
+    sizes = resolve_sizes(train, 3)
+    assert sizes == (64, 3, 1, 96)
+    assert (sizes.batch_sequences, sizes.sequences_per_row, sizes.minibatches) == (192, 64, 2)
+    with pytest.raises(ValueError, match=r"96 must be a multiple of horizon=64 .* 64 or 192"):
+        resolve_sizes(train, 3, recurrent=True)
+    with pytest.raises(ValueError, match=r"=95 must divide batch_size=192; .* 64 or 96$"):
+        resolve_sizes(dataclasses.replace(train, minibatch_size=95), 3)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +97,4 @@ def test_sizes_that_do_not_fit_name_the_nearest_that_do(batch, minibatch, text):
 
 def test_explicit_sizes_are_taken_as_they_are():
     train = TrainOptions(horizon=8, batch_size=80, minibatch_size=40)
-    assert resolve_sizes(train, 3) == (8, 10, 5)
+    assert resolve_sizes(train, 3) == (8, 10, 8, 5)

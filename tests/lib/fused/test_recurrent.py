@@ -7,7 +7,7 @@ import torch
 
 from pufferlib.config.options import PolicyOptions
 from pufferlib.fused.eager import EagerRunner
-from pufferlib.fused.factory import chunk_rows, make_fused
+from pufferlib.fused.factory import chunk_sequences, make_fused
 from pufferlib.policies import recurrent
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
@@ -77,5 +77,5 @@ def test_an_encoder_is_not_fused_and_an_lstms_chunk_is_a_threads_whole_share() -
     policy = make_policy(PolicyOptions(name="lstm"), image)
     assert make_fused(policy, dict(policy.named_parameters())) is None
     lstm, mingru = (make_policy(PolicyOptions(name=n), DISCRETE) for n in ("lstm", "mingru"))
-    assert [chunk_rows(lstm, 64, share) for share in (7, 999)] == [7, 128]
-    assert chunk_rows(mingru, 64, 999) == 16
+    assert [chunk_sequences(lstm, 64, share) for share in (7, 999)] == [7, 128]
+    assert chunk_sequences(mingru, 64, 999) == 16

@@ -42,6 +42,56 @@ def test_every_slot_holds_one_transition_with_its_own_action_and_reward():
     trainer.close()
 
 
+@pytest.mark.parametrize("env", [{}, MORTAL])
+@pytest.mark.parametrize("name", ["mlp", "lstm"])
+def test_an_epoch_of_single_steps_has_each_step_of_the_batch_once_with_what_belongs_to_it(
+    name, env
+):
+    """A recurrent policy learns from whole rows all the same."""
+    trainer = make(
+        env=env, num_envs=8, batch_size=8 * 16, minibatch_size=32, shuffle="steps",
+        policy={"name": name},
+    )  # fmt: skip
+    length = 1 if name == "mlp" else 16
+    for _ in range(4):
+        collect(trainer)
+        trainer.batch.load(trainer.policy, trainer.version, 1.0)
+        columns, rows = trainer.batch.columns, trainer.batch.rows
+        told = {  # what belongs to each step, by its observation
+            tuple(columns["observation"][row, t].astype(int).tolist()): (
+                *columns["action"][row, t].tolist(),
+                *(columns[n][row, t].item() for n in ("logprob", "value", "advantage", "target")),
+            )
+            for row in rows
+            for t in range(16)
+        }
+        assert len(told) == 8 * 16
+        met, order = [], torch.randperm(trainer.sizes.batch_sequences)
+        for part in order.split(trainer.sizes.minibatch_sequences):
+            minibatch = trainer.batch.minibatch(part)
+            assert minibatch.obs.shape == (32 // length, length, 4)
+            steps = minibatch.transitions
+            for i, key in enumerate(minibatch.obs.reshape(-1, 4).int().tolist()):
+                met.append(tuple(key))
+                numbers = (steps.logprob, steps.value, steps.advantage, steps.target)
+                assert told[met[-1]] == (*steps.action[i].tolist(), *(x[i].item() for x in numbers))
+        assert len(met) == len(told) == len(set(met))
+        trainer.learner.learn()
+        trainer.batch.release()
+        trainer.updates += 1
+    trainer.close()
+
+
+def test_one_minibatch_of_the_whole_batch_is_the_same_in_rows_and_in_steps():
+    weights = []
+    for shuffle in ("rows", "steps"):
+        trainer = make(shuffle=shuffle, minibatch_size=24 * 16, batch_size=24 * 16, update_epochs=1)
+        trainer.update()
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.policy.parameters()]))
+        trainer.close()
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+
+
 def test_steps_of_a_row_follow_each_other_until_the_life_ends():
     trainer = make()
     for _ in range(4):
@@ -173,7 +223,7 @@ def test_slots_of_older_weights_are_reevaluated_and_only_those(name):
         own = training_columns(trainer)
         np.testing.assert_array_equal(own["value"][~old], batch["pool_value"][~old])
         np.testing.assert_array_equal(own["logprob"][~old], batch["pool_logprob"][~old])
-        minibatch = trainer.batch.minibatch(torch.arange(7)[: trainer.sizes.minibatch_rows])
+        minibatch = trainer.batch.minibatch(torch.arange(7)[: trainer.sizes.minibatch_sequences])
         with torch.no_grad():
             output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
         n = len(minibatch.obs)
@@ -205,7 +255,7 @@ def test_masks_hold_in_sampling_probability_entropy_and_gradient():
         trainer._collect()
         trainer.batch.load(trainer.policy, trainer.version, 1.0)
         carried += trainer.batch.carried
-        minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.minibatch_rows))
+        minibatch = trainer.batch.minibatch(torch.arange(trainer.sizes.minibatch_sequences))
         steps, tick = minibatch.transitions, minibatch.obs[..., 0].reshape(-1, 1)
         legal = torch.cat([torch.arange(4) >= tick % 4, torch.arange(3) == tick % 3], 1)
         assert torch.equal(steps.mask.bool(), legal)

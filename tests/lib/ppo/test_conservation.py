@@ -208,7 +208,7 @@ def test_a_recurrent_policy_is_trained_on_its_outputs_while_acting(name, run):
         """Replace learning: the weights stay constant, so that acting can be repeated."""
         columns, lived = shadow.batches[-1]
         shadow.check_places(columns, lived)
-        for rows in torch.arange(trainer.sizes.batch_rows).split(trainer.sizes.minibatch_rows):
+        for rows in torch.arange(trainer.sizes.batch_rows).split(trainer.sizes.minibatch_sequences):
             minibatch = trainer.batch.minibatch(rows)
             with torch.no_grad():
                 output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)

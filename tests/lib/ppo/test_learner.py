@@ -16,7 +16,7 @@ from tests.support.trainers import MORTAL, collect, make
 pytestmark = pytest.mark.filterwarnings("ignore:batch_rows")
 
 
-def gradient(game, threads, monkeypatch, chunk=32, name="mlp"):
+def gradient(game, threads, monkeypatch, chunk=32, name="mlp", shuffle="rows"):
     """Return a minibatch's gradient and stats, the same by autograd, and the number of workers."""
     monkeypatch.setattr(factory, "TRAIN_CHUNK_STEPS", chunk)
     known = game == "probe"
@@ -28,19 +28,21 @@ def gradient(game, threads, monkeypatch, chunk=32, name="mlp"):
         threads=threads,
         vf_clip_coef=0.1,
         policy={"name": name},
+        shuffle=shuffle,
     )
     collect(trainer)
     trainer.batch.load(trainer.policy, trainer.version, 1.0)
     moved = 0.3 * torch.randn(11, 16).numpy()  # as if the policy had moved on
     trainer.env.arrays["pool_logprob"][trainer.batch.rows] += moved
-    rows = torch.randperm(11)
-    trainer.learner.minibatch(torch.randperm(11))  # must leave nothing but its gradient
+    count = trainer.sizes.batch_sequences
+    part = torch.randperm(count)
+    trainer.learner.minibatch(torch.randperm(count))  # must leave nothing but its gradient
     trainer.optimizer.zero_grad()
-    stats = trainer.learner.minibatch(rows)
+    stats = trainer.learner.minibatch(part)
     trainer.optimizer.clip()  # adds up the threads' gradients
     found = trainer.optimizer.grads.clone()
     trainer.optimizer.zero_grad()
-    minibatch = trainer.batch.minibatch(rows)
+    minibatch = trainer.batch.minibatch(part)
     output = trainer.policy.unroll(minibatch.obs, minibatch.state, minibatch.reset)
     loss, wanted = ppo_loss(
         output, minibatch.transitions, trainer.sampler.head_sizes, trainer.train
@@ -51,11 +53,12 @@ def gradient(game, threads, monkeypatch, chunk=32, name="mlp"):
     return (found, stats), (trainer.optimizer.grads, wanted), workers
 
 
+@pytest.mark.parametrize("shuffle", ["rows", "steps"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("game", ["probe", "multihead", "masked", "continuous", "int8"])
-def test_chunks_and_threads_add_up_to_the_gradient_by_autograd(game, threads, monkeypatch):
+def test_chunks_and_threads_add_up_to_the_gradient_by_autograd(game, threads, shuffle, monkeypatch):
     torch.manual_seed(threads)
-    (found, stats), (wanted, means), workers = gradient(game, threads, monkeypatch)
+    (found, stats), (wanted, means), workers = gradient(game, threads, monkeypatch, shuffle=shuffle)
     assert workers == threads
     assert wanted.abs().max() > 0
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
