@@ -23,6 +23,7 @@ from pufferlib.ppo.optimizer import Optimizer
 from pufferlib.runtime.timer import Timer
 
 STATISTICS_CHUNK = 2048  # slots whose observations are added to the statistics at a time
+BOUNDS_STEPS = 4096  # steps of a batch in which out_of_bounds counts
 
 
 class TrainingDiverged(RuntimeError):
@@ -93,6 +94,8 @@ class Learner:
         means = {f"loss/{name}": _mean(stats, name) for name in LossStats._fields}
         means["loss/grad_norm"] = float(sum(norms) / len(norms))
         means["loss/explained_variance"] = self._explained_variance()
+        if "axis" in self.batch.pool:
+            means["policy/out_of_bounds"] = self._out_of_bounds()
         return means
 
     def minibatch(self, part: Tensor) -> LossStats:
@@ -109,7 +112,7 @@ class Learner:
         """Add the batch's observations to the statistics that normalize observations."""
         self.timer.enter("copy")
         sizes, parts = self.batch.sizes, self.policy.parts
-        size = min(sizes.minibatch_sequences, max(1, STATISTICS_CHUNK // sizes.sequence))
+        size = max(1, STATISTICS_CHUNK // sizes.sequence)
         for begin in range(0, sizes.batch_sequences, size):
             chunk = slice(begin, begin + size)
             norm.update(parts.numbers(self.batch.observations(chunk, parts.flat)))
@@ -134,6 +137,15 @@ class Learner:
         columns = (self.batch.columns[name] for name in names)
         residual, variance = (_kernels.moments(c, self.batch.rows)[1] ** 2 for c in columns)
         return 1 - residual / variance if variance > 0 else 0.0
+
+    def _out_of_bounds(self) -> float:
+        """Return the share of sampled axis values that lay outside their bounds.
+
+        The game gets them clipped, so that for it they are all the same.
+        """
+        env, few = self.batch.env, max(1, BOUNDS_STEPS // self.batch.sizes.sequence)
+        axis = self.batch.pool["axis"][self.batch.sequences[:few]]
+        return float(((axis < env.low) | (axis > env.high)).mean())
 
 
 def _mean(stats: list[LossStats], name: str) -> float:

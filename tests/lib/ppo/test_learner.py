@@ -275,3 +275,24 @@ def test_an_illegal_action_is_named_and_the_threads_go_on(monkeypatch):
     actions[wrong, 5] = before
     assert trainer.learner.minibatch(torch.arange(11)).loss > 0
     trainer.close()
+
+
+@pytest.mark.parametrize("shuffle", ["rows", "steps"])
+def test_out_of_bounds_is_the_share_of_axis_values_that_the_game_gets_clipped(shuffle):
+    trainer = make(load_game("continuous"), num_envs=8, shuffle=shuffle)
+    assert 0 <= trainer.update()["policy/out_of_bounds"] < 1
+    collect(trainer)
+    trainer.batch.load(trainer.backend, trainer.version, 1.0)
+    axis, rows = trainer.env.arrays["pool_axis"], trainer.batch.rows
+    axis[rows] = (trainer.env.low + trainer.env.high) / 2
+    assert trainer.learner.learn()["policy/out_of_bounds"] == 0
+    axis[rows[3], 5] = 2 * trainer.env.high
+    axis[rows[4], 6] = trainer.env.low - 1
+    assert trainer.learner._out_of_bounds() == 2 / (8 * 16)
+    trainer.close()
+
+
+def test_a_game_without_axes_does_not_report_out_of_bounds():
+    trainer = make(load_game("multihead"))
+    assert "policy/out_of_bounds" not in trainer.update()
+    trainer.close()
