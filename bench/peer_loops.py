@@ -1,8 +1,8 @@
-"""The trainers that bench/peers.py compares with: stable-baselines3's PPO and a CleanRL-style loop.
+"""The trainers that others are compared with: stable-baselines3's PPO and a CleanRL-style loop.
 
-Both take a kind of vector env, a Recipe and a seed, and call `report` after each update. The vector
-envs reset in the step after an episode's end. As in CleanRL and in envpool's examples, that reset
-step counts and is trained on.
+Both take a kind of vector env, a Recipe and a seed, and call `report` after each update. Vector
+envs of the kinds "envpool" and "gymnasium" reset in the step after an episode's end. As in
+envpool's examples, that reset step counts and is trained on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
+from torch import distributions, nn
 
 # Called with the agent steps so far and the episodes that ended in the update as (number, mean
 # return). Training ends if it returns True.
@@ -22,15 +23,18 @@ Report = Callable[[int, list[tuple[float, float]]], bool]
 
 
 class Recipe(NamedTuple):
-    """The settings that all trainers share."""
+    """The settings of the loop; bench/peers.py gives all its trainers those that are shared."""
 
+    env: str = "CartPole-v1"  # a Gymnasium id
     envs: int = 64
     steps: int = 32  # per env and update
     epochs: int = 4
     minibatches: int = 4
-    hidden: int = 64  # tanh units per layer; two layers, shared by policy and value
+    hidden: int = 64  # tanh units per layer; two layers
+    one_trunk: bool = True  # the layers are shared by policy and value
     learning_rate: float = 2.5e-3  # at the start; decays linearly to 0
     ent_coef: float = 0.01
+    clip_value: bool = False  # the change of the value is clipped like that of the policy
     total: int = 500_000
 
     @property
@@ -39,27 +43,102 @@ class Recipe(NamedTuple):
         return self.envs * self.steps
 
 
-def trunk(hidden: int) -> nn.Module:
+def trunk(inputs: int, hidden: int) -> nn.Module:
     """Make the two hidden layers."""
-    sizes = (4, hidden, hidden)
+    sizes = (inputs, hidden, hidden)
     layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        layer = nn.Linear(inputs, outputs)
+    for before, after in itertools.pairwise(sizes):
+        layer = nn.Linear(before, after)
         nn.init.orthogonal_(layer.weight, 2**0.5)
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.Tanh()]
     return nn.Sequential(*layers)
 
 
+class Agent(nn.Module):
+    """Policy and value of a flat observation, for one discrete action or for floats."""
+
+    def __init__(self, env: Any, recipe: Recipe) -> None:
+        super().__init__()
+        inputs, actions = env.single_observation_space.shape[0], env.single_action_space
+        self.continuous = isinstance(actions, gymnasium.spaces.Box)
+        self.body = trunk(inputs, recipe.hidden)
+        self.value_body = None if recipe.one_trunk else trunk(inputs, recipe.hidden)
+        outputs = actions.shape[0] if self.continuous else actions.n
+        self.actor, self.critic = nn.Linear(recipe.hidden, outputs), nn.Linear(recipe.hidden, 1)
+        for head, gain in ((self.actor, 0.01), (self.critic, 1.0)):
+            nn.init.orthogonal_(head.weight, gain)
+            nn.init.zeros_(head.bias)
+        if self.continuous:
+            self.log_std = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, obs: torch.Tensor) -> tuple[distributions.Distribution, torch.Tensor]:
+        """Observations (N, inputs) -> the distribution of N actions, values (N,)."""
+        hidden = self.body(obs)
+        out = self.actor(hidden)
+        choices: distributions.Distribution
+        if self.continuous:
+            choices = distributions.Independent(distributions.Normal(out, self.log_std.exp()), 1)
+        else:
+            choices = distributions.Categorical(logits=out)
+        behind = hidden if self.value_body is None else self.value_body(obs)
+        return choices, self.critic(behind).flatten()
+
+
+def normalized(name: str) -> Callable[[], Any]:
+    """Return a function that makes an env with the wrappers of CleanRL's ppo_continuous_action."""
+
+    def make() -> Any:
+        wrap = gymnasium.wrappers
+        env: Any = wrap.RecordEpisodeStatistics(gymnasium.make(name))
+        env = wrap.NormalizeObservation(wrap.ClipAction(env))
+        env = wrap.TransformObservation(env, lambda obs: np.clip(obs, -10, 10), None)
+        return wrap.TransformReward(
+            wrap.NormalizeReward(env), lambda reward: max(-10, min(reward, 10))
+        )
+
+    return make
+
+
 def vector_env(kind: str, recipe: Recipe, seed: int) -> Any:
-    """Make CartPole-v1 in envpool, or in Gymnasium's numpy-vectorized version."""
+    """Make a vector env of one of the kinds.
+
+    "envpool" and "gymnasium" (its numpy-vectorized version) exist for CartPole-v1. "plain" and
+    "normalized" are Gymnasium's SyncVectorEnv of any id, which resets in the step of the end; the
+    latter clips actions and normalizes observations and rewards.
+    """
     if kind == "envpool":
         import envpool
 
         return envpool.make(
-            "CartPole-v1", env_type="gymnasium", num_envs=recipe.envs, num_threads=1, seed=seed
+            recipe.env, env_type="gymnasium", num_envs=recipe.envs, num_threads=1, seed=seed
         )
-    return gymnasium.make_vec("CartPole-v1", recipe.envs, vectorization_mode="vector_entry_point")
+    if kind == "gymnasium":
+        return gymnasium.make_vec(recipe.env, recipe.envs, vectorization_mode="vector_entry_point")
+    makers = {
+        "plain": lambda: gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make(recipe.env)),
+        "normalized": normalized(recipe.env),
+    }
+    return gymnasium.vector.SyncVectorEnv(
+        [makers[kind]] * recipe.envs, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP
+    )
+
+
+class Returns:
+    """Returns of the episodes that end: as the env records them, else the sums of rewards."""
+
+    def __init__(self, envs: int) -> None:
+        self._sums = np.zeros(envs)
+
+    def add(
+        self, reward: npt.NDArray[Any], done: npt.NDArray[np.bool_], infos: dict[str, Any]
+    ) -> list[tuple[float, float]]:
+        """Add the rewards of a step, (N,); return (1, return) for each episode that ended in it."""
+        self._sums += reward
+        recorded = infos.get("final_info", {}).get("episode")
+        ended = (self._sums if recorded is None else recorded["r"])[done]
+        self._sums[done] = 0
+        return [(1.0, float(value)) for value in ended]
 
 
 def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
@@ -67,62 +146,60 @@ def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
     torch.manual_seed(seed)
     n, t, batch = recipe.envs, recipe.steps, recipe.batch
     env = vector_env(kind, recipe, seed)
-    body = trunk(recipe.hidden)
-    actor, critic = nn.Linear(recipe.hidden, 2), nn.Linear(recipe.hidden, 1)
-    for head, gain in ((actor, 0.01), (critic, 1.0)):
-        nn.init.orthogonal_(head.weight, gain)
-        nn.init.zeros_(head.bias)
-    parameters = [*body.parameters(), *actor.parameters(), *critic.parameters()]
+    agent = Agent(env, recipe)
+    parameters = list(agent.parameters())
     adam = torch.optim.Adam(parameters, lr=recipe.learning_rate, eps=1e-5)
 
-    obs = torch.zeros((t, n, 4))
-    actions, logprobs, rewards, dones, values = (torch.zeros((t, n)) for _ in range(5))
+    obs = torch.zeros((t, n, *env.single_observation_space.shape))
+    actions = torch.zeros((t, n, *env.single_action_space.shape))
+    logprobs, rewards, dones, values = (torch.zeros((t, n)) for _ in range(4))
     next_obs = torch.as_tensor(env.reset(seed=seed)[0], dtype=torch.float32)
     next_done = torch.zeros(n)
-    returns, total = np.zeros(n), 0
-    while True:
-        left = max(0.0, 1 - total / recipe.total)
-        adam.param_groups[0]["lr"] = left * recipe.learning_rate
+    returns, total = Returns(n), 0
+    while total < recipe.total:
+        adam.param_groups[0]["lr"] = (1 - total / recipe.total) * recipe.learning_rate
         ended: list[tuple[float, float]] = []
         for step in range(t):
             obs[step], dones[step] = next_obs, next_done
             with torch.no_grad():
-                hidden = body(next_obs)
-                choices = torch.distributions.Categorical(logits=actor(hidden))
+                choices, values[step] = agent(next_obs)
                 action = choices.sample()
-                logprobs[step], values[step] = choices.log_prob(action), critic(hidden).flatten()
+                logprobs[step] = choices.log_prob(action)
             actions[step] = action
-            seen, reward, terminated, truncated, _ = env.step(action.numpy())
+            seen, reward, terminated, truncated, infos = env.step(action.numpy())
             done = np.logical_or(terminated, truncated)
             rewards[step] = torch.as_tensor(reward)
             next_obs = torch.as_tensor(seen, dtype=torch.float32)
             next_done = torch.as_tensor(done, dtype=torch.float32)
-            returns += reward
-            ended += [(1.0, float(returns[i])) for i in done.nonzero()[0]]
-            returns[done] = 0
+            ended += returns.add(reward, done, infos)
         total += batch
 
         with torch.no_grad():
             advantages, last = torch.zeros((t, n)), torch.zeros(n)
-            next_value = critic(body(next_obs)).flatten()
+            _, next_value = agent(next_obs)
             for step in reversed(range(t)):
                 live = 1 - (next_done if step == t - 1 else dones[step + 1])
                 delta = rewards[step] + 0.99 * next_value * live - values[step]
                 last = advantages[step] = delta + 0.99 * 0.95 * live * last
                 next_value = values[step]
             targets = advantages + values
-        flat_obs, flat_actions, flat_logprobs = obs.view(-1, 4), actions.view(-1), logprobs.view(-1)
+        flat_obs, flat_actions = obs.flatten(0, 1), actions.flatten(0, 1)
+        flat_logprobs, flat_values = logprobs.view(-1), values.view(-1)
         flat_advantages, flat_targets = advantages.view(-1), targets.view(-1)
         for _ in range(recipe.epochs):
             order = torch.randperm(batch)
             for part in order.split(batch // recipe.minibatches):
-                hidden = body(flat_obs[part])
-                choices = torch.distributions.Categorical(logits=actor(hidden))
+                choices, value = agent(flat_obs[part])
                 ratio = (choices.log_prob(flat_actions[part]) - flat_logprobs[part]).exp()
                 gain = flat_advantages[part]
                 gain = (gain - gain.mean()) / (gain.std() + 1e-8)
                 policy_loss = torch.max(-gain * ratio, -gain * ratio.clamp(0.8, 1.2)).mean()
-                value_loss = 0.5 * ((critic(hidden).flatten() - flat_targets[part]) ** 2).mean()
+                errors = (value - flat_targets[part]) ** 2
+                if recipe.clip_value:
+                    old = flat_values[part]
+                    near = old + (value - old).clamp(-0.2, 0.2)
+                    errors = torch.max(errors, (near - flat_targets[part]) ** 2)
+                value_loss = 0.5 * errors.mean()
                 entropy = choices.entropy().mean()
                 loss = policy_loss - recipe.ent_coef * entropy + 0.5 * value_loss
                 adam.zero_grad()
@@ -130,13 +207,42 @@ def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
                 nn.utils.clip_grad_norm_(parameters, 0.5)
                 adam.step()
         if report(total, ended):
-            return
+            break
+    env.close()
+
+
+def sb3_callback(report: Report) -> Any:
+    """Return a callback of stable-baselines3 that reports each update when it is over."""
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Watch(BaseCallback):
+        """Collects the episodes of an update."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ended: list[tuple[float, float]] = []
+            self.done = False
+
+        def _on_step(self) -> bool:
+            infos = self.locals["infos"]
+            self.ended += [(1.0, float(i["episode"]["r"])) for i in infos if "episode" in i]
+            return not self.done
+
+        def _on_rollout_start(self) -> None:  # the previous update is over
+            if self.num_timesteps:
+                self.done = report(self.num_timesteps, self.ended)
+                self.ended = []
+
+        def _on_training_end(self) -> None:
+            if not self.done:
+                report(self.num_timesteps, self.ended)
+
+    return Watch()
 
 
 def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
-    """Train with stable-baselines3's PPO; its features extractor holds the shared layers."""
+    """Train CartPole-v1 with stable-baselines3's PPO; its extractor holds the shared layers."""
     from stable_baselines3 import PPO
-    from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.vec_env import VecEnv, VecMonitor
@@ -146,7 +252,7 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
 
         def __init__(self, space: gymnasium.Space[Any]) -> None:
             super().__init__(space, recipe.hidden)
-            self.layers = trunk(recipe.hidden)
+            self.layers = trunk(4, recipe.hidden)
 
         def forward(self, observations: torch.Tensor) -> torch.Tensor:
             """Observations (N, 4) -> (N, hidden)."""
@@ -190,26 +296,8 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
         def env_is_wrapped(self, wrapper: Any, indices: Any = None) -> list[bool]:
             return [False] * recipe.envs
 
-    class Watch(BaseCallback):
-        """Collects the episodes of an update and reports them when it is over."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.ended: list[tuple[float, float]] = []
-            self.done = False
-
-        def _on_step(self) -> bool:
-            infos = self.locals["infos"]
-            self.ended += [(1.0, float(i["episode"]["r"])) for i in infos if "episode" in i]
-            return not self.done
-
-        def _on_rollout_start(self) -> None:  # the previous update is over
-            if self.num_timesteps:
-                self.done = report(self.num_timesteps, self.ended)
-                self.ended = []
-
     usual = kind == "dummy"
-    env = make_vec_env("CartPole-v1", recipe.envs, seed=seed) if usual else VecMonitor(Adapter())
+    env = make_vec_env(recipe.env, recipe.envs, seed=seed) if usual else VecMonitor(Adapter())
     model = PPO(
         "MlpPolicy",
         env,
@@ -222,4 +310,4 @@ def sb3(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
         device="cpu",
         policy_kwargs={"features_extractor_class": Trunk, "net_arch": []},
     )
-    model.learn(recipe.total, callback=Watch())
+    model.learn(recipe.total, callback=sb3_callback(report))

@@ -13,7 +13,6 @@ as bars. Needs `pip install -e '.[peers]'`; a peer that is not installed is left
 from __future__ import annotations
 
 import argparse
-import collections
 import importlib.util
 import os
 import statistics
@@ -24,6 +23,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from recent import RecentScore
 from timing import cores, describe, make_parser, pin, table
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ def child(name: str, core: int | None) -> None:
     reply("ready")
     word, value = input().split()
     if word == "solve":
-        loop(case.env, peer_loops.Recipe(), int(value), Solving())
+        solving = Solving()
+        loop(case.env, peer_loops.Recipe(), int(value), solving)
+        solving.end()
     else:
         loop(case.env, peer_loops.Recipe(total=10**9), 1, Pacing(float(value)))
 
@@ -136,21 +138,26 @@ class Solving:
 
     def __init__(self) -> None:
         self.begin = time.perf_counter()
-        self.last: collections.deque[tuple[float, float]] = collections.deque()
+        self.recent = RecentScore(EPISODES)
+        self.steps, self.replied = 0, False
 
     def __call__(self, steps: int, ended: list[tuple[float, float]]) -> bool:
         """Reply with seconds and steps, and return True, when the game is solved or time is up."""
-        self.last.extend(ended)
-        while sum(count for count, _ in self.last) - self.last[0][0] >= EPISODES:
-            self.last.popleft()
-        count = sum(count for count, _ in self.last)
-        mean = sum(count * mean for count, mean in self.last) / max(count, 1)
+        mean = self.recent.add(0, 0.0)
+        for count, score in ended:
+            mean = self.recent.add(count, score)
         seconds = time.perf_counter() - self.begin
-        solved = count >= EPISODES and mean >= SOLVED
+        solved = mean is not None and mean >= SOLVED
+        self.steps = steps
         if solved or seconds > LIMIT:
             reply(f"{seconds if solved else float('inf')} {steps}")
-            return True
-        return False
+            self.replied = True
+        return self.replied
+
+    def end(self) -> None:
+        """Reply that the game was not solved, if training has ended by itself."""
+        if not self.replied:
+            reply(f"inf {self.steps}")
 
 
 class Trainer:

@@ -30,13 +30,18 @@ def parse_with_flags(parser: argparse.ArgumentParser) -> tuple[argparse.Namespac
     return parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
 
 
-def describe() -> None:
-    """Print the setup that the figures depend on: processor, Python, numpy, compiler and flags."""
+def processor() -> str:
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def describe() -> None:
+    """Print the setup that the figures depend on: processor, Python, numpy, compiler and flags."""
     built = compiled()
-    print(f"{names[0] if names else platform.processor()}, {os.cpu_count()} logical cores")
+    print(f"{processor()}, {os.cpu_count()} logical cores")
     print(f"Python {platform.python_version()}, numpy {np.__version__}")
     print(f"{built['compiler']}, {built['flags']}{', DEBUG BUILD' if built['debug'] else ''}")
 

@@ -13,7 +13,6 @@ not imports. --write puts the table into a document, in place of this game's pre
 from __future__ import annotations
 
 import argparse
-import collections
 import json
 import re
 import statistics
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recent import RecentScore
 from timing import make_parser, parse_with_flags
 
 if sys.version_info >= (3, 11):
@@ -60,18 +60,13 @@ def train(
     config = resolve(game, games.load(game), [Layer("--", settings)])
     begin = time.process_time()
     trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
-    window: collections.deque[tuple[float, float]] = collections.deque()  # episodes, mean score
+    recent = RecentScore(episodes)
     score, seconds = float("-inf"), 0.0
     while not trainer.finished and seconds < limit:
         metrics = trainer.update()
         seconds = time.process_time() - begin
-        if metrics["env/episodes"]:
-            window.append((metrics["env/episodes"], metrics["env/score"]))
-        ended = sum(count for count, _ in window)
-        while window and ended - window[0][0] >= episodes:
-            ended -= window.popleft()[0]
-        if ended >= episodes:
-            score = sum(count * mean for count, mean in window) / ended
+        mean = recent.add(metrics["env/episodes"], metrics.get("env/score", 0.0))
+        score = score if mean is None else mean
         if score >= target:
             return Run(True, seconds, trainer.agent_steps, score)
     return Run(False, seconds, trainer.agent_steps, score)
