@@ -23,8 +23,9 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
     """Train and evaluate; return the mean score of each part, and that of the last policy."""
     from pufferenv import games
     from pufferlib.cli.configure import split_settings
-    from pufferlib.config.resolve import Layer, resolve
+    from pufferlib.config.resolve import Layer
     from pufferlib.ppo.trainer import Trainer
+    from pufferlib.run import defaults
     from pufferlib.run.evaluate import evaluate, main_field
 
     own = [f"--train.seed={seed}", f"--train.precision={kind}", "--train.threads=1"]
@@ -32,8 +33,8 @@ def train(game: str, kind: str, seed: int, flags: list[str]) -> tuple[list[float
     if unknown:
         raise SystemExit(f"{unknown[0]} is not an option; see puffer train {game} --help")
     loaded = games.load(game)
-    layers = [Layer(f"{game}.toml", games.defaults(game)), Layer("--", settings)]
-    config = resolve(game, loaded, layers)
+    own_layers = defaults.own_layers(game, loaded)
+    config = defaults.configure(game, loaded, own_layers, [Layer("--", settings)])
     trainer = Trainer(loaded, config.env, config.vec, config.train, config.policy)
     field, total = main_field(trainer.env.game_spec), trainer.train.total_timesteps
     if field is None:

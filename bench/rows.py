@@ -29,8 +29,9 @@ from padded import PlainTrainer
 from timing import cores, describe, make_parser, pin, rounds, table
 
 from pufferenv import games
-from pufferlib.config.resolve import Layer, resolve
+from pufferlib.config.resolve import Layer
 from pufferlib.ppo.trainer import Trainer
+from pufferlib.run import defaults
 
 CHURN = str(Path(__file__).with_name("churn.h"))
 BOOKKEEPING = ("env", "copy", "other")  # sections of the trainer's timer
@@ -42,8 +43,8 @@ def make_trainer(kind: type[Trainer], game: str, envs: int, **env: float) -> Tra
     loaded = games.load(game)
     train = {"learning_rate": 0.0, "threads": 1, "device": "cpu"}
     own = {"env": env, "vec": {"num_envs": envs, "num_threads": 1}, "train": train}
-    layers = [Layer("defaults", games.defaults(game)), Layer("bench/rows.py", own)]
-    options = resolve(game, loaded, layers)
+    given = [Layer("bench/rows.py", own)]
+    options = defaults.configure(game, loaded, defaults.own_layers(game, loaded), given)
     trainer = kind(loaded, options.env, options.vec, options.train, options.policy)
     for _ in range(3):  # after these updates rows fill at different times
         trainer.update()

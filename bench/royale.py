@@ -30,8 +30,9 @@ from timing import cores, describe, make_parser, pin, rounds, table
 
 from pufferenv import games
 from pufferenv.game_spec import GameSpec
-from pufferlib.config.resolve import Config, Layer, resolve
+from pufferlib.config.resolve import Config, Layer
 from pufferlib.ppo.trainer import Trainer
+from pufferlib.run import defaults
 from pufferlib.run.evaluate import evaluate, load_policy_for
 
 GAME = games.load("royale")
@@ -45,7 +46,7 @@ def config(seed: int, args: argparse.Namespace, **train: Any) -> Config:
     train = {"seed": seed, "device": "cpu", "threads": args.threads, **train}
     vec = {"num_threads": args.threads, "num_envs": args.envs}
     own = Layer("bench/royale.py", {"env": {"agents": args.agents}, "vec": vec, "train": train})
-    return resolve("royale", GAME, [Layer("royale.toml", games.defaults("royale")), own])
+    return defaults.configure("royale", GAME, defaults.own_layers("royale", GAME), [own])
 
 
 def make_trainer(kind: type[Trainer], given: Config) -> Trainer:

@@ -78,8 +78,9 @@ def train(args: argparse.Namespace) -> Figures:
 
 def trainer_of(args: argparse.Namespace) -> Trainer:
     """Make a trainer with the game's defaults and the sizes of this benchmark."""
-    from pufferlib.config.resolve import Layer, resolve
+    from pufferlib.config.resolve import Layer
     from pufferlib.ppo.trainer import Trainer
+    from pufferlib.run import defaults
 
     own = {
         "vec": {"num_envs": args.envs, "num_threads": 1},
@@ -92,8 +93,9 @@ def trainer_of(args: argparse.Namespace) -> Trainer:
         },
         "policy": {"name": args.policy},
     }
-    layers = [Layer("defaults", games.defaults(args.game)), Layer("bench/sizes.py", own)]
-    options = resolve(args.game, games.load(args.game), layers)
+    game = games.load(args.game)
+    own_layers, given = defaults.own_layers(args.game, game), Layer("bench/sizes.py", own)
+    options = defaults.configure(args.game, game, own_layers, [given])
     return Trainer(args.game, options.env, options.vec, options.train, options.policy)
 
 

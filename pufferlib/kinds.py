@@ -1,5 +1,5 @@
-"""The documented import name of the training defaults for external envs."""
+"""The documented import name of the training defaults that suit a task."""
 
-from pufferlib.run.external_config import defaults
+from pufferlib.run.defaults import defaults
 
 __all__ = ["defaults"]

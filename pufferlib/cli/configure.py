@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pufferlib.config import resolve, toml_file
 from pufferlib.config.options import PolicyOptions
-from pufferlib.config.pixel_defaults import pixel_defaults
 from pufferlib.config.resolve import FLAGS, Config, Layer
 from pufferlib.config.section import ConfigError
 
@@ -43,14 +42,18 @@ def split_settings(words: Sequence[str]) -> tuple[Settings, list[str]]:
     return settings, rest
 
 
-def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Config, GameSpec]":
-    """Merge the game's TOML file, the config file and the flags; bind the game to its config.
+def configure(
+    name: str | None, file: str | None, flags: Settings, *, game_defaults: bool = True
+) -> "tuple[Config, GameSpec]":
+    """Merge the defaults, the config file and the flags; bind the game to its config.
 
-    Without `name`, the config file names the game. Raise ConfigError if neither does, or for an
-    unknown or illegal setting.
+    Without `name`, the config file names the game. Without `game_defaults`, the game's own TOML
+    file is not read. Raise ConfigError if nothing names a game, or for an unknown or illegal
+    setting.
     """
     from pufferenv import games, pixels
     from pufferenv.game_spec import GameSpec
+    from pufferlib.run import defaults, external_config
 
     layers = []
     if file:
@@ -70,19 +73,11 @@ def configure(name: str | None, file: str | None, flags: Settings) -> "tuple[Con
     layers.append(Layer(FLAGS, flags))
     game: Game
     if resolve.is_external(name):
-        from pufferlib.run import external_config
-
         config, game = external_config.configure(name, layers)
     else:
         game = games.load(name)
-        layers.insert(0, Layer(f"{game.name}.toml", games.defaults(name)))
-        config = resolve.resolve(full_name(name), game, layers)
-        if pixels.on(game, config.fields):
-            from pufferlib.policies import observation_kinds
-
-            small = config.fields[pixels.PIXELS] < observation_kinds.NATURE_SIDE
-            layers.insert(1, Layer("defaults for pixels", pixel_defaults(small)))
-            config = resolve.resolve(full_name(name), game, layers)
+        own = defaults.own_layers(name, game) if game_defaults else []
+        config = defaults.configure(full_name(name), game, own, layers)
         if config.vec.debug and not game.debug:
             game = games.load(name, debug=True)
         game, _ = pixels.select(game, config.fields)

@@ -6,38 +6,40 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pufferlib.config import kinds
 from pufferlib.config.flags import flag_name, format_value, legal_values
-from pufferlib.config.pixel_defaults import describe_pixel_defaults
-from pufferlib.config.resolve import Layer, is_external, merge, option_tables
+from pufferlib.config.kinds import Task
+from pufferlib.config.resolve import is_external, merge, option_tables
 
 if TYPE_CHECKING:
     from pufferenv.engine._engine import Game
     from pufferlib.run.evaluate import Evaluation
 
 
-def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
-    """Print the command's help and all options; for a game, also its own options and defaults."""
-    from pufferenv import pixels
+def print_options(
+    parser: argparse.ArgumentParser, name: str | None, *, game_defaults: bool = True
+) -> None:
+    """Print the command's help and all options; for a game, also its own options and defaults.
+
+    game_defaults: whether the defaults include those of the game's own TOML file.
+    """
+    from pufferenv import games, pixels
+    from pufferlib.run import defaults, external_envs
 
     game: Game | None = None
-    layers = []
+    own = []
     if name and is_external(name):
-        from pufferlib.run import external_config, external_envs
-
         game = external_envs.load(name, {})
-        about = game.description
-        suited = external_config.defaults(about.observations, limit=about.max_episode_steps)
-        layers = [Layer(name, suited)]
     elif name:
-        from pufferenv import games
-
         game = games.load(name)
-        layers = [Layer(f"{game.name}.toml", games.defaults(name))]
+        own = defaults.own_layers(name, game) if game_defaults else []
     print(parser.format_help().rstrip())
     defaults_of = f", with the defaults for {game.name}" if game else ""
     print(f"\nOptions, written --SECTION.KEY VALUE{defaults_of}:")
     tables = option_tables(game)
-    values = merge(tables, layers)
+    values = merge(tables, [])
+    if name and game:
+        values |= defaults.configure(name, game, own, []).asdict()
     if name and is_external(name):
         tables.pop("env")
         print(f"\nenv: arguments of {name}")
@@ -47,17 +49,27 @@ def print_options(parser: argparse.ArgumentParser, name: str | None) -> None:
     for section, options in tables.items():
         print(f"\n{section}:" + ("" if options else " no options"))
         for key, option in options.items():
-            value = values[section][key]
+            value = values[section].get(key, option.default)  # fields of pixels that are off
             default = "auto" if option.auto and not value else format_value(value)
             head = f"  {flag_name(section, key):<28} {default:<12} {legal_values(option):<18} "
             print(textwrap.fill(head + option.doc, width, subsequent_indent=" " * 34))
         if section == "env" and "pixels" in options and game and pixels.fields(game):
-            defaults = f"  with {flag_name('env', 'pixels')}: {describe_pixel_defaults()}"
-            print(textwrap.fill(defaults, width, subsequent_indent=" " * 4))
+            of_pixels = f"  with {flag_name('env', 'pixels')}: {_pixel_defaults()}"
+            print(textwrap.fill(of_pixels, width, subsequent_indent=" " * 4))
     if not game:
         print(
             "\n`puffer train GAME --help` also shows the game's own options (env.*) and defaults."
         )
+
+
+def _pixel_defaults() -> str:
+    """Return the flags that would set the defaults of a game that is observed as pixels."""
+    task = Task("c", "pixels", continuous=False, recurrent=False, normalized=False, limit=None)
+    return " ".join(
+        f"{flag_name(section, key)} {format_value(value)}"
+        for section, options in kinds.choose(task).settings.items()
+        for key, value in options.items()
+    )
 
 
 def print_evaluation(policy: str, game: str, result: "Evaluation", stopped: bool = False) -> None:

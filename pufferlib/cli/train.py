@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run to continue: a folder, or a game to continue the newest run of",
     )
+    parser.add_argument(
+        "--no-game-defaults",
+        action="store_true",
+        help="train with the defaults of the game's kind, not with those of its own TOML file",
+    )
     parser.add_argument("--name", help="name of the run's folder (default: date and time)")
     for name, entry in LOGGERS.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"also log to {entry.title}")
@@ -31,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Train; return the exit code."""
     if args.help:
-        printing.print_options(args.parser, args.game)
+        printing.print_options(args.parser, args.game, game_defaults=not args.no_game_defaults)
         return 0
     from pufferlib.run import session
     from pufferlib.run.directory import RunDirectory
 
     if args.resume:
         given = {f"{section}.{key}" for section, keys in settings.items() for key in keys}
-        if given - {"train.total_timesteps"} or args.config or args.name:
+        if given - {"train.total_timesteps"} or (args.config or args.name or args.no_game_defaults):
             raise ConfigError(
                 "--resume continues a run under its own name and config; the only option that "
                 "may change is --train.total-timesteps, to train for longer. To start a new run "
@@ -53,7 +58,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             )
     else:
         resumed = None
-        config, spec = configure(args.game, args.config, settings)
+        config, spec = configure(
+            args.game, args.config, settings, game_defaults=not args.no_game_defaults
+        )
     return session.train(
         config,
         spec,

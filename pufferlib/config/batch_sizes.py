@@ -4,6 +4,7 @@ A batch is whole rows. What a minibatch is drawn from is a sequence: a whole row
 with `train.shuffle=steps`.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -75,6 +76,20 @@ def resolve_sizes(train: TrainOptions, num_agents: int, recurrent: bool = False)
             f"batch_size={whole.batch_size}; nearest legal: {_either(below + above)}"
         )
     return whole._replace(minibatch_sequences=count)
+
+
+def fit_minibatch(train: TrainOptions, num_agents: int, recurrent: bool = False) -> TrainOptions:
+    """Return the options with `minibatch_size` lowered to the nearest legal size.
+
+    It is raised if no smaller size is legal. Options of an illegal `batch_size` are not changed.
+    """
+    if not train.minibatch_size or train.batch_size % train.horizon:
+        return train
+    auto = dataclasses.replace(train, minibatch_size=0)
+    sizes = resolve_sizes(auto, num_agents, recurrent)
+    legal = [n * sizes.sequence for n in _divisors(sizes.batch_sequences)]
+    fitting = max((n for n in legal if n <= train.minibatch_size), default=legal[0])
+    return dataclasses.replace(train, minibatch_size=fitting)
 
 
 def _divisors(number: int) -> list[int]:

@@ -1,14 +1,14 @@
-"""The config of a run, resolved from four layers, each of which overrides the one before it.
+"""The config of a run, resolved from five layers, each of which overrides the one before it.
 
-    defaults of the options  <  the game's TOML file  <  --config FILE  <  flags
+    the options' defaults < the kind's of the task < the game's TOML file < --config FILE < flags
 
-Every layer is `{section: {key: value}}` with the sections `env`, `vec`, `train` and `policy`. All
-are checked against the same tables, so flags, files and `--help` cannot disagree. This file imports
-no torch.
+run/defaults.py chooses the second. Every layer is `{section: {key: value}}` with the sections
+`env`, `vec`, `train` and `policy`. All are checked against the same tables, so flags, files and
+`--help` cannot disagree. This file imports no torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pufferlib.config.flags import flag_name, parse
@@ -36,7 +36,8 @@ class Config:
     """Everything that a run depends on.
 
     `game` is a name, the absolute path of a header, or an external env such as `gym:CartPole-v1`.
-    `env` is the game's config, or the arguments for creating an external env.
+    `env` is the game's config, or the arguments for creating an external env. `sources` names the
+    layers that have settings, the lowest first; it is not part of a config file.
     """
 
     game: str
@@ -44,6 +45,7 @@ class Config:
     vec: VecOptions
     train: TrainOptions
     policy: PolicyOptions
+    sources: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def resolve(name: str, game: "Game", layers: list[Layer]) -> Config:
         VecOptions(**values["vec"]),
         TrainOptions(**values["train"]),
         PolicyOptions(**values["policy"]),
+        tuple(layer.source for layer in layers if any(layer.values.values())),
     )
 
 

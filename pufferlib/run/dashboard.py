@@ -5,7 +5,7 @@ The dashboard shows every metric of the groups in LEFT and RIGHT, so a new one n
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -37,25 +37,34 @@ class Display(Protocol):
         """Restore the terminal. May be called twice."""
 
 
-def make(title: str, setup: str, total_steps: int, score: str | None) -> Display:
+def make(
+    title: str, setup: str, chosen: Sequence[str], total_steps: int, score: str | None
+) -> Display:
     """Return a live dashboard on a terminal, plain lines elsewhere; both write to stdout.
 
-    `title` is the run's folder, `setup` one line about device, threads and sizes, `score` the
-    metric that policies are ranked by, such as `env/score`.
+    `title` is the run's folder, `setup` one line about device, threads and sizes, `chosen` lines
+    about the task and its settings, which are shown first, `score` the metric that policies are
+    ranked by, such as `env/score`.
     """
     console = Console(highlight=False)
+    display: Display
     if console.is_terminal and not console.is_dumb_terminal:
-        return LiveDisplay(console, title, setup, total_steps)
-    return PlainDisplay(title, setup, total_steps, score)
+        display = LiveDisplay(console, title, setup, total_steps)
+        first = chosen
+    else:
+        display = PlainDisplay(total_steps, score)
+        first = [*chosen, f"{title}  {setup}"]
+    for line in first:
+        display.message(line)
+    return display
 
 
 class PlainDisplay:
     """Prints one line per log, without colours or control characters."""
 
-    def __init__(self, title: str, setup: str, total_steps: int, score: str | None) -> None:
+    def __init__(self, total_steps: int, score: str | None) -> None:
         self._total = total_steps
         self._score = score
-        self.message(f"{title}  {setup}")
 
     def update(self, metrics: Metrics) -> None:
         """Print steps, speed, score and loss."""

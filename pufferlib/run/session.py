@@ -14,11 +14,10 @@ from pufferenv.drawing._drawing import DisplayListError
 from pufferenv.external.game import EnvError, ExternalGame
 from pufferenv.game_spec import GameSpec
 from pufferlib.config.options import TrainOptions
-from pufferlib.config.pixel_defaults import describe_pixels
 from pufferlib.config.resolve import Config
 from pufferlib.ppo.learner import TrainingDiverged
 from pufferlib.ppo.trainer import Trainer
-from pufferlib.run import clips, dashboard, external_config, external_envs
+from pufferlib.run import choices, clips, dashboard, external_envs
 from pufferlib.run import loggers as run_loggers
 from pufferlib.run.checkpoint import (
     CheckpointError,
@@ -72,11 +71,6 @@ def train(
         training = TrainingRun(directory, trainer, config)
         # Collect messages for the dashboard, which does not exist yet and shows them first.
         messages = [str(warning.message) for warning in caught]
-        if isinstance(spec.game, ExternalGame):
-            messages.append(external_config.describe_choices(config, spec.game))
-        if spec.pixels:
-            policy = config.policy.path or config.policy.name
-            messages.append(describe_pixels(spec.name, spec.pixels, policy))
         if resume:
             messages.append(training.resume())
             resume.update_config(config.asdict())
@@ -149,7 +143,9 @@ class TrainingRun:
         total = self.trainer.train.total_timesteps
         self._loggers = loggers
         with SignalHandler() as signals:
-            self._display = dashboard.make(str(self.directory.path), self._setup(), total, score)
+            chosen = choices.describe(self.config, self.trainer.env.game_spec)
+            path = str(self.directory.path)
+            self._display = dashboard.make(path, self._setup(), chosen, total, score)
             code = FAILED
             try:
                 for message in messages:

@@ -10,9 +10,10 @@ import numpy as np
 import pufferenv
 from pufferenv import games
 from pufferenv.game_spec import GameSpec
-from pufferlib.config.resolve import Layer, resolve
+from pufferlib.config.resolve import Layer
 from pufferlib.policies.base import Policy
 from pufferlib.ppo.trainer import Trainer
+from pufferlib.run import defaults
 from pufferlib.run.evaluate import Stats, evaluate
 
 
@@ -26,8 +27,8 @@ def train(
     game = games.load(name)
     own = {"train": {"total_timesteps": steps, "threads": 1, "device": "cpu"}}
     own["vec"] = {"num_threads": 1}
-    layers = [Layer(f"{name}.toml", games.defaults(name)), Layer("test", own)]
-    made = resolve(name, game, [*layers, Layer("test", options or {})])
+    given = [Layer("test", own), Layer("test", options or {})]
+    made = defaults.configure(name, game, defaults.own_layers(name, game), given)
     parts = (made.env, made.vec, made.train, made.policy)
     fresh, trainer = Trainer(game, *parts), Trainer(game, *parts)
     while not trainer.finished:

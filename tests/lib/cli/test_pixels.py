@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pufferlib.cli.main import main
-from pufferlib.config import toml_file
-from pufferlib.config.pixel_defaults import PIXEL_DEFAULTS
+from pufferlib.config import kinds, toml_file
 from pufferlib.run.checkpoint import load, read_note
 from tests.support.command import SHORT, error_of, metrics, stop_after
 from tests.support.paths import GAME_HEADERS
@@ -29,7 +28,8 @@ def weights(run):
 def test_a_run_on_pixels_says_so_everywhere_and_repeats_from_its_config(capsys):
     run = train("first")
     out = capsys.readouterr().out
-    assert "squared is observed as 2 grey pictures of 36 x 36 pixels; policy cnn" in out
+    assert "squared observes 2 grey pictures of 36 x 36 pixels and takes one of 5 " in out
+    assert "settings: squared.toml, then [c.pixels] of pufferlib/config/kinds.toml, " in out
     config = toml_file.read(run / "config.toml")
     assert config["env"] == {"size": 11, **SEEN}
     assert config["policy"]["name"] == "cnn"
@@ -60,9 +60,9 @@ def test_pixels_bring_defaults_that_a_file_and_flags_override(monkeypatch):
 
     config, spec = options()
     assert spec.pixels == {"pixels": 84, "pixel_channels": 1, "frame_stack": 2}
-    for section, values in PIXEL_DEFAULTS.items():
+    for section, values in kinds.tables()["c"]["pixels"].items():
         found = config.asdict()[section]
-        assert {key: found[key] for key in values} == values
+        assert all(found[key] == values[key] for key in values if key != "norm_obs")
     assert config.train.gamma == 0.999  # breakout.toml's
     assert (config.policy.name, config.train.norm_obs) == ("cnn", False)
     config, _ = options(("env", "pixels", "16"))
@@ -105,7 +105,7 @@ def test_a_run_on_pixels_is_resumed_on_pixels(monkeypatch, capsys):
     assert main(["train", "--resume", str(run)]) == 0
     assert metrics(run)[-1]["agent_steps"] == 640
     assert read_note(run / "policy.safetensors", "policy")["pixels"] == SEEN
-    assert "squared is observed as 2 grey pictures" in capsys.readouterr().out
+    assert "squared observes 2 grey pictures" in capsys.readouterr().out
 
 
 def test_help_and_the_list_of_games_name_the_options(capsys):

@@ -28,11 +28,9 @@ def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
     monkeypatch.setattr(thread_count, "choose", lambda given, *rest: chosen if given == 0 else None)
     words = [word for word in SHORT if not word.startswith("--train.threads")]
     assert main(["train", "squared", "--name", "auto", *words]) == 0
-    first_line = capsys.readouterr().out.splitlines()[0]
-    assert "1 torch (1 was fastest)" in first_line
-    assert (
-        f"{_kernels.instruction_set()} kernels, {describe_build()['engine']} engine" in first_line
-    )
+    setup = capsys.readouterr().out.splitlines()[2]
+    assert "1 torch (1 was fastest)" in setup
+    assert f"{_kernels.instruction_set()} kernels, {describe_build()['engine']} engine" in setup
     assert toml_file.read(Path("runs/squared/auto/config.toml"))["train"]["threads"] == 1
 
 
@@ -51,10 +49,10 @@ def test_a_runs_config_says_how_many_threads_were_picked(monkeypatch, capsys):
         ),
     ],
 )
-def test_a_runs_first_line_says_what_ppos_paper_does_not_have(words, says, capsys):
+def test_a_run_says_what_ppos_paper_does_not_have(words, says, capsys):
     assert main(["train", "squared", "--name", "additions", *SHORT, *words]) == 0
-    first_line = capsys.readouterr().out.splitlines()[0]
-    assert first_line.partition("-step batches")[2] == "".join(f", {text}" for text in says)
+    setup = capsys.readouterr().out.splitlines()[2]
+    assert setup.partition("-step batches")[2] == "".join(f", {text}" for text in says)
 
 
 def test_a_run_leaves_config_metrics_policies_and_a_checkpoint(capsys):

@@ -122,11 +122,14 @@ def test_the_terminal_is_given_back_and_keeps_the_last_picture_and_notes():
 
 
 def test_plain_lines_have_steps_speed_score_and_loss(capsys):
-    display = PlainDisplay("runs/x", "cpu", 30_000_000, "env/score")
+    chosen = ["it observes numbers"]
+    display = dashboard.make("runs/x", "cpu", chosen, 30_000_000, "env/score")
+    assert isinstance(display, PlainDisplay)
     display.update(METRICS)
     display.update({"agent_steps": 13_000_000, "sps": 0.0})  # no episode has ended yet
     display.close()
     assert capsys.readouterr().out.splitlines() == [
+        "it observes numbers",
         "runs/x  cpu",
         "steps 12.6M/30M  sps 108k  env/score 421.2  eval/score 512  loss 0.0123  left 2:41",
         "steps 13M/30M  sps 0  left ?",
@@ -137,7 +140,7 @@ def test_a_pipe_gets_plain_lines_and_a_terminal_the_dashboard(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
-    assert isinstance(dashboard.make("runs/x", "cpu", 10, None), PlainDisplay)
+    assert isinstance(dashboard.make("runs/x", "cpu", [], 10, None), PlainDisplay)
 
 
 @pytest.mark.parametrize(

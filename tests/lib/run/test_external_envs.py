@@ -11,7 +11,6 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 from pufferenv.external.description import describe
 from pufferenv.game_spec import GameSpec
-from pufferenv.spaces import Packing
 from pufferlib.cli.main import main
 from pufferlib.config import resolve, toml_file
 from pufferlib.config.section import ConfigError
@@ -45,7 +44,11 @@ def test_an_env_by_name_is_trained_evaluated_and_resumed(capsys):
     assert main(["train", CARTPOLE, "--name", "first", *words]) == 0
     output = capsys.readouterr().out
     assert "normalized: observations and returns\n" in output
-    assert "gym:CartPole-v1 observes 4 numbers; policy mlp, backend serial" in output
+    assert output.startswith(
+        "gym:CartPole-v1 observes 4 numbers and takes one of 2 actions, in episodes of at most 500 "
+        "steps; policy mlp, backend serial\n"
+        "settings: [python.numbers] of pufferlib/config/kinds.toml, because "
+    )
     run = Path("runs/gym-CartPole-v1/first")
     held = toml_file.read(run / "config.toml")
     assert held["game"] == CARTPOLE and held["env"] == {"sutton_barto_reward": True}
@@ -207,31 +210,12 @@ def test_the_time_that_an_env_may_take_is_an_option():
     assert (timeout(), timeout(timeout=7.5), timeout(timeout=0)) == (300, 7.5, None)
 
 
-def test_defaults_follow_the_kind_of_observation():
-    def chosen(space):
-        made = external_config.defaults(Packing.of(space))
-        return made["policy"]["name"], made["train"]["norm_obs"], made["policy"]["hidden_size"]
-
-    box = gymnasium.spaces.Box
-    assert chosen(box(-1, 1, (3,), np.float32)) == ("mlp", True, 64)
-    assert chosen(box(0, 255, (7, 7, 3), np.uint8)) == ("cnn", True, 128)
-    assert chosen(box(0, 255, (4, 84, 84), np.uint8)) == ("cnn", False, 512)
-    assert chosen(gymnasium.spaces.Discrete(9)) == ("mlp", False, 64)
-
-
-def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
+def test_the_limit_of_an_episode_is_known_from_the_env_or_its_arguments():
     """The limit is max_episode_steps in Gymnasium and max_cycles in PettingZoo."""
 
     class Cycles(Village):
         max_cycles = 40
 
-    def gamma(limit):
-        plain = Packing.of(gymnasium.spaces.Box(-1, 1, (3,)))
-        return external_config.defaults(plain, limit=limit)["train"]["gamma"]
-
-    assert [gamma(limit) for limit in (5, 10, 25, 200)] == [0.95, 0.95, 0.98, 0.9975]
-    assert [gamma(limit) for limit in (500, 1000, 9000)] == [0.999] * 3
-    assert gamma(None) == 0.99
     assert external_config.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
     assert (
         external_config.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
@@ -261,7 +245,8 @@ def test_minigrid_learns_from_image_and_direction(capsys):
     pytest.importorskip("minigrid", reason="pip install 'pufferenv[minigrid]'")
     assert main(["train", "gym:MiniGrid-Empty-5x5-v0", *TINY, "--train.total-timesteps=64"]) == 0
     output = capsys.readouterr().out
-    assert "direction 1 choices, image 7x7x3 image; policy cnn" in output
+    assert "observes direction (1 choice), image (an image of 7 x 7 x 3) and takes" in output
+    assert "settings: [python.map] of" in output
 
 
 def test_atari_is_seen_as_four_grey_pictures():

@@ -1,0 +1,77 @@
+"""The defaults that suit a task: how its kind is found, merged with the layers, and reported.
+
+config/kinds.py has the kinds; the facts about a task that they are chosen by are read here from its
+observations, actions and network. This file imports no torch.
+"""
+
+import dataclasses
+from typing import Any
+
+from pufferenv import games, pixels
+from pufferenv.engine._engine import Game
+from pufferenv.game_spec import GameLike, GameSpec
+from pufferlib.config import kinds
+from pufferlib.config.batch_sizes import fit_minibatch
+from pufferlib.config.kinds import Kind, Task
+from pufferlib.config.networks import RECURRENT
+from pufferlib.config.resolve import Config, Layer, resolve
+from pufferlib.policies import observation_kinds
+
+
+def defaults(game: GameLike | GameSpec, network: str = "auto") -> dict[str, dict[str, Any]]:
+    """Return the settings of a task's kind, by section and key.
+
+    game: a wrapped env's `game`, a game's name, or a GameSpec, such as that of a game that is
+        observed as pixels.
+    network: the value of `policy.name`; a recurrent network has other settings.
+    """
+    return kind_of(GameSpec.of(game), network).settings
+
+
+def kind_of(spec: GameSpec, network: str) -> Kind:
+    """Return the kind of training a network of this name in a game."""
+    parts = spec.layout.parts
+    description = getattr(spec.game, "description", None)  # of an env written in Python
+    if description is None:
+        observed = "grid" if spec.obs_dtype.itemsize == 1 else "numbers"
+        observed = "pixels" if spec.pixels else observed
+    else:
+        images = [image for part in parts if (image := observation_kinds.image_size(part))]
+        observed = "map" if images else "numbers"
+        observed = "screen" if any(image.large for image in images) else observed
+    return kinds.choose(
+        Task(
+            "c" if description is None else "python",
+            observed,
+            continuous=bool(spec.axes),
+            recurrent=network in RECURRENT,
+            normalized=any(observation_kinds.is_normalized(part) for part in parts),
+            limit=description and description.max_episode_steps,
+        )
+    )
+
+
+def own_layers(name: str, game: Game) -> list[Layer]:
+    """Return the layer of the TOML file beside a game's header."""
+    return [Layer(f"{game.name}.toml", games.defaults(name))]
+
+
+def configure(name: str, game: Game, own: list[Layer], given: list[Layer]) -> Config:
+    """Merge the settings of a task's kind, the game's `own` layers and the `given` ones.
+
+    The minibatch of the defaults is made to fit the number of envs, so that every number can train;
+    a given one is used as it is. Raise ConfigError as `resolve` does.
+    """
+    first = resolve(name, game, [*own, *given])
+    selected, _ = pixels.select(game, first.fields)
+    spec = GameSpec(selected, first.fields)
+    kind = kind_of(spec, first.policy.name)
+    layer = Layer(kind.source, kind.settings)
+    # What was found for a game's own observation does not hold for pixels.
+    below = [*own, layer] if spec.pixels else [layer, *own]
+    config = resolve(name, game, [*below, *given])
+    if any("minibatch_size" in layer.values.get("train", {}) for layer in given):
+        return config
+    num_agents = config.vec.num_envs * spec.env_agents
+    train = fit_minibatch(config.train, num_agents, config.policy.name in RECURRENT)
+    return dataclasses.replace(config, train=train)
