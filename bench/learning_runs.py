@@ -14,6 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -147,41 +148,47 @@ class Commands:
 
     def __init__(self) -> None:
         self.stopped = False
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._environment = {**os.environ, "PYTHONPATH": path}
 
-    def run(self, command: list[str], output: Path) -> str:
-        """Run a command, append what it prints to a file, return its stdout.
+    def run(self, command: list[str], output: Path) -> tuple[str, float]:
+        """Run a command; return its stdout and the seconds of processor time that it used.
 
-        The process inherits the core to which the calling thread is pinned. Raise Failed if its
-        exit status is not 0, Stopped if `stop` was called.
+        What it prints is appended to the file `output`. The process inherits the core to which the
+        calling thread is pinned. Raise Failed if its exit status is not 0, Stopped if `stop` was
+        called.
         """
-        with self._lock:
-            if self.stopped:
-                raise Stopped
-            process = subprocess.Popen(
-                executable(command),
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # Ctrl-C reaches the measurement, which stops them
-            )
-            self._running.add(process)
-        answer, errors = process.communicate()
-        with self._lock:
-            self._running.discard(process)
-        with output.open("a") as file:
-            file.write(f"$ {' '.join(command)}\n{answer}{errors}")
+        with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+") as errors:
+            with self._lock:
+                if self.stopped:
+                    raise Stopped
+                process = subprocess.Popen(
+                    executable(command),
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=answer,
+                    stderr=errors,
+                    start_new_session=True,  # Ctrl-C reaches the measurement, which stops them
+                )
+                self._running.add(process)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            with self._lock:
+                self._running.discard(process)
+            printed = []
+            for file in (answer, errors):
+                file.seek(0)
+                printed.append(file.read())
+        with output.open("a") as log:
+            log.write(f"$ {' '.join(command)}\n{''.join(printed)}")
         if self.stopped:
             raise Stopped
         if process.returncode:
-            lines = f"{answer}{errors}".splitlines()[-TAIL:]
+            lines = "".join(printed).splitlines()[-TAIL:]
             raise Failed("\n".join([*lines, f"exit status {process.returncode}"]))
-        return answer
+        return printed[0], usage.ru_utime + usage.ru_stime
 
     def stop(self) -> None:
         """Terminate all commands, and start no others."""
@@ -218,7 +225,7 @@ def execute(run: Run, root: Path, commands: Commands, jobs: int) -> Record:
     }
     begin, clock = time.time(), time.perf_counter()
     try:
-        commands.run(run.command(root), output)
+        _, record["processor_seconds"] = commands.run(run.command(root), output)
         record["seconds"] = time.perf_counter() - clock
         lines = read_metrics(folder)
         if not lines:
@@ -240,7 +247,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return mean, std, min and max of the last policy's score, and the number of episodes."""
     words = ["--policy", "last", "--episodes", str(run.task.episodes), "--json", *flags]
-    answer = json.loads(commands.run(["puffer", "eval", str(folder), *words], output))
+    answer = json.loads(commands.run(["puffer", "eval", str(folder), *words], output)[0])
     if not answer["episodes"]:
         raise Failed(f"no episode of puffer eval {folder} has ended")
     ended = {key: answer[key] for key in ("episodes", "unfinished")}

@@ -36,6 +36,12 @@ class Result(NamedTuple):
         return [record["sampled"]["mean"] for record in self.done]
 
     @property
+    def load(self) -> str:
+        """Return the median share of its core that the command had, in percent."""
+        share = statistics.median(r["processor_seconds"] / r["seconds"] for r in self.done)
+        return f"{100 * share:.0f} %"
+
+    @property
     def spent(self) -> float:
         """Return the median seconds of the whole command that trains."""
         return statistics.median(record["seconds"] for record in self.done)
@@ -117,7 +123,14 @@ def scores(tasks: dict[str, Task], records: Records) -> str:
     """Return the table of all tasks, with the rows of other trainers below theirs."""
     titles = (
         *("task", "kind", "steps", "seeds", "score (95 %)", "least, most", "greedy", "published"),
-        *("bar", "seeds that reached it", "steps to it", "seconds to it", "seconds in all"),
+        *(
+            "bar",
+            "seeds that reached it",
+            "steps to it",
+            "seconds to it",
+            "seconds in all",
+            "of its core",
+        ),
     )
     rows = []
     for task in tasks.values():
@@ -130,7 +143,7 @@ def scores(tasks: dict[str, Task], records: Records) -> str:
                     ", ".join(number(f(found.scores)) for f in (min, max)) if found.done else NONE,
                     number(statistics.mean(greedy)) if greedy else NONE,
                     *(number(task.published), number(task.bar), *to_the_bar(found)),
-                    in_seconds(found.spent) if found.done else NONE,
+                    *([in_seconds(found.spent), found.load] if found.done else [NONE, NONE]),
                 ]
             )
         for peer, title in TRAINERS.items():
@@ -140,7 +153,8 @@ def scores(tasks: dict[str, Task], records: Records) -> str:
                     [
                         *(f"`{task.title}`, {title}", task.kind, f"at most {most}", seeds(found)),
                         *(NONE, NONE, NONE, number(task.published), number(task.bar)),
-                        *(*to_the_bar(found), in_seconds(found.spent) if found.done else NONE),
+                        *to_the_bar(found),
+                        *([in_seconds(found.spent), found.load] if found.done else [NONE, NONE]),
                     ]
                 )
     return table(titles, rows)

@@ -65,7 +65,10 @@ def test_the_first_run_decides_how_many_seeds_there_are(seconds, least, count):
 
 def record(run, **more):
     base = {"task": run.task.name, "part": run.part, "seed": run.seed, "command": run.words}
-    return {**base, "run": f"runs/{run.name}", "status": "done", "steps": 1000, **more}
+    return {**base, "run": f"runs/{run.name}", "status": "done", "steps": 1000} | {
+        "processor_seconds": 45.0,
+        **more,
+    }
 
 
 def keep(records, run, lines=(), **more):
@@ -124,7 +127,7 @@ def test_tables_have_the_interval_the_medians_and_what_did_not_arrive(tmp_path):
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:4] == ["`gym:CartPole-v1`", "floats", "1 k", "3, 1 failed"]
     assert cells[4:8] == ["490 (480 to 500)", "480, 500", "500", "500"]
-    assert cells[8:] == ["475", "2 of 3", "200", "22", "60"]  # medians of 12, 22 and never
+    assert cells[8:] == ["475", "2 of 3", "200", "22", "60", "75 %"]  # medians of 12, 22 and never
     assert "1 of 1 | 900 | 94" in sb3 and "0 of 1 | - | -" in loop
 
     (row,) = learning_table.peers({"two": PYTHON}, records).splitlines()[2:]
@@ -213,6 +216,7 @@ def test_runs_are_made_recorded_and_continued(tmp_path, monkeypatch, capsys):
     assert fine["sampled"]["episodes"] == fine["greedy"]["episodes"] == 3
     reached = records.reached(fine, tasks["fine"])
     assert 0 < fine["start"] < reached.seconds <= fine["seconds"]
+    assert 0 < fine["processor_seconds"] <= 1.5 * fine["seconds"]
     assert "`cartpole`" in (tmp_path / "page.txt").read_text()
     assert "wrong-defaults-1" in capsys.readouterr().out
 
