@@ -122,7 +122,7 @@ class FusedBackend:
         self._live_graph = functools.lru_cache(maxsize=MAX_LIVE_GRAPHS)(self._record_live)
 
     def sync_weights(self) -> None:
-        """Copy the current weights into the folded layers of every network."""
+        """Copy the current weights into what every network computes from them."""
         for worker in self.workers:
             worker.network.sync_weights()
 

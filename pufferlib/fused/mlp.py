@@ -29,7 +29,7 @@ class FusedMLP(FusedNetwork):
         self.max_unroll = steps
         activation = policy.activation
         self.layers = [
-            self.hidden_layer("first", activation, policy.norm),
+            self.hidden_layer("first", activation),
             *(self.hidden_layer(f"hidden.{i}", activation) for i in range(len(policy.hidden))),
             self.last_layer(),
         ]

@@ -31,13 +31,13 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from pufferlib.fused.folded import FoldedLinear, NormalizedLinear, ScaledLinear
+from pufferlib.fused.folded import ScaledLinear
 from pufferlib.kernels import _kernels
 from pufferlib.ops.linear import Linear
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
 from pufferlib.policies.layers import Heads
-from pufferlib.policies.normalization import ObservationNorm
+from pufferlib.policies.normalization import BOUND
 from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import Graph, GraphInput
 from pufferlib.runtime.tensors import as_array
@@ -84,18 +84,19 @@ class FusedNetwork(abc.ABC):
         self.log_std: Tensor | None = None
         if policy.spec.low:
             self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
-        # The layers whose effective weights differ from the policy's.
-        self._folded: list[FoldedLinear] = []
-        # In float32 the normalization of observations is folded into the first layer. In bfloat16 a
-        # kernel normalizes them before it rounds them, so that no precision is lost.
+        # The layer whose effective weights differ from the policy's, if there are axes.
+        self._scaled: ScaledLinear | None = None
         self.rounded = rounded or {}
         self.gemm_dtype = torch.bfloat16 if rounded else torch.float32
-        self.norm = policy.norm if rounded else None
+        self.norm = policy.norm
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """The dtype of the observations that `record_unroll` takes."""
-        return torch.float32 if self.norm is not None else self.gemm_dtype
+        """The dtype of the observations that `record_unroll` takes.
+
+        If they are normalized, the kernel that does so also converts them: they are the game's.
+        """
+        return self.gemm_dtype if self.norm is None else self.policy.spec.obs_dtype
 
     @abc.abstractmethod
     def record_act(self, graph: Graph, obs: GraphInput, state: Tensor | None) -> Output:
@@ -115,21 +116,21 @@ class FusedNetwork(abc.ABC):
         """
 
     def sync_weights(self) -> None:
-        """Recompute folded weights; call it after weights or observation statistics change."""
-        for layer in self._folded:
-            layer.fold_weights()
+        """Recompute folded weights; call it after weights change."""
+        if self._scaled is not None:
+            self._scaled.fold_weights()
         if self.log_std is not None:
             torch.add(self.heads.log_std.detach(), self._log_reach, out=self.log_std)
 
     def zero_folded_grads(self) -> None:
         """Zero the gradients of folded weights; call it before backward passes."""
-        for layer in self._folded:
-            layer.zero_folded_grads()
+        if self._scaled is not None:
+            self._scaled.zero_folded_grads()
 
     def unfold_grads(self) -> None:
         """Add the gradients of folded weights to `grads`; call it after backward passes."""
-        for layer in self._folded:
-            layer.unfold_grads()
+        if self._scaled is not None:
+            self._scaled.unfold_grads()
 
     def split_heads(self, outputs: Tensor) -> Output:
         """Return views of the columns of the heads' outputs (N, C + X + 1)."""
@@ -152,15 +153,9 @@ class FusedNetwork(abc.ABC):
         """Allocate a factor of products, in their dtype."""
         return allocator.zeros(shape, dtype=self.gemm_dtype)
 
-    def hidden_layer(
-        self, name: str, activation: str, norm: ObservationNorm | None = None
-    ) -> Linear:
-        """Create one of the policy's hidden layers; in float32 `norm` is folded in."""
-        layer = self._layer(name)
-        if self.rounded or norm is None:
-            return Linear(*layer, activation, self.rounded.get(f"{name}.weight"))
-        self._folded.append(NormalizedLinear(norm, *layer, activation))
-        return self._folded[-1]
+    def hidden_layer(self, name: str, activation: str) -> Linear:
+        """Create one of the policy's hidden layers."""
+        return Linear(*self._layer(name), activation, self.rounded.get(f"{name}.weight"))
 
     def last_layer(self) -> Linear:
         """Create the heads' layer, always in float32; its means are in the units of their axes."""
@@ -170,8 +165,8 @@ class FusedNetwork(abc.ABC):
         reach, middle = torch.ones(self.num_outputs), torch.zeros(self.num_outputs)
         means = slice(self.heads.sizes[0], sum(self.heads.sizes[:2]))
         reach[means], middle[means] = self.heads.reach, self.heads.middle
-        self._folded.append(ScaledLinear(reach, middle, *args))
-        return self._folded[-1]
+        self._scaled = ScaledLinear(reach, middle, *args)
+        return self._scaled
 
     def _layer(self, name: str) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return a layer's weight, its bias, and the gradients of both."""
@@ -188,23 +183,23 @@ class FusedNetwork(abc.ABC):
         first N rows of `buffer`.
         """
         if self.norm is not None:
-            statistics = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
-            return self.to_gemm_dtype(graph, obs, buffer, **statistics)
+            arrays = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
+            return self.to_gemm_dtype(graph, obs, buffer, **arrays, bound=BOUND)
         return obs if obs.dtype == self.gemm_dtype else self.to_gemm_dtype(graph, obs, buffer)
 
     def to_gemm_dtype(
-        self, graph: Graph, matrix: Tensor | GraphInput, buffer: Tensor, **statistics: Any
+        self, graph: Graph, matrix: Tensor | GraphInput, buffer: Tensor, **norm: Any
     ) -> Tensor:
         """Record the conversion of a matrix (N, F) to the products' dtype; return the result.
 
-        The result is in the first N rows of `buffer`. With `statistics`, mean and scale (F,), the
-        kernel also normalizes.
+        The result is in the first N rows of `buffer`. With `norm`, mean and scale (F,) and a bound,
+        the kernel also normalizes.
         """
         converted, source = buffer[: matrix.shape[0]], matrix
         if not isinstance(source, GraphInput):
             source = GraphInput(converted.shape[0], converted.shape[1], matrix.dtype)
             source.bind(cast(Tensor, matrix).numpy())
-        graph.call(_kernels.to_float, input=source, out=as_array(converted), **statistics)
+        graph.call(_kernels.to_float, input=source, out=as_array(converted), **norm)
         return converted
 
 

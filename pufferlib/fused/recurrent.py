@@ -29,7 +29,7 @@ class FusedRecurrent(FusedNetwork):
         rounded: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(policy, policy.heads, grads, ACT_CHUNK_AGENTS, rounded)
-        self.first = self.hidden_layer("first", policy.activation, policy.norm)
+        self.first = self.hidden_layer("first", policy.activation)
         self.last = self.last_layer()
         # Each recurrent layer has a weight and a bias, and gradients that backward passes add to.
         names, layers = [f"input.{i}" for i in range(policy.num_layers)], policy.layers()

@@ -20,6 +20,7 @@ cdef extern from "to_float.h" nogil:
         PufConvert convert
         const float *mean
         const float *scale
+        float bound
         PufOperand out
 
 cdef extern from "moments.h" nogil:
@@ -137,13 +138,14 @@ def moments(pool, rows):
     return mean, deviation
 
 
-def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph graph=None):
-    """Convert an input to floats, and normalize it if `scale` is given: (x - mean) * scale.
+def to_float(*, GraphInput input not None, out, mean=None, scale=None, bound=None, Graph graph=None):
+    """Convert an input to floats; with `scale`, normalize: clip((x - mean) * scale, -bound, bound).
 
     input  (N, F) uint8, int8, int32 or float32
     out    (N, F) operand, out
     mean   (F,) or None
     scale  (F,) or None, as mean
+    bound  at least 0, or None, as mean
     """
     cdef PufToFloat p
     cdef Arrays a = Arrays()
@@ -152,9 +154,12 @@ def to_float(*, GraphInput input not None, out, mean=None, scale=None, Graph gra
     p.mean, p.scale = NULL, NULL
     if input.kind not in (F32, I32, U8, I8):
         raise ValueError(f"input: expected uint8, int8, int32 or float32, got {DTYPE_NAMES[input.kind]}")
-    if (mean is None) != (scale is None):
-        raise TypeError("mean and scale: give both or neither")
+    if not (mean is None) == (scale is None) == (bound is None):
+        raise TypeError("mean, scale and bound: give all of them or none")
     if scale is not None:
+        if not bound >= 0:
+            raise ValueError(f"bound: expected a number from 0 on, got {bound}")
+        p.bound = bound
         p.mean = <const float *>a.array("mean", mean, F32, p.size)
         p.scale = <const float *>a.array("scale", scale, F32, p.size)
     p.convert = CONVERT[input.kind]

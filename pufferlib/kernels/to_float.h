@@ -1,5 +1,5 @@
 // pufferlib/kernels/to_float.h - converts rows of an input to floats, and normalizes them:
-// (x - mean) * scale. gather.h converts by the same loops.
+// clip((x - mean) * scale, -bound, bound), where NaN stays NaN. gather.h converts by the same loops.
 #ifndef PUF_TO_FLOAT_H
 #define PUF_TO_FLOAT_H
 
@@ -14,6 +14,7 @@ typedef struct PufToFloat {
     int64_t begin;
     PufConvert convert;
     const float *mean, *scale; // (D), or NULL: not normalized
+    float bound;               // at least 0; not read if there is no scale
     PufOperand out;            // (N x D) out
 } PufToFloat;
 
@@ -46,6 +47,15 @@ CONVERT(from_f32, float)
 // A row is converted in chunks that stay in the cache until they are normalized and rounded.
 #define PUF_CONVERT_CHUNK 256
 
+PUF_INLINE void normalize(float *restrict x, const float *restrict mean,
+                          const float *restrict scale, int64_t n, float bound) {
+    for (int64_t e = 0; e < n; e++) {
+        float y = (x[e] - mean[e]) * scale[e];
+        y = y < -bound ? -bound : y;
+        x[e] = y > bound ? bound : y;
+    }
+}
+
 // Converts elements [d, d + n) of a row, and normalizes them if there is a scale.
 PUF_INLINE void chunk_to_float(const PufToFloat *args, const char *from, int64_t d, int64_t n,
                                float *out) {
@@ -65,8 +75,7 @@ PUF_INLINE void chunk_to_float(const PufToFloat *args, const char *from, int64_t
         break;
     }
     if (!args->scale) return;
-    const float *restrict mean = args->mean + d, *restrict scale = args->scale + d;
-    for (int64_t e = 0; e < n; e++) out[e] = (out[e] - mean[e]) * scale[e];
+    normalize(out, args->mean + d, args->scale + d, n, args->bound);
 }
 
 static int puf_to_float(const PufToFloat *args, PufFault *fault) {

@@ -8,7 +8,6 @@ import math
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pufferlib.config.networks import ACTIVATIONS
@@ -32,25 +31,16 @@ def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
 
 
 class InputLayer(nn.Linear):
-    """The first layer, which reads raw observations without copying them.
-
-    Normalization is folded into its weights, so that observations need not be normalized first.
-    """
+    """The first layer, which reads observations as the game writes them, and normalizes them."""
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__(spec.obs_size, hidden_size)
         orthogonal(self, math.sqrt(2))
 
-    def weights(self, norm: ObservationNorm | None) -> tuple[Tensor, Tensor]:
-        """Return weight (D, F) and bias (D,) for raw observations, with `norm` folded in."""
-        return (self.weight, self.bias) if norm is None else norm.fold(self.weight, self.bias)
-
     def forward(self, obs: Tensor, norm: ObservationNorm | None = None) -> Tensor:
         """Apply the layer: obs (N, *O) of any dtype -> (N, D)."""
         flat = flat_float(obs, 1)
-        if norm is not None and torch.is_autocast_enabled(flat.device.type):
-            flat, norm = norm(flat), None  # before the product rounds observations to bfloat16
-        return F.linear(flat, *self.weights(norm))
+        return super().forward(flat if norm is None else norm(flat))
 
 
 class LastLayer(nn.Linear):

@@ -15,14 +15,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-EPSILON = 1e-8  # added to variances, so that a constant entry becomes 0 instead of NaN
+BOUND = 10.0  # normalized entries are clipped to [-BOUND, BOUND]
+# The smallest deviation that counts, whatever the unit: a constant entry becomes 0 instead of NaN,
+# and the inverse is finite in float32.
+TINY = 1e-15
+# The smallest that counts as a share of the mean: at least eight times the distance between
+# neighbouring float32 there, so that rounding is not magnified to deviation 1.
+ROUNDING = 2.0**-20
+# Returns whose deviation is a smaller share of their mean count as equal: divided by it, rewards
+# would be large numbers that are almost all the same.
+EQUAL = 1e-3
 
 
 class ObservationNorm(nn.Module):
-    """Scales each of the F entries of an observation to mean 0 and standard deviation 1.
+    """Scales each of the F entries of an observation to mean 0 and standard deviation 1, and clips.
 
-    It is saved with the policy's weights. `update` accumulates statistics, which `forward` uses
-    after the next `publish`. Before the first `publish`, observations are unchanged.
+    normalized = clip((x - mean) * scale, -BOUND, BOUND)
+
+    An entry that was constant so far has a large scale, so that it is 0 until it changes, and is
+    then at most BOUND. Infinity becomes BOUND too; NaN stays NaN, and stops the training. It is
+    saved with the policy's weights. `update` accumulates statistics, which `forward` uses after the
+    next `publish`. Before the first `publish`, the mean is 0 and the scale 1.
     """
 
     mean: Tensor  # (F,) float32, in use
@@ -39,45 +52,49 @@ class ObservationNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("running_square", torch.zeros(size, dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize x (..., F) float32."""
-        return (x - self.mean) * self.scale
-
-    def fold(
-        self, weight: Tensor, bias: Tensor, out: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return weight (D, F) and bias (D,) for raw entries, given those for normalized entries.
-
-        W' = W * scale, b' = b - W' mean. If `out` is given, they are written there, without
-        gradient.
-        """
-        into = out or (None, None)
-        weight = torch.mul(weight, self.scale, out=into[0])
-        return weight, torch.addmv(bias, weight, self.mean, alpha=-1, out=into[1])
+    def forward(self, x: Tensor, entries: slice = slice(None)) -> Tensor:
+        """Normalize x (..., F) float32, or only these `entries` (..., f) of observations."""
+        mean, scale = self.mean[entries], self.scale[entries]
+        return ((x - mean) * scale).clamp_(-BOUND, BOUND)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Add observations x (N, F) to the running statistics."""
-        n = x.shape[0]
-        variance, mean = torch.var_mean(x.float(), dim=0, correction=0)
+        """Add observations x (N, F) to the running statistics, without infinities and NaN."""
+        n, x = x.shape[0], x.double()
+        mean = x.mean(0)
+        if not mean.isfinite().all():
+            x = self._finite(x)
+            mean = x.mean(0)
+        square = (x - mean).square_().sum(0)  # torch.var_mean takes eight times as long
         total = self.count + n
-        delta = mean.double() - self.running_mean
+        delta = mean - self.running_mean
         self.running_mean += delta * (n / total)
-        self.running_square += variance.double() * n + delta * delta * (self.count * n / total)
+        self.running_square += square + delta * delta * (self.count * n / total)
         self.count.copy_(total)
+
+    def _finite(self, x: Tensor) -> Tensor:
+        """Return x (N, F) float64 with means in place of infinities and NaN.
+
+        An entry's mean is that of its finite numbers in x, or the running one if there are none.
+        """
+        x = x.masked_fill(~x.isfinite(), torch.nan)
+        mean = x.nanmean(0)
+        return torch.where(x.isnan(), torch.where(mean.isnan(), self.running_mean, mean), x)
 
     @torch.no_grad()
     def publish(self) -> None:
         """Use the statistics accumulated so far from now on."""
         if self.count > 0:
+            floor = (ROUNDING * self.running_mean).square() + TINY**2
             self.mean.copy_(self.running_mean)
-            self.scale.copy_((self.running_square / self.count + EPSILON).rsqrt())
+            self.scale.copy_((self.running_square / self.count + floor).rsqrt())
 
 
 class ReturnNorm:
     """The running standard deviation of returns, by which rewards are divided.
 
-    A return is the discounted sum of the rewards in an agent's life so far.
+    A return is the discounted sum of the rewards in an agent's life so far. An infinite or NaN one
+    does not count, and the agent's next return begins from 0.
     """
 
     def __init__(self, num_agents: int, gamma: float) -> None:
@@ -91,7 +108,8 @@ class ReturnNorm:
         """Add one step: rewards (A,), bool `acted` (A,), bool `ended` (A,) of lives that ended."""
         self.returns *= self.gamma
         self.returns += rewards
-        returns = self.returns[acted]
+        finite = np.isfinite(self.returns)
+        returns = self.returns[acted & finite]
         if n := len(returns):
             mean = float(returns.mean())
             total, delta = self.count + n, mean - self.mean
@@ -99,13 +117,13 @@ class ReturnNorm:
             self.square += delta * delta * self.count * n / total
             self.mean += delta * n / total
             self.count = total
-        self.returns[ended] = 0.0
+        self.returns[ended | ~finite] = 0.0
 
     @property
     def deviation(self) -> float:
         """The standard deviation; 1 before the first step, and while all returns are equal."""
-        variance = self.square / self.count if self.count else 0.0
-        return math.sqrt(variance) if variance > EPSILON else 1.0
+        deviation = math.sqrt(self.square / self.count) if self.count else 0.0
+        return deviation if deviation > max(EQUAL * abs(self.mean), TINY) else 1.0
 
     def state(self) -> dict[str, float]:
         """Return the state for `load`, without the returns of current lives."""

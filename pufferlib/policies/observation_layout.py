@@ -13,8 +13,6 @@ from pufferenv.spaces import Packing
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 from pufferlib.policies.observation_kinds import is_flat, is_normalized
 
-BOUND = 10.0  # encoders clip normalized entries at this many deviations from the mean
-
 
 class Parts:
     """The torch view of a Packing. A flat observation is one part and is normalized as a whole."""
@@ -45,7 +43,7 @@ class Parts:
     def normal(self, obs: Tensor, norm: ObservationNorm | None) -> list[Tensor]:
         """Return slots (N, *O) as one tensor (N, *P) per part.
 
-        With `norm`, parts that are normalized become float32, normalized and clipped to BOUND.
+        With `norm`, the parts that it normalizes become float32.
         """
         views = self.views(obs)
         if norm is None:
@@ -53,8 +51,8 @@ class Parts:
         first = 0
         for i, size in zip(self.normalized, self.sizes, strict=True):
             last = first + size
-            entries = (flat_float(views[i], 1) - norm.mean[first:last]) * norm.scale[first:last]
-            views[i] = entries.clamp_(-BOUND, BOUND).view(views[i].shape)
+            entries = norm(flat_float(views[i], 1), slice(first, last))
+            views[i] = entries.view(views[i].shape)
             first = last
         return views
 

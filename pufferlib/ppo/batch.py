@@ -121,7 +121,7 @@ class Batch:
     def buffer(self, size: int, obs_dtype: torch.dtype | None = None) -> MinibatchBuffer:
         """Allocate memory on the CPU for minibatches of up to `size` sequences.
 
-        `obs_dtype` of the gathered observations is float32 or bfloat16; None: the pool's.
+        `obs_dtype` of the gathered observations is float32, bfloat16 or the pool's, as is None.
         """
         on_gpu = self.device.type == "cuda"
         made = {}

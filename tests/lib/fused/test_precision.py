@@ -112,7 +112,7 @@ def test_changed_statistics_take_effect(name: str) -> None:
     obs, reset = 100 + torch.randn(4, 16, 6), torch.zeros(4, 16, dtype=torch.bool)
     state = torch.randn(4, policy.state_size) if policy.state_size else None
     for _ in range(2):
-        policy.norm.update(obs[0] * torch.rand(6))
+        policy.norm.update(obs[0] + 4 * torch.rand(6))
         policy.norm.publish()
         both = [network.forward(obs[:, 0], state)[0].value for network, _ in made]
         both += [network.unroll(obs, state, reset).value.clone() for network, _ in made]

@@ -75,25 +75,34 @@ def test_rows_of_every_dtype_are_gathered_as_bfloat16(kind: Any) -> None:
 @given(
     kind=st.sampled_from([np.uint8, np.int8, np.int32, np.float32]),
     rows=st.integers(1, 5),
-    size=st.sampled_from([1, 7, 118, 256, 257, 700]),
+    size=st.integers(1, 70) | st.sampled_from([118, 256, 257, 700]),
     normal=st.booleans(),
     narrow=st.booleans(),
+    bound=st.sampled_from([0.0, 10.0, 1e4, np.inf]),
     seed=st.integers(0, 999),
 )
-def test_numbers_are_converted_and_normalized(
-    kind: Any, rows: int, size: int, normal: bool, narrow: bool, seed: int
+def test_numbers_are_converted_normalized_and_clipped(
+    kind: Any, rows: int, size: int, normal: bool, narrow: bool, bound: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     pool = rng.integers(-(2**20), 2**20, (3 * rows, size)).astype(np.int32).astype(kind)
+    if kind == np.float32:
+        odd = np.float32([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40, 0])
+        pool = np.where(rng.random(pool.shape) < 0.3, rng.choice(odd, pool.shape), pool)
     mean, scale = rng.normal(0, 9, (2, size)).astype(np.float32)
     given = _kernels.GraphInput(rows, size, pool.dtype)
     given.bind(pool, 1, 3)
     around = np.full((rows, size + 2), 7, np.uint16 if narrow else np.float32)
-    statistics = {"mean": mean, "scale": scale} if normal else {}
+    statistics = {"mean": mean, "scale": scale, "bound": bound} if normal else {}
     _kernels.to_float(input=given, out=around[:, 1:-1], **statistics)
     want = pool[1::3].astype(np.float32)
-    want = (want - mean) * scale if normal else want
-    assert_array_equal(around[:, 1:-1], words(rounded(want)) if narrow else want)
+    if normal:
+        with np.errstate(over="ignore"):
+            want = np.clip((want - mean) * scale, -np.float32(bound), np.float32(bound))
+    found, nan = around[:, 1:-1], np.isnan(want)
+    assert_array_equal(found[~nan], (words(rounded(want)) if narrow else want)[~nan])
+    found = torch.from_numpy(found.copy())
+    assert (found.view(torch.bfloat16) if narrow else found).isnan().numpy()[nan].all()
     assert (around[:, 0] == 7).all() and (around[:, -1] == 7).all()
 
 
@@ -213,15 +222,22 @@ def test_bad_arrays_are_named(change: dict[str, Any], message: str | None) -> No
         _kernels.mingru(**{**call, **change})
 
 
-def test_what_is_read_only_and_half_a_normalization_are_refused() -> None:
+def test_what_is_read_only_and_part_of_a_normalization_are_refused() -> None:
     fixed = np.zeros((2, 4), np.uint16)
     fixed.setflags(write=False)
     given: dict[str, Any] = {"product": np.zeros((2, 4), np.float32), "activation": "relu"}
     with pytest.raises(ValueError, match="y: the kernel writes to it, but the array is read-only"):
         _kernels.linear(y=fixed, bias=np.zeros(4, np.float32), **given)
     rows = _kernels.GraphInput(2, 4, "float32")
-    with pytest.raises(TypeError, match="mean and scale: give both or neither"):
-        _kernels.to_float(input=rows, out=np.zeros((2, 4), np.uint16), mean=np.zeros(4, np.float32))
+    rows.bind(np.zeros((2, 4), np.float32))
+    zeros = np.zeros(4, np.float32)
+    some: list[dict[str, Any]] = [{"mean": zeros}, {"bound": 1}, {"mean": zeros, "scale": zeros}]
+    for statistics in some:
+        with pytest.raises(TypeError, match="mean, scale and bound: give all of them or none"):
+            _kernels.to_float(input=rows, out=np.zeros((2, 4), np.uint16), **statistics)
+    for bound in (-1.0, np.nan):
+        with pytest.raises(ValueError, match=f"bound: expected a number from 0 on, got {bound}"):
+            _kernels.to_float(input=rows, out=fixed.copy(), mean=zeros, scale=zeros, bound=bound)
 
 
 def test_a_layer_may_write_its_result_over_its_input() -> None:

@@ -16,6 +16,7 @@ from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoder, OneH
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.mlp import MLP
+from pufferlib.policies.normalization import BOUND
 from pufferlib.policies.observation_kinds import (
     auto_network,
     image_size,
@@ -23,7 +24,6 @@ from pufferlib.policies.observation_kinds import (
     is_normalized,
     kind,
 )
-from pufferlib.policies.observation_layout import BOUND
 
 PIXELS = sp.Box(0, 255, (84, 84, 4), np.uint8)
 GRID = sp.Box(0, 255, (7, 7, 3), np.uint8)

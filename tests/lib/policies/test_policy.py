@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -236,15 +237,18 @@ def test_a_bad_path_says_what_a_path_is(path, says):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_folded_normalization_is_that_of_normal_observations(name):
+def test_a_network_reads_normalized_and_clipped_observations(name):
     policy = make_policy(PolicyOptions(name=name, hidden_size=8), BOTH, norm_obs=True)
     obs = torch.randn(50, 7) * 3 + 5
     policy.norm.update(obs)
     policy.norm.publish()
+    obs[::2, 0], obs[::3, 3] = 1e6, -100
     state = policy.initial_state(50)
     got: Output = policy(obs, state)[0]
     norm, policy.norm = policy.norm, None
-    want = policy(norm(obs), state)[0]
+    normal = np.clip((obs.numpy() - norm.mean.numpy()) * norm.scale.numpy(), -10, 10)
+    assert (abs(normal) == 10).any()
+    want = policy(torch.from_numpy(normal), state)[0]
     torch.testing.assert_close(got.value, want.value, atol=1e-5, rtol=1e-4)
 
 

@@ -88,7 +88,7 @@ def test_a_minibatch_is_learned_from_with_the_weights_and_entropy_bonus_of_now(m
         threads=2,
         norm_obs=True,
     )
-    trainer.update()  # statistics are published: the first layer is folded
+    trainer.update()  # statistics are published
     collect(trainer)
     trainer.batch.load(trainer.backend, trainer.version, 1.0)
     rows, learner = torch.arange(len(trainer.batch.rows)), trainer.learner
