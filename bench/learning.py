@@ -126,8 +126,9 @@ def main() -> None:
         parts, seeds = given.parts or ["defaults", "peers"], seeds or [1]
     given.runs.mkdir(parents=True, exist_ok=True)
     records = Records(given.runs)
+    if given.write:
+        write(given.write, tasks, records)  # now, so that a wrong document costs no run
     if given.render:
-        write(given.write, tasks, records)
         return
     describe()
 
@@ -148,8 +149,6 @@ def main() -> None:
             measure(chosen, parts, seeds, records, given.jobs, done)
         except KeyboardInterrupt:
             raise SystemExit("interrupted; the same command continues") from None
-    if given.write:
-        write(given.write, tasks, records)
 
 
 if __name__ == "__main__":

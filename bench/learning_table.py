@@ -264,15 +264,18 @@ def write(file: Path, tasks: dict[str, Task], records: Records) -> None:
         "kinds": kinds(tasks, records),
     }
     for name, new in tables.items():
-        text = replace(text, name, new)
+        try:
+            text = replace(text, name, new)
+        except ValueError as error:
+            raise SystemExit(f"{file} {error}") from None
     file.write_text(text)
 
 
 def replace(text: str, name: str, new: str) -> str:
-    """Return the document with `new` in the place of this name. Raise SystemExit without one."""
+    """Return the document with `new` in the place of this name. Raise ValueError without one."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = text.partition(f"{begin}\n")
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"the document has no place for a table: write {begin} and {end} into it")
+        raise ValueError(f"has no place for a table: write {begin} and {end} into it")
     return f"{before}{begin}\n{new}\n{end}{after}"
