@@ -83,7 +83,7 @@ class FusedNetwork(abc.ABC):
         # log_std is in the units of the axes, unlike the parameter; sync_weights updates it.
         self.log_std: Tensor | None = None
         if policy.spec.low:
-            self.log_std, self._log_reach = torch.empty(len(policy.spec.low)), heads.reach.log()
+            self.log_std = torch.empty(len(policy.spec.low))
         # The layer whose effective weights differ from the policy's, if there are axes.
         self._scaled: ScaledLinear | None = None
         self.rounded = rounded or {}
@@ -120,7 +120,8 @@ class FusedNetwork(abc.ABC):
         if self._scaled is not None:
             self._scaled.fold_weights()
         if self.log_std is not None:
-            torch.add(self.heads.log_std.detach(), self._log_reach, out=self.log_std)
+            heads = self.heads
+            torch.addcmul(heads.log_unit, heads.varies, heads.log_std.detach(), out=self.log_std)
 
     def zero_folded_grads(self) -> None:
         """Zero the gradients of folded weights; call it before backward passes."""
@@ -131,6 +132,8 @@ class FusedNetwork(abc.ABC):
         """Add the gradients of folded weights to `grads`; call it after backward passes."""
         if self._scaled is not None:
             self._scaled.unfold_grads()
+        if self.log_std is not None:
+            self._grads["heads.log_std"].mul_(self.heads.varies)
 
     def split_heads(self, outputs: Tensor) -> Output:
         """Return views of the columns of the heads' outputs (N, C + X + 1)."""

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from pufferlib.config.networks import ACTIVATIONS
 from pufferlib.ops.output import Output
+from pufferlib.policies.axis_scale import axis_scale
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.normalization import ObservationNorm, flat_float
 
-LOG_STD = -0.5  # initial log of the standard deviation, in units of half an axis's range
+LOG_STD = -0.5  # initial log of the standard deviation, in the unit of the axis
+# Of an axis of one value, whose deviation has no effect; its entropy is 0.
+FIXED_LOG_STD = -0.5 * math.log(2 * math.pi * math.e)
 
 
 def make_activation(name: str) -> nn.Module:
@@ -59,11 +62,14 @@ class LastLayer(nn.Linear):
 class Heads(nn.Module):
     """The last layer: logits, means and value of all heads in one product.
 
-    Means and deviations are relative to the range of each axis: mean = middle + reach * output.
+    Means and deviations are relative to the scale of each axis (axis_scale.py): mean = middle +
+    reach * output. An axis of one value has it as its mean, and nothing learns from what is drawn.
     """
 
-    middle: Tensor  # (X,) middle of each axis's range; 0 if it is unbounded
-    reach: Tensor  # (X,) half its width; 1 if it is unbounded
+    middle: Tensor  # (X,)
+    reach: Tensor  # (X,) 0: the axis has one value
+    varies: Tensor  # (X,) 1, or 0 if the axis has one value
+    log_unit: Tensor  # (X,) log of reach; FIXED_LOG_STD if the axis has one value
 
     def __init__(self, spec: PolicySpec, hidden_size: int) -> None:
         super().__init__()
@@ -74,13 +80,15 @@ class Heads(nn.Module):
             if len(weight):
                 nn.init.orthogonal_(weight, gain)
         if spec.low:
-            bounds = [
-                ((low + high) / 2, (high - low) / 2) if math.isfinite(high - low) else (0.0, 1.0)
-                for low, high in zip(spec.low, spec.high, strict=True)
-            ]
-            self.register_buffer("middle", torch.tensor([m for m, _ in bounds]), persistent=False)
-            self.register_buffer("reach", torch.tensor([h for _, h in bounds]), persistent=False)
-            self.log_std = nn.Parameter(torch.full((len(bounds),), LOG_STD))
+            scales = [axis_scale(*bounds) for bounds in zip(spec.low, spec.high, strict=True)]
+            middle, reach = torch.tensor(scales).T.contiguous()
+            varies = (reach > 0).float()
+            log_unit = torch.where(reach > 0, reach.log(), FIXED_LOG_STD)
+            self.register_buffer("middle", middle, persistent=False)
+            self.register_buffer("reach", reach, persistent=False)
+            self.register_buffer("varies", varies, persistent=False)
+            self.register_buffer("log_unit", log_unit, persistent=False)
+            self.log_std = nn.Parameter(torch.full((len(scales),), LOG_STD))
 
     def weights(self) -> tuple[Tensor, ...]:
         """Return views of the weights of logits (C, D), means (X, D) and value (1, D)."""
@@ -96,7 +104,7 @@ class Heads(nn.Module):
         log_std = None
         if self.sizes[1]:
             mean = self.middle + self.reach * mean
-            log_std = self.log_std + self.reach.log()
+            log_std = self.log_unit + self.varies * self.log_std
         return Output(
             logits if self.sizes[0] else None,
             mean if self.sizes[1] else None,

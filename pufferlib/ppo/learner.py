@@ -141,11 +141,12 @@ class Learner:
     def _out_of_bounds(self) -> float:
         """Return the share of sampled axis values that lay outside their bounds.
 
-        The game gets them clipped, so that for it they are all the same.
+        The game gets them clipped, so that for it they are all the same. An axis of one value,
+        which is not sampled to any effect, has none.
         """
         env, few = self.batch.env, max(1, BOUNDS_STEPS // self.batch.sizes.sequence)
         axis = self.batch.pool["axis"][self.batch.sequences[:few]]
-        return float(((axis < env.low) | (axis > env.high)).mean())
+        return float((((axis < env.low) | (axis > env.high)) & (env.low < env.high)).mean())
 
 
 def _mean(stats: list[LossStats], name: str) -> float:

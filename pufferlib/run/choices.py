@@ -115,8 +115,8 @@ def _axis_note(low: float, high: float) -> str:
     if math.isinf(low) and math.isinf(high):
         return f"has no bounds, so it is not clipped: {start}"
     if math.isinf(low) or math.isinf(high):
-        bound = f"upper bound, {high:g}" if math.isinf(low) else f"lower bound, {low:g}"
-        return f"has only one {bound}: {start}"
+        bound = f"an upper bound, {high:g}" if math.isinf(low) else f"a lower bound, {low:g}"
+        return f"has only {bound}: {start}"
     return f"is bounded by {low:g} and {high:g}, which say nothing about its scale: {start}"
 
 

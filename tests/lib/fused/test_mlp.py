@@ -12,7 +12,7 @@ from pufferlib.fused.mlp import FusedMLP
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
 from tests.support.games import compare_with_autograd
-from tests.support.specs import BOTH, CONTINUOUS, DISCRETE
+from tests.support.specs import BOTH, CONTINUOUS, DISCRETE, UNUSUAL
 
 
 def network(spec: PolicySpec, steps: int, **options: Any) -> Any:
@@ -30,7 +30,7 @@ def network(spec: PolicySpec, steps: int, **options: Any) -> Any:
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS, BOTH])
+@pytest.mark.parametrize("spec", [DISCRETE, CONTINUOUS, BOTH, UNUSUAL])
 def test_output_and_gradients_are_those_of_autograd(
     spec: PolicySpec, activation: str, norm: bool
 ) -> None:

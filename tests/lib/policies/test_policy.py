@@ -8,14 +8,14 @@ import torch
 
 from pufferlib.config.options import PolicyOptions
 from pufferlib.ops.output import Output
+from pufferlib.policies.axis_scale import axis_scale
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.custom import AdaptedModule
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.mlp import MLP
+from tests.support.specs import CONTINUOUS, DISCRETE, UNUSUAL
 
-DISCRETE = PolicySpec((3, 4), torch.uint8, (5, 2), (), ())
-CONTINUOUS = PolicySpec((6,), torch.float32, (), (-2.0, 0.0), (2.0, 10.0))
 BOTH = PolicySpec((7,), torch.float32, (3,), (-1.0,), (1.0,))
 NAMES = ["mlp", "lstm", "mingru"]
 
@@ -73,6 +73,37 @@ def test_a_gaussian_starts_in_the_middle_of_each_axis_with_a_width_of_its_range(
     torch.testing.assert_close(output.mean[0], torch.tensor([0.0, 5.0]))
     half = torch.tensor([2.0, 5.0])
     torch.testing.assert_close(output.log_std.exp(), half * math.exp(-0.5))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "middle", "reach"),
+    [
+        (-2, 10, 4, 6),
+        (-5e5, 5e5, 0, 5e5),
+        (-math.inf, math.inf, 0, 1),
+        (0, math.inf, 1, 1),
+        (3, math.inf, 4, 1),
+        (-7, math.inf, 0, 1),
+        (-math.inf, -3, -4, 1),
+        (-3e38, 3e38, 0, 1),
+        (2, 1e9, 3, 1),
+        (0.5, 0.5, 0.5, 0),
+    ],
+)
+def test_the_scale_of_an_axis_is_that_of_its_bounds_if_they_have_one(low, high, middle, reach):
+    assert axis_scale(low, high) == (middle, reach)
+
+
+def test_an_axis_of_one_value_has_it_as_its_mean_and_learns_nothing():
+    policy = make_policy(PolicyOptions(hidden_size=8), UNUSUAL)
+    output, _ = policy(torch.randn(9, 6), None)
+    assert (output.mean[:, 3] == torch.tensor(0.3)).all() and output.log_std.isfinite().all()
+    normal = torch.distributions.Normal(output.mean, output.log_std.exp())
+    assert normal.entropy()[:, 3].abs().max() < 1e-6
+    normal.log_prob(output.mean.detach() + 1).sum().backward()
+    assert policy.heads.log_std.grad[3] == 0 and policy.heads.log_std.grad[4] != 0
+    assert (policy.heads.out.weight.grad[3] == 0).all() and policy.heads.out.bias.grad[3] == 0
+    assert all(p.grad.isfinite().all() for p in policy.parameters() if p.grad is not None)
 
 
 def act(policy, obs, state, reset):
