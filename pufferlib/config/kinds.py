@@ -50,14 +50,21 @@ class Kind(NamedTuple):
         return f"{FILE}: {self.name}"
 
 
-def discount(task: Task) -> float:
+def far_discount(task: Task) -> float:
     """Return a discount whose horizon is twice as long as an episode, between 0.95 and 0.999."""
     steps = min(max(task.limit or UNKNOWN_EPISODE, 10), 500)
     return round(1 - 0.5 / steps, 4)
 
 
+def near_discount(task: Task) -> float:
+    """Return a discount whose horizon is a tenth of an episode, between 0.9 and 0.99."""
+    steps = min(max(task.limit or 1000, 100), 1000)
+    return round(1 - 10 / steps, 4)
+
+
 RULES: dict[str, Callable[[Task], Any]] = {
-    "by-limit": discount,
+    "twice-the-limit": far_discount,
+    "tenth-of-limit": near_discount,
     "by-observation": lambda task: task.normalized,
 }
 

@@ -31,7 +31,7 @@ def test_an_image_decides_then_the_network_then_the_action(facts, name):
 
 
 def test_a_kind_has_the_settings_of_its_family_and_its_own_over_them(monkeypatch):
-    family = {"all": {"vec": {"num_envs": 3}, "train": {"horizon": 4, "gamma": "by-limit"}}}
+    family = {"all": {"vec": {"num_envs": 3}, "train": {"horizon": 4, "gamma": "twice-the-limit"}}}
     family["numbers"] = {"train": {"horizon": 5}, "policy": {"activation": "tanh"}}
     monkeypatch.setattr(kinds, "tables", lambda: {"python": family})
     assert kinds.choose(TASK).settings == {
@@ -41,13 +41,21 @@ def test_a_kind_has_the_settings_of_its_family_and_its_own_over_them(monkeypatch
     }
 
 
-def test_the_discount_looks_twice_as_far_as_an_episode_may_last():
+def test_the_far_discount_looks_twice_as_far_as_an_episode_may_last():
     def gamma(limit):
-        return kinds.discount(TASK._replace(limit=limit))
+        return kinds.far_discount(TASK._replace(limit=limit))
 
     assert [gamma(limit) for limit in (1, 10, 25, 200)] == [0.95, 0.95, 0.98, 0.9975]
     assert [gamma(limit) for limit in (500, 1000, 9000)] == [0.999] * 3
     assert gamma(None) == 0.99
+
+
+def test_the_near_discount_looks_a_tenth_as_far_as_an_episode_may_last():
+    def gamma(limit):
+        return kinds.near_discount(TASK._replace(limit=limit))
+
+    assert [gamma(limit) for limit in (1, 50, 100, 200)] == [0.9, 0.9, 0.9, 0.95]
+    assert [gamma(limit) for limit in (500, 1000, 9000, None)] == [0.98, 0.99, 0.99, 0.99]
 
 
 @pytest.mark.parametrize(
