@@ -16,7 +16,7 @@ IMAGES = ("map", "screen", "pixels")  # observations whose kind is the same for 
 UNKNOWN_EPISODE = 50  # assumed steps of an episode if the env states no limit
 # What is said of a task of each kind.
 REASONS = {
-    "numbers": "it observes numbers and its actions are discrete",
+    "numbers": "it observes numbers or choices and its actions are discrete",
     "grid": "it observes bytes",
     "continuous": "an action is continuous",
     "recurrent": "the network is recurrent",

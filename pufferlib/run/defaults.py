@@ -1,4 +1,4 @@
-"""The defaults that suit a task: how its kind is found, merged with the layers, and reported.
+"""The defaults that suit a task: how its kind is found, and merged with the layers of the user.
 
 config/kinds.py has the kinds; the facts about a task that they are chosen by are read here from its
 observations, actions and network. This file imports no torch.
@@ -57,18 +57,18 @@ def own_layers(name: str, game: Game) -> list[Layer]:
 
 
 def configure(name: str, game: Game, own: list[Layer], given: list[Layer]) -> Config:
-    """Merge the settings of a task's kind, the game's `own` layers and the `given` ones.
+    """Merge the settings of a task's kind, the game's `own` layers and the user's `given` ones.
 
-    The minibatch of the defaults is made to fit the number of envs, so that every number can train;
-    a given one is used as it is. Raise ConfigError as `resolve` does.
+    A minibatch that the user does not give is made to fit the batch, so that every number of envs
+    can train. Raise ConfigError as `resolve` does.
     """
     first = resolve(name, game, [*own, *given])
     selected, _ = pixels.select(game, first.fields)
     spec = GameSpec(selected, first.fields)
     kind = kind_of(spec, first.policy.name)
-    layer = Layer(kind.source, kind.settings)
+    of_kind = Layer(kind.source, kind.settings)
     # What was found for a game's own observation does not hold for pixels.
-    below = [*own, layer] if spec.pixels else [layer, *own]
+    below = [*own, of_kind] if spec.pixels else [of_kind, *own]
     config = resolve(name, game, [*below, *given])
     if any("minibatch_size" in layer.values.get("train", {}) for layer in given):
         return config

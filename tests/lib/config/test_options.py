@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from pufferlib.config.batch_sizes import resolve_sizes
+from pufferlib.config.batch_sizes import fit_minibatch, resolve_sizes
 from pufferlib.config.options import SECTIONS, PolicyOptions, TrainOptions, VecOptions
 
 
@@ -51,6 +51,28 @@ def test_a_bad_value_is_named_with_what_is_legal(values, error, text):
 
 def test_sections_are_named_as_on_the_command_line():
     assert [VecOptions.section(), TrainOptions.section(), PolicyOptions.section()] == list(SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("values", "agents", "recurrent", "fitting"),
+    [
+        ({"minibatch_size": 256}, 16, False, 256),
+        ({"minibatch_size": 256}, 1, False, 64),
+        ({"minibatch_size": 256}, 7, False, 64),
+        ({"minibatch_size": 250}, 6, False, 192),
+        ({"minibatch_size": 256, "horizon": 512}, 2, False, 512),  # a row at least
+        ({"minibatch_size": 256, "batch_size": 640}, 2, False, 128),
+        ({"minibatch_size": 0}, 3, False, 0),
+        ({"minibatch_size": 256, "batch_size": 100}, 2, False, 256),  # resolve_sizes has the error
+        ({"minibatch_size": 60, "horizon": 512, "shuffle": "steps"}, 1, False, 32),
+        ({"minibatch_size": 60, "horizon": 512, "shuffle": "steps"}, 1, True, 512),
+    ],
+)
+def test_a_minibatch_is_lowered_to_the_nearest_legal_size(values, agents, recurrent, fitting):
+    train = fit_minibatch(TrainOptions(**values), agents, recurrent)
+    assert train == TrainOptions(**{**values, "minibatch_size": fitting})
+    if "batch_size" not in values or values["batch_size"] % 64 == 0:
+        assert resolve_sizes(train, agents, recurrent).minibatch_size == fitting or not fitting
 
 
 def test_sizes_of_zero_stand_for_one_row_per_agent_and_a_quarter_of_them():

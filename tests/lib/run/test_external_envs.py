@@ -211,28 +211,27 @@ def test_the_time_that_an_env_may_take_is_an_option():
 
 
 def test_the_limit_of_an_episode_is_known_from_the_env_or_its_arguments():
-    """The limit is max_episode_steps in Gymnasium and max_cycles in PettingZoo."""
+    """It is max_episode_steps in Gymnasium and max_cycles in PettingZoo."""
 
     class Cycles(Village):
         max_cycles = 40
 
-    assert external_config.configure(CARTPOLE, [])[0].train.gamma == 0.999  # 500 steps
-    assert (
-        external_config.configure(CARTPOLE, settings(max_episode_steps=50))[0].train.gamma == 0.99
-    )
+    def limit(*layers):
+        return external_config.configure(CARTPOLE, list(layers))[1].description.max_episode_steps
+
     assert [describe(make()).max_episode_steps for make in (Cycles, Village)] == [40, None]
+    assert (limit(), limit(*settings(max_episode_steps=50))) == (500, 50)
 
 
-def test_a_network_that_remembers_gets_longer_rows_unless_told():
+def test_a_network_that_remembers_gets_settings_of_its_own_unless_told():
     def chosen(**policy):
         layers = [resolve.Layer("test", {"policy": policy, "train": {"gamma": 0.5}})]
-        train = external_config.configure("gym:CartPole-v1", layers)[0].train
-        return train.horizon, train.minibatch_size, train.ent_coef, train.gae_lambda, train.gamma
+        config = external_config.configure(CARTPOLE, layers)[0]
+        assert config.train.gamma == 0.5
+        return config.sources[0].partition(": ")[2]
 
-    assert chosen() == chosen(name="mlp") == (64, 256, 0.002, 0.98, 0.5)
-    assert chosen(name="mingru") == chosen(name="lstm") == (128, 512, 0.0, 0.9, 0.5)
-    layers = [resolve.Layer("test", {"policy": {"name": "lstm"}, "train": {"horizon": 32}})]
-    assert external_config.configure("gym:CartPole-v1", layers)[0].train.horizon == 32
+    assert chosen() == chosen(name="mlp") == "python.numbers"
+    assert chosen(name="mingru") == chosen(name="lstm") == "python.recurrent"
 
 
 def test_a_runs_folder_has_nothing_that_a_path_would_read():
