@@ -1,7 +1,8 @@
 """Scores of `puffer train` with its defaults, and the time to a published score: docs/learning.md.
 
     python bench/learning.py [TASK ...] [--quick] [--parts defaults peers kinds] [--seeds 1 2 ...]
-                             [--jobs 2] [--runs FOLDER] [--write docs/learning.md] [--render]
+                             [--jobs 2] [--runs FOLDER] [--render]
+                             [--write docs/learning.md docs/collapse.md]
 
 The tasks are in bench/learning.toml. Each run is the command `puffer train` in its own process on
 one core, followed by two evaluations of 20 or 100 episodes: as in training, and greedy. The parts:
@@ -9,13 +10,14 @@ one core, followed by two evaluations of 20 or 100 episodes: as in training, and
     defaults  all tasks as a newcomer types them
     peers     other trainers on some tasks (bench/learning_peers.py), until they reach the bar
     kinds     the repository's games without their own files of defaults (--no-game-defaults)
+    settings  some tasks with one setting changed, one seed: docs/collapse.md
 
 A task whose first run takes less than 60 s has five seeds, one that takes less than 300 s has
 three, any other has one, unless bench/learning.toml fixes more. All first seeds come first.
 
 Each run that ends is a line in FOLDER/records.jsonl and is not repeated, unless it has failed or
 the task's command has changed; so the measurement can be interrupted and continued. --jobs runs so
-many at the same time on as many cores. --write puts the tables into a document after each run.
+many at the same time on as many cores. --write puts the tables into documents after each run.
 --render makes no run. --quick makes one seed of the short tasks: about five minutes on two cores.
 Needs `pip install -e '.[box2d,mujoco,minigrid,sb3]'`.
 """
@@ -29,7 +31,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from learning_runs import (
-    OURS,
     PARTS,
     Commands,
     Record,
@@ -50,7 +51,7 @@ def describe_run(run: Run, record: Record, records: Records) -> str:
     if record["status"] == "failed":
         return f"{line} failed: {record['error']}"
     line += f" {in_seconds(record['seconds']):>7} s"
-    if run.part in OURS:
+    if run.by_puffer:
         sampled, greedy = (number(record[key]["mean"]) for key in ("sampled", "greedy"))
         line += f"  score {sampled:>7}, greedy {greedy:>7}"
     found = records.reached(record, run.task)
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/learning"), help="folder (default: runs/learning)"
     )
-    parser.add_argument("--write", type=Path, help="put the tables into this document")
+    parser.add_argument("--write", type=Path, nargs="+", help="put the tables into these documents")
     parser.add_argument("--render", action="store_true", help="make no run, only --write")
     given = parser.parse_args()
     if unknown := [name for name in given.tasks if name not in tasks]:

@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 PLAN = HERE / "learning.toml"
 TRAINERS = {"sb3": "stable-baselines3", "cleanrl": "CleanRL-style loop"}
 OURS = {"defaults": (), "kinds": ("--no-game-defaults",)}  # part: further flags of puffer train
-PARTS = (*OURS, "peers")
+PARTS = (*OURS, "peers", "settings")
 # One core each, envs in the process that trains, and no pauses for evaluation.
 FLAGS = (
     *("--vec.backend", "serial", "--vec.num-threads", "1"),
@@ -65,6 +65,7 @@ class Task(NamedTuple):
     peers: dict[str, int] = {}  # noqa: RUF012 - never changed
     like: str = ""
     quick: bool = False
+    settings: dict[str, str] = {}  # noqa: RUF012 - never changed
 
     @property
     def title(self) -> str:
@@ -92,7 +93,7 @@ class Run(NamedTuple):
     """One task with one seed, by `puffer train` or by another trainer."""
 
     task: Task
-    part: str  # of OURS, or of TRAINERS
+    part: str  # of OURS, of TRAINERS, or a name in the task's settings
     seed: int
 
     @property
@@ -102,18 +103,23 @@ class Run(NamedTuple):
 
     def folder(self, root: Path) -> Path:
         """Return the folder of what is trained."""
-        game = folder_name(self.task.game) if self.part in OURS else self.part
+        game = folder_name(self.task.game) if self.by_puffer else self.part
         return root / "runs" / game / self.name
+
+    @property
+    def by_puffer(self) -> bool:
+        """Return whether it is a run of `puffer train`."""
+        return self.part not in TRAINERS
 
     @property
     def words(self) -> list[str]:
         """Return the command that trains, as a user types it, without the folder of the run."""
         task = self.task
-        if self.part in OURS:
+        if self.by_puffer:
+            more = OURS.get(self.part) or task.settings.get(self.part, "").split()
             return [
                 *("puffer", "train", task.game, "--train.seed", str(self.seed)),
-                *("--train.total-timesteps", str(task.steps), *task.flags.split()),
-                *OURS[self.part],
+                *("--train.total-timesteps", str(task.steps), *task.flags.split(), *more),
                 *FLAGS,
             ]
         return [
@@ -123,7 +129,7 @@ class Run(NamedTuple):
 
     def command(self, root: Path) -> list[str]:
         """Return the whole command."""
-        if self.part in OURS:
+        if self.by_puffer:
             return [*self.words, "--run-dir", str(root / "runs"), "--name", self.name]
         return [*self.words, "--run", str(self.folder(root))]
 
@@ -234,7 +240,7 @@ def execute(run: Run, root: Path, commands: Commands, jobs: int) -> Record:
         written = (folder / "metrics.jsonl").stat().st_mtime
         record["start"] = max(0.0, written - begin - lines[-1]["uptime"])
         record["steps"] = lines[-1]["agent_steps"]
-        if run.part in OURS:
+        if run.by_puffer:
             for key, flags in (("sampled", []), ("greedy", ["--greedy"])):
                 record[key] = evaluate(run, folder, flags, output, commands)
     except Failed as error:
@@ -338,6 +344,8 @@ def planned(
                 for peer, count in task.peers.items():
                     wanted = seeds[:count] if seeds else range(1, 1 + count)
                     runs += [Run(task, peer, seed) for seed in wanted]
+            elif part == "settings":
+                runs += [Run(task, name, seed) for name in task.settings for seed in seeds or [1]]
             elif part == "defaults" or task.ours:
                 first = records.find(Run(task, part, 1))
                 known = (

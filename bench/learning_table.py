@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from learning_runs import TRAINERS, Record, Records, Task
+from learning_runs import TRAINERS, Record, Records, Task, read_metrics
 
 from pufferlib.plotting.statistics import bootstrap
 
@@ -230,10 +230,64 @@ def kinds(tasks: dict[str, Task], records: Records) -> str:
     return table(titles, rows)
 
 
+# Columns of the table of settings: title, metric, digits.
+DIAGNOSES = (
+    ("KL", "loss/approx_kl", 4),
+    ("entropy", "loss/entropy", 2),
+    ("explained variance", "loss/explained_variance", 2),
+    ("gradient's norm", "loss/grad_norm", 2),
+    ("out of bounds", "policy/out_of_bounds", 3),
+)
+
+
+def settings(tasks: dict[str, Task], records: Records) -> str:
+    """Return the table of tasks with one setting changed, of the first seed of each.
+
+    Beside the score of the evaluation it has the mean training score of each tenth of the run, and
+    metrics of the middle of the run: from 40 to 60 % of its steps.
+    """
+    titles = ("task", "setting", "score", "training's score, by tenths of the run")
+    rows = []
+    for task in tasks.values():
+        for name in ("defaults", *task.settings) if task.settings else ():
+            found = [r for r in records.of(task, name) if r["status"] == "done"]
+            if not found:
+                continue
+            metrics = read_metrics(records.root / found[0]["run"])
+            middle = [m for m in metrics if 0.4 <= m["agent_steps"] / task.steps <= 0.6]
+            changed = f"`{task.settings[name]}`" if name != "defaults" else "the defaults"
+            row = [f"`{task.title}`", changed, number(found[0]["sampled"]["mean"])]
+            row.append(" ".join(tenths(metrics, task.steps)))
+            for _, metric, digits in DIAGNOSES:
+                values = [line[metric] for line in middle if metric in line]
+                row.append(f"{statistics.mean(values):.{digits}f}" if values else NONE)
+            rows.append(row)
+    return table((*titles, *(title for title, _, _ in DIAGNOSES)), rows)
+
+
+def tenths(metrics: list[dict[str, Any]], steps: int) -> list[str]:
+    """Return the mean score of the episodes that ended in each tenth of `steps` steps."""
+    shown = []
+    for tenth in range(10):
+        low, high = tenth * steps / 10, (tenth + 1) * steps / 10
+        ended = [
+            (line["env/episodes"], line["env/score"])
+            for line in metrics
+            if low < line["agent_steps"] <= high and line.get("env/episodes")
+        ]
+        count = sum(episodes for episodes, _ in ended)
+        shown.append(number(sum(n * score for n, score in ended) / count) if count else NONE)
+    return shown
+
+
 def setup(tasks: dict[str, Task], records: Records) -> str:
     """Return what the runs were made with and when."""
-    parts = ("defaults", "kinds", *TRAINERS)
-    found = [r for task in tasks.values() for part in parts for r in records.of(task, part)]
+    found = [
+        record
+        for task in tasks.values()
+        for part in ("defaults", "kinds", *TRAINERS, *task.settings)
+        for record in records.of(task, part)
+    ]
     if not found:
         return "No run has been made."
 
@@ -253,29 +307,39 @@ def setup(tasks: dict[str, Task], records: Records) -> str:
     )
 
 
-def write(file: Path, tasks: dict[str, Task], records: Records) -> None:
-    """Put the tables into a document, between `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    text = file.read_text()
+def write(files: Iterable[Path], tasks: dict[str, Task], records: Records) -> None:
+    """Put the tables into documents, between `<!-- NAME -->` and `<!-- end of NAME -->`.
+
+    Each document gets the tables for which it has a place. Raise SystemExit if one has none.
+    """
     tables = {
         "setup": setup(tasks, records),
         "scores": scores(tasks, records),
         "sources": sources(tasks),
         "peers": peers(tasks, records),
         "kinds": kinds(tasks, records),
+        "settings": settings(tasks, records),
     }
-    for name, new in tables.items():
-        try:
-            text = replace(text, name, new)
-        except ValueError as error:
-            raise SystemExit(f"{file} {error}") from None
-    file.write_text(text)
+    for file in files:
+        old = file.read_text()
+        places = [name for name in tables if f"<!-- {name} -->" in old]
+        if not places:
+            names = ", ".join(f"<!-- {name} -->" for name in tables)
+            raise SystemExit(f"{file} has no place for a table: write one of {names} into it")
+        text = old
+        for name in places:
+            try:
+                text = replace(text, name, tables[name])
+            except ValueError as error:
+                raise SystemExit(f"{file} {error}") from None
+        file.write_text(text)
 
 
 def replace(text: str, name: str, new: str) -> str:
-    """Return the document with `new` in the place of this name. Raise ValueError without one."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = text.partition(f"{begin}\n")
+    """Return the document with `new` in the place of this name. Raise ValueError without an end."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"has no place for a table: write {begin} and {end} into it")
-    return f"{before}{begin}\n{new}\n{end}{after}"
+    if not closed:
+        raise ValueError(f"has no {end} after {begin.strip()}")
+    return f"{before}{begin}{new}\n{end}{after}"

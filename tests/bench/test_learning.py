@@ -145,6 +145,23 @@ def test_the_second_table_has_both_settings_of_a_game(tmp_path):
     assert row.strip("| ").split(" | ")[2:] == ["500", "300", "1 of 1; 0 of 1", "100; -", "11; -"]
 
 
+def test_the_table_of_settings_has_the_course_of_the_score_and_what_it_goes_with(tmp_path):
+    task = TASK._replace(steps=1000, settings={"slow": "--train.learning-rate 1e-5"})
+    records, run = Records(tmp_path), Run(task, "slow", 1)
+    assert "--train.learning-rate 1e-5" in " ".join(run.words)
+    assert names(planned([task, PYTHON], ["settings"], records, None)) == ["one-slow-1"]
+    lines = [line(100 * i, 2 * i, 10.0 * i) for i in range(1, 10)]
+    for i, one in enumerate(lines):
+        one |= {"loss/approx_kl": 0.01 * i, "loss/entropy": 2.0}
+    scores = {"sampled": {"mean": 80.0}, "greedy": {"mean": 90.0}}
+    keep(records, run, lines, seconds=9.0, start=1.0, **scores)
+    (row,) = learning_table.settings({"one": task, "two": PYTHON}, records).splitlines()[2:]
+    cells = row.strip("| ").split(" | ")
+    assert cells[1:3] == ["`--train.learning-rate 1e-5`", "80"]
+    assert cells[3] == "10 20 30 40 50 60 70 80 90 -"
+    assert cells[4:] == ["0.0400", "2.00", "-", "-", "-"]  # of steps 400, 500 and 600
+
+
 def test_numbers_have_as_many_digits_as_they_need():
     shown = [learning_table.number(value) for value in (2410.4, 500.0, 475.5, -81.84, 0.9613, 0.9)]
     assert shown == ["2,410", "500", "476", "-81.8", "0.961", "0.9"]
@@ -157,8 +174,25 @@ def test_a_document_keeps_what_is_around_its_tables():
     new = learning_table.replace(text, "x", "| 1 |")
     assert new == text.replace("old", "| 1 |")
     assert learning_table.replace(new, "x", "| 1 |") == new
-    with pytest.raises(ValueError, match="<!-- z -->"):
+    with pytest.raises(ValueError, match="<!-- end of z -->"):
         learning_table.replace(text, "z", "")
+
+
+def test_each_document_gets_the_tables_that_it_has_places_for(tmp_path):
+    whole, other = tmp_path / "whole.md", tmp_path / "other.md"
+    whole.write_text(
+        "<!-- setup -->\n<!-- end of setup -->\n<!-- kinds -->\n<!-- end of kinds -->\n"
+    )
+    other.write_text("<!-- settings -->\n<!-- end of settings -->\n")
+    learning_table.write([whole, other], {"one": TASK}, Records(tmp_path))
+    assert "No run has been made." in whole.read_text() and "| game |" in whole.read_text()
+    assert "| setting |" in other.read_text() and "| game |" not in other.read_text()
+    other.write_text("nothing")
+    with pytest.raises(SystemExit, match=r"other.md has no place .* <!-- settings -->"):
+        learning_table.write([other], {"one": TASK}, Records(tmp_path))
+    other.write_text("<!-- kinds -->\n")
+    with pytest.raises(SystemExit, match=r"other.md has no <!-- end of kinds -->"):
+        learning_table.write([other], {"one": TASK}, Records(tmp_path))
 
 
 def test_the_plan_is_whole():
@@ -170,9 +204,12 @@ def test_the_plan_is_whole():
             known = {"sb3": learning_peers.ZOO, "cleanrl": learning_peers.CLEANRL}[peer]
             assert task.game.removeprefix("gym:") in known
         assert not task.like or tasks[task.like].peers
+        taken = {*learning_runs.OURS, *learning_runs.PARTS, *learning_runs.TRAINERS}
+        assert not taken & {*task.settings}
     document = (ROOT / "docs" / "learning.md").read_text()
     for name in ("setup", "scores", "sources", "peers", "kinds"):
         learning_table.replace(document, name, "")
+    learning_table.replace((ROOT / "docs" / "collapse.md").read_text(), "settings", "")
 
 
 def test_a_plan_with_an_unknown_entry_is_an_error(tmp_path):
