@@ -58,9 +58,9 @@ def trunk(inputs: int, hidden: int) -> nn.Module:
 class Agent(nn.Module):
     """Policy and value of a flat observation, for one discrete action or for floats."""
 
-    def __init__(self, env: Any, recipe: Recipe) -> None:
+    def __init__(self, observations: Any, actions: Any, recipe: Recipe) -> None:
         super().__init__()
-        inputs, actions = env.single_observation_space.shape[0], env.single_action_space
+        inputs = observations.shape[0]
         self.continuous = isinstance(actions, gymnasium.spaces.Box)
         self.body = trunk(inputs, recipe.hidden)
         self.value_body = None if recipe.one_trunk else trunk(inputs, recipe.hidden)
@@ -124,6 +124,12 @@ def vector_env(kind: str, recipe: Recipe, seed: int) -> Any:
     )
 
 
+def spaces(env: Any) -> tuple[Any, Any]:
+    """Return the spaces of one env's observation and action; envpool has no others."""
+    single = "single_" if hasattr(env, "single_action_space") else ""
+    return getattr(env, f"{single}observation_space"), getattr(env, f"{single}action_space")
+
+
 class Returns:
     """Returns of the episodes that end: as the env records them, else the sums of rewards."""
 
@@ -146,12 +152,13 @@ def cleanrl(kind: str, recipe: Recipe, seed: int, report: Report) -> None:
     torch.manual_seed(seed)
     n, t, batch = recipe.envs, recipe.steps, recipe.batch
     env = vector_env(kind, recipe, seed)
-    agent = Agent(env, recipe)
+    seen_space, action_space = spaces(env)
+    agent = Agent(seen_space, action_space, recipe)
     parameters = list(agent.parameters())
     adam = torch.optim.Adam(parameters, lr=recipe.learning_rate, eps=1e-5)
 
-    obs = torch.zeros((t, n, *env.single_observation_space.shape))
-    actions = torch.zeros((t, n, *env.single_action_space.shape))
+    obs = torch.zeros((t, n, *seen_space.shape))
+    actions = torch.zeros((t, n, *action_space.shape))
     logprobs, rewards, dones, values = (torch.zeros((t, n)) for _ in range(4))
     next_obs = torch.as_tensor(env.reset(seed=seed)[0], dtype=torch.float32)
     next_done = torch.zeros(n)
