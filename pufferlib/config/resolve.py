@@ -37,7 +37,7 @@ class Config:
 
     `game` is a name, the absolute path of a header, or an external env such as `gym:CartPole-v1`.
     `env` is the game's config, or the arguments for creating an external env. `sources` names the
-    layers that have settings, the lowest first; it is not part of a config file.
+    layers whose settings it has, the lowest first; it is not part of a config file.
     """
 
     game: str
@@ -99,7 +99,6 @@ def resolve(name: str, game: "Game", layers: list[Layer]) -> Config:
         VecOptions(**values["vec"]),
         TrainOptions(**values["train"]),
         PolicyOptions(**values["policy"]),
-        tuple(layer.source for layer in layers if any(layer.values.values())),
     )
 
 

@@ -34,16 +34,13 @@ def describe(config: Config, spec: GameSpec) -> list[str]:
 def _settings(config: Config, spec: GameSpec) -> str:
     """Return a line that names where the settings come from, and the most important ones."""
     kind = kind_of(spec, config.policy.name)
-    sources = list(config.sources)
-    if kind.source not in sources:
-        sources.insert(0, kind.source)  # its table is empty
     spelled = {
         kind.source: f"[{kind.name}] of {kinds.FILE}, because {kind.why}",
         FLAGS: "flags",
     }
     train = config.train
     return (
-        f"settings: {', then '.join(spelled.get(source, source) for source in sources)}; "
+        f"settings: {', then '.join(spelled.get(source, source) for source in config.sources)}; "
         f"discount {train.gamma:g}, learning rate {train.learning_rate:g}, "
         f"entropy bonus {train.ent_coef:g}, {train.update_epochs} epochs"
     )

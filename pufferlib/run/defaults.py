@@ -14,6 +14,7 @@ from pufferlib.config import kinds
 from pufferlib.config.batch_sizes import fit_minibatch
 from pufferlib.config.kinds import Kind, Task
 from pufferlib.config.networks import RECURRENT
+from pufferlib.config.options import SECTIONS
 from pufferlib.config.resolve import Config, Layer, resolve
 from pufferlib.policies import observation_kinds
 
@@ -68,10 +69,28 @@ def configure(name: str, game: Game, own: list[Layer], given: list[Layer]) -> Co
     kind = kind_of(spec, first.policy.name)
     of_kind = Layer(kind.source, kind.settings)
     # What was found for a game's own observation does not hold for pixels.
-    below = [*own, of_kind] if spec.pixels else [of_kind, *own]
-    config = resolve(name, game, [*below, *given])
+    layers = [*own, of_kind, *given] if spec.pixels else [of_kind, *own, *given]
+    config = resolve(name, game, layers)
+    config = dataclasses.replace(config, sources=_sources(layers, of_kind))
     if any("minibatch_size" in layer.values.get("train", {}) for layer in given):
         return config
     num_agents = config.vec.num_envs * spec.env_agents
     train = fit_minibatch(config.train, num_agents, config.policy.name in RECURRENT)
     return dataclasses.replace(config, train=train)
+
+
+def _sources(layers: list[Layer], of_kind: Layer) -> tuple[str, ...]:
+    """Return the names of the layers that have a say, the lowest first.
+
+    The layer of the kind has one even if its table is empty, unless a layer above it sets every
+    option, as the config of a run does.
+    """
+    every = {(name, o.name) for name, section in SECTIONS.items() for o in section.options()}
+    names: list[str] = []
+    for layer in layers:
+        given = {(section, key) for section, keys in layer.values.items() for key in keys}
+        if every <= given:
+            names = []
+        if given or layer is of_kind:
+            names.append(layer.source)
+    return tuple(names)

@@ -28,9 +28,10 @@ def test_a_stopped_run_saves_says_how_to_go_on_and_goes_on():
     assert before[-1]["agent_steps"] == state["agent_steps"]
 
     process = puffer("train", "--resume", "runs/squared/x")
-    first = process.stdout.readline(), process.stdout.readline()
-    assert f"resumed at step {state['agent_steps']:,}; all envs begin new episodes" in first[1]
-    assert f"{state['lost_steps']:,} steps in rows that were not full are lost" in first[1]
+    first = [process.stdout.readline() for _ in range(4)]
+    assert first[1].startswith("settings: runs/squared/x/config.toml; discount 0.95, ")
+    assert f"resumed at step {state['agent_steps']:,}; all envs begin new episodes" in first[3]
+    assert f"{state['lost_steps']:,} steps in rows that were not full are lost" in first[3]
     wait_for_steps(process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

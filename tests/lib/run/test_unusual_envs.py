@@ -12,7 +12,8 @@ from gymnasium.spaces import Box, Discrete
 from pufferlib.cli.main import main
 
 INF = math.inf
-ONE_RUN = ["--vec.backend=serial", "--train.threads=1", "--train.precision=float32"]
+ONE_RUN = ["--vec.backend=serial", "--vec.num-envs=8", "--train.threads=1"]
+ONE_RUN += ["--train.precision=float32"]
 NAME = "gym:Unusual-v0"
 pytestmark = pytest.mark.filterwarnings("ignore:.*Box action space maximum and minimum")
 
