@@ -37,7 +37,6 @@ from pufferlib.ops.linear import Linear
 from pufferlib.ops.output import Output
 from pufferlib.policies.base import Policy
 from pufferlib.policies.layers import Heads
-from pufferlib.policies.normalization import BOUND
 from pufferlib.runtime import allocator
 from pufferlib.runtime.graph import Graph, GraphInput
 from pufferlib.runtime.tensors import as_array
@@ -187,7 +186,8 @@ class FusedNetwork(abc.ABC):
         """
         if self.norm is not None:
             arrays = {"mean": self.norm.mean.numpy(), "scale": self.norm.scale.numpy()}
-            return self.to_gemm_dtype(graph, obs, buffer, **arrays, bound=BOUND)
+            bound = float(self.norm.bound[0])  # one array has one dtype
+            return self.to_gemm_dtype(graph, obs, buffer, **arrays, bound=bound)
         return obs if obs.dtype == self.gemm_dtype else self.to_gemm_dtype(graph, obs, buffer)
 
     def to_gemm_dtype(

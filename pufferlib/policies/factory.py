@@ -39,7 +39,7 @@ def make_policy(
         make = load_custom_policy if options.path else network_class(name)
         policy = make(spec, options)
     if norm_obs and policy.parts.num_normalized:
-        policy.norm = ObservationNorm(policy.parts.num_normalized)
+        policy.norm = ObservationNorm(policy.parts.num_normalized, policy.parts.bounds)
     if options.path:
         check_custom_policy(policy, options.path)
     return policy

@@ -15,7 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-BOUND = 10.0  # normalized entries are clipped to [-BOUND, BOUND]
+# Normalized entries are clipped to [-bound, bound]. Floats: at 10 deviations, as in CleanRL and in
+# stable-baselines3's VecNormalize. Integers are often cells of a grid: one that is 1 in every
+# 1,000th observation, and otherwise 0, is then 32 deviations from its mean, and matters as much.
+BOUND = 10.0
+INTEGER_BOUND = 100.0
 # The smallest deviation that counts, whatever the unit: a constant entry becomes 0 instead of NaN,
 # and the inverse is finite in float32.
 TINY = 1e-15
@@ -30,22 +34,26 @@ EQUAL = 1e-3
 class ObservationNorm(nn.Module):
     """Scales each of the F entries of an observation to mean 0 and standard deviation 1, and clips.
 
-    normalized = clip((x - mean) * scale, -BOUND, BOUND)
+    normalized = clip((x - mean) * scale, -bound, bound)
 
     An entry that was constant so far has a large scale, so that it is 0 until it changes, and is
-    then at most BOUND. Infinity becomes BOUND too; NaN stays NaN, and stops the training. It is
+    then at most `bound`. Infinity becomes `bound` too; NaN stays NaN, and stops the training. It is
     saved with the policy's weights. `update` accumulates statistics, which `forward` uses after the
-    next `publish`. Before the first `publish`, the mean is 0 and the scale 1.
+    next `publish`. Before the first `publish`, the mean is 0 and the scale 1. `bound` (F,) is BOUND
+    for every entry if it is None.
     """
 
     mean: Tensor  # (F,) float32, in use
     scale: Tensor  # (F,) float32, in use: 1 / deviation
+    bound: Tensor  # (F,) float32
     count: Tensor  # () float64, gathered: number of observations
     running_mean: Tensor  # (F,) float64, gathered
     running_square: Tensor  # (F,) float64, gathered: sum of squared deviations
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bound: Tensor | None = None) -> None:
         super().__init__()
+        bound = torch.full((size,), BOUND) if bound is None else bound
+        self.register_buffer("bound", bound, persistent=False)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
@@ -54,8 +62,8 @@ class ObservationNorm(nn.Module):
 
     def forward(self, x: Tensor, entries: slice = slice(None)) -> Tensor:
         """Normalize x (..., F) float32, or only these `entries` (..., f) of observations."""
-        mean, scale = self.mean[entries], self.scale[entries]
-        return ((x - mean) * scale).clamp_(-BOUND, BOUND)
+        mean, scale, bound = self.mean[entries], self.scale[entries], self.bound[entries]
+        return ((x - mean) * scale).clamp_(-bound, bound)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:

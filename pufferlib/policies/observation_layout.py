@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pufferenv.spaces import Packing
-from pufferlib.policies.normalization import ObservationNorm, flat_float
+from pufferlib.policies.normalization import BOUND, INTEGER_BOUND, ObservationNorm, flat_float
 from pufferlib.policies.observation_kinds import is_flat, is_normalized
 
 
@@ -28,6 +28,15 @@ class Parts:
     def num_normalized(self) -> int:
         """The number of entries F that an ObservationNorm normalizes."""
         return sum(self.sizes)
+
+    @property
+    def bounds(self) -> Tensor:
+        """The bounds (F,) of those entries once they are normalized."""
+        of_parts = [
+            torch.full((size,), BOUND if self.packing.parts[i].dtype.kind == "f" else INTEGER_BOUND)
+            for i, size in zip(self.normalized, self.sizes, strict=True)
+        ]
+        return torch.cat(of_parts) if of_parts else torch.zeros(0)
 
     def views(self, obs: Tensor) -> list[Tensor]:
         """Return slots (N, *O) as one view (N, *P) per part."""

@@ -179,7 +179,7 @@ def test_a_document_keeps_what_is_around_its_tables():
 
 
 def test_each_document_gets_the_tables_that_it_has_places_for(tmp_path):
-    whole, other = tmp_path / "whole.md", tmp_path / "other.md"
+    whole, other = tmp_path / "whole.txt", tmp_path / "other.txt"
     whole.write_text(
         "<!-- setup -->\n<!-- end of setup -->\n<!-- kinds -->\n<!-- end of kinds -->\n"
     )
@@ -188,10 +188,10 @@ def test_each_document_gets_the_tables_that_it_has_places_for(tmp_path):
     assert "No run has been made." in whole.read_text() and "| game |" in whole.read_text()
     assert "| setting |" in other.read_text() and "| game |" not in other.read_text()
     other.write_text("nothing")
-    with pytest.raises(SystemExit, match=r"other.md has no place .* <!-- settings -->"):
+    with pytest.raises(SystemExit, match=r"other.txt has no place .* <!-- settings -->"):
         learning_table.write([other], {"one": TASK}, Records(tmp_path))
     other.write_text("<!-- kinds -->\n")
-    with pytest.raises(SystemExit, match=r"other.md has no <!-- end of kinds -->"):
+    with pytest.raises(SystemExit, match=r"other.txt has no <!-- end of kinds -->"):
         learning_table.write([other], {"one": TASK}, Records(tmp_path))
 
 

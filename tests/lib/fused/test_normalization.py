@@ -20,7 +20,7 @@ from pufferlib.fused.eager import EagerRunner
 from pufferlib.fused.factory import make_fused
 from pufferlib.policies.base import PolicySpec
 from pufferlib.policies.factory import make_policy
-from pufferlib.policies.normalization import BOUND, ObservationNorm
+from pufferlib.policies.normalization import ObservationNorm
 from pufferlib.ppo.learner import TrainingDiverged
 from tests.lib.policies.test_autocast import OUTPUT_ERROR, error
 from tests.support.games import compare_with_autograd
@@ -46,9 +46,9 @@ def far(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 def normal(norm: ObservationNorm, x: Tensor) -> Tensor:
     """Normalize observations in float64, without the code under test."""
-    mean, scale = (t.double().numpy() for t in (norm.mean, norm.scale))
+    mean, scale, bound = (t.double().numpy() for t in (norm.mean, norm.scale, norm.bound))
     normalized = (x.double().numpy() - mean) * scale
-    return torch.from_numpy(np.clip(normalized, -BOUND, BOUND).astype(np.float32))
+    return torch.from_numpy(np.clip(normalized, -bound, bound).astype(np.float32))
 
 
 @settings(deadline=None, max_examples=30)
@@ -70,7 +70,8 @@ def test_acting_and_learning_read_clipped_observations(
     fused = EagerRunner(make_fused(policy, grads, 64))
     obs = far(observations(spec, rng, 4, 5), rng)
     seen = normal(policy.norm, obs)
-    assert (seen.abs() == BOUND).any() and (seen.abs() < BOUND).any()
+    bound = 10 if dtype == torch.float32 else 100
+    assert (seen.abs() == bound).any() and (seen.abs() < bound).any()
     state = torch.randn(4, policy.state_size) if policy.state_size else None
     reset = torch.from_numpy(rng.random((4, 5)) < 0.2)
 
@@ -132,7 +133,7 @@ def test_learning_and_evaluating_read_what_acting_read(
     norm.scale.copy_(torch.tensor([2.0**-18, 8, 9, 2]))
     batch = collect(trainer)
     seen = normal(norm, torch.from_numpy(batch["pool_observation"]))
-    assert (seen.abs() == BOUND).float().mean() > 0.2
+    assert (seen.abs() == 10).float().mean() > 0.2
     trainer.batch.load(trainer.backend, trainer.version, 1e-4)
 
     # Learning: with unchanged weights, no probability has changed.
@@ -162,7 +163,7 @@ def test_an_entry_that_was_constant_in_the_first_batch_does_no_harm() -> None:
     norm = trainer.policy.norm
     assert (norm.scale > 1e10).any()  # cells that nothing was in
     losses = [trainer.update()["loss/value"] for _ in range(3)]
-    assert max(losses) < 10
+    assert max(losses) < 100
     trainer.close()
 
 

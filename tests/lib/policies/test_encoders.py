@@ -1,6 +1,7 @@
 """Kinds of observation: how networks recognize and encode each, and pass it to a user's network."""
 
 import copy
+import math
 
 import gymnasium.spaces as sp
 import numpy as np
@@ -16,7 +17,7 @@ from pufferlib.policies.encoders import MAX_CHOICES, Convolutions, Encoder, OneH
 from pufferlib.policies.factory import make_policy
 from pufferlib.policies.layers import InputLayer
 from pufferlib.policies.mlp import MLP
-from pufferlib.policies.normalization import BOUND
+from pufferlib.policies.normalization import BOUND, INTEGER_BOUND
 from pufferlib.policies.observation_kinds import (
     auto_network,
     image_size,
@@ -209,6 +210,22 @@ def test_only_numbers_are_normalized_and_far_ones_clipped():
         [BOUND] * 4
     ]
     assert made(PIXELS, norm_obs=True).norm is None  # nothing to normalize
+
+
+def test_integers_are_clipped_further_away_than_floats():
+    """A rare cell of a grid is many deviations from its mean and must stay as far away."""
+    policy = made(MIXED, norm_obs=True)
+    assert policy.norm.bound.tolist() == [INTEGER_BOUND] * 7 * 7 * 3 + [BOUND] * 4
+    assert "norm.bound" not in policy.state_dict()  # policies saved before it was there still load
+    grid = make_policy(
+        PolicyOptions(hidden_size=8), PolicySpec((3,), torch.uint8, (2,), (), ()), norm_obs=True
+    )
+    cells = torch.zeros(1000, 3)
+    cells[0, 1] = 1
+    grid.norm.update(cells)
+    grid.norm.publish()
+    rare = math.sqrt(1000 - 1)  # deviations: (1 - p) / sqrt(p (1 - p)) with p = 1 / 1000
+    assert grid.norm(torch.tensor([0.0, 1, 1])).tolist() == pytest.approx([0, rare, INTEGER_BOUND])
 
 
 def test_a_users_network_gets_the_parts_by_name(tmp_path):
