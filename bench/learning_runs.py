@@ -281,15 +281,18 @@ class Records:
     def __init__(self, root: Path) -> None:
         self.root, self.file = root, root / "records.jsonl"
         self._lock = threading.Lock()
-        lines = self.file.read_text().splitlines() if self.file.exists() else []
-        self._all: list[Record] = [record for line in lines if (record := parse(line))]
+        text = self.file.read_text() if self.file.exists() else ""
+        # A line that was cut off is ended before the next record.
+        self._begin = "\n" if text and not text.endswith("\n") else ""
+        self._all: list[Record] = [record for line in text.splitlines() if (record := parse(line))]
 
     def add(self, record: Record) -> None:
         """Append a record to the file."""
         with self._lock:
             self._all.append(record)
             with self.file.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(f"{self._begin}{json.dumps(record)}\n")
+            self._begin = ""
 
     def find(self, run: Run) -> Record | None:
         """Return the newest record of a run with its present command, or None.

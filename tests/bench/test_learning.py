@@ -108,6 +108,10 @@ def test_a_run_is_repeated_only_if_it_failed_or_its_command_or_metrics_are_not_t
     assert not again.done(Run(TASK._replace(steps=2000), "defaults", 1))
     assert again.done(Run(TASK._replace(bar=1.0), "defaults", 1))  # is computed from the metrics
     assert [one["status"] for one in again.of(TASK, "defaults")] == ["done", "failed"]
+    keep(again, failed, seconds=1.0)
+    keep(again, Run(TASK, "defaults", 3), seconds=1.0)
+    assert [one["seed"] for one in Records(tmp_path).of(TASK, "defaults")] == [1, 2, 3]
+    assert Records(tmp_path).done(failed)
     (tmp_path / "runs" / run.name / "metrics.jsonl").unlink()
     assert not again.done(run)
 
