@@ -43,13 +43,19 @@ def split_settings(words: Sequence[str]) -> tuple[Settings, list[str]]:
 
 
 def configure(
-    name: str | None, file: str | None, flags: Settings, *, game_defaults: bool = True
+    name: str | None,
+    file: str | None,
+    flags: Settings,
+    *,
+    game_defaults: bool = True,
+    of_run: bool = False,
 ) -> "tuple[Config, GameSpec]":
     """Merge the defaults, the config file and the flags; bind the game to its config.
 
     Without `name`, the config file names the game. Without `game_defaults`, the game's own TOML
-    file is not read. Raise ConfigError if nothing names a game, or for an unknown or illegal
-    setting.
+    file is not read. `of_run`: the file is the config of a run, so that no other defaults than the
+    options' apply (run/defaults.py). Raise ConfigError if nothing names a game, or for an unknown
+    or illegal setting.
     """
     from pufferenv import games, pixels
     from pufferenv.game_spec import GameSpec
@@ -73,11 +79,11 @@ def configure(
     layers.append(Layer(FLAGS, flags))
     game: Game
     if resolve.is_external(name):
-        config, game = external_config.configure(name, layers)
+        config, game = external_config.configure(name, layers, of_run=of_run)
     else:
         game = games.load(name)
         own = defaults.own_layers(name, game) if game_defaults else []
-        config = defaults.configure(full_name(name), game, own, layers)
+        config = defaults.configure(full_name(name), game, own, layers, of_run=of_run)
         if config.vec.debug and not game.debug:
             game = games.load(name, debug=True)
         game, _ = pixels.select(game, config.fields)

@@ -56,13 +56,14 @@ def choose(
     from pufferlib.run.evaluate import load_policy_for
 
     if policy == "random" or (policy == "none" and allow_none):
-        config, spec = configure(*_run_or_game(target), settings)
+        game, config_file = _run_or_game(target)
+        config, spec = configure(game, config_file, settings, of_run=config_file is not None)
         return PolicySource(config, spec, None, policy, None)
     if policy in ("best", "last"):
         directory = RunDirectory.find(target, run_dir)
         is_best = policy == "best" and directory.best_policy.exists()
         file = directory.best_policy if is_best else directory.last_policy
-        config, spec = configure(None, str(directory.path / "config.toml"), settings)
+        config, spec = configure(None, str(directory.path / "config.toml"), settings, of_run=True)
         label = directory.path.resolve().name
     else:
         file = Path(policy)
@@ -74,7 +75,7 @@ def choose(
         except RunError:
             config, spec = configure(target, None, settings)
         else:
-            config, spec = configure(None, config_file, settings)
+            config, spec = configure(None, config_file, settings, of_run=True)
         label = file.stem
     return PolicySource(config, spec, load_policy_for(file, spec, config), label, file)
 

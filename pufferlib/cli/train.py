@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 "with the same config: puffer train --config RUN/config.toml"
             )
         resumed = RunDirectory.find(args.resume, args.run_dir)
-        config, spec = configure(None, str(resumed.path / "config.toml"), settings)
+        config, spec = configure(None, str(resumed.path / "config.toml"), settings, of_run=True)
         if args.game and full_name(args.game) != config.game:
             raise ConfigError(
                 f"{resumed.path} is a run of {config.game}, not of {args.game}; to resume it: "

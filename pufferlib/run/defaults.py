@@ -57,12 +57,20 @@ def own_layers(name: str, game: Game) -> list[Layer]:
     return [Layer(f"{game.name}.toml", games.defaults(name))]
 
 
-def configure(name: str, game: Game, own: list[Layer], given: list[Layer]) -> Config:
+def configure(
+    name: str, game: Game, own: list[Layer], given: list[Layer], *, of_run: bool = False
+) -> Config:
     """Merge the settings of a task's kind, the game's `own` layers and the user's `given` ones.
 
+    `of_run`: the first of the `given` is the config of a run. It has every option, except for those
+    that are newer than the run; these get the options' defaults, with which it goes on as before.
+
     A minibatch that the user does not give is made to fit the batch, so that every number of envs
-    can train. Raise ConfigError as `resolve` does.
+    can train. For a network of the user's own it is whole rows, because only the network itself
+    says whether it is recurrent. Raise ConfigError as `resolve` does.
     """
+    if of_run:
+        return dataclasses.replace(resolve(name, game, given), sources=_sources(given))
     first = resolve(name, game, [*own, *given])
     selected, _ = pixels.select(game, first.fields)
     spec = GameSpec(selected, first.fields)
@@ -75,11 +83,12 @@ def configure(name: str, game: Game, own: list[Layer], given: list[Layer]) -> Co
     if any("minibatch_size" in layer.values.get("train", {}) for layer in given):
         return config
     num_agents = config.vec.num_envs * spec.env_agents
-    train = fit_minibatch(config.train, num_agents, config.policy.name in RECURRENT)
+    in_rows = config.policy.name in RECURRENT or bool(config.policy.path)
+    train = fit_minibatch(config.train, num_agents, in_rows)
     return dataclasses.replace(config, train=train)
 
 
-def _sources(layers: list[Layer], of_kind: Layer) -> tuple[str, ...]:
+def _sources(layers: list[Layer], of_kind: Layer | None = None) -> tuple[str, ...]:
     """Return the names of the layers that have a say, the lowest first.
 
     The layer of the kind has one even if its table is empty, unless a layer above it sets every

@@ -18,8 +18,12 @@ from pufferlib.run import defaults
 from pufferlib.run.external_envs import load, parameters
 
 
-def configure(name: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
+def configure(
+    name: str, layers: list[Layer], *, of_run: bool = False
+) -> tuple[Config, ExternalGame]:
     """Merge the layers over the env's defaults; return the config and the env's game.
+
+    `of_run` is that of `defaults.configure`.
 
     Raise ConfigError for an unknown or illegal setting, TypeError for a space that is not
     supported.
@@ -30,7 +34,8 @@ def configure(name: str, layers: list[Layer]) -> tuple[Config, ExternalGame]:
         Layer(layer.source, {k: v for k, v in layer.values.items() if k != "env"})
         for layer in layers
     ]
-    config = dataclasses.replace(defaults.configure(name, game, [], others), env=kwargs)
+    config = defaults.configure(name, game, [], others, of_run=of_run)
+    config = dataclasses.replace(config, env=kwargs)
     if config.vec.debug:
         raise ConfigError("vec.debug is for games written in C; a Python env raises its own errors")
     backend = config.vec.backend

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from pufferlib.cli.main import main
+from pufferlib.cli.policy_source import choose
 from pufferlib.ppo.learner import TrainingDiverged
 from pufferlib.ppo.trainer import Trainer
 from pufferlib.run.checkpoint import SaveError, read_note
@@ -91,6 +92,21 @@ def test_a_run_is_trained_for_longer_and_says_so_in_its_config(capsys):
     changed = before.replace("total_timesteps = 640", "total_timesteps = 1280")
     assert config.read_text() == changed != before
     assert "is complete: 1,280 of 1,280 steps" in error_of(capsys, "train", "--resume", str(run))
+
+
+def test_a_run_keeps_the_defaults_of_options_that_are_newer_than_it(capsys):
+    words = ["--name", "x", *SHORT, "--vec.backend", "serial", "--train.shuffle", "rows"]
+    assert main(["train", "gym:Pendulum-v1", *words]) == 0
+    run = Path("runs/gym-Pendulum-v1/x")
+    config = run / "config.toml"
+    old = config.read_text().replace('shuffle = "rows"\n', "")
+    config.write_text(old)  # as of a version without this option, which trained on rows
+    for policy in ("last", "random", str(run / "policy.safetensors")):
+        assert choose(str(run), policy, {}, "runs").config.train.shuffle == "rows"
+    assert main(["train", "--resume", str(run), "--train.total-timesteps", "1280"]) == 0
+    assert 'shuffle = "rows"' in config.read_text()
+    settings = f"settings: {run}/config.toml, then flags; "
+    assert settings in capsys.readouterr().out
 
 
 def test_a_resumed_run_keeps_a_best_policy_that_its_checkpoint_knows_nothing_of(monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from pufferlib.cli.main import main
+from pufferlib.config import toml_file
 
 INF = math.inf
 ONE_RUN = ["--vec.backend=serial", "--vec.num-envs=8", "--train.threads=1"]
@@ -148,3 +149,10 @@ def test_episodes_of_one_step_and_without_an_end_are_trained_on(train, space, li
 @pytest.mark.parametrize("num_envs", [1, 2, 3, 5])
 def test_the_defaults_train_any_number_of_envs(train, num_envs):
     train(Discrete(2), f"--vec.num-envs={num_envs}", "--train.eval-interval=0")
+
+
+def test_the_defaults_train_a_recurrent_network_of_ones_own(train, tmp_path):
+    (tmp_path / "mine.py").write_text("from pufferlib.policies.mingru import MinGRU\n")
+    train(box([-1], [1]), "--policy.path=mine.py:MinGRU")
+    config = toml_file.read("runs/gym-Unusual-v0/x/config.toml")["train"]
+    assert (config["shuffle"], config["horizon"], config["minibatch_size"]) == ("steps", 128, 128)
