@@ -7,6 +7,7 @@ torch's autocast chooses the dtypes (policies/autocast.py).
 """
 
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,9 +128,13 @@ def measure_network(policy: Policy, n: int) -> float:
 
 
 def _ratio(float32: Callable[[], None], bfloat16: Callable[[], None]) -> float:
-    """Return the ratio of the medians of the seconds that two functions take, in turns."""
+    """Return the ratio of the medians of the seconds that two functions take, in turns.
+
+    Processor time is measured, because one interruption by another process takes longer than all
+    that is measured.
+    """
     seconds: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
         for function, measured in zip((float32, bfloat16), seconds, strict=True):
-            measured.append(seconds_of(function, MEASURE_SECONDS))
+            measured.append(seconds_of(function, MEASURE_SECONDS, time.process_time))
     return statistics.median(seconds[0]) / statistics.median(seconds[1])

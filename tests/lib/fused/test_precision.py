@@ -287,7 +287,7 @@ def test_measuring_gives_a_ratio_of_forward_and_backward_passes(
 ) -> None:
     assert 0 < precision.measure(32, 16, 8) < 1000
 
-    def seconds(replay: Any, min_seconds: float) -> float:
+    def seconds(replay: Any, min_seconds: float, clock: Any) -> float:
         graph = replay.__self__
         assert len(graph) == 5  # a product and a kernel, a kernel and two products
         return 3.0 if next(iter(graph.products)).left.dtype == torch.float32 else 2.0
@@ -322,7 +322,7 @@ def test_a_cnn_is_measured_as_a_whole_and_stays_as_it_was(monkeypatch: pytest.Mo
         ran.append(torch.is_autocast_enabled("cpu"))
         return forward(*given)
 
-    def seconds(passes: Any, min_seconds: float) -> float:
+    def seconds(passes: Any, min_seconds: float, clock: Any) -> float:
         passes()
         return 2.0 if ran[-1] else 5.0
 
