@@ -39,8 +39,10 @@ def _settings(config: Config, spec: GameSpec) -> str:
         FLAGS: "flags",
     }
     train = config.train
+    lowest, *higher = (spelled.get(source, source) for source in config.sources)
+    overridden = f", overridden by {', then '.join(higher)}" if higher else ""
     return (
-        f"settings: {', then '.join(spelled.get(source, source) for source in config.sources)}; "
+        f"settings: {lowest}{overridden}; "
         f"discount {train.gamma:g}, learning rate {train.learning_rate:g}, "
         f"entropy bonus {train.ent_coef:g}, {train.update_epochs} epochs"
     )

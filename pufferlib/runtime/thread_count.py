@@ -40,7 +40,7 @@ def choose(given: int, rows: int, width: int, chunk_rows: int = 0) -> Choice[int
         limit = min(limit, -(-rows // chunk_rows))
     if given:
         torch.set_num_threads(given)
-        return Choice(given, "as given")
+        return Choice(given, "as set")
     if limit == 1:
         torch.set_num_threads(1)
         return Choice(1, "one core" if usable_cores() == 1 else "too little to share")

@@ -120,7 +120,8 @@ def test_only_a_minibatch_that_is_not_given_is_made_to_fit(tmp_path, monkeypatch
 
 def test_a_run_without_the_games_own_defaults_says_so_and_has_none(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    of_kind = "settings: [c.grid] of pufferlib/config/kinds.toml, because it observes bytes, then"
+    of_kind = "settings: [c.grid] of pufferlib/config/kinds.toml, because it observes bytes, "
+    of_kind += "overridden by"
     for name, words, sources in (
         ("with", [], f"{of_kind} squared.toml, then flags; discount 0.95, "),
         ("without", ["--no-game-defaults"], f"{of_kind} flags; discount 0.99, "),

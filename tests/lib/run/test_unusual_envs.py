@@ -118,7 +118,7 @@ def test_every_kind_of_axis_is_trained_and_reported(train, space, acts, notes):
     )
     assert settings.startswith(
         "settings: [python.continuous] of pufferlib/config/kinds.toml, because an action is "
-        "continuous, then flags; discount "
+        "continuous, overridden by flags; discount "
     )
     assert rest[: len(notes)] == notes and rest[len(notes)].startswith("runs/")
 
