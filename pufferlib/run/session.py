@@ -28,7 +28,7 @@ from pufferlib.run.checkpoint import (
 )
 from pufferlib.run.clips import ClipRecorder
 from pufferlib.run.directory import RunDirectory
-from pufferlib.run.evaluate import evaluate, main_field
+from pufferlib.run.evaluate import MAX_STEPS, evaluate, main_field
 from pufferlib.run.formatting import number
 from pufferlib.run.metrics_window import MetricsAccumulator
 from pufferlib.run.signals import SignalHandler
@@ -36,6 +36,9 @@ from pufferlib.runtime.build import describe_build
 
 LOG_INTERVAL = 0.5  # minimum seconds between two logs
 MAX_EVAL_SHARE = 0.03  # maximum share of the run's time for periodic evaluation
+# Steps of an env after which an evaluation gives up if the env is written in Python, states no
+# limit, and has not ended an episode in training either. It may never end one.
+UNENDING_STEPS = 1_000
 # `puffer eval` uses another seed by default, because the score on the episodes that selected the
 # best policy is biased upwards.
 EVAL_SEED = 2**32 - 5
@@ -102,6 +105,8 @@ class TrainingRun:
         self.best: float | None = None  # score of the best evaluation
         self._compatibility = compatibility_note(spec)
         self._metrics = MetricsAccumulator()
+        described = getattr(spec.game, "description", None)  # of an env written in Python
+        self._may_not_end = bool(described) and described.max_episode_steps is None
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until logged
         self._evaluated_at = -1  # agent steps
         self._score: float | None = None  # score of the policy at `_evaluated_at`
@@ -172,7 +177,10 @@ class TrainingRun:
         self._save_due = time.monotonic() + options.checkpoint_interval
         trainer = self.trainer
         while not trainer.finished and not signals.stop_requested:
-            self._metrics.add(trainer.update())
+            metrics = trainer.update()
+            self._metrics.add(metrics)
+            if metrics["env/episodes"]:
+                self._may_not_end = False
             now = time.monotonic()
             if options.eval_interval and now >= self._eval_due and not trainer.finished:
                 self._evaluate()
@@ -212,6 +220,7 @@ class TrainingRun:
             episodes=self.config.train.eval_episodes,
             num_threads=self.trainer.env.engine.num_threads,
             seed=EVAL_SEED,
+            max_steps=UNENDING_STEPS if self._may_not_end else MAX_STEPS,
         )
         self._evaluated_at, self._score = self.trainer.agent_steps, None
         spacing = max(self.config.train.eval_interval, result.seconds / MAX_EVAL_SHARE)
