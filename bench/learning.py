@@ -1,7 +1,7 @@
 """Scores of `puffer train` with its defaults, and the time to a published score: docs/learning.md.
 
-    python bench/learning.py [TASK ...] [--quick] [--parts defaults peers kinds] [--seeds 1 2 ...]
-                             [--jobs 2] [--runs FOLDER] [--render]
+    python bench/learning.py [TASK ...] [--quick] [--parts defaults kinds peers settings]
+                             [--seeds 1 2 ...] [--jobs 2] [--runs FOLDER] [--render]
                              [--write docs/learning.md docs/collapse.md]
 
 The tasks are in bench/learning.toml. Each run is the command `puffer train` in its own process on

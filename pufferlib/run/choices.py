@@ -45,6 +45,8 @@ def _settings(config: Config, spec: GameSpec) -> str:
         f"settings: {lowest}{overridden}; "
         f"discount {train.gamma:g}, learning rate {train.learning_rate:g}, "
         f"entropy bonus {train.ent_coef:g}, {train.update_epochs} epochs"
+        f"{' of shuffled steps' if train.shuffle == 'steps' else ''}"
+        f"{'' if train.norm_adv else ', advantages as they are'}"
     )
 
 

@@ -142,3 +142,10 @@ def test_lines_about_a_game_with_choices_and_axes():
     config, _ = configure("gym:CartPole-v1", None, {})
     first, *_ = describe(config, GameSpec.of(ExternalGame(make)))
     assert "observes 3 numbers and takes one of 2 x 5 actions and acts on 1 axis, in" in first
+
+
+def test_the_second_line_says_how_training_differs_from_usual_ppo():
+    ends = ", 8 epochs", ", 10 epochs of shuffled steps, advantages as they are"
+    for name, end in zip(("gym:CartPole-v1", "gym:Pendulum-v1"), ends, strict=True):
+        _, settings, *_ = describe(*configure(name, None, {}))
+        assert settings.endswith(end)
