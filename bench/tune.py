@@ -48,9 +48,8 @@ def train(
     """Train in this process until `target`, for at most `limit` seconds of processor time."""
     from pufferenv import games
     from pufferlib.cli.configure import split_settings
-    from pufferlib.config.resolve import Layer
+    from pufferlib.config.resolve import Layer, resolve
     from pufferlib.ppo.trainer import Trainer
-    from pufferlib.run import defaults
 
     own = ["--train.seed", str(seed), "--train.threads", "1", "--vec.num-threads", "1"]
     settings, unknown = split_settings([*flags, *own, "--train.device", "cpu"])
@@ -58,7 +57,8 @@ def train(
         raise SystemExit(
             f"{PLAN.name}: {game}: {unknown[0]} is not an option; see puffer train {game} --help"
         )
-    config = defaults.configure(game, games.load(game), [], [Layer("--", settings)])
+    # Over the options' own defaults, so that a table shows all that its settings differ in.
+    config = resolve(game, games.load(game), [Layer("--", settings)])
     begin = time.process_time()
     trainer = Trainer(game, config.env, config.vec, config.train, config.policy)
     recent = RecentScore(episodes)

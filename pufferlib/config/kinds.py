@@ -35,6 +35,7 @@ class Task(NamedTuple):
     recurrent: bool  # whether the network is recurrent
     normalized: bool  # whether train.norm_obs would normalize a part of the observation
     limit: int | None  # steps after which an episode is truncated; None: unknown
+    agents: int = 1  # agents of one env
 
 
 class Kind(NamedTuple):
@@ -66,6 +67,7 @@ RULES: dict[str, Callable[[Task], Any]] = {
     "twice-the-limit": far_discount,
     "tenth-of-limit": near_discount,
     "by-observation": lambda task: task.normalized,
+    "for-256-agents": lambda task: max(1, 256 // task.agents),
 }
 
 

@@ -48,6 +48,7 @@ def kind_of(spec: GameSpec, network: str) -> Kind:
             recurrent=network in RECURRENT,
             normalized=any(observation_kinds.is_normalized(part) for part in parts),
             limit=description and description.max_episode_steps,
+            agents=spec.env_agents,
         )
     )
 

@@ -78,3 +78,15 @@ def test_every_kind_has_a_table_in_its_family_and_a_reason():
     assert set(kinds.tables()["python"]) == in_both | {"map", "screen"}
     assert set(kinds.tables()["c"]) == in_both | {"grid", "pixels"}
     assert set(kinds.REASONS) == {k for t in kinds.tables().values() for k in t} - {"all"}
+
+
+def test_the_number_of_envs_follows_the_agents_of_one():
+    rule = kinds.RULES["for-256-agents"]
+    assert [rule(TASK._replace(agents=n)) for n in (1, 2, 64, 100, 256, 1000)] == [
+        256,
+        128,
+        4,
+        2,
+        1,
+        1,
+    ]

@@ -122,17 +122,19 @@ def test_a_run_without_the_games_own_defaults_says_so_and_has_none(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     of_kind = "settings: [c.grid] of pufferlib/config/kinds.toml, because it observes bytes, "
     of_kind += "overridden by"
-    for name, words, sources in (
-        ("with", [], f"{of_kind} squared.toml, then flags; discount 0.95, "),
-        ("without", ["--no-game-defaults"], f"{of_kind} flags; discount 0.99, "),
+    own = games.defaults("squared")["train"]["learning_rate"]
+    default = TrainOptions().learning_rate  # which the kind does not change
+    assert "learning_rate" not in kinds.tables()["c"]["grid"]["train"] and own != default
+    for name, words, sources, rate in (
+        ("with", [], f"{of_kind} squared.toml, then flags; ", own),
+        ("without", ["--no-game-defaults"], f"{of_kind} flags; ", default),
     ):
         assert main(["train", "squared", *SHORT, "--name", name, *words]) == 0
         first, settings = capsys.readouterr().out.splitlines()[:2]
         assert first == "squared observes 11 x 11 bytes and takes one of 5 actions; policy mlp"
-        assert settings.startswith(sources)
-    gamma = TrainOptions().gamma
+        assert settings.startswith(sources) and f"learning rate {rate:g}, " in settings
     assert main(["train", "squared", "--no-game-defaults", "--help"]) == 0
-    assert f"--train.gamma                {gamma:g} " in capsys.readouterr().out
+    assert f"--train.learning-rate        {default:g} " in capsys.readouterr().out
     error = error_of(capsys, "train", "--resume", "runs/squared/with", "--no-game-defaults")
     assert "--resume continues a run under its own name and config" in error
 
