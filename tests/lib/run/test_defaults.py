@@ -106,6 +106,8 @@ def test_only_a_minibatch_that_is_not_given_is_made_to_fit(tmp_path, monkeypatch
     few = {"vec": {"num_envs": "2"}}
     assert games.defaults("squared")["train"]["minibatch_size"] == 2048
     assert configure("squared", None, few)[0].train.minibatch_size == 64
+    several = configure("tag", None, few)[0].train  # of 16 agents per env
+    assert several.minibatch_size == min(games.defaults("tag")["train"]["minibatch_size"], 1024)
     with_table(monkeypatch, "numbers", train={"minibatch_size": 256, "horizon": 16})
     assert configure("gym:CartPole-v1", None, few)[0].train.minibatch_size == 32
     monkeypatch.undo()
