@@ -22,7 +22,7 @@ class Minibatch:
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.obs = columns["observation"]  # (m, L, *O)
-        self.reset = columns["reset"].view(torch.bool)  # (m, L): a life begins; slot 0 is False
+        self.reset = columns["reset"].view(torch.bool)  # (m, L): a life begins, but not at slot 0
         self.state = columns.get("state")  # (m, S) before slot 0
         self.transitions = Transitions._make(
             columns[name].flatten(0, 1) if name in columns else None for name in Transitions._fields

@@ -67,6 +67,8 @@ def _part(part: ObservationPart) -> str:
     size = " x ".join(map(str, part.shape)) or "1"
     if what == observation_kinds.IMAGE:
         text = f"an image of {size}"
+    elif what == observation_kinds.CHOICES and size == "1":
+        text = f"one of {observation_kinds.choices(part)[0][0]} choices"
     elif what == observation_kinds.NUMBERS and part.dtype.itemsize == 1:
         text = f"{size} bytes"
     else:

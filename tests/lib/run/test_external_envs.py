@@ -244,7 +244,9 @@ def test_minigrid_learns_from_image_and_direction(capsys):
     pytest.importorskip("minigrid", reason="pip install 'pufferenv[minigrid]'")
     assert main(["train", "gym:MiniGrid-Empty-5x5-v0", *TINY, "--train.total-timesteps=64"]) == 0
     output = capsys.readouterr().out
-    assert "observes direction (1 choice), image (an image of 7 x 7 x 3) and takes" in output
+    assert (
+        "observes direction (one of 4 choices), image (an image of 7 x 7 x 3) and takes" in output
+    )
     assert "settings: [python.map] of" in output
 
 
