@@ -108,6 +108,14 @@ def with_interval(scores: list[float]) -> str:
     return f"{mean} ({low} to {high})"
 
 
+def with_range(scores: list[float]) -> str:
+    """Return the mean over seeds, with the least and the most if there are several."""
+    if len(scores) < 2:
+        return "".join(map(number, scores)) or NONE
+    mean, least, most = (number(f(scores)) for f in (statistics.mean, min, max))
+    return f"{mean} ({least} to {most})"
+
+
 def seeds(found: Result) -> str:
     """Return the number of seeds, and how many runs failed."""
     return f"{len(found.done)}" + (f", {found.failed} failed" if found.failed else "")
@@ -122,7 +130,16 @@ def to_the_bar(found: Result) -> list[str]:
 def scores(tasks: dict[str, Task], records: Records) -> str:
     """Return the table of all tasks, with the rows of other trainers below theirs."""
     titles = (
-        *("task", "kind", "steps", "seeds", "score (95 %)", "least, most", "greedy", "published"),
+        *(
+            "task",
+            "kind",
+            "steps",
+            "seeds",
+            "score (95 %)",
+            "least, most",
+            "greedy (range)",
+            "published",
+        ),
         *(
             "bar",
             "seeds that reached it",
@@ -141,7 +158,7 @@ def scores(tasks: dict[str, Task], records: Records) -> str:
                     *(f"`{task.title}`", task.kind, in_steps(task.steps), seeds(found)),
                     with_interval(found.scores),
                     ", ".join(number(f(found.scores)) for f in (min, max)) if found.done else NONE,
-                    number(statistics.mean(greedy)) if greedy else NONE,
+                    with_range(greedy),
                     *(number(task.published), number(task.bar), *to_the_bar(found)),
                     *([in_seconds(found.spent), found.load] if found.done else [NONE, NONE]),
                 ]

@@ -121,7 +121,7 @@ def test_tables_have_the_interval_the_medians_and_what_did_not_arrive(tmp_path):
     means = (480.0, 490.0, 500.0)
     for seed, mean in enumerate(means, 1):
         rise = [line(100 * seed, 200, 475.0)] if seed < 3 else [line(100, 200, 1.0)]
-        scores = {"sampled": {"mean": mean}, "greedy": {"mean": 500.0}}
+        scores = {"sampled": {"mean": mean}, "greedy": {"mean": 480.0 + 10 * seed}}
         keep(records, Run(PYTHON, "defaults", seed), rise, seconds=60.0, start=2.0, **scores)
     records.add(record(Run(PYTHON, "defaults", 4), status="failed", error="killed"))
     keep(records, Run(PYTHON, "sb3", 1), [line(900, 100, 475.0)], seconds=95.0, start=4.0)
@@ -130,7 +130,7 @@ def test_tables_have_the_interval_the_medians_and_what_did_not_arrive(tmp_path):
     row, sb3, loop = learning_table.scores({"two": PYTHON}, records).splitlines()[2:]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:4] == ["`gym:CartPole-v1`", "floats", "1 k", "3, 1 failed"]
-    assert cells[4:8] == ["490 (480 to 500)", "480, 500", "500", "500"]
+    assert cells[4:8] == ["490 (480 to 500)", "480, 500", "500 (490 to 510)", "500"]
     assert cells[8:] == ["475", "2 of 3", "200", "22", "60", "75 %"]  # medians of 12, 22 and never
     assert "1 of 1 | 900 | 94" in sb3 and "0 of 1 | - | -" in loop
 
