@@ -29,7 +29,7 @@ def test_a_run_on_pixels_says_so_everywhere_and_repeats_from_its_config(capsys):
     run = train("first")
     out = capsys.readouterr().out
     assert "squared observes 2 grey pictures of 36 x 36 pixels and takes one of 5 " in out
-    assert "settings: squared.toml, then [c.pixels] of pufferlib/config/kinds.toml, " in out
+    assert "settings: squared.toml, overridden by [c.pixels] of pufferlib/config/kinds.toml" in out
     config = toml_file.read(run / "config.toml")
     assert config["env"] == {"size": 11, **SEEN}
     assert config["policy"]["name"] == "cnn"

@@ -105,7 +105,7 @@ def test_a_run_keeps_the_defaults_of_options_that_are_newer_than_it(capsys):
         assert choose(str(run), policy, {}, "runs").config.train.shuffle == "rows"
     assert main(["train", "--resume", str(run), "--train.total-timesteps", "1280"]) == 0
     assert 'shuffle = "rows"' in config.read_text()
-    settings = f"settings: {run}/config.toml, then flags; "
+    settings = f"settings: {run}/config.toml, overridden by flags; "
     assert settings in capsys.readouterr().out
 
 
