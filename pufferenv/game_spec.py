@@ -130,13 +130,17 @@ class GameSpec:
             spaces["continuous"] = Box(self.low, self.high, dtype=np.float32)
         return Dict(spaces) if len(spaces) > 1 else next(iter(spaces.values()))
 
+    @property
+    def description(self) -> Any:
+        """The EnvDescription of an env written in Python; None for a game written in C."""
+        return getattr(self.game, "description", None)
+
     @functools.cached_property
     def layout(self) -> Packing:
         """Layout of an observation in its slot: one array, or the parts of an external env's."""
-        description = getattr(self.game, "description", None)  # of an external env
-        if description is None:
+        if self.description is None:
             return Packing.of(self.observation_space)
-        packing: Packing = description.observations
+        packing: Packing = self.description.observations
         return packing
 
     def open(self, num_envs: int, **options: Any) -> Engine:

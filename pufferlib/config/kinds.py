@@ -14,7 +14,7 @@ from pufferlib.config import toml_file
 FILE = "pufferlib/config/kinds.toml"
 IMAGES = ("map", "screen", "pixels")  # observations whose kind is the same for every action
 UNKNOWN_EPISODE = 50  # assumed steps of an episode if the env states no limit
-# What is said of a task of each kind.
+# Why a task is of each kind, as the second line of a run says.
 REASONS = {
     "numbers": "it observes numbers or choices and its actions are discrete",
     "grid": "it observes bytes",

@@ -172,7 +172,8 @@ class TrainOptions(Section):
 
     norm_obs: bool = option(
         False,
-        "normalize observations to running mean 0 and standard deviation 1, and clip them to 10",
+        "normalize observations to running mean 0 and standard deviation 1, and clip them to "
+        "10, integers to 100",
     )
     norm_return: bool = option(False, "divide rewards by the running standard deviation of returns")
 

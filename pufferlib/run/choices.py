@@ -20,7 +20,7 @@ NAMED = 4  # axes that a note names; of more it gives the number
 
 def describe(config: Config, spec: GameSpec) -> list[str]:
     """Return lines that say what was chosen for a task, and why."""
-    described = getattr(spec.game, "description", None)  # an env written in Python
+    described = spec.description
     backend = f", backend {config.vec.backend}" if described else ""
     limit = _limit(described.max_episode_steps) if described else ""
     return [

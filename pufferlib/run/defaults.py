@@ -32,7 +32,7 @@ def defaults(game: GameLike | GameSpec, network: str = "auto") -> dict[str, dict
 def kind_of(spec: GameSpec, network: str) -> Kind:
     """Return the kind of training a network of this name in a game."""
     parts = spec.layout.parts
-    description = getattr(spec.game, "description", None)  # of an env written in Python
+    description = spec.description
     if description is None:
         observed = "grid" if spec.obs_dtype.itemsize == 1 else "numbers"
         observed = "pixels" if spec.pixels else observed
@@ -47,7 +47,7 @@ def kind_of(spec: GameSpec, network: str) -> Kind:
             continuous=bool(spec.axes),
             recurrent=network in RECURRENT,
             normalized=any(observation_kinds.is_normalized(part) for part in parts),
-            limit=description and description.max_episode_steps,
+            limit=description.max_episode_steps if description else None,
             agents=spec.env_agents,
         )
     )

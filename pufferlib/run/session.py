@@ -105,7 +105,7 @@ class TrainingRun:
         self.best: float | None = None  # score of the best evaluation
         self._compatibility = compatibility_note(spec)
         self._metrics = MetricsAccumulator()
-        described = getattr(spec.game, "description", None)  # of an env written in Python
+        described = spec.description
         self._may_not_end = described is not None and described.max_episode_steps is None
         self._evaluation: dict[str, float] = {}  # of the last evaluation, until logged
         self._evaluated_at = -1  # agent steps
